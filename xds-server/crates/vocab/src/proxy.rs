@@ -1,0 +1,90 @@
+//! Which proxy: the edge fleet of a Gateway or the sidecar of a Workload, and what kind of Envoy it is.
+
+use std::fmt;
+
+use crate::{ObjectKey, Text};
+
+/// What a proxy is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ProxyRole {
+    /// The edge fleet of one Gateway.
+    Gateway,
+    /// The sidecar of one Workload.
+    Workload,
+}
+
+/// All proxies that should run one program: `gateway/NS/NAME` or `workload/NS/NAME`.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProxyKey {
+    /// What it is for.
+    pub role: ProxyRole,
+    /// The Gateway or Workload.
+    pub object: ObjectKey,
+}
+
+impl ProxyKey {
+    /// The edge fleet of that Gateway.
+    #[must_use]
+    pub fn gateway(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
+        Self { role: ProxyRole::Gateway, object: ObjectKey::new(namespace, name) }
+    }
+
+    /// The sidecar of that Workload.
+    #[must_use]
+    pub fn workload(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
+        Self { role: ProxyRole::Workload, object: ObjectKey::new(namespace, name) }
+    }
+
+    /// The key that [`fmt::Display`] wrote; nothing else parses.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let (role, namespace, name) = (parts.next()?, parts.next()?, parts.next()?);
+        let named = parts.next().is_none() && !namespace.is_empty() && !name.is_empty();
+        match role {
+            "gateway" if named => Some(Self::gateway(namespace, name)),
+            "workload" if named => Some(Self::workload(namespace, name)),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for ProxyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let role = match self.role {
+            ProxyRole::Gateway => "gateway",
+            ProxyRole::Workload => "workload",
+        };
+        write!(f, "{role}/{}/{}", self.object.namespace, self.object.name)
+    }
+}
+
+impl fmt::Debug for ProxyKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What kind of Envoy a program is rendered for. Two classes never share a resource version.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeClass {
+    /// The folder in which the node has the filter modules, named `<name>.wasm`; inline code where absent.
+    pub modules: Option<Text>,
+}
+
+crate::canonical!(struct NodeClass { modules });
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_print_and_parse_and_other_texts_do_not() {
+        for text in ["gateway/shop/edge", "workload/shop/orders"] {
+            assert_eq!(ProxyKey::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["", "gateway/shop", "gateway/shop/edge/x", "Gateway/shop/edge", "gateway//edge", "sidecar/a/b"] {
+            assert_eq!(ProxyKey::parse(text), None, "{text:?}");
+        }
+    }
+}
