@@ -1,0 +1,215 @@
+//! HTTP on a chain: limits on what strangers send, the filters in order, and the table that routes.
+
+use windrose_vocab::{Duration, Text, canonical};
+
+use crate::telemetry::{AccessLog, Tracing};
+
+/// HTTP on one chain.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HttpHandler {
+    /// Name for statistics.
+    pub stat_name: Text,
+    /// Where routes come from.
+    pub routes: RouteSource,
+    /// Filters in the order requests pass them; the router follows by itself.
+    pub filters: Vec<HttpFilter>,
+    /// Limits.
+    pub limits: HttpLimits,
+    /// Whose word on the client's address is taken.
+    pub client_address: ClientAddress,
+    /// What is told upstream of the client's certificate.
+    pub client_certificate: ForwardedCertificate,
+    /// How paths are made plain before they are matched.
+    pub paths: PathNormalization,
+    /// Whether WebSocket and CONNECT upgrades of HTTP/1.1 pass.
+    pub websocket: bool,
+    /// Traces, if on.
+    pub tracing: Option<Tracing>,
+    /// Access log, if on.
+    pub access_log: Option<AccessLog>,
+}
+
+/// Where routes come from.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RouteSource {
+    /// One table by name (RDS).
+    Table(Text),
+    /// One scope per exact host, over `:authority` (SRDS); the scopes are the table's virtual hosts.
+    Scoped(Text),
+}
+
+/// One HTTP filter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum HttpFilter {
+    /// CORS, as routes say.
+    Cors,
+    /// A filter of ours, delivered apart from the listener; until it is there, requests are denied.
+    Extension(Text),
+    /// Who may do what.
+    Authorization(Authorization),
+    /// Tells gRPC statistics.
+    GrpcStats,
+}
+
+/// Who may do what, by verified identity. Deny rules come first; with allow rules, what none allows is denied.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Authorization {
+    /// Denied if one matches.
+    pub deny: Vec<AuthorizationRule>,
+    /// If present, denied unless one matches (present and empty: everything is denied).
+    pub allow: Option<Vec<AuthorizationRule>>,
+    /// Counted and logged as if it were an allow list, never enforced.
+    pub audit: Option<Vec<AuthorizationRule>>,
+}
+
+/// One rule: all its parts must match; an empty part matches everything.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AuthorizationRule {
+    /// Name, for logs and statistics.
+    pub name: Text,
+    /// Who: any of them.
+    pub principals: Vec<Principal>,
+    /// HTTP methods: any of them.
+    pub methods: Vec<Text>,
+    /// Paths: any of them.
+    pub paths: Vec<PathPattern>,
+    /// Ports: any of them.
+    pub ports: Vec<u16>,
+}
+
+/// Who a peer is, by its certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Principal {
+    /// Exactly this URI SAN.
+    Identity(Text),
+    /// A URI SAN with this prefix: a namespace or a trust domain.
+    Prefix(Text),
+    /// Whoever showed a certificate of the mesh.
+    Authenticated,
+    /// A client address in this network.
+    Network(Text, u8),
+}
+
+/// A path to compare.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PathPattern {
+    /// Exactly.
+    Exact(Text),
+    /// By whole segments.
+    Prefix(Text),
+}
+
+/// Limits on what strangers send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct HttpLimits {
+    /// Request headers in all, in KiB.
+    pub max_headers_kib: u32,
+    /// Number of request headers.
+    pub max_headers: u32,
+    /// HTTP/2 streams at once.
+    pub max_streams: u32,
+    /// HTTP/2 stream window, bytes.
+    pub stream_window_bytes: u32,
+    /// HTTP/2 connection window, bytes.
+    pub connection_window_bytes: u32,
+    /// Request body in bytes; unlimited where absent.
+    pub max_body_bytes: Option<u64>,
+    /// Time to read request headers.
+    pub headers_timeout: Duration,
+    /// Time to read a whole request; unlimited where zero.
+    pub request_timeout: Duration,
+    /// A stream without bytes ends after this.
+    pub stream_idle_timeout: Duration,
+    /// A connection without streams ends after this.
+    pub connection_idle_timeout: Duration,
+    /// A connection ends after this; unlimited where absent.
+    pub connection_duration: Option<Duration>,
+}
+
+/// Whose word on the client's address is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClientAddress {
+    /// Proxies of our own in front of this one: so many entries of `x-forwarded-for` are believed, from the right. 0: the connection's peer.
+    pub trusted_hops: u32,
+    /// Whether the connection's peer is put in (edge), or headers are kept as they came (sidecar).
+    pub edge: bool,
+}
+
+/// What is done with `x-forwarded-client-cert`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ForwardedCertificate {
+    /// Taken off: nobody outside may claim one.
+    Sanitize,
+    /// Set from the verified certificate.
+    Set,
+}
+
+/// How paths are made plain before they are matched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PathNormalization {
+    /// RFC 3986 dot segments and case of escapes.
+    pub normalize: bool,
+    /// `//` becomes `/`.
+    pub merge_slashes: bool,
+    /// What happens to `%2F`, `%5C`.
+    pub escaped_slashes: EscapedSlashes,
+}
+
+/// What happens to an escaped slash in a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EscapedSlashes {
+    /// Kept.
+    Keep,
+    /// 400.
+    Reject,
+    /// Unescaped, and the client redirected.
+    UnescapeAndRedirect,
+}
+
+canonical!(struct HttpHandler { stat_name, routes, filters, limits, client_address, client_certificate, paths, websocket, tracing, access_log });
+canonical!(
+    enum RouteSource {
+        Table(name),
+        Scoped(name),
+    }
+);
+canonical!(
+    enum HttpFilter {
+        Cors,
+        Extension(name),
+        Authorization(rules),
+        GrpcStats,
+    }
+);
+canonical!(struct Authorization { deny, allow, audit });
+canonical!(struct AuthorizationRule { name, principals, methods, paths, ports });
+canonical!(
+    enum Principal {
+        Identity(uri),
+        Prefix(uri),
+        Authenticated,
+        Network(address, bits),
+    }
+);
+canonical!(
+    enum PathPattern {
+        Exact(path),
+        Prefix(path),
+    }
+);
+canonical!(struct HttpLimits { max_headers_kib, max_headers, max_streams, stream_window_bytes, connection_window_bytes, max_body_bytes, headers_timeout, request_timeout, stream_idle_timeout, connection_idle_timeout, connection_duration });
+canonical!(struct ClientAddress { trusted_hops, edge });
+canonical!(
+    enum ForwardedCertificate {
+        Sanitize,
+        Set,
+    }
+);
+canonical!(struct PathNormalization { normalize, merge_slashes, escaped_slashes });
+canonical!(
+    enum EscapedSlashes {
+        Keep,
+        Reject,
+        UnescapeAndRedirect,
+    }
+);

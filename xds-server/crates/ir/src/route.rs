@@ -1,0 +1,299 @@
+//! A route table: virtual hosts with routes in the order they are tried.
+
+use windrose_vocab::{Duration, Hostname, Text, canonical};
+
+/// One route table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RouteTable {
+    /// Virtual hosts by name, sorted; hosts of two never overlap exactly.
+    pub hosts: Vec<VirtualHost>,
+}
+
+/// The routes of some hosts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct VirtualHost {
+    /// Name, from its hosts.
+    pub name: Text,
+    /// Hosts, with any port; sorted.
+    pub hosts: Vec<Hostname>,
+    /// Literal authorities besides, such as `10.96.0.7` or `orders.shop.svc.cluster.local:8080`; sorted.
+    pub authorities: Vec<Text>,
+    /// Routes, first match wins.
+    pub routes: Vec<Route>,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Route {
+    /// Name: kind/namespace/name/rule/match of what was declared.
+    pub name: Text,
+    /// What it matches.
+    pub matcher: RouteMatch,
+    /// What it does.
+    pub action: RouteAction,
+    /// Changes to the request's headers.
+    pub request_headers: HeaderChanges,
+    /// Changes to the answer's headers.
+    pub response_headers: HeaderChanges,
+    /// CORS, if the route has it.
+    pub cors: Option<Cors>,
+    /// Entries of the filters' tables that apply: filter name (`policy`, `ratelimit`, `transcode`) and entry. Sorted.
+    pub policies: Vec<(Text, Text)>,
+}
+
+/// What a route matches; all parts must.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RouteMatch {
+    /// Path.
+    pub path: PathMatch,
+    /// Method, if one.
+    pub method: Option<Text>,
+    /// Headers.
+    pub headers: Vec<ValueMatch>,
+    /// Query parameters.
+    pub query: Vec<ValueMatch>,
+    /// Only gRPC requests.
+    pub grpc: bool,
+}
+
+/// How a path is matched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PathMatch {
+    /// Exactly.
+    Exact(Text),
+    /// By whole segments: `/a` matches `/a` and `/a/b`, not `/ab`. `/` matches all.
+    Prefix(Text),
+    /// The whole path, RE2.
+    Regex(Text),
+}
+
+/// How a header or query parameter is matched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueMatch {
+    /// Name; lower case for headers.
+    pub name: Text,
+    /// Value.
+    pub value: ValuePattern,
+}
+
+/// A value to compare.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ValuePattern {
+    /// Exactly.
+    Exact(Text),
+    /// The whole value, RE2.
+    Regex(Text),
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RouteAction {
+    /// Sends on.
+    Forward(Box<Forward>),
+    /// Redirects.
+    Redirect(Redirect),
+    /// Answers by itself: 500 for a rule without valid backends, 503 for one without endpoints, 404 otherwise.
+    Respond {
+        /// HTTP status.
+        status: u16,
+        /// Body; for gRPC requests it becomes the message.
+        body: Text,
+    },
+}
+
+/// Sends a request on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Forward {
+    /// Backends with a weight above 0, at least one.
+    pub backends: Vec<WeightedBackend>,
+    /// Rewrites, if any.
+    pub rewrite: Rewrite,
+    /// Time for the whole exchange; unlimited where zero.
+    pub timeout: Duration,
+    /// Time without bytes in either direction; the listener's where absent.
+    pub idle_timeout: Option<Duration>,
+    /// Retries, if any.
+    pub retry: Option<Retry>,
+    /// Copies of requests.
+    pub mirrors: Vec<Mirror>,
+    /// What is hashed for consistent hashing, in order.
+    pub hash: Vec<HashOn>,
+    /// Whether an HTTP/1.1 upgrade passes on this route.
+    pub websocket: bool,
+    /// Largest gRPC deadline a client may ask for, if it is looked at.
+    pub max_grpc_timeout: Option<Duration>,
+}
+
+/// One backend.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WeightedBackend {
+    /// The cluster. `None`: this share is answered with 500 (a reference that does not resolve).
+    pub cluster: Option<Text>,
+    /// Its share.
+    pub weight: u32,
+    /// Changes to the request's headers for this backend only.
+    pub request_headers: HeaderChanges,
+    /// Changes to the answer's headers for this backend only.
+    pub response_headers: HeaderChanges,
+    /// Host to send instead of the request's, for this backend only.
+    pub host: Option<Text>,
+}
+
+/// Changes to headers: remove, then set, then add. Names in lower case, sorted.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HeaderChanges {
+    /// Replaced.
+    pub set: Vec<(Text, Text)>,
+    /// Appended.
+    pub add: Vec<(Text, Text)>,
+    /// Taken off.
+    pub remove: Vec<Text>,
+}
+
+/// Rewrites on the way on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rewrite {
+    /// Host.
+    pub host: Option<Text>,
+    /// Path.
+    pub path: Option<PathRewrite>,
+}
+
+/// How a path is rewritten.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PathRewrite {
+    /// The whole path; the query is kept.
+    Full(Text),
+    /// The matched prefix.
+    Prefix(Text),
+}
+
+/// A redirect.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Redirect {
+    /// `http` or `https`; the request's where absent.
+    pub scheme: Option<Text>,
+    /// Host; the request's where absent.
+    pub host: Option<Text>,
+    /// Port; by scheme or the listener's where absent.
+    pub port: Option<u16>,
+    /// Path; the request's where absent.
+    pub path: Option<PathRewrite>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// Retries.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Retry {
+    /// Attempts after the first.
+    pub attempts: u32,
+    /// Time for each attempt; the whole time where absent.
+    pub per_try_timeout: Option<Duration>,
+    /// First wait; grows to ten times of it.
+    pub backoff: Duration,
+    /// Answers that are tried again.
+    pub statuses: Vec<u16>,
+    /// gRPC statuses that are tried again, by name (`unavailable`).
+    pub grpc_statuses: Vec<Text>,
+    /// Whether a refused connection, a reset before the answer, or a refused stream is tried again.
+    pub on_connect_failure: bool,
+}
+
+/// A copy of requests.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Mirror {
+    /// The cluster that gets the copy.
+    pub cluster: Text,
+    /// Share of requests as numerator of `denominator`.
+    pub numerator: u32,
+    /// 100, 10,000 or 1,000,000.
+    pub denominator: u32,
+}
+
+/// What is hashed for consistent hashing.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HashOn {
+    /// A header.
+    Header(Text),
+    /// A cookie, made with this lifetime where it is absent; a session cookie where zero.
+    Cookie(Text, Duration),
+    /// The client's address.
+    SourceAddress,
+}
+
+/// CORS of one route.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Cors {
+    /// Allowed origins.
+    pub origins: Vec<OriginPattern>,
+    /// Allowed methods; `*` for all.
+    pub methods: Vec<Text>,
+    /// Allowed request headers; `*` for all.
+    pub headers: Vec<Text>,
+    /// Headers shown to the page.
+    pub expose: Vec<Text>,
+    /// Whether credentials pass.
+    pub credentials: bool,
+    /// How long a preflight answer is kept.
+    pub max_age: Duration,
+}
+
+/// An origin to compare.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum OriginPattern {
+    /// Any.
+    Any,
+    /// Exactly.
+    Exact(Text),
+    /// `scheme://*.suffix[:port]`, as a safe regex of the whole origin.
+    Regex(Text),
+}
+
+canonical!(struct RouteTable { hosts });
+canonical!(struct VirtualHost { name, hosts, authorities, routes });
+canonical!(struct Route { name, matcher, action, request_headers, response_headers, cors, policies });
+canonical!(struct RouteMatch { path, method, headers, query, grpc });
+canonical!(
+    enum PathMatch {
+        Exact(p),
+        Prefix(p),
+        Regex(p),
+    }
+);
+canonical!(struct ValueMatch { name, value });
+canonical!(
+    enum ValuePattern {
+        Exact(v),
+        Regex(v),
+    }
+);
+canonical!(enum RouteAction { Forward(f), Redirect(r), Respond { status, body } });
+canonical!(struct Forward { backends, rewrite, timeout, idle_timeout, retry, mirrors, hash, websocket, max_grpc_timeout });
+canonical!(struct WeightedBackend { cluster, weight, request_headers, response_headers, host });
+canonical!(struct HeaderChanges { set, add, remove });
+canonical!(struct Rewrite { host, path });
+canonical!(
+    enum PathRewrite {
+        Full(p),
+        Prefix(p),
+    }
+);
+canonical!(struct Redirect { scheme, host, port, path, status });
+canonical!(struct Retry { attempts, per_try_timeout, backoff, statuses, grpc_statuses, on_connect_failure });
+canonical!(struct Mirror { cluster, numerator, denominator });
+canonical!(
+    enum HashOn {
+        Header(h),
+        Cookie(name, ttl),
+        SourceAddress,
+    }
+);
+canonical!(struct Cors { origins, methods, headers, expose, credentials, max_age });
+canonical!(
+    enum OriginPattern {
+        Any,
+        Exact(o),
+        Regex(o),
+    }
+);
