@@ -1,0 +1,203 @@
+//! The whole world of what is declared, as persistent maps: an edit shares everything it did not touch.
+//! Lists keep the positions they have in the object, so that a field can be named by its path.
+
+pub mod backend;
+pub mod gateway;
+pub mod route;
+pub mod workload;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
+
+pub use backend::{Backend, BackendTls, ConfigMap, EndpointSlice, Secret, Service};
+pub use gateway::{Gateway, GatewayClass, Grant, ListenerSet, Namespace};
+pub use route::Route;
+pub use workload::Workload;
+
+use crate::policy::{
+    AuthPolicy, AuthorizationPolicy, EdgePolicy, MeshPolicy, RateLimitPolicy, TelemetryPolicy, TrafficPolicy, TranscodingPolicy,
+};
+
+/// All objects of one kind.
+pub type Objects<T> = OrdMap<ObjectKey, Arc<Object<T>>>;
+
+/// One decoded object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object<T> {
+    /// What it is called, and which version of it this is.
+    pub meta: Meta,
+    /// What it says.
+    pub spec: T,
+}
+
+/// The name of an object, its version and labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Meta {
+    /// Kind, namespace and name.
+    pub object: ObjectRef,
+    /// Generation in Kubernetes; fingerprint of the content in files.
+    pub version: Fingerprint,
+    /// Seconds since 1970 (`metadata.creationTimestamp`); 0 where the source knows none. The older object wins a conflict, then the name.
+    pub created: u64,
+    /// Labels.
+    pub labels: BTreeMap<Text, Text>,
+    /// Annotations.
+    pub annotations: BTreeMap<Text, Text>,
+}
+
+impl Meta {
+    /// The object in this version.
+    #[must_use]
+    pub fn identity(&self) -> ObjectVersion {
+        ObjectVersion { object: self.object.clone(), version: self.version }
+    }
+}
+
+/// Everything that is declared.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each field holds the objects of its kind")]
+pub struct Declared {
+    pub gateway_classes: Objects<GatewayClass>,
+    pub gateways: Objects<Gateway>,
+    pub listener_sets: Objects<ListenerSet>,
+    /// Routes of all kinds, by kind and key.
+    pub routes: OrdMap<ObjectRef, Arc<Object<Route>>>,
+    pub grants: Objects<Grant>,
+    pub backend_tls: Objects<BackendTls>,
+    pub namespaces: Objects<Namespace>,
+    pub services: Objects<Service>,
+    pub endpoint_slices: Objects<EndpointSlice>,
+    pub secrets: Objects<Secret>,
+    pub config_maps: Objects<ConfigMap>,
+    pub backends: Objects<Backend>,
+    pub workloads: Objects<Workload>,
+    pub auth_policies: Objects<AuthPolicy>,
+    pub rate_limit_policies: Objects<RateLimitPolicy>,
+    pub transcoding_policies: Objects<TranscodingPolicy>,
+    pub traffic_policies: Objects<TrafficPolicy>,
+    pub edge_policies: Objects<EdgePolicy>,
+    pub mesh_policies: Objects<MeshPolicy>,
+    pub authorization_policies: Objects<AuthorizationPolicy>,
+    pub telemetry_policies: Objects<TelemetryPolicy>,
+}
+
+/// Which objects differ between two worlds; what `plan` needs to follow a change at its own cost.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Added, changed or removed, sorted.
+    pub objects: std::collections::BTreeSet<ObjectRef>,
+}
+
+/// One decoded object of any kind, as a source puts it into the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant holds an object of its kind")]
+pub enum AnyObject {
+    GatewayClass(Arc<Object<GatewayClass>>),
+    Gateway(Arc<Object<Gateway>>),
+    ListenerSet(Arc<Object<ListenerSet>>),
+    Route(Arc<Object<Route>>),
+    Grant(Arc<Object<Grant>>),
+    BackendTls(Arc<Object<BackendTls>>),
+    Namespace(Arc<Object<Namespace>>),
+    Service(Arc<Object<Service>>),
+    EndpointSlice(Arc<Object<EndpointSlice>>),
+    Secret(Arc<Object<Secret>>),
+    ConfigMap(Arc<Object<ConfigMap>>),
+    Backend(Arc<Object<Backend>>),
+    Workload(Arc<Object<Workload>>),
+    AuthPolicy(Arc<Object<AuthPolicy>>),
+    RateLimitPolicy(Arc<Object<RateLimitPolicy>>),
+    TranscodingPolicy(Arc<Object<TranscodingPolicy>>),
+    TrafficPolicy(Arc<Object<TrafficPolicy>>),
+    EdgePolicy(Arc<Object<EdgePolicy>>),
+    MeshPolicy(Arc<Object<MeshPolicy>>),
+    AuthorizationPolicy(Arc<Object<AuthorizationPolicy>>),
+    TelemetryPolicy(Arc<Object<TelemetryPolicy>>),
+}
+
+macro_rules! kinds {
+    ($($variant:ident => $field:ident),* $(,)?) => {
+        impl AnyObject {
+            /// Name, version and labels.
+            #[must_use]
+            pub fn meta(&self) -> &Meta {
+                match self {
+                    Self::Route(object) => &object.meta,
+                    $(Self::$variant(object) => &object.meta,)*
+                }
+            }
+        }
+
+        impl Declared {
+            /// Puts an object in, in place of an earlier one of the same name.
+            pub fn insert(&mut self, object: AnyObject) {
+                match object {
+                    AnyObject::Route(object) => { self.routes.insert(object.meta.object.clone(), object); }
+                    $(AnyObject::$variant(object) => { self.$field.insert(object.meta.object.key.clone(), object); })*
+                }
+            }
+
+            /// Every object, kind by kind.
+            pub fn iter(&self) -> impl Iterator<Item = AnyObject> + '_ {
+                let routes = self.routes.values().map(|object| AnyObject::Route(Arc::clone(object)));
+                routes $(.chain(self.$field.values().map(|object| AnyObject::$variant(Arc::clone(object)))))*
+            }
+        }
+    };
+}
+
+kinds! {
+    GatewayClass => gateway_classes,
+    Gateway => gateways,
+    ListenerSet => listener_sets,
+    Grant => grants,
+    BackendTls => backend_tls,
+    Namespace => namespaces,
+    Service => services,
+    EndpointSlice => endpoint_slices,
+    Secret => secrets,
+    ConfigMap => config_maps,
+    Backend => backends,
+    Workload => workloads,
+    AuthPolicy => auth_policies,
+    RateLimitPolicy => rate_limit_policies,
+    TranscodingPolicy => transcoding_policies,
+    TrafficPolicy => traffic_policies,
+    EdgePolicy => edge_policies,
+    MeshPolicy => mesh_policies,
+    AuthorizationPolicy => authorization_policies,
+    TelemetryPolicy => telemetry_policies,
+}
+
+impl Declared {
+    /// Takes an object out.
+    pub fn remove(&mut self, object: &ObjectRef) {
+        let key = &object.key;
+        match object.kind {
+            Kind::GatewayClass => drop(self.gateway_classes.remove(key)),
+            Kind::Gateway => drop(self.gateways.remove(key)),
+            Kind::ListenerSet => drop(self.listener_sets.remove(key)),
+            Kind::HTTPRoute | Kind::GRPCRoute | Kind::TLSRoute | Kind::TCPRoute | Kind::UDPRoute => drop(self.routes.remove(object)),
+            Kind::ReferenceGrant => drop(self.grants.remove(key)),
+            Kind::BackendTLSPolicy => drop(self.backend_tls.remove(key)),
+            Kind::Namespace => drop(self.namespaces.remove(key)),
+            Kind::Service => drop(self.services.remove(key)),
+            Kind::EndpointSlice => drop(self.endpoint_slices.remove(key)),
+            Kind::Secret => drop(self.secrets.remove(key)),
+            Kind::ConfigMap => drop(self.config_maps.remove(key)),
+            Kind::Backend => drop(self.backends.remove(key)),
+            Kind::Workload => drop(self.workloads.remove(key)),
+            Kind::AuthPolicy => drop(self.auth_policies.remove(key)),
+            Kind::RateLimitPolicy => drop(self.rate_limit_policies.remove(key)),
+            Kind::TranscodingPolicy => drop(self.transcoding_policies.remove(key)),
+            Kind::TrafficPolicy => drop(self.traffic_policies.remove(key)),
+            Kind::EdgePolicy => drop(self.edge_policies.remove(key)),
+            Kind::MeshPolicy => drop(self.mesh_policies.remove(key)),
+            Kind::AuthorizationPolicy => drop(self.authorization_policies.remove(key)),
+            Kind::TelemetryPolicy => drop(self.telemetry_policies.remove(key)),
+        }
+    }
+}
