@@ -1,0 +1,26 @@
+//! The read-only HTTP API: health, readiness, metrics, and reports of what runs, for the CLI and for monitoring.
+//! It asks a [`Source`] and changes nothing.
+
+pub mod limits;
+pub mod report;
+mod routes;
+mod serve;
+
+use report::{ProxyReport, StatusReport};
+
+pub use serve::{Listeners, serve};
+
+/// Where the answers come from. Calls may take milliseconds; they run off the async threads.
+pub trait Source: Send + Sync + 'static {
+    /// `Ok` once the server may be sent traffic; else why not.
+    ///
+    /// # Errors
+    /// The reason, as a person reads it.
+    fn ready(&self) -> Result<(), String>;
+    /// Every declared object and what became of it.
+    fn status(&self) -> StatusReport;
+    /// Every connected proxy.
+    fn proxies(&self) -> Vec<ProxyReport>;
+    /// Metrics in the Prometheus text format 0.0.4.
+    fn metrics(&self) -> String;
+}
