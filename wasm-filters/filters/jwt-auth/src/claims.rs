@@ -1,0 +1,201 @@
+//! What verified claims say: times, requirements, and the text in which a claim travels on.
+
+use serde_json::{Map, Value};
+
+use crate::config::{ClaimPath, ClaimRule, Requirement};
+use crate::limits::TIME_MAX;
+use crate::refusal::Refusal;
+
+/// The claims of one token.
+pub(crate) type Claims = Map<String, Value>;
+
+/// When a token is good, in seconds since 1970, leeway included: from `from` to just before `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lifetime {
+    from: u64,
+    until: u64,
+}
+
+impl Lifetime {
+    /// Reads `exp` (required), `nbf` and `iat` (RFC 7519, section 4.1). A time that is not a number, negative, or beyond
+    /// the year 9999 is refused, also where it would not matter.
+    pub(crate) fn of(claims: &Claims, leeway_seconds: u64) -> Result<Self, Refusal> {
+        let exp = time(claims, "exp", f64::floor)?.ok_or(Refusal::TimeMalformed)?;
+        let nbf = time(claims, "nbf", f64::ceil)?.unwrap_or(0);
+        let iat = time(claims, "iat", f64::ceil)?.unwrap_or(0);
+        Ok(Self { from: nbf.max(iat).saturating_sub(leeway_seconds), until: exp.saturating_add(leeway_seconds) })
+    }
+
+    /// Whether the token is good at this moment.
+    pub(crate) fn check(self, now_seconds: u64) -> Result<(), Refusal> {
+        if now_seconds >= self.until {
+            Err(Refusal::Expired)
+        } else if now_seconds < self.from {
+            Err(Refusal::NotYetValid)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// A `NumericDate`, which may have a fraction; `round` says to which side.
+fn time(claims: &Claims, name: &str, round: fn(f64) -> f64) -> Result<Option<u64>, Refusal> {
+    let seconds = match claims.get(name) {
+        None => return Ok(None),
+        Some(Value::Number(number)) => number.as_u64().or_else(|| number.as_f64().and_then(|seconds| whole_seconds(seconds, round))),
+        Some(Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => None,
+    };
+    seconds.filter(|seconds| *seconds <= TIME_MAX).map(Some).ok_or(Refusal::TimeMalformed)
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked, and the value is whole")]
+fn whole_seconds(seconds: f64, round: fn(f64) -> f64) -> Option<u64> {
+    // 2^53: below it every whole number is exact. TIME_MAX is smaller.
+    if (0.0..9_007_199_254_740_992.0).contains(&seconds) { Some(round(seconds) as u64) } else { None }
+}
+
+/// Whether the claims meet what every token must say and, where there are alternatives, at least one of them.
+pub(crate) fn check(claims: &Claims, require: &Requirement, any_of: &[Requirement]) -> Result<(), Refusal> {
+    meets(claims, require)?;
+    let Some(first) = any_of.first() else { return Ok(()) };
+    if any_of.iter().any(|requirement| meets(claims, requirement).is_ok()) { Ok(()) } else { meets(claims, first) }
+}
+
+fn meets(claims: &Claims, requirement: &Requirement) -> Result<(), Refusal> {
+    if !requirement.claims.iter().all(|rule| says(claims, rule)) {
+        return Err(Refusal::ClaimMissing);
+    }
+    if !requirement.scopes.iter().all(|scope| has_scope(claims, scope)) {
+        return Err(Refusal::ScopeMissing);
+    }
+    Ok(())
+}
+
+fn says(claims: &Claims, rule: &ClaimRule) -> bool {
+    match find(claims, &rule.claim) {
+        Some(Value::Array(values)) => values.iter().any(|value| rule.any_of.contains(value)),
+        Some(value) => rule.any_of.contains(value),
+        None => false,
+    }
+}
+
+fn has_scope(claims: &Claims, scope: &str) -> bool {
+    let listed = |name: &str| match claims.get(name) {
+        Some(Value::String(scopes)) => scopes.split(' ').any(|given| given == scope),
+        Some(Value::Array(scopes)) => scopes.iter().any(|given| given == scope),
+        Some(Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_)) | None => false,
+    };
+    listed("scope") || listed("scp")
+}
+
+/// The claim at a path.
+pub(crate) fn find<'a>(claims: &'a Claims, path: &ClaimPath) -> Option<&'a Value> {
+    let (first, rest) = path.0.split_first()?;
+    rest.iter().try_fold(claims.get(first)?, |value, segment| value.as_object()?.get(segment))
+}
+
+/// A claim as text for a header or property: a string as it is, a number or boolean printed, an array or object as JSON.
+/// `None` when it would be null or has a control character, which no header may carry.
+pub(crate) fn text(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Null => return None,
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    };
+    if text.contains(char::is_control) { None } else { Some(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn claims(value: Value) -> Claims {
+        value.as_object().unwrap().clone()
+    }
+
+    fn check_at(value: Value, now: u64) -> Result<(), Refusal> {
+        Lifetime::of(&claims(value), 60).and_then(|lifetime| lifetime.check(now))
+    }
+
+    #[test]
+    fn exp_ends_at_leeway_to_the_second() {
+        assert_eq!(check_at(json!({"exp": 1000}), 1059), Ok(()));
+        assert_eq!(check_at(json!({"exp": 1000}), 1060), Err(Refusal::Expired));
+        assert_eq!(check_at(json!({"exp": 1000}), 1061), Err(Refusal::Expired));
+    }
+
+    #[test]
+    fn nbf_and_iat_begin_at_leeway_to_the_second() {
+        for name in ["nbf", "iat"] {
+            assert_eq!(check_at(json!({"exp": 9000, name: 1000}), 939), Err(Refusal::NotYetValid));
+            assert_eq!(check_at(json!({"exp": 9000, name: 1000}), 940), Ok(()));
+            assert_eq!(check_at(json!({"exp": 9000, name: 1000}), 941), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_time_up_to_the_year_9999_is_refused() {
+        let strange = [json!(null), json!("1000"), json!(true), json!([1000]), json!(-1), json!(-0.5), json!(1e300), json!(TIME_MAX + 1)];
+        for value in strange {
+            for name in ["exp", "nbf", "iat"] {
+                let mut claims = claims(json!({"exp": 9000}));
+                claims.insert(name.to_owned(), value.clone());
+                assert_eq!(Lifetime::of(&claims, 60), Err(Refusal::TimeMalformed), "{name} {value}");
+            }
+        }
+        assert_eq!(Lifetime::of(&claims(json!({})), 60), Err(Refusal::TimeMalformed));
+        assert_eq!(check_at(json!({"exp": TIME_MAX}), 1000), Ok(()));
+    }
+
+    #[test]
+    fn fractions_never_lengthen_a_life() {
+        assert_eq!(check_at(json!({"exp": 1000.9}), 1060), Err(Refusal::Expired));
+        assert_eq!(check_at(json!({"exp": 9000, "nbf": 1000.1}), 940), Err(Refusal::NotYetValid));
+    }
+
+    #[test]
+    fn a_rule_matches_a_value_or_a_member_of_an_array_exactly() {
+        let rule = ClaimRule { claim: ClaimPath(vec!["realm".into(), "roles".into()]), any_of: vec![json!("admin"), json!(7)] };
+        let require = Requirement { claims: vec![rule], scopes: Vec::new() };
+        for good in [json!("admin"), json!(["x", "admin"]), json!(7)] {
+            assert_eq!(check(&claims(json!({"realm": {"roles": good}})), &require, &[]), Ok(()));
+        }
+        for bad in [json!("admins"), json!("Admin"), json!(["adm"]), json!("7"), json!({"admin": true}), json!([["admin"]])] {
+            assert_eq!(check(&claims(json!({"realm": {"roles": bad}})), &require, &[]), Err(Refusal::ClaimMissing), "{bad}");
+        }
+        assert_eq!(check(&claims(json!({"realm.roles": "admin"})), &require, &[]), Err(Refusal::ClaimMissing));
+    }
+
+    #[test]
+    fn scopes_are_whole_words_of_scope_or_scp() {
+        let require = Requirement { claims: Vec::new(), scopes: vec!["a:read".into(), "b".into()] };
+        for good in [
+            json!({"scope": "b a:read"}),
+            json!({"scp": ["a:read", "b"]}),
+            json!({"scp": "a:read b"}),
+            json!({"scope": "b", "scp": ["a:read"]}),
+        ] {
+            assert_eq!(check(&claims(good), &require, &[]), Ok(()));
+        }
+        for bad in [json!({"scope": "a:reader b"}), json!({"scope": "a:read"}), json!({"scope": ["a:read,b"]}), json!({})] {
+            assert_eq!(check(&claims(bad), &require, &[]), Err(Refusal::ScopeMissing));
+        }
+    }
+
+    #[test]
+    fn one_alternative_is_enough_and_none_is_not() {
+        let scope = |scope: &str| Requirement { claims: Vec::new(), scopes: vec![scope.into()] };
+        let any_of = [scope("a"), scope("b")];
+        assert_eq!(check(&claims(json!({"scope": "b"})), &Requirement::default(), &any_of), Ok(()));
+        assert_eq!(check(&claims(json!({"scope": "c"})), &Requirement::default(), &any_of), Err(Refusal::ScopeMissing));
+    }
+
+    #[test]
+    fn text_of_a_claim_has_no_control_characters() {
+        assert_eq!(text(&json!("a\r\nx-admin: 1")), None);
+        assert_eq!(text(&json!(null)), None);
+        assert_eq!(text(&json!(["a", "b"])).as_deref(), Some(r#"["a","b"]"#));
+        assert_eq!(text(&json!(12_345_678_901_u64)).as_deref(), Some("12345678901"));
+    }
+}

@@ -1,0 +1,143 @@
+//! The filter: finds the policy of the route, verifies the token, and hands the claims on. Whatever is unknown, missing or
+//! fails is answered with a refusal.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use windrose_filter_kit::policy::{RoutePolicy, policy_of_route};
+use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap, Headers, Host, HostError, MetricId, Verdict};
+
+use crate::cache::{Cache, Verified};
+use crate::config::Config;
+use crate::place::{self, Found};
+use crate::refusal::Refusal;
+use crate::signature;
+use crate::table::{Compiled, JwtRules, Table};
+use crate::verify;
+
+/// The configured filter of one worker.
+#[derive(Debug)]
+pub struct JwtAuth {
+    table: Table,
+    cache: RefCell<Cache>,
+    counters: Counters,
+}
+
+/// One request.
+#[derive(Debug)]
+pub struct JwtRequest {
+    filter: Rc<JwtAuth>,
+}
+
+/// Counters of Envoy's statistics; absent ones cost the statistics, not the request.
+#[derive(Debug)]
+struct Counters {
+    allowed: Option<MetricId>,
+    denied: Option<MetricId>,
+    cached: Option<MetricId>,
+}
+
+impl Filter for JwtAuth {
+    type Context = JwtRequest;
+
+    fn configure(configuration: &[u8], host: &dyn Host) -> Result<Self, ConfigError> {
+        signature::install();
+        let config: Config = serde_json::from_slice(configuration).map_err(|error| ConfigError::new(error.to_string()))?;
+        let counter = |name| host.define_counter(name).ok();
+        let counters = Counters {
+            allowed: counter("windrose.jwt.allowed"),
+            denied: counter("windrose.jwt.denied"),
+            cached: counter("windrose.jwt.cached"),
+        };
+        Ok(Self { table: config.compile()?, cache: RefCell::new(Cache::new()), counters })
+    }
+
+    fn context(filter: &Rc<Self>) -> JwtRequest {
+        JwtRequest { filter: Rc::clone(filter) }
+    }
+}
+
+impl FilterContext for JwtRequest {
+    fn on_request_headers(&mut self, host: &dyn Host, _end_of_stream: bool) -> Verdict {
+        let headers = host.headers(HeaderMap::Request);
+        match self.filter.decide(host, &headers) {
+            Ok(()) => {
+                count(host, self.filter.counters.allowed);
+                Verdict::Continue
+            }
+            Err(denial) => {
+                count(host, self.filter.counters.denied);
+                Verdict::Reply(denial.into_reply(headers.caller()))
+            }
+        }
+    }
+}
+
+impl JwtAuth {
+    fn decide(&self, host: &dyn Host, headers: &Headers) -> Result<(), Denial> {
+        self.strip(host, headers).map_err(|_| Refusal::HostFailed.denial(&[]))?;
+        let route = policy_of_route(host);
+        let policy = match &route {
+            RoutePolicy::Named(id) => self.table.policies.get(id),
+            RoutePolicy::Unnamed | RoutePolicy::NoRoute => None,
+        };
+        match policy {
+            None => Err(route.denial()),
+            Some(Compiled::Public) => Ok(()),
+            Some(Compiled::Jwt(rules)) if rules.allow_cors_preflight && is_preflight(headers) => Ok(()),
+            Some(Compiled::Jwt(rules)) => self.authenticate(rules, host, headers).map_err(|refusal| refusal.denial(&rules.require.scopes)),
+        }
+    }
+
+    /// Removes what the client sent under a name that some policy sets from claims, before anything else is decided.
+    fn strip(&self, host: &dyn Host, headers: &Headers) -> Result<(), HostError> {
+        let sent = self.table.stripped.iter().filter(|name| headers.first(name).is_some());
+        sent.into_iter().try_for_each(|name| host.remove_header(HeaderMap::Request, name))
+    }
+
+    fn authenticate(&self, rules: &JwtRules, host: &dyn Host, headers: &Headers) -> Result<(), Refusal> {
+        let found = place::find(headers, &rules.locations)?;
+        let verified = self.verified(rules, found, host)?;
+        if !rules.issuers.get(verified.issuer).is_some_and(|issuer| issuer.forward) {
+            place::remove(host, headers, found.location).map_err(|_| Refusal::HostFailed)?;
+        }
+        for (name, value) in &verified.headers {
+            host.set_header(HeaderMap::Request, name, value.as_bytes()).map_err(|_| Refusal::HostFailed)?;
+        }
+        for (name, value) in &verified.properties {
+            host.set_property(name, value.as_bytes()).map_err(|_| Refusal::HostFailed)?;
+        }
+        Ok(())
+    }
+
+    fn verified(&self, rules: &JwtRules, found: Found<'_>, host: &dyn Host) -> Result<Rc<Verified>, Refusal> {
+        let now_seconds = host.now_ns() / 1_000_000_000;
+        let known = self.cache.borrow().find(rules.number, found.token);
+        if let Some(known) = known.filter(|known| is_taken_from(rules, known, found)) {
+            known.lifetime.check(now_seconds).inspect_err(|_| self.cache.borrow_mut().forget(rules.number, found.token))?;
+            count(host, self.counters.cached);
+            return Ok(known);
+        }
+        let verified = Rc::new(verify::verify(rules, found, host, now_seconds)?);
+        self.cache.borrow_mut().keep(rules.number, found.token, Rc::clone(&verified));
+        Ok(verified)
+    }
+}
+
+/// The one thing about a cached token that differs from request to request beside the time.
+fn is_taken_from(rules: &JwtRules, known: &Verified, found: Found<'_>) -> bool {
+    rules.issuers.get(known.issuer).is_some_and(|issuer| issuer.from.contains(found.location))
+}
+
+/// A CORS preflight as the Fetch standard defines it.
+fn is_preflight(headers: &Headers) -> bool {
+    headers.first(":method") == Some(b"OPTIONS")
+        && headers.first("origin").is_some()
+        && headers.first("access-control-request-method").is_some()
+}
+
+fn count(host: &dyn Host, counter: Option<MetricId>) {
+    if let Some(counter) = counter {
+        host.increment(counter, 1);
+    }
+}

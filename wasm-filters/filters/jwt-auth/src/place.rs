@@ -1,0 +1,168 @@
+//! Where a token lies in a request, and how it is taken out again before the upstream sees it. More than one token, in
+//! whatever places, is refused: two readers could choose differently.
+
+use windrose_filter_kit::{HeaderMap, Headers, Host, HostError};
+
+use crate::config::Location;
+use crate::refusal::Refusal;
+
+/// A token and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Found<'a> {
+    pub(crate) location: &'a Location,
+    pub(crate) token: &'a [u8],
+}
+
+/// The one token of the request in these places.
+pub(crate) fn find<'a>(headers: &'a Headers, locations: &'a [Location]) -> Result<Found<'a>, Refusal> {
+    let mut found = None;
+    for location in locations {
+        for token in candidates(headers, location) {
+            if found.replace(Found { location, token }).is_some() {
+                return Err(Refusal::Ambiguous);
+            }
+        }
+    }
+    found.ok_or(Refusal::Missing)
+}
+
+/// Takes the token out, with every repetition of its name.
+pub(crate) fn remove(host: &dyn Host, headers: &Headers, location: &Location) -> Result<(), HostError> {
+    match location {
+        Location::Header { name, .. } => host.remove_header(HeaderMap::Request, name),
+        Location::Query { name } => match headers.first(":path") {
+            Some(path) => host.set_header(HeaderMap::Request, ":path", &without_parameter(path, name)),
+            None => Ok(()),
+        },
+        Location::Cookie { name } => {
+            let kept: Vec<&[u8]> = cookies(headers).filter(|cookie| split_once(cookie, b'=').0 != name.as_bytes()).collect();
+            if kept.is_empty() {
+                host.remove_header(HeaderMap::Request, "cookie")
+            } else {
+                host.set_header(HeaderMap::Request, "cookie", &kept.join(b"; ".as_slice()))
+            }
+        }
+    }
+}
+
+fn candidates<'a>(headers: &'a Headers, location: &'a Location) -> Vec<&'a [u8]> {
+    match location {
+        Location::Header { name, scheme } => headers.all(name).filter_map(|value| after_scheme(value, scheme.as_deref())).collect(),
+        Location::Query { name } => parameters(headers.first(":path").unwrap_or_default()).filter_map(|pair| named(pair, name)).collect(),
+        Location::Cookie { name } => cookies(headers).filter_map(|pair| named(pair, name)).collect(),
+    }
+}
+
+/// The credentials after `scheme 1*SP` (RFC 9110, section 11.4), the scheme in any case; an empty rest is an (empty)
+/// token, another scheme is none.
+fn after_scheme<'a>(value: &'a [u8], scheme: Option<&str>) -> Option<&'a [u8]> {
+    let Some(scheme) = scheme else { return Some(value) };
+    let (given, rest) = value.split_at_checked(scheme.len())?;
+    if !given.eq_ignore_ascii_case(scheme.as_bytes()) || !matches!(rest.first(), None | Some(b' ')) {
+        return None;
+    }
+    let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+    rest.get(spaces..)
+}
+
+fn parameters(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    split_once(before_fragment(path), b'?').1.unwrap_or_default().split(|byte| *byte == b'&')
+}
+
+fn cookies(headers: &Headers) -> impl Iterator<Item = &[u8]> {
+    let pairs = headers.all("cookie").flat_map(|header| header.split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
+}
+
+fn named<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    match split_once(pair, b'=') {
+        (given, Some(value)) if given == name.as_bytes() => Some(value),
+        (_, Some(_) | None) => None,
+    }
+}
+
+fn without_parameter(path: &[u8], name: &str) -> Vec<u8> {
+    let kept: Vec<&[u8]> = parameters(path).filter(|pair| split_once(pair, b'=').0 != name.as_bytes()).collect();
+    let mut rewritten = split_once(before_fragment(path), b'?').0.to_vec();
+    if !kept.is_empty() {
+        rewritten.push(b'?');
+        rewritten.extend_from_slice(&kept.join(b"&".as_slice()));
+    }
+    rewritten
+}
+
+fn before_fragment(path: &[u8]) -> &[u8] {
+    split_once(path, b'#').0
+}
+
+fn split_once(bytes: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
+    let mut parts = bytes.splitn(2, |byte| *byte == at);
+    (parts.next().unwrap_or_default(), parts.next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use windrose_filter_kit::fake::FakeHost;
+
+    fn everywhere() -> Vec<Location> {
+        vec![Location::bearer(), Location::Query { name: "t".into() }, Location::Cookie { name: "s".into() }]
+    }
+
+    fn token_of(pairs: &[(&str, &str)]) -> Result<String, Refusal> {
+        let host = pairs.iter().fold(FakeHost::new(), |host, (name, value)| host.with_header(name, value));
+        let headers = host.headers(HeaderMap::Request);
+        find(&headers, &everywhere()).map(|found| String::from_utf8(found.token.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn bearer_takes_any_case_and_any_number_of_spaces_and_nothing_else() {
+        for good in ["Bearer x", "bearer x", "BEARER x", "bEaReR    x"] {
+            assert_eq!(token_of(&[("authorization", good)]), Ok("x".into()), "{good}");
+        }
+        for other in ["Bearerx", "Basic x", "Bearer\tx", "x", "", "Bear x"] {
+            assert_eq!(token_of(&[("authorization", other)]), Err(Refusal::Missing), "{other}");
+        }
+        assert_eq!(token_of(&[("authorization", "Bearer")]), Ok(String::new()));
+    }
+
+    #[test]
+    fn a_token_is_found_in_query_and_cookie() {
+        assert_eq!(token_of(&[(":path", "/a?x=1&t=x.y.z&b=2#t=q")]), Ok("x.y.z".into()));
+        assert_eq!(token_of(&[("cookie", "a=b; s=x.y.z"), ("cookie", "c")]), Ok("x.y.z".into()));
+        assert_eq!(token_of(&[(":path", "/t=x?tt=1&T=2"), ("cookie", "ss=1")]), Err(Refusal::Missing));
+    }
+
+    #[test]
+    fn more_than_one_token_is_ambiguous_wherever_they_are() {
+        let twice = [
+            vec![("authorization", "Bearer x"), ("authorization", "Bearer x")],
+            vec![("authorization", "Bearer x"), (":path", "/?t=x")],
+            vec![("authorization", "Bearer x"), ("cookie", "s=x")],
+            vec![(":path", "/?t=x&t=y")],
+            vec![("cookie", "s=x"), ("cookie", "s=x")],
+        ];
+        for headers in twice {
+            assert_eq!(token_of(&headers), Err(Refusal::Ambiguous), "{headers:?}");
+        }
+        assert_eq!(token_of(&[("authorization", "Basic q"), ("cookie", "s=x")]), Ok("x".into()));
+    }
+
+    #[test]
+    fn the_token_is_taken_out_and_the_rest_stays() {
+        let host =
+            FakeHost::new().with_header(":path", "/a?x=1&t=x.y.z&b=2").with_header("cookie", "a=b; s=x").with_header("cookie", "c=d");
+        let headers = host.headers(HeaderMap::Request);
+        for location in everywhere() {
+            remove(&host, &headers, &location).unwrap();
+        }
+        assert_eq!(host.request_header(":path"), [b"/a?x=1&b=2".to_vec()]);
+        assert_eq!(host.request_header("cookie"), [b"a=b; c=d".to_vec()]);
+        let alone = FakeHost::new().with_header(":path", "/a?t=x").with_header("cookie", "s=x");
+        let headers = alone.headers(HeaderMap::Request);
+        for location in everywhere() {
+            remove(&alone, &headers, &location).unwrap();
+        }
+        assert_eq!((alone.request_header(":path"), alone.request_header("cookie")), (vec![b"/a".to_vec()], vec![]));
+    }
+}
