@@ -1,0 +1,20 @@
+//! What every proxy should have (`Desired`), what it said it has (`Observed`), and what was ever accepted
+//! or rejected (`Accepted`). Maps and channels of shared, encoded resources; no protobuf, no clock, no I/O.
+
+pub mod accepted;
+mod closure;
+pub mod desired;
+pub mod limits;
+pub mod observed;
+pub mod programmed;
+pub mod scope;
+pub mod set;
+
+pub use accepted::{Accepted, CorruptLedger};
+pub use desired::{Desired, DesiredReader, Feed, NotClosed, Published, TooManyScopes, View};
+pub use observed::{
+    KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, Rejection, StreamId, StreamStatus, TooManyStreams,
+};
+pub use programmed::{Needed, Programmed, ProxyProgress};
+pub use scope::Scope;
+pub use set::{Change, Dangling, KindMap, ResourceSet, changes};
