@@ -44,6 +44,8 @@ pub struct JwtRule {
     pub scopes: Vec<Text>,
     /// Claims copied to request headers: claim path, header. Clients' own copies are always taken off.
     pub claims_to_headers: Vec<(Text, Text)>,
+    /// Claims, by path, that the filters behind read (limits by claim, plans). Sorted.
+    pub shared_claims: Vec<Text>,
 }
 
 /// Who issues tokens, and by which keys they are checked.
@@ -189,7 +191,7 @@ canonical!(
         Deny,
     }
 );
-canonical!(struct JwtRule { providers, claims, scopes, claims_to_headers });
+canonical!(struct JwtRule { providers, claims, scopes, claims_to_headers, shared_claims });
 canonical!(struct JwtProvider { name, issuer, audiences, jwks, algorithms, leeway, sources, forward });
 canonical!(
     enum TokenSource {

@@ -1,0 +1,47 @@
+//! The HTTP filters of a chain: Envoy's own with their configuration, ours by discovery, the router last.
+
+pub(crate) mod body_limit;
+pub(crate) mod cors;
+pub(crate) mod jwt;
+pub(crate) mod rate_limit;
+pub(crate) mod rbac;
+pub(crate) mod router;
+pub(crate) mod transcoder;
+pub(crate) mod wasm;
+
+use windrose_ir::http::{ClientAddress, HttpFilter, HttpHandler};
+
+use crate::pb;
+
+/// All filters of a handler in the order requests pass them.
+pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
+    let limit = handler.limits.max_body_bytes.map(body_limit::filter);
+    let declared = handler.filters.iter().flat_map(|one| filter(one, handler.client_address));
+    limit.into_iter().chain(declared).chain([router::filter()]).collect()
+}
+
+fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {
+    match filter {
+        HttpFilter::Cors => vec![cors::filter()],
+        HttpFilter::Extension(name) => vec![wasm::discovered(name)],
+        HttpFilter::Authorization(authorization) => rbac::http_filters(authorization, client),
+        HttpFilter::GrpcStats => vec![grpc_stats()],
+    }
+}
+
+/// Counts by service and method only what is listed, and nothing is: the sums per cluster are what people look at.
+fn grpc_stats() -> pb::hcm::HttpFilter {
+    use pb::grpc_stats::filter_config::PerMethodStatSpecifier;
+    let config = pb::grpc_stats::FilterConfig {
+        emit_filter_state: false,
+        per_method_stat_specifier: Some(PerMethodStatSpecifier::StatsForAllMethods(pb::google::BoolValue { value: false })),
+        ..Default::default()
+    };
+    built_in("envoy.filters.http.grpc_stats", &config)
+}
+
+/// A filter of Envoy's own, or one with a name of ours and a configuration of Envoy's own.
+pub(crate) fn built_in<M: prost::Message + prost::Name>(name: &str, config: &M) -> pb::hcm::HttpFilter {
+    let config = pb::hcm::http_filter::ConfigType::TypedConfig(pb::any(config));
+    pb::hcm::HttpFilter { name: name.to_owned(), config_type: Some(config), ..Default::default() }
+}

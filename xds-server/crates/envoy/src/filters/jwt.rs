@@ -1,0 +1,102 @@
+//! `ir::extension::JwtTable` → the configuration of the filter `jwt-auth`.
+
+use serde_json::Value;
+use windrose_ir::extension::{AuthRule, ClaimRequirement, JwtProvider, JwtRule, JwtTable, TokenSource};
+use windrose_jwt_auth::{Algorithm, ClaimPath, ClaimRule, ClaimToHeader, Config, JwtPolicy, Location, Policy, Provider, Requirement};
+use windrose_vocab::Text;
+
+/// The table as JSON. An id that denies is left out, for the filter denies what it does not know; so is a rule that it
+/// would refuse.
+pub(crate) fn configuration(table: &JwtTable) -> Option<String> {
+    let written = |(id, rule): (&Text, &AuthRule)| Some((id.to_string(), policy(rule).filter(|policy| refusal(policy).is_none())?));
+    serde_json::to_string(&Config { policies: table.policies.iter().filter_map(written).collect() }).ok()
+}
+
+/// The filter's own word on each policy.
+pub(crate) fn check(table: &JwtTable) -> Vec<(String, String)> {
+    let refused = |(id, rule): (&Text, &AuthRule)| {
+        let reason = match (rule, policy(rule)) {
+            (AuthRule::Deny, _) => None,
+            (AuthRule::Public | AuthRule::Jwt(_), None) => Some("no provider has keys and an algorithm that can be used".to_owned()),
+            (AuthRule::Public | AuthRule::Jwt(_), Some(policy)) => refusal(&policy),
+        };
+        Some((id.to_string(), reason?))
+    };
+    table.policies.iter().filter_map(refused).collect()
+}
+
+fn refusal(policy: &Policy) -> Option<String> {
+    match policy {
+        Policy::Public {} => None,
+        Policy::Jwt(policy) => policy.check().err().map(|error| error.to_string()),
+    }
+}
+
+fn policy(rule: &AuthRule) -> Option<Policy> {
+    match rule {
+        AuthRule::Public => Some(Policy::Public {}),
+        AuthRule::Jwt(rule) => jwt(rule).map(Policy::Jwt),
+        AuthRule::Deny => None,
+    }
+}
+
+fn jwt(rule: &JwtRule) -> Option<JwtPolicy> {
+    let header = |(claim, header): &(Text, Text)| ClaimToHeader { claim: claim_path(claim), header: header.to_string() };
+    let providers: Vec<_> = rule.providers.iter().filter_map(provider).collect();
+    (!providers.is_empty()).then(|| JwtPolicy {
+        providers,
+        require: Requirement { claims: rule.claims.iter().map(claim_rule).collect(), scopes: texts(&rule.scopes) },
+        any_of: vec![],
+        claims_to_headers: rule.claims_to_headers.iter().map(header).collect(),
+        claims_to_properties: rule.shared_claims.iter().map(|claim| claim_path(claim)).collect(),
+        allow_cors_preflight: false,
+    })
+}
+
+/// Without an algorithm that the filter knows, a provider that names some is no provider: an empty list means all of them.
+fn provider(provider: &JwtProvider) -> Option<Provider> {
+    let algorithms: Vec<Algorithm> = provider.algorithms.iter().filter_map(|name| name.parse().ok()).collect();
+    let known = provider.algorithms.is_empty() || !algorithms.is_empty();
+    let jwks = std::str::from_utf8(provider.jwks.expose()).ok().filter(|_| known)?;
+    Some(Provider {
+        name: provider.name.to_string(),
+        issuer: provider.issuer.to_string(),
+        audiences: texts(&provider.audiences),
+        jwks: jwks.to_owned(),
+        algorithms,
+        leeway_seconds: u32::try_from(provider.leeway.as_secs()).unwrap_or(u32::MAX),
+        from: provider.sources.iter().map(location).collect(),
+        typ: vec![],
+        forward: provider.forward,
+    })
+}
+
+fn location(source: &TokenSource) -> Location {
+    match source {
+        TokenSource::Header(name, prefix) => {
+            let scheme = Some(prefix.trim()).filter(|scheme| !scheme.is_empty());
+            Location::Header { name: name.to_ascii_lowercase(), scheme: scheme.map(ToOwned::to_owned) }
+        }
+        TokenSource::Query(name) => Location::Query { name: name.to_string() },
+        TokenSource::Cookie(name) => Location::Cookie { name: name.to_string() },
+    }
+}
+
+fn claim_rule(requirement: &ClaimRequirement) -> ClaimRule {
+    ClaimRule { claim: claim_path(&requirement.claim), any_of: requirement.any_of.iter().flat_map(|text| values(text)).collect() }
+}
+
+/// A declared value is a text; the claim may be a number or a boolean that is written so.
+fn values(text: &str) -> Vec<Value> {
+    let typed = serde_json::from_str::<Value>(text).ok().filter(|value| value.is_boolean() || value.is_number());
+    std::iter::once(Value::from(text)).chain(typed).collect()
+}
+
+/// Members with dots between them; a claim that is named by a URL is one member.
+fn claim_path(claim: &str) -> ClaimPath {
+    if claim.contains("://") { ClaimPath::top(claim) } else { ClaimPath(claim.split('.').map(str::to_owned).collect()) }
+}
+
+fn texts(texts: &[Text]) -> Vec<String> {
+    texts.iter().map(ToString::to_string).collect()
+}

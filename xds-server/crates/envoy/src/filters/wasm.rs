@@ -1,0 +1,118 @@
+//! Our filters: in the chain a place that is filled by discovery and denies until then; the resource that fills it is
+//! the Wasm module with its table of policies.
+
+use windrose_ir::Extension;
+use windrose_vocab::NodeClass;
+
+use super::{jwt, rate_limit, rbac, transcoder};
+use crate::limits::{RELOAD_AFTER, RELOAD_AFTER_MAX};
+use crate::modules::Modules;
+use crate::pb;
+use pb::core::{ExtensionConfigSource, TypedExtensionConfig};
+use pb::wasm::{FailurePolicy, PluginConfig, ReloadConfig, VmConfig, plugin_config};
+
+const RUNTIME: &str = "envoy.wasm.runtime.v8";
+
+/// The place of a filter in a chain. Before its configuration is there, and after it is gone, requests are denied.
+pub(crate) fn discovered(name: &str) -> pb::hcm::HttpFilter {
+    let denied = pb::any(&rbac::deny_all());
+    let source = ExtensionConfigSource {
+        config_source: pb::ads(),
+        type_urls: vec![<pb::http_wasm::Wasm as prost::Name>::type_url(), denied.type_url.clone()],
+        default_config: Some(denied),
+        apply_default_config_without_warming: true,
+    };
+    let config = pb::hcm::http_filter::ConfigType::ConfigDiscovery(source);
+    pb::hcm::HttpFilter { name: name.to_owned(), config_type: Some(config), ..Default::default() }
+}
+
+/// The resource that fills the place. A module that is nowhere, or a table that cannot be written, is a filter that denies.
+pub(crate) fn message(name: &str, extension: &Extension, class: &NodeClass, modules: &Modules) -> TypedExtensionConfig {
+    let runnable = code(extension, class, modules).zip(configuration(extension));
+    match runnable {
+        Some((code, configuration)) => pb::extension(name, &plugin(name, extension, code, configuration)),
+        None => closed(name),
+    }
+}
+
+/// The resource of a name behind which nothing is: it denies.
+pub(crate) fn closed(name: &str) -> TypedExtensionConfig {
+    pb::extension(name, &rbac::deny_all())
+}
+
+/// The name of the module that runs the extension, as in `<name>.wasm`.
+#[must_use]
+pub fn module_name(extension: &Extension) -> &'static str {
+    match extension {
+        Extension::JwtAuth(_) => "jwt-auth",
+        Extension::RateLimit(_) => "rate-limit",
+        Extension::Transcoder(_) => "grpc-transcoder",
+    }
+}
+
+/// Why the filter would refuse policies of the extension: id and reason. Those are denied; the others work.
+#[must_use]
+pub fn refused_policies(extension: &Extension) -> Vec<(String, String)> {
+    match extension {
+        Extension::JwtAuth(table) => jwt::check(table),
+        Extension::RateLimit(table) => rate_limit::check(table),
+        Extension::Transcoder(table) => transcoder::check(table),
+    }
+}
+
+fn configuration(extension: &Extension) -> Option<String> {
+    match extension {
+        Extension::JwtAuth(table) => jwt::configuration(table),
+        Extension::RateLimit(table) => rate_limit::configuration(table),
+        Extension::Transcoder(table) => transcoder::configuration(table),
+    }
+}
+
+fn code(extension: &Extension, class: &NodeClass, modules: &Modules) -> Option<pb::core::DataSource> {
+    let module = module_name(extension);
+    match &class.modules {
+        Some(folder) => Some(pb::filename(&format!("{}/{module}.wasm", folder.trim_end_matches('/')))),
+        None => modules.code(module).map(|code| pb::inline_bytes(code)),
+    }
+}
+
+fn plugin(name: &str, extension: &Extension, code: pb::core::DataSource, configuration: String) -> pb::http_wasm::Wasm {
+    let vm = VmConfig {
+        vm_id: vm_id(name, extension),
+        runtime: RUNTIME.to_owned(),
+        code: Some(pb::core::AsyncDataSource { specifier: Some(pb::core::async_data_source::Specifier::Local(code)) }),
+        // Equal VM ids share their data, equal configurations besides share the VM: one listener's panic stays with it.
+        configuration: Some(text(name.to_owned())),
+        ..Default::default()
+    };
+    let plugin = PluginConfig {
+        name: name.to_owned(),
+        root_id: module_name(extension).to_owned(),
+        configuration: Some(text(configuration)),
+        failure_policy: FailurePolicy::FailReload as i32,
+        reload_config: Some(ReloadConfig {
+            backoff: Some(pb::core::BackoffStrategy {
+                base_interval: pb::duration(RELOAD_AFTER),
+                max_interval: pb::duration(RELOAD_AFTER_MAX),
+            }),
+        }),
+        // Otherwise a filter that waits at the headers is given the body, and hangs.
+        allow_on_headers_stop_iteration: pb::boolean(true),
+        vm: Some(plugin_config::Vm::VmConfig(vm)),
+        ..Default::default()
+    };
+    pb::http_wasm::Wasm { config: Some(plugin) }
+}
+
+/// A new VM id would lose what the filter keeps: it follows from the filter alone where counts belong to the whole proxy,
+/// and from the listener's extension where nothing may be shared.
+fn vm_id(name: &str, extension: &Extension) -> String {
+    match extension {
+        Extension::RateLimit(_) => format!("windrose/{}", module_name(extension)),
+        Extension::JwtAuth(_) | Extension::Transcoder(_) => format!("windrose/{}/{name}", module_name(extension)),
+    }
+}
+
+fn text(value: String) -> pb::google::Any {
+    pb::any(&pb::google::StringValue { value })
+}

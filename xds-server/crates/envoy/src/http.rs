@@ -1,0 +1,171 @@
+//! `ir::http::HttpHandler` → an HTTP connection manager.
+
+use std::collections::BTreeSet;
+
+use windrose_ir::http::{ClientAddress, EscapedSlashes, ForwardedCertificate, HttpFilter, HttpHandler, HttpLimits, RouteSource};
+use windrose_ir::listener::Direction;
+use windrose_vocab::{ResourceId, ResourceKind};
+
+use crate::limits::{DOWNSTREAM_KEEPALIVE, DOWNSTREAM_KEEPALIVE_ANSWER, HEADERS_KIB, STREAMS, WINDOW_BYTES};
+use crate::pb;
+use crate::route::scoped::TABLE_HEADER;
+use crate::{filters, telemetry};
+use pb::core::http_protocol_options::HeadersWithUnderscoresAction;
+use pb::hcm::http_connection_manager::{
+    ForwardClientCertDetails, InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
+    SetCurrentClientCertDetails, StripPortMode, UpgradeConfig,
+};
+use pb::hcm::scoped_routes::scope_key_builder::{FragmentBuilder, fragment_builder};
+use pb::hcm::scoped_routes::{ConfigSpecifier, ScopeKeyBuilder};
+use pb::hcm::{HttpConnectionManager, Rds, ScopedRds, ScopedRoutes};
+
+pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnectionManager {
+    let limits = &handler.limits;
+    let mut manager = HttpConnectionManager {
+        stat_prefix: handler.stat_name.to_string(),
+        http_filters: filters::chain(handler),
+        tracing: handler.tracing.as_ref().map(telemetry::tracing),
+        access_log: handler.access_log.iter().map(|log| telemetry::request_log(log, direction)).collect(),
+        common_http_protocol_options: Some(common(limits, handler.client_address)),
+        http2_protocol_options: Some(http2(limits, handler.websocket)),
+        // What stands behind may name itself; the proxy does not.
+        server_header_transformation: ServerHeaderTransformation::PassThrough as i32,
+        max_request_headers_kb: pb::number(clamp(limits.max_headers_kib, &HEADERS_KIB)),
+        stream_idle_timeout: pb::duration(limits.stream_idle_timeout),
+        request_timeout: pb::duration(limits.request_timeout),
+        request_headers_timeout: pb::duration(limits.headers_timeout),
+        use_remote_address: pb::boolean(handler.client_address.edge),
+        xff_num_trusted_hops: handler.client_address.trusted_hops,
+        internal_address_config: Some(nobody_is_internal()),
+        normalize_path: pb::boolean(handler.paths.normalize),
+        merge_slashes: handler.paths.merge_slashes,
+        path_with_escaped_slashes_action: escaped_slashes(handler.paths.escaped_slashes) as i32,
+        upgrade_configs: if handler.websocket { vec![upgrade()] } else { vec![] },
+        strip_trailing_host_dot: true,
+        ..Default::default()
+    };
+    forward_certificate(&mut manager, handler.client_certificate);
+    route(&mut manager, &handler.routes);
+    manager
+}
+
+/// What the handler needs: its table, its extensions, the collector of its traces. Scopes are not named by a listener.
+pub(crate) fn refs(handler: &HttpHandler) -> BTreeSet<ResourceId> {
+    let extensions = handler.filters.iter().filter_map(|filter| match filter {
+        HttpFilter::Extension(name) => Some(ResourceId::new(ResourceKind::Extension, name.clone())),
+        HttpFilter::Cors | HttpFilter::Authorization(_) | HttpFilter::GrpcStats => None,
+    });
+    let table = match &handler.routes {
+        RouteSource::Table(name) => Some(ResourceId::new(ResourceKind::Routes, name.clone())),
+        RouteSource::Scoped(_) => None,
+    };
+    extensions.chain(table).chain(handler.tracing.as_ref().map(telemetry::tracing_ref)).collect()
+}
+
+/// Clients that Envoy calls internal may set its own headers (`x-envoy-retry-on`, time-outs). By itself it calls all private
+/// addresses so, and an empty list means the same: the one range here is an address that no connection comes from.
+fn nobody_is_internal() -> InternalAddressConfig {
+    let nobody = pb::core::CidrRange { address_prefix: "0.0.0.0".to_owned(), prefix_len: pb::number(32) };
+    InternalAddressConfig { cidr_ranges: vec![nobody], unix_sockets: false }
+}
+
+fn common(limits: &HttpLimits, client: ClientAddress) -> pb::core::HttpProtocolOptions {
+    // Servers behind that turn `_` into `-` would take `x_user` for a header that filters set.
+    let underscores = if client.edge { HeadersWithUnderscoresAction::RejectRequest } else { HeadersWithUnderscoresAction::Allow };
+    pb::core::HttpProtocolOptions {
+        idle_timeout: pb::duration(limits.connection_idle_timeout),
+        max_connection_duration: limits.connection_duration.and_then(pb::positive),
+        max_headers_count: pb::number(limits.max_headers.max(1)),
+        headers_with_underscores_action: underscores as i32,
+        ..Default::default()
+    }
+}
+
+fn http2(limits: &HttpLimits, extended_connect: bool) -> pb::core::Http2ProtocolOptions {
+    pb::core::Http2ProtocolOptions {
+        max_concurrent_streams: pb::number(clamp(limits.max_streams, &STREAMS)),
+        initial_stream_window_size: pb::number(clamp(limits.stream_window_bytes, &WINDOW_BYTES)),
+        initial_connection_window_size: pb::number(clamp(limits.connection_window_bytes, &WINDOW_BYTES)),
+        allow_connect: extended_connect,
+        connection_keepalive: Some(pb::core::KeepaliveSettings {
+            interval: pb::duration(DOWNSTREAM_KEEPALIVE),
+            timeout: pb::duration(DOWNSTREAM_KEEPALIVE_ANSWER),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn clamp(value: u32, range: &std::ops::RangeInclusive<u32>) -> u32 {
+    value.clamp(*range.start(), *range.end())
+}
+
+fn escaped_slashes(action: EscapedSlashes) -> PathWithEscapedSlashesAction {
+    match action {
+        EscapedSlashes::Keep => PathWithEscapedSlashesAction::KeepUnchanged,
+        EscapedSlashes::Reject => PathWithEscapedSlashesAction::RejectRequest,
+        EscapedSlashes::UnescapeAndRedirect => PathWithEscapedSlashesAction::UnescapeAndRedirect,
+    }
+}
+
+/// Known, and off but for routes that turn it on.
+fn upgrade() -> UpgradeConfig {
+    UpgradeConfig { upgrade_type: "websocket".to_owned(), enabled: pb::boolean(false), ..Default::default() }
+}
+
+fn forward_certificate(manager: &mut HttpConnectionManager, certificate: ForwardedCertificate) {
+    match certificate {
+        ForwardedCertificate::Sanitize => manager.forward_client_cert_details = ForwardClientCertDetails::Sanitize as i32,
+        ForwardedCertificate::Set => {
+            manager.forward_client_cert_details = ForwardClientCertDetails::SanitizeSet as i32;
+            manager.set_current_client_cert_details = Some(SetCurrentClientCertDetails { uri: true, ..Default::default() });
+        }
+    }
+}
+
+fn route(manager: &mut HttpConnectionManager, source: &RouteSource) {
+    manager.route_specifier = Some(match source {
+        RouteSource::Table(name) => RouteSpecifier::Rds(Rds { config_source: pb::ads(), route_config_name: name.to_string() }),
+        RouteSource::Scoped(name) => {
+            manager.early_header_mutation_extensions = vec![table_header(name)];
+            // A scope is found by the host as it is spelled.
+            manager.strip_port_mode = Some(StripPortMode::StripAnyHostPort(true));
+            RouteSpecifier::ScopedRoutes(scoped(name))
+        }
+    });
+}
+
+fn scoped(table: &str) -> ScopedRoutes {
+    ScopedRoutes {
+        name: table.to_owned(),
+        scope_key_builder: Some(ScopeKeyBuilder { fragments: [TABLE_HEADER, ":authority"].map(fragment).to_vec() }),
+        rds_config_source: None,
+        config_specifier: Some(ConfigSpecifier::ScopedRds(ScopedRds {
+            scoped_rds_config_source: pb::ads(),
+            srds_resources_locator: String::new(),
+        })),
+    }
+}
+
+fn fragment(header: &str) -> FragmentBuilder {
+    let whole = pb::hcm::scoped_routes::scope_key_builder::fragment_builder::HeaderValueExtractor {
+        name: header.to_owned(),
+        element_separator: String::new(),
+        extract_type: Some(fragment_builder::header_value_extractor::ExtractType::Index(0)),
+    };
+    FragmentBuilder { r#type: Some(fragment_builder::Type::HeaderValueExtractor(whole)) }
+}
+
+/// Writes the table's name over whatever a client sent under that header, before routes are looked up.
+fn table_header(table: &str) -> pb::core::TypedExtensionConfig {
+    let header = pb::core::HeaderValueOption {
+        header: Some(pb::core::HeaderValue { key: TABLE_HEADER.to_owned(), value: table.replace('%', "%%"), raw_value: vec![] }),
+        append_action: pb::core::header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd as i32,
+        ..Default::default()
+    };
+    let mutation = pb::mutation::HeaderMutation { action: Some(pb::mutation::header_mutation::Action::Append(header)) };
+    pb::extension(
+        "envoy.http.early_header_mutation.header_mutation",
+        &pb::early_header_mutation::HeaderMutation { mutations: vec![mutation] },
+    )
+}

@@ -1,0 +1,243 @@
+//! A program becomes resources: all of them at first, then only those whose values changed.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use windrose_ir::http::{HttpFilter, HttpHandler, RouteSource};
+use windrose_ir::route::{RouteTable, VirtualHost};
+use windrose_ir::{Cluster, EndpointSet, Extension, Handler, Listener, Program, Secret};
+use windrose_vocab::{NodeClass, Resource, ResourceId, ResourceKind, Text};
+
+use crate::endpoints::{Addresses, assignment};
+use crate::filters::wasm;
+use crate::modules::Modules;
+use crate::pack::{Packer, VersionKey};
+use crate::route::scoped;
+use crate::{cluster, listener, route, secret};
+
+/// The resources of one kind by name; clones share their nodes.
+pub type KindMap = OrdMap<Text, Arc<Resource>>;
+
+/// All resources of one program for one node class.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rendered {
+    kinds: [KindMap; ResourceKind::ALL.len()],
+    uses: Arc<Uses>,
+}
+
+impl Rendered {
+    /// The resources of a kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: ResourceKind) -> &KindMap {
+        &self.kinds[kind.index()]
+    }
+
+    /// All resources, in make-before-break order of kind, then of name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
+        self.kinds.iter().flat_map(KindMap::values)
+    }
+
+    fn of_kind_mut(&mut self, kind: ResourceKind) -> &mut KindMap {
+        &mut self.kinds[kind.index()]
+    }
+}
+
+/// Renders programs for one node class.
+#[derive(Clone, Debug)]
+pub struct Renderer {
+    class: NodeClass,
+    modules: Modules,
+    key: VersionKey,
+}
+
+impl Renderer {
+    /// A renderer for nodes of that class. `modules` are sent inline to nodes without a folder of their own.
+    #[must_use]
+    pub fn new(class: NodeClass, modules: Modules, key: VersionKey) -> Self {
+        Self { class, modules, key }
+    }
+
+    /// All resources of a program.
+    #[must_use]
+    pub fn full(&self, program: &Program) -> Rendered {
+        self.update(&Rendered::default(), &Program::default(), program)
+    }
+
+    /// The resources of `program`, where `before` are those of `old`: equal to [`Self::full`], sharing all that did not
+    /// change, at the cost of what did.
+    #[must_use]
+    pub fn update(&self, before: &Rendered, old: &Program, program: &Program) -> Rendered {
+        let mut now = before.clone();
+        follow(now.of_kind_mut(ResourceKind::Cluster), &old.clusters, &program.clusters, |name, value| self.cluster(name, value));
+        follow(now.of_kind_mut(ResourceKind::Endpoints), &old.endpoints, &program.endpoints, |name, value| self.endpoints(name, value));
+        follow(now.of_kind_mut(ResourceKind::Secret), &old.secrets, &program.secrets, |name, value| self.secret(name, value));
+        follow(now.of_kind_mut(ResourceKind::Extension), &old.extensions, &program.extensions, |name, value| self.extension(name, value));
+        follow(now.of_kind_mut(ResourceKind::Listener), &old.listeners, &program.listeners, |name, value| self.listener(name, value));
+        let was = Arc::clone(&before.uses);
+        let is = if old.listeners.ptr_eq(&program.listeners) { Arc::clone(&was) } else { Arc::new(Uses::of(program)) };
+        now.uses = Arc::clone(&is);
+        self.stand_ins(now.of_kind_mut(ResourceKind::Extension), program, &was, &is);
+        self.routes(&mut now, (old, &was), (program, &is));
+        now
+    }
+
+    fn packer(&self) -> Packer<'_> {
+        Packer { class: &self.class, key: &self.key }
+    }
+
+    fn cluster(&self, name: &Text, value: &Cluster) -> Resource {
+        let id = ResourceId::new(ResourceKind::Cluster, name.clone());
+        self.packer().pack(id, value, &cluster::message(name, value), cluster::refs(name, value))
+    }
+
+    fn endpoints(&self, name: &Text, value: &EndpointSet) -> Resource {
+        let id = ResourceId::new(ResourceKind::Endpoints, name.clone());
+        self.packer().pack(id, value, &assignment(name, value, Addresses::Literal), BTreeSet::new())
+    }
+
+    fn secret(&self, name: &Text, value: &Secret) -> Resource {
+        let id = ResourceId::new(ResourceKind::Secret, name.clone());
+        self.packer().pack(id, value, &secret::message(name, value), BTreeSet::new())
+    }
+
+    /// The one resource that is made of two values: the table, and the module that reads it where it is sent along.
+    fn extension(&self, name: &Text, value: &Extension) -> Resource {
+        let id = ResourceId::new(ResourceKind::Extension, name.clone());
+        let inline = self.class.modules.is_none();
+        let module = self.modules.fingerprint(wasm::module_name(value)).filter(|_| inline);
+        let message = wasm::message(name, value, &self.class, &self.modules);
+        self.packer().pack(id, &(value, module), &message, BTreeSet::new())
+    }
+
+    fn listener(&self, name: &Text, value: &Listener) -> Resource {
+        let id = ResourceId::new(ResourceKind::Listener, name.clone());
+        self.packer().pack(id, value, &listener::message(name, value), listener::refs(value))
+    }
+
+    /// An extension that a chain names and nobody declares is one that denies: a port whose extension never comes stays shut.
+    fn stand_ins(&self, now: &mut KindMap, program: &Program, was: &Uses, is: &Uses) {
+        let absent = |name: &&Text| !program.extensions.contains_key(*name);
+        for name in was.extensions.difference(&is.extensions).filter(absent) {
+            now.remove(name);
+        }
+        for name in is.extensions.iter().filter(absent) {
+            if !now.contains_key(name) {
+                let id = ResourceId::new(ResourceKind::Extension, name.clone());
+                now.insert(name.clone(), Arc::new(self.packer().pack(id, "absent", &wasm::closed(name), BTreeSet::new())));
+            }
+        }
+    }
+
+    /// A table is one resource where a listener takes it whole, and one for each host where a listener takes scopes.
+    fn routes(&self, now: &mut Rendered, (old, was): (&Program, &Uses), (program, is): (&Program, &Uses)) {
+        for (name, table) in changed(&old.routes, &program.routes, was, is) {
+            if is.whole(name, table.1) {
+                let table = table.1.unwrap_or(&NO_HOSTS);
+                let id = ResourceId::new(ResourceKind::Routes, name.clone());
+                let resource = self.packer().pack(id, table, &route::message(name, table), route::refs(&table.hosts));
+                now.of_kind_mut(ResourceKind::Routes).insert(name.clone(), Arc::new(resource));
+            } else if now.of_kind(ResourceKind::Routes).contains_key(name) {
+                now.of_kind_mut(ResourceKind::Routes).remove(name);
+            }
+            let before = table.0.filter(|_| was.scoped(name)).map_or_else(Scopes::new, scoped::scopes);
+            let after = table.1.filter(|_| is.scoped(name)).map_or_else(Scopes::new, scoped::scopes);
+            self.scopes(now.of_kind_mut(ResourceKind::ScopedRoutes), name, &before, &after);
+        }
+    }
+
+    fn scopes(&self, now: &mut KindMap, table: &str, old: &Scopes<'_>, new: &Scopes<'_>) {
+        for authority in old.keys().filter(|authority| !new.contains_key(*authority)) {
+            now.remove(scoped::scope_name(table, authority).as_str());
+        }
+        for (authority, host) in new.iter().filter(|(authority, host)| old.get(*authority) != Some(host)) {
+            let id = ResourceId::new(ResourceKind::ScopedRoutes, scoped::scope_name(table, authority));
+            let message = scoped::message(table, authority, host);
+            let resource = self.packer().pack(id.clone(), *host, &message, route::refs([*host]));
+            now.insert(id.name, Arc::new(resource));
+        }
+    }
+}
+
+type Scopes<'a> = BTreeMap<Cow<'a, str>, &'a VirtualHost>;
+
+/// Brings the resources of a kind from the values of `old` to those of `new`.
+fn follow<V: Eq>(resources: &mut KindMap, old: &OrdMap<Text, Arc<V>>, new: &OrdMap<Text, Arc<V>>, render: impl Fn(&Text, &V) -> Resource) {
+    for change in old.diff(new) {
+        match change {
+            DiffItem::Add(name, value) | DiffItem::Update { new: (name, value), .. } => {
+                resources.insert(name.clone(), Arc::new(render(name, value)));
+            }
+            DiffItem::Remove(name, _) => {
+                resources.remove(name);
+            }
+        }
+    }
+}
+
+/// What stands in for a table that a listener takes and nobody declares: a port whose table never comes stays shut.
+static NO_HOSTS: RouteTable = RouteTable { hosts: Vec::new() };
+
+/// How the listeners of a program use its tables and extensions.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Uses {
+    extensions: BTreeSet<Text>,
+    whole: BTreeSet<Text>,
+    scoped: BTreeSet<Text>,
+}
+
+impl Uses {
+    /// Listeners are few, and their chains too; a table that none of them names is rendered whole.
+    fn of(program: &Program) -> Self {
+        let mut uses = Self::default();
+        for chain in program.listeners.values().flat_map(|listener| &listener.chains) {
+            match &chain.handler {
+                Handler::Http(http) => uses.add(http),
+                Handler::Tcp(_) | Handler::Close => {}
+            }
+        }
+        uses
+    }
+
+    fn add(&mut self, http: &HttpHandler) {
+        match &http.routes {
+            RouteSource::Table(name) => self.whole.insert(name.clone()),
+            RouteSource::Scoped(name) => self.scoped.insert(name.clone()),
+        };
+        self.extensions.extend(http.filters.iter().filter_map(|filter| match filter {
+            HttpFilter::Extension(name) => Some(name.clone()),
+            HttpFilter::Cors | HttpFilter::Authorization(_) | HttpFilter::GrpcStats => None,
+        }));
+    }
+
+    fn whole(&self, name: &Text, table: Option<&RouteTable>) -> bool {
+        self.whole.contains(name) || (table.is_some() && !self.scoped.contains(name))
+    }
+
+    fn scoped(&self, table: &Text) -> bool {
+        self.scoped.contains(table)
+    }
+
+    /// The tables that these and those use differently.
+    fn differing<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = &'a Text> {
+        self.whole.symmetric_difference(&other.whole).chain(self.scoped.symmetric_difference(&other.scoped))
+    }
+}
+
+type Pair<'a> = (Option<&'a RouteTable>, Option<&'a RouteTable>);
+
+/// The tables whose content or use changed, as they were and as they are.
+fn changed<'a>(
+    old: &'a OrdMap<Text, Arc<RouteTable>>,
+    new: &'a OrdMap<Text, Arc<RouteTable>>,
+    was: &'a Uses,
+    is: &'a Uses,
+) -> BTreeMap<&'a Text, Pair<'a>> {
+    let edited = old.diff(new).map(|change| match change {
+        DiffItem::Add(name, _) | DiffItem::Remove(name, _) | DiffItem::Update { new: (name, _), .. } => name,
+    });
+    let names = edited.chain(was.differing(is));
+    names.map(|name| (name, (old.get(name).map(|table| &**table), new.get(name).map(|table| &**table)))).collect()
+}
