@@ -6,10 +6,11 @@ pub mod gateway;
 pub mod route;
 pub mod workload;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
 use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 
 pub use backend::{Backend, BackendTls, ConfigMap, EndpointSlice, Secret, Service};
@@ -18,7 +19,7 @@ pub use route::Route;
 pub use workload::Workload;
 
 use crate::policy::{
-    AuthPolicy, AuthorizationPolicy, EdgePolicy, MeshPolicy, RateLimitPolicy, TelemetryPolicy, TrafficPolicy, TranscodingPolicy,
+    AuthPolicy, AuthorizationPolicy, EdgePolicy, MeshPolicy, RateLimitPolicy, TargetRef, TelemetryPolicy, TrafficPolicy, TranscodingPolicy,
 };
 
 /// All objects of one kind.
@@ -82,13 +83,16 @@ pub struct Declared {
     pub mesh_policies: Objects<MeshPolicy>,
     pub authorization_policies: Objects<AuthorizationPolicy>,
     pub telemetry_policies: Objects<TelemetryPolicy>,
+    /// Policies that cannot be decoded and have no earlier good version, with what they attach to as far as that could be read.
+    /// They decide nothing, but what one of them was to protect must not be taken for unprotected.
+    pub set_aside: OrdMap<ObjectRef, Arc<[TargetRef]>>,
 }
 
 /// Which objects differ between two worlds; what `plan` needs to follow a change at its own cost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
     /// Added, changed or removed, sorted.
-    pub objects: std::collections::BTreeSet<ObjectRef>,
+    pub objects: BTreeSet<ObjectRef>,
 }
 
 /// One decoded object of any kind, as a source puts it into the world.
@@ -134,10 +138,23 @@ macro_rules! kinds {
         impl Declared {
             /// Puts an object in, in place of an earlier one of the same name.
             pub fn insert(&mut self, object: AnyObject) {
+                self.set_aside.remove(&object.meta().object);
                 match object {
                     AnyObject::Route(object) => { self.routes.insert(object.meta.object.clone(), object); }
                     $(AnyObject::$variant(object) => { self.$field.insert(object.meta.object.key.clone(), object); })*
                 }
+            }
+
+            /// What differs from `former`, at the cost of the difference where this world was made by editing that one.
+            #[must_use]
+            pub fn changed_since(&self, former: &Self) -> Changed {
+                let mut objects = BTreeSet::new();
+                objects.extend(differences(&former.routes, &self.routes).cloned());
+                $(objects.extend(differences(&former.$field, &self.$field).filter_map(|key| {
+                    let object = self.$field.get(key).or_else(|| former.$field.get(key))?;
+                    Some(object.meta.object.clone())
+                }));)*
+                Changed { objects }
             }
 
             /// Every object, kind by kind.
@@ -172,9 +189,51 @@ kinds! {
     TelemetryPolicy => telemetry_policies,
 }
 
+/// The keys whose values differ.
+fn differences<'a, K: Ord + Clone, T: PartialEq>(
+    former: &'a OrdMap<K, Arc<Object<T>>>,
+    now: &'a OrdMap<K, Arc<Object<T>>>,
+) -> impl Iterator<Item = &'a K> {
+    former.diff(now).map(|item| match item {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
+    })
+}
+
 impl Declared {
+    /// The object of that kind and name.
+    #[must_use]
+    pub fn get(&self, object: &ObjectRef) -> Option<AnyObject> {
+        let key = &object.key;
+        match object.kind {
+            Kind::GatewayClass => self.gateway_classes.get(key).cloned().map(AnyObject::GatewayClass),
+            Kind::Gateway => self.gateways.get(key).cloned().map(AnyObject::Gateway),
+            Kind::ListenerSet => self.listener_sets.get(key).cloned().map(AnyObject::ListenerSet),
+            Kind::HTTPRoute | Kind::GRPCRoute | Kind::TLSRoute | Kind::TCPRoute | Kind::UDPRoute => {
+                self.routes.get(object).cloned().map(AnyObject::Route)
+            }
+            Kind::ReferenceGrant => self.grants.get(key).cloned().map(AnyObject::Grant),
+            Kind::BackendTLSPolicy => self.backend_tls.get(key).cloned().map(AnyObject::BackendTls),
+            Kind::Namespace => self.namespaces.get(key).cloned().map(AnyObject::Namespace),
+            Kind::Service => self.services.get(key).cloned().map(AnyObject::Service),
+            Kind::EndpointSlice => self.endpoint_slices.get(key).cloned().map(AnyObject::EndpointSlice),
+            Kind::Secret => self.secrets.get(key).cloned().map(AnyObject::Secret),
+            Kind::ConfigMap => self.config_maps.get(key).cloned().map(AnyObject::ConfigMap),
+            Kind::Backend => self.backends.get(key).cloned().map(AnyObject::Backend),
+            Kind::Workload => self.workloads.get(key).cloned().map(AnyObject::Workload),
+            Kind::AuthPolicy => self.auth_policies.get(key).cloned().map(AnyObject::AuthPolicy),
+            Kind::RateLimitPolicy => self.rate_limit_policies.get(key).cloned().map(AnyObject::RateLimitPolicy),
+            Kind::TranscodingPolicy => self.transcoding_policies.get(key).cloned().map(AnyObject::TranscodingPolicy),
+            Kind::TrafficPolicy => self.traffic_policies.get(key).cloned().map(AnyObject::TrafficPolicy),
+            Kind::EdgePolicy => self.edge_policies.get(key).cloned().map(AnyObject::EdgePolicy),
+            Kind::MeshPolicy => self.mesh_policies.get(key).cloned().map(AnyObject::MeshPolicy),
+            Kind::AuthorizationPolicy => self.authorization_policies.get(key).cloned().map(AnyObject::AuthorizationPolicy),
+            Kind::TelemetryPolicy => self.telemetry_policies.get(key).cloned().map(AnyObject::TelemetryPolicy),
+        }
+    }
+
     /// Takes an object out.
     pub fn remove(&mut self, object: &ObjectRef) {
+        self.set_aside.remove(object);
         let key = &object.key;
         match object.kind {
             Kind::GatewayClass => drop(self.gateway_classes.remove(key)),

@@ -32,7 +32,7 @@ pub struct AuthPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub claims_to_headers: Vec<ClaimToHeader>,
-    /// No token is needed, and somebody said so. Excludes all fields above but `targetRefs`.
+    /// No token is needed, and somebody said so. Excludes every field but `targetRefs` and `override`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public: Option<Public>,
     /// This policy replaces a less specific one instead of adding to it.

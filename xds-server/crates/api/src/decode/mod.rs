@@ -1,0 +1,154 @@
+//! The one decoder, for files, the watch of a cluster and the webhook: an object as plain data, checked against the schema of its
+//! kind, and then in our own words. It tells every problem at once; an object with an error does not come out.
+
+mod identity;
+mod nearest;
+mod report;
+mod scalar;
+mod walk;
+
+use bytes::Bytes;
+use serde_json::Value;
+use windrose_vocab::{Canonical, Diagnostic, Fingerprint, Kind, ObjectRef, Writer};
+
+pub(crate) use identity::metadata;
+pub(crate) use nearest::nearest;
+pub(crate) use report::{Path, Report};
+
+use crate::declared::AnyObject;
+use crate::policy::TargetRef;
+use crate::schema::schema;
+use crate::wire;
+use walk::{Unknown, walk};
+
+/// An object as plain data: mappings, lists, and scalars with the type that YAML or JSON gave them.
+pub type Node = Value;
+
+/// Where an object comes from, as far as decoding depends on it.
+#[derive(Clone, Copy)]
+pub enum Source<'a> {
+    /// A file. Values that stand in other files are read through this port.
+    Files(&'a dyn ValueFiles),
+    /// A cluster, which knows generations and no files.
+    Cluster,
+}
+
+impl std::fmt::Debug for Source<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Files(_) => "Files",
+            Self::Cluster => "Cluster",
+        })
+    }
+}
+
+/// Reads the files that objects name.
+pub trait ValueFiles {
+    /// The content of the file at `path`, which is relative to the file that declares the object.
+    ///
+    /// # Errors
+    /// When it cannot be read or is larger than [`crate::limits::VALUE_BYTES_MAX`]; the text says which and why.
+    fn read(&self, path: &str) -> Result<Bytes, String>;
+}
+
+/// What became of one object.
+#[derive(Debug, Default)]
+pub struct Decoded {
+    /// The object, if nothing is wrong with it.
+    pub object: Option<AnyObject>,
+    /// What it is called, if that much could be read.
+    pub reference: Option<ObjectRef>,
+    /// What it attaches to, as far as that could be read: a policy that is set aside still has targets to be careful with.
+    pub targets: Vec<TargetRef>,
+    /// Everything there is to tell.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Decodes one object.
+#[must_use]
+pub fn decode(node: Node, source: Source<'_>) -> Decoded {
+    let identified = match identity::identify(&node) {
+        Ok(identified) => identified,
+        Err(diagnostic) => return Decoded { diagnostics: vec![diagnostic], ..Decoded::default() },
+    };
+    let mut report = Report::new(identified.reference.clone());
+    let targets = targets(&node);
+    let object = object(node, &identified, source, &mut report).filter(|_| report.errors() == 0);
+    Decoded { object, reference: Some(identified.reference), targets, diagnostics: report.finish() }
+}
+
+fn object(mut node: Node, identified: &identity::Identified, source: Source<'_>, report: &mut Report) -> Option<AnyObject> {
+    let kind = identified.reference.kind;
+    let members = node.as_object_mut()?;
+    members.remove("status");
+    let written = members.insert("metadata".to_owned(), Value::Object(serde_json::Map::new())).unwrap_or_default();
+    let metadata = metadata(written, &identified.reference, report);
+
+    let unknown = if is_kubernetes(kind) { Unknown::Warned } else { Unknown::Refused };
+    walk(schema(kind).version(&identified.version)?, &mut node, unknown, &Path::ROOT, report);
+    if report.errors() > 0 {
+        return None;
+    }
+    wire::read_files(kind, &mut node, source, report);
+    let mut meta = metadata?;
+    if matches!(source, Source::Files(_)) || meta.version == Fingerprint::default() {
+        meta.version = Fingerprint::of("object", &Content(&node, &meta.labels, &meta.annotations));
+    }
+    wire::convert(node, meta, report)
+}
+
+/// Kubernetes' own kinds grow a field now and then; one that we do not know yet is no mistake.
+fn is_kubernetes(kind: Kind) -> bool {
+    matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap)
+}
+
+fn targets(node: &Node) -> Vec<TargetRef> {
+    let listed = node.pointer("/spec/targetRefs").and_then(Value::as_array).into_iter().flatten();
+    listed.filter_map(|target| serde_json::from_value(target.clone()).ok()).collect()
+}
+
+type Texts = std::collections::BTreeMap<windrose_vocab::Text, windrose_vocab::Text>;
+
+/// Everything that makes two versions of an object differ, whatever order its mappings were written in.
+struct Content<'a>(&'a Value, &'a Texts, &'a Texts);
+
+impl Canonical for Content<'_> {
+    fn write(&self, w: &mut Writer) {
+        write_value(self.0, w);
+        self.1.write(w);
+        self.2.write(w);
+    }
+}
+
+fn write_value(value: &Value, w: &mut Writer) {
+    match value {
+        Value::Null => w.variant("null"),
+        Value::Bool(value) => {
+            w.variant("bool");
+            value.write(w);
+        }
+        Value::Number(number) => {
+            w.variant("number");
+            number.to_string().write(w);
+        }
+        Value::String(text) => {
+            w.variant("string");
+            text.write(w);
+        }
+        Value::Array(items) => {
+            w.variant("list");
+            w.length(items.len());
+            items.iter().for_each(|item| write_value(item, w));
+        }
+        Value::Object(members) => {
+            w.variant("mapping");
+            w.length(members.len());
+            let mut sorted: Vec<_> = members.iter().collect();
+            sorted.sort_by_key(|(name, _)| *name);
+            for (name, value) in sorted {
+                name.write(w);
+                write_value(value, w);
+            }
+        }
+    }
+}

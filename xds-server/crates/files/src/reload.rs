@@ -1,0 +1,224 @@
+//! Reads files again and again: only what changed is decoded again, what cannot be decoded keeps its last good version,
+//! and a file that is half written keeps all its objects. The result depends on the files, their order and what was good before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use windrose_api::declared::{AnyObject, Changed};
+use windrose_api::policy::TargetRef;
+use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, ObjectRef, Severity};
+
+use crate::folder::{self, Listing, Problem};
+use crate::limits;
+use crate::origin::{Finding, Origin, Place, SourceMap};
+use crate::values::{self, Seen};
+use crate::world::World;
+
+mod document;
+
+use document::{Declaration, decode_file};
+
+/// Follows a set of files and folders.
+#[derive(Debug)]
+pub struct Reloader {
+    paths: Vec<PathBuf>,
+    files: BTreeMap<PathBuf, FileState>,
+    in_effect: BTreeMap<ObjectRef, InEffect>,
+    decoded: usize,
+    world: World,
+}
+
+/// What one file said when it was last read.
+#[derive(Debug, Default)]
+struct FileState {
+    content: Option<Fingerprint>,
+    declarations: Vec<Declaration>,
+    /// Something in it could not even be named: what it declared before stays.
+    holds_on: bool,
+    findings: Vec<Finding>,
+    values: Seen,
+}
+
+#[derive(Clone, Debug)]
+struct InEffect {
+    object: AnyObject,
+    file: PathBuf,
+}
+
+impl Reloader {
+    /// Reads `paths` for the first time.
+    #[must_use]
+    pub fn new(paths: Vec<PathBuf>) -> Self {
+        let mut reloader = Self { paths, files: BTreeMap::new(), in_effect: BTreeMap::new(), decoded: 0, world: World::default() };
+        reloader.reload();
+        reloader
+    }
+
+    /// What the files declare, as of the last reading.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// The same, for one who reads once.
+    #[must_use]
+    pub fn into_world(self) -> World {
+        self.world
+    }
+
+    /// Files decoded since the beginning, to see that an edit costs one.
+    #[must_use]
+    pub fn decoded(&self) -> usize {
+        self.decoded
+    }
+
+    /// Files that objects take values from; they are followed like the declarations themselves.
+    #[must_use]
+    pub fn value_files(&self) -> BTreeSet<PathBuf> {
+        self.files.values().flat_map(|file| file.values.keys().cloned()).collect()
+    }
+
+    /// Reads again what changed, and says which objects differ from before.
+    pub fn reload(&mut self) -> Changed {
+        let listing = folder::list(&self.paths);
+        self.forget_removed(&listing);
+        for path in &listing.files {
+            self.read(path);
+        }
+        self.merge(&listing)
+    }
+
+    /// A file that is gone takes its objects along, unless its folder cannot be looked into.
+    fn forget_removed(&mut self, listing: &Listing) {
+        let unreadable: Vec<&PathBuf> =
+            listing.problems.iter().filter(|(_, problem)| *problem != Problem::Empty).map(|(path, _)| path).collect();
+        self.files.retain(|path, _| listing.files.contains(path) || unreadable.iter().any(|folder| path.starts_with(folder)));
+    }
+
+    fn read(&mut self, path: &Path) {
+        let before = self.files.get_mut(path);
+        let content = match values::read_regular(path, limits::FILE_BYTES_MAX) {
+            Ok(content) => content,
+            Err(message) => {
+                let state = self.files.entry(path.to_owned()).or_default();
+                state.findings = vec![about_file(path, Severity::Error, message)];
+                state.content = None;
+                return;
+            }
+        };
+        let fingerprint = Some(values::fingerprint(&content));
+        if before.is_some_and(|state| state.content == fingerprint && !values::any_changed(&state.values)) {
+            return;
+        }
+        self.decoded += 1;
+        let mut state = decode_file(path, &content);
+        state.content = fingerprint;
+        if content.is_empty() && self.in_effect.values().any(|entry| entry.file == path) {
+            // An editor empties a file before it writes it.
+            state.holds_on = true;
+            let message = "is empty: what it declared before stays until it is deleted or says something else".to_owned();
+            state.findings.push(about_file(path, Severity::Warning, message));
+        }
+        self.files.insert(path.to_owned(), state);
+    }
+
+    /// Puts the files together, in the order of their paths.
+    fn merge(&mut self, listing: &Listing) -> Changed {
+        let mut merged = Merged::default();
+        for (path, file) in &self.files {
+            merged.findings.extend(file.findings.iter().cloned());
+            file.declarations.iter().for_each(|declaration| merged.declare(path, declaration, &self.in_effect));
+        }
+        for (object, entry) in &self.in_effect {
+            let holds_on = self.files.get(&entry.file).is_some_and(|file| file.holds_on);
+            if holds_on && !merged.origins.contains_key(object) {
+                merged.in_effect.insert(object.clone(), entry.clone());
+            }
+        }
+        merged.findings.extend(listing.problems.iter().map(|(path, problem)| about_path(path, problem)));
+        self.take(merged)
+    }
+
+    fn take(&mut self, merged: Merged) -> Changed {
+        let mut changed = Changed::default();
+        let declared = &mut self.world.declared;
+        for object in self.in_effect.keys().filter(|object| !merged.in_effect.contains_key(object)) {
+            declared.remove(object);
+            changed.objects.insert(object.clone());
+        }
+        for (object, entry) in &merged.in_effect {
+            if self.in_effect.get(object).is_none_or(|before| before.object != entry.object) {
+                declared.insert(entry.object.clone());
+                changed.objects.insert(object.clone());
+            }
+        }
+        let before = std::mem::take(&mut declared.set_aside);
+        let differs = |object: &&ObjectRef| before.get(*object) != merged.set_aside.get(*object);
+        let both = before.keys().chain(merged.set_aside.keys());
+        changed.objects.extend(both.filter(differs).cloned());
+        declared.set_aside = merged.set_aside.into_iter().collect();
+
+        let mut source_map = SourceMap::default();
+        merged.origins.into_iter().for_each(|(object, origin)| source_map.insert(object, origin));
+        self.world.source_map = Arc::new(source_map);
+        self.world.diagnostics = merged.findings;
+        self.world.diagnostics.sort_by_key(|finding| {
+            let place = finding.place.as_ref();
+            (place.map(|place| (Arc::clone(&place.file), place.line, place.column)), finding.diagnostic.severity)
+        });
+        self.in_effect = merged.in_effect;
+        changed
+    }
+}
+
+/// The files put together so far.
+#[derive(Debug, Default)]
+struct Merged {
+    in_effect: BTreeMap<ObjectRef, InEffect>,
+    origins: BTreeMap<ObjectRef, Arc<Origin>>,
+    set_aside: BTreeMap<ObjectRef, Arc<[TargetRef]>>,
+    findings: Vec<Finding>,
+}
+
+impl Merged {
+    /// The first declaration of an object counts, whether it is good or not; a second one is an error that names both.
+    fn declare(&mut self, path: &Path, declaration: &Declaration, before: &BTreeMap<ObjectRef, InEffect>) {
+        let object = &declaration.reference;
+        if let Some(first) = self.origins.get(object) {
+            let message = format!("{object} is declared twice: the one at {} counts", first.display());
+            let diagnostic = Diagnostic::error(object.clone(), FieldPath::parse("metadata.name"), Code::Duplicate, message);
+            self.findings.push(declaration.origin.find(diagnostic));
+            return;
+        }
+        self.origins.insert(object.clone(), Arc::clone(&declaration.origin));
+        self.findings.extend(declaration.findings.iter().cloned());
+        match (&declaration.object, before.get(object)) {
+            (Some(decoded), _) => drop(self.in_effect.insert(object.clone(), InEffect { object: decoded.clone(), file: path.to_owned() })),
+            (None, Some(last_good)) => {
+                let last_good = InEffect { file: path.to_owned(), ..last_good.clone() };
+                self.in_effect.insert(object.clone(), last_good);
+            }
+            (None, None) if object.kind.group() == "windrose.dev" => {
+                self.set_aside.insert(object.clone(), declaration.targets.as_slice().into());
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+fn about_path(path: &Path, problem: &Problem) -> Finding {
+    match problem {
+        Problem::Unreadable(why) => about_file(path, Severity::Error, format!("cannot read `{}`: {why}", path.display())),
+        Problem::Empty => {
+            let message = format!("`{}` has no .yaml, .yml or .json file", path.display());
+            about_file(path, Severity::Warning, message)
+        }
+        Problem::TooMuch(why) => about_file(path, Severity::Error, format!("`{}`: {why}", path.display())),
+    }
+}
+
+fn about_file(path: &Path, severity: Severity, message: String) -> Finding {
+    let diagnostic = Diagnostic { object: None, field: FieldPath::root(), severity, code: Code::File, message, hint: None };
+    Finding { diagnostic, place: Some(Place { file: path.into(), line: None, column: 1, excerpt: None }) }
+}

@@ -1,0 +1,100 @@
+//! One file into its declarations.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::Value;
+use windrose_api::declared::AnyObject;
+use windrose_api::policy::TargetRef;
+use windrose_api::{Source, decode};
+use windrose_vocab::{FieldPath, ObjectRef, Severity};
+
+use super::FileState;
+use crate::origin::{Finding, Origin};
+use crate::split::{Document, split};
+use crate::tree::{self, SyntaxError};
+use crate::values::Beside;
+
+/// One object as a file declares it, good or not.
+#[derive(Debug)]
+pub(super) struct Declaration {
+    pub(super) reference: ObjectRef,
+    pub(super) object: Option<AnyObject>,
+    pub(super) targets: Vec<TargetRef>,
+    pub(super) origin: Arc<Origin>,
+    pub(super) findings: Vec<Finding>,
+}
+
+/// Decodes every document of a file. `content` is left for the caller to fill in.
+pub(super) fn decode_file(path: &Path, content: &[u8]) -> FileState {
+    let mut state = FileState::default();
+    let values = Beside::new(path);
+    let file: Arc<Path> = path.into();
+    for document in split(content) {
+        decode_document(&file, document, &values, &mut state);
+    }
+    state.values = values.seen();
+    state
+}
+
+fn decode_document(file: &Arc<Path>, document: Document<'_>, values: &Beside<'_>, state: &mut FileState) {
+    let text = String::from_utf8_lossy(document.bytes);
+    let origin = Origin::new(Arc::clone(file), document.first_line, text.as_ref().into());
+    let tree = match std::str::from_utf8(document.bytes) {
+        Ok(text) => tree::parse(text),
+        Err(error) => Err(not_utf8(document.bytes, error.valid_up_to())),
+    };
+    match tree.map(|tree| tree.to_node()) {
+        Ok(Value::Null) => {}
+        Ok(node) => decode_node(node, &Arc::new(origin), values, state),
+        Err(error) => {
+            state.holds_on = true;
+            state.findings.push(origin.syntax(&error));
+        }
+    }
+}
+
+/// A `List`, as `kubectl get -o yaml` writes it, stands for its items.
+fn decode_node(mut node: Value, origin: &Arc<Origin>, values: &Beside<'_>, state: &mut FileState) {
+    let is_list = node.get("kind").and_then(Value::as_str) == Some("List") && node.get("apiVersion").and_then(Value::as_str) == Some("v1");
+    match node.get_mut("items").filter(|_| is_list).map(Value::take) {
+        Some(Value::Array(items)) => {
+            for (index, item) in items.into_iter().enumerate() {
+                let prefix = FieldPath::root().field("items").index(index);
+                declare(item, &Arc::new(origin.within(prefix)), values, state);
+            }
+        }
+        Some(_) | None => declare(node, origin, values, state),
+    }
+}
+
+fn declare(node: Value, origin: &Arc<Origin>, values: &Beside<'_>, state: &mut FileState) {
+    // Without a name it may be the first half of something, even where its kind seems to be somebody else's.
+    let has_name = node.pointer("/metadata/name").is_some();
+    let decoded = decode(node, Source::Files(values));
+    let is_error = decoded.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
+    state.holds_on |= decoded.reference.is_none() && (is_error || !has_name);
+    let findings = decoded.diagnostics.into_iter().map(|diagnostic| origin.find(diagnostic));
+    match decoded.reference {
+        Some(reference) => state.declarations.push(Declaration {
+            reference,
+            object: decoded.object,
+            targets: decoded.targets,
+            findings: findings.collect(),
+            origin: Arc::clone(origin),
+        }),
+        None => state.findings.extend(findings),
+    }
+}
+
+fn not_utf8(bytes: &[u8], valid: usize) -> SyntaxError {
+    let before = bytes.get(..valid).unwrap_or_default();
+    let line_start = before.iter().rposition(|b| *b == b'\n').map_or(0, |position| position + 1);
+    let column = String::from_utf8_lossy(before.get(line_start..).unwrap_or_default()).chars().count();
+    let byte = bytes.get(valid).copied().unwrap_or_default();
+    SyntaxError {
+        message: format!("is not UTF-8: byte 0x{byte:02x}"),
+        line: before.iter().filter(|b| **b == b'\n').count() + 1,
+        column: column + 1,
+    }
+}
