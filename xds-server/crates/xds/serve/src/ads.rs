@@ -1,0 +1,337 @@
+//! One ADS stream: moves requests into its session and, whenever the transport wants one, a response out of it.
+//! The reader never waits for the writer, and a slow writer finds the newest state.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tonic::{Code, Status};
+use windrose_state::{Feed, Observation, Opened, Protocol, Scope, StreamId};
+use windrose_xds_session::{DeltaRequest, Diagnosis, Effect, Moment, Params, Session, SotwRequest, StreamError};
+
+use crate::body::Outbox;
+use crate::connection::Circumstances;
+use crate::counters::Open;
+use crate::frame::Frame;
+use crate::identity::Peer;
+use crate::message::Messages;
+use crate::request::Node;
+use crate::service::Shared;
+use crate::{limits, node, request};
+
+/// One of the two variants of the protocol.
+pub(crate) trait Variant: 'static {
+    type Request: prost::Message + Default + Send + 'static;
+    const PROTOCOL: Protocol;
+    fn node(request: &Self::Request) -> Option<&Node>;
+    fn take(session: &mut Session, request: Self::Request, now: Moment) -> Result<(), StreamError>;
+}
+
+/// State of the world.
+pub(crate) struct Sotw;
+
+/// Incremental.
+pub(crate) struct Delta;
+
+impl Variant for Sotw {
+    type Request = request::Sotw;
+    const PROTOCOL: Protocol = Protocol::Sotw;
+    fn node(request: &Self::Request) -> Option<&Node> {
+        request.node.as_ref()
+    }
+    fn take(session: &mut Session, request: Self::Request, now: Moment) -> Result<(), StreamError> {
+        session.on_sotw(SotwRequest::from(request), now)
+    }
+}
+
+impl Variant for Delta {
+    type Request = request::Delta;
+    const PROTOCOL: Protocol = Protocol::Delta;
+    fn node(request: &Self::Request) -> Option<&Node> {
+        request.node.as_ref()
+    }
+    fn take(session: &mut Session, request: Self::Request, now: Moment) -> Result<(), StreamError> {
+        session.on_delta(DeltaRequest::from(request), now)
+    }
+}
+
+/// Serves one stream until it ends, and sees to it that the end is heard or the connection cut.
+pub(crate) async fn run<V: Variant>(
+    shared: Arc<Shared>,
+    peer: Peer,
+    mut messages: Messages<hyper::body::Incoming>,
+    mut outbox: Outbox,
+    at: Arc<Circumstances>,
+) {
+    let counters = &shared.xds.counters;
+    counters.streams.up();
+    let _open = Open::new(&counters.streams_open);
+    let end = match Stream::<V>::open(&shared, &peer, &mut messages, &at).await {
+        Ok(Some(mut stream)) => stream.serve(&mut messages, &mut outbox, &at).await,
+        Ok(None) => End::Client,
+        Err(status) => End::Fault(status),
+    };
+    end.count(&shared, &peer);
+    let Some(status) = end.status() else { return };
+    let farewell = async {
+        outbox.end(status).await;
+        messages.discard().await;
+    };
+    if timeout(limits::FAREWELL, farewell).await.is_err() {
+        at.cut();
+        // The request is held until the connection is gone: HTTP/2 loses count of a stream that is let go with words unsent.
+        let _ = timeout(limits::FAREWELL, messages.discard()).await;
+    }
+}
+
+/// Why a stream ended.
+enum End {
+    /// The client is done or gone.
+    Client,
+    /// The connection or the server ends.
+    Drained,
+    /// The credential's time is over.
+    Expired,
+    /// The credential was taken back.
+    Revoked,
+    /// The client broke a rule or limit.
+    Fault(Status),
+}
+
+impl End {
+    /// What the client is told; nothing to a client that is gone.
+    fn status(self) -> Option<Status> {
+        match self {
+            Self::Client => Some(Status::ok("")),
+            Self::Drained => Some(Status::unavailable("the connection is being closed; connect again")),
+            Self::Expired => Some(Status::unauthenticated("the credential has expired")),
+            Self::Revoked => Some(Status::unauthenticated("the credential was revoked")),
+            Self::Fault(status) if status.code() == Code::Cancelled => None,
+            Self::Fault(status) => Some(status),
+        }
+    }
+
+    fn count(&self, shared: &Shared, peer: &Peer) {
+        let counters = &shared.xds.counters;
+        match self {
+            Self::Client | Self::Drained => {}
+            Self::Expired => counters.expired.up(),
+            Self::Revoked => counters.revoked.up(),
+            Self::Fault(status) if status.code() == Code::Cancelled => {}
+            Self::Fault(status) => {
+                counters.streams_failed.up();
+                if shared.may_tell() {
+                    tracing::warn!(peer = %peer.identity, reason = status.message(), "stream failed");
+                }
+            }
+        }
+    }
+}
+
+struct Stream<'a, V> {
+    shared: &'a Shared,
+    peer: &'a Peer,
+    session: Session,
+    feed: Option<Feed>,
+    revocations: Option<watch::Receiver<u64>>,
+    observed: Watched<'a>,
+    /// Whether the transport waits for a message.
+    wanted: bool,
+    variant: std::marker::PhantomData<fn(V)>,
+}
+
+impl<'a, V: Variant> Stream<'a, V> {
+    /// Waits for the first request, which says what kind of node it is, and lets the session take it.
+    async fn open(
+        shared: &'a Shared,
+        peer: &'a Peer,
+        messages: &mut Messages<hyper::body::Incoming>,
+        at: &Circumstances,
+    ) -> Result<Option<Self>, Status> {
+        let first = tokio::select! {
+            first = timeout(limits::FIRST_REQUEST, messages.next::<V::Request>()) => first,
+            () = at.drained() => return Err(Status::unavailable("the connection is being closed; connect again")),
+        };
+        let first = first.map_err(|_| Status::deadline_exceeded("no request came"))??;
+        let Some(first) = first else { return Ok(None) };
+        let claimed = V::node(&first);
+        node::refuse_other_claim(claimed, &peer.proxy)?;
+        let scope = Scope::new(peer.proxy.clone(), node::class(claimed)?);
+        let id = claimed.map(|node| node.id.clone()).unwrap_or_default();
+        let feed = shared.xds.desired.subscribe(&scope).map_err(|error| Status::resource_exhausted(error.to_string()))?;
+        let session = Session::new(params::<V>(shared, peer, &scope));
+        let mut stream = Self {
+            observed: Watched { shared, opening: Some(opened::<V>(shared, peer, scope, id)), id: None },
+            shared,
+            peer,
+            session,
+            feed: Some(feed),
+            revocations: Some(shared.xds.identify.revocations()),
+            wanted: false,
+            variant: std::marker::PhantomData,
+        };
+        stream.take_view();
+        stream.take_request(first)?;
+        stream.observed.open()?;
+        stream.settle(None)?;
+        Ok(Some(stream))
+    }
+
+    async fn serve(&mut self, messages: &mut Messages<hyper::body::Incoming>, outbox: &mut Outbox, at: &Circumstances) -> End {
+        loop {
+            if let Err(status) = self.settle(Some(outbox)) {
+                return End::Fault(status);
+            }
+            let due = self.session.next_deadline().map(|moment| self.shared.instant(moment));
+            let expiry_check = self.expiry_check();
+            tokio::select! {
+                request = messages.next::<V::Request>() => match request {
+                    Ok(Some(request)) => if let Err(status) = self.take_request(request) { return End::Fault(status) },
+                    Ok(None) => return End::Client,
+                    Err(status) => return End::Fault(status),
+                },
+                wanted = outbox.wanted(), if !self.wanted => match wanted {
+                    true => self.wanted = true,
+                    false => return End::Client,
+                },
+                alive = changed(&mut self.feed) => if alive { self.take_view() } else { self.feed = None },
+                () = wait_until(due) => self.session.on_tick(self.shared.moment()),
+                () = sleep(expiry_check) => if self.shared.now() >= self.peer.expires_at { return End::Expired },
+                alive = revoked(&mut self.revocations) => {
+                    if self.shared.xds.identify.is_revoked(self.peer) { return End::Revoked }
+                    if !alive { self.revocations = None }
+                },
+                () = at.drained() => return End::Drained,
+            }
+        }
+    }
+
+    fn take_request(&mut self, request: V::Request) -> Result<(), Status> {
+        self.shared.xds.counters.requests.up();
+        let taken = V::take(&mut self.session, request, self.shared.moment());
+        taken.map_err(|error| Status::new(Code::from_i32(error.code()), error.to_string()))
+    }
+
+    fn take_view(&mut self) {
+        if let Some(feed) = &mut self.feed {
+            self.session.on_view(feed.current(), self.shared.moment());
+        }
+    }
+
+    /// Hands over the next response, if one is wanted and due, and passes on what the session tells.
+    fn settle(&mut self, outbox: Option<&mut Outbox>) -> Result<(), Status> {
+        if let Some(outbox) = outbox.filter(|_| self.wanted)
+            && let Some(response) = self.session.poll(self.shared.moment())
+        {
+            let resources = response.resources.len();
+            let frame = Frame::new(V::PROTOCOL, response).map_err(|error| Status::resource_exhausted(error.to_string()))?;
+            let counters = &self.shared.xds.counters;
+            counters.responses.up();
+            counters.response_bytes.add(frame.length() as u64);
+            counters.resources.add(resources as u64);
+            outbox.put(frame);
+            self.wanted = false;
+        }
+        self.pass_effects();
+        Ok(())
+    }
+
+    fn pass_effects(&mut self) {
+        let mut news = Vec::new();
+        for effect in self.session.effects() {
+            match effect {
+                Effect::Observe(one) => news.push(one),
+                Effect::Diagnose(diagnosis) => tell(self.shared, self.peer, &diagnosis),
+            }
+        }
+        self.observed.record(news);
+    }
+
+    /// A sleep ends early rather than late: the clock may jump.
+    fn expiry_check(&self) -> Duration {
+        let left = self.peer.expires_at.duration_since(self.shared.now()).unwrap_or_default();
+        left.min(limits::EXPIRY_CHECK)
+    }
+}
+
+fn params<V: Variant>(shared: &Shared, peer: &Peer, scope: &Scope) -> Params {
+    Params {
+        scope: scope.clone(),
+        identity: peer.identity.clone(),
+        protocol: V::PROTOCOL,
+        ads: true,
+        stream: shared.next_stream(),
+        ttl: shared.xds.settings.resource_ttl,
+        accepted: shared.xds.accepted.clone(),
+    }
+}
+
+fn opened<V: Variant>(shared: &Shared, peer: &Peer, scope: Scope, node: String) -> Opened {
+    Opened { node: node.into(), identity: peer.identity.clone(), scope, protocol: V::PROTOCOL, since: shared.now() }
+}
+
+fn tell(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {
+    match diagnosis {
+        Diagnosis::Rejected { .. } | Diagnosis::RejectedUnnamed { .. } => {
+            shared.xds.counters.rejections.up();
+            tracing::warn!(peer = %peer.identity, "{diagnosis}");
+        }
+        Diagnosis::GateOpened { .. } | Diagnosis::Withheld { .. } | Diagnosis::UnaskedRepair { .. } => {
+            tracing::warn!(peer = %peer.identity, "{diagnosis}");
+        }
+        Diagnosis::UnknownType => tracing::debug!(peer = %peer.identity, "{diagnosis}"),
+    }
+}
+
+async fn changed(feed: &mut Option<Feed>) -> bool {
+    match feed {
+        Some(feed) => feed.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn revoked(revocations: &mut Option<watch::Receiver<u64>>) -> bool {
+    match revocations {
+        Some(revocations) => revocations.changed().await.is_ok(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The stream's entry in `Observed`; gone with it, however it ends.
+struct Watched<'a> {
+    shared: &'a Shared,
+    opening: Option<Opened>,
+    id: Option<StreamId>,
+}
+
+impl Watched<'_> {
+    fn open(&mut self) -> Result<(), Status> {
+        if let Some(opening) = self.opening.take() {
+            let opened = self.shared.xds.observed.open(opening);
+            self.id = Some(opened.map_err(|error| Status::resource_exhausted(error.to_string()))?);
+        }
+        Ok(())
+    }
+
+    fn record(&self, news: Vec<Observation>) {
+        if let Some(id) = self.id.filter(|_| !news.is_empty()) {
+            self.shared.xds.observed.record(id, news, self.shared.now());
+        }
+    }
+}
+
+impl Drop for Watched<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            self.shared.xds.observed.close(id);
+        }
+    }
+}

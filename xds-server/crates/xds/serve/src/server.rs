@@ -1,0 +1,157 @@
+//! The listeners: accept, hand shake, serve each connection in a task of its own, and end all of them in order.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use windrose_vocab::Fingerprint;
+
+use crate::connection::{self, Circumstances, Ended, Lifetime};
+use crate::counters::{Counters, Open};
+use crate::limits;
+use crate::router::Router;
+use crate::service::{Settings, Shared, Status, Xds};
+use crate::tls::Tls;
+
+/// Serves discovery over TLS on `listener` until `stop` is cancelled, then ends everything in order within the grace of the settings.
+pub async fn serve(listener: TcpListener, tls: Tls, xds: Xds, stop: CancellationToken) {
+    let (settings, counters) = (xds.settings, xds.counters.clone());
+    let router = Router::Xds(Arc::new(Shared::new(xds)));
+    let acceptor = Some(TlsAcceptor::from(tls.config()));
+    Listening { router, acceptor, settings, counters, handshakes: Arc::default() }.run(listener, stop).await;
+}
+
+/// Serves the status of all clients on `listener`, in plain text and to anybody: give it a loopback address.
+pub async fn serve_status(listener: TcpListener, status: Status, stop: CancellationToken) {
+    let (settings, counters) = (status.settings, status.counters.clone());
+    let router = Router::Status(status);
+    Listening { router, acceptor: None, settings, counters, handshakes: Arc::default() }.run(listener, stop).await;
+}
+
+/// Something to accept connections from.
+pub(crate) trait Accept: Send {
+    fn accept(&self) -> impl Future<Output = io::Result<(TcpStream, SocketAddr)>> + Send;
+}
+
+impl Accept for TcpListener {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        TcpListener::accept(self).await
+    }
+}
+
+#[derive(Clone)]
+struct Listening {
+    router: Router,
+    acceptor: Option<TlsAcceptor>,
+    settings: Settings,
+    counters: Arc<Counters>,
+    /// Connections that are not through their handshake.
+    handshakes: Arc<AtomicUsize>,
+}
+
+impl Listening {
+    async fn run(self, listener: impl Accept, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, remote)) => self.take(stream, remote, &mut connections, &stop),
+                    Err(error) => self.pause_after(&error).await,
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        drop(listener);
+        let all = async { while connections.join_next().await.is_some() {} };
+        // The connections keep the grace themselves; what is beyond is a bug of theirs that must not keep the process.
+        if timeout(self.settings.grace + limits::FAREWELL, all).await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+
+    fn take(&self, stream: TcpStream, remote: SocketAddr, connections: &mut JoinSet<()>, stop: &CancellationToken) {
+        self.counters.connections.up();
+        if connections.len() >= limits::CONNECTIONS || self.handshakes.load(Ordering::Relaxed) >= limits::HANDSHAKES {
+            self.counters.connections_dropped.up();
+            return;
+        }
+        connections.spawn(self.clone().connection(stream, remote, stop.clone()));
+    }
+
+    async fn connection(self, stream: TcpStream, remote: SocketAddr, stop: CancellationToken) {
+        let _open = Open::new(&self.counters.connections_open);
+        let _ = stream.set_nodelay(true);
+        let lifetime = Lifetime { age: self.age(), grace: self.settings.grace };
+        let Some(acceptor) = &self.acceptor else {
+            let at = Arc::new(Circumstances::new(remote, None));
+            return self.finish(connection::run(stream, self.router.clone(), at.clone(), lifetime, stop).await, &at).await;
+        };
+        let handshake = Handshake::begin(&self.handshakes);
+        let shaken = timeout(limits::HANDSHAKE, acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(limits::TLS_BUFFER)))).await;
+        drop(handshake);
+        let stream = match shaken {
+            Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => stream,
+            Ok(Ok(_)) => return self.refuse(remote, "the client does not speak h2"),
+            Ok(Err(error)) => return self.refuse(remote, &error.to_string()),
+            Err(_) => return self.refuse(remote, "the handshake took too long"),
+        };
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
+        let at = Arc::new(Circumstances::new(remote, shown));
+        let ended = connection::run(stream, self.router.clone(), at.clone(), lifetime, stop).await;
+        self.finish(ended, &at).await;
+    }
+
+    async fn finish(&self, ended: Ended, at: &Circumstances) {
+        if ended == Ended::Cut {
+            self.counters.connections_cut.up();
+        }
+        at.streams_ended().await;
+    }
+
+    fn refuse(&self, remote: SocketAddr, reason: &str) {
+        self.counters.handshakes_failed.up();
+        tracing::debug!(%remote, reason, "handshake failed");
+    }
+
+    /// An error of the connection concerns nobody else. One of ours (no descriptors, no memory) passes when others end.
+    async fn pause_after(&self, error: &io::Error) {
+        self.counters.accept_errors.up();
+        let theirs = [io::ErrorKind::ConnectionAborted, io::ErrorKind::ConnectionReset, io::ErrorKind::Interrupted];
+        if !theirs.contains(&error.kind()) {
+            tracing::error!(%error, "cannot accept connections");
+            sleep(limits::ACCEPT_PAUSE).await;
+        }
+    }
+
+    /// Spread evenly and without randomness over the connections of this process.
+    fn age(&self) -> Duration {
+        let spread = 2 * limits::CONNECTION_AGE_JITTER;
+        let drawn = Fingerprint::of("windrose.xds.age", &self.counters.connections.get()).bits() % u128::from(spread + 1);
+        let percent = 100 - limits::CONNECTION_AGE_JITTER + u32::try_from(drawn).unwrap_or(0);
+        self.settings.connection_age * percent / 100
+    }
+}
+
+/// One handshake, as long as it lasts.
+struct Handshake<'a>(&'a AtomicUsize);
+
+impl<'a> Handshake<'a> {
+    fn begin(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Handshake<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,89 @@
+//! How connections end and how the server does.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use tonic::Code;
+use windrose_pki::SystemEntropy;
+use windrose_vocab::ResourceKind;
+use windrose_xds_serve::Settings;
+
+use crate::client::within;
+use crate::stage::{Stage, cluster, orders, until};
+
+#[tokio::test]
+async fn a_stop_ends_every_stream_with_a_status_and_then_the_server() {
+    let mut stage = Stage::new().await;
+    stage.publish(&orders(), [cluster("a", "one")]);
+    let mut stream = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    stream.subscribe(ResourceKind::Cluster).await;
+    stream.next().await.unwrap();
+    stage.stop.cancel();
+    assert_eq!(stream.next().await.unwrap_err().code(), Code::Unavailable);
+    drop(stream);
+    within(&mut stage.task).await.unwrap();
+    assert_eq!(stage.counters.connections_open.get(), 0);
+    assert!(stage.handshake(&stage.certificate(&orders())).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_stop_does_not_wait_for_a_reader_that_does_not_read_beyond_the_grace() {
+    let mut stage = Stage::with(Settings { grace: Duration::from_millis(300), ..Settings::default() }, None).await;
+    stage.publish(&orders(), [cluster("large", vec![1; 4 << 20])]);
+    let stream = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    stream.subscribe(ResourceKind::Cluster).await;
+    until("the response is under way", || stage.counters.responses.get() == 1).await;
+    let began = Instant::now();
+    stage.stop.cancel();
+    within(&mut stage.task).await.unwrap();
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!((stage.counters.connections_cut.get(), stage.counters.streams_open.get()), (1, 0));
+    assert!(stage.observed.is_empty());
+}
+
+#[tokio::test]
+async fn an_old_connection_is_told_to_go_and_a_new_one_is_taken() {
+    let settings = Settings { connection_age: Duration::from_millis(300), ..Settings::default() };
+    let mut stage = Stage::with(settings, None).await;
+    stage.publish(&orders(), [cluster("a", "one")]);
+    let mut stream = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    stream.subscribe(ResourceKind::Cluster).await;
+    stream.next().await.unwrap();
+    assert_eq!(stream.next().await.unwrap_err().code(), Code::Unavailable);
+    let mut again = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    again.subscribe(ResourceKind::Cluster).await;
+    again.next().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_new_server_certificate_is_shown_to_new_connections_and_old_ones_live() {
+    let mut stage = Stage::new().await;
+    stage.publish(&orders(), [cluster("a", "one")]);
+    let mut old = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    old.subscribe(ResourceKind::Cluster).await;
+    let first = old.next().await.unwrap();
+    old.ack(&first).await;
+    let shown = |stream: &tokio_rustls::client::TlsStream<_>| stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+    let before = shown(&stage.handshake(&stage.certificate(&orders())).await.unwrap());
+    let server = stage.nodes.authority.issue_server(&["localhost".into()], SystemTime::now(), &SystemEntropy).unwrap();
+    stage.tls.replace(server.chain.clone(), server.key.expose()).unwrap();
+    let after = shown(&stage.handshake(&stage.certificate(&orders())).await.unwrap());
+    assert_ne!(before, after);
+    assert_eq!(after, server.chain[0]);
+    stage.publish(&orders(), [cluster("a", "two")]);
+    old.next().await.unwrap();
+    assert!(stage.tls.replace(server.chain, "no key").is_err());
+}
+
+#[tokio::test]
+async fn many_connects_and_disconnects_leave_nothing_behind() {
+    let mut stage = Stage::new().await;
+    stage.publish(&orders(), [cluster("a", "one")]);
+    let credential = stage.bearer(&orders());
+    for _ in 0..100 {
+        let mut stream = stage.delta(&credential).await.unwrap();
+        stream.subscribe(ResourceKind::Cluster).await;
+        stream.next().await.unwrap();
+    }
+    until("all are gone", || stage.counters.connections_open.get() == 0 && stage.observed.is_empty()).await;
+    assert_eq!((stage.counters.streams.get(), stage.counters.streams_open.get()), (100, 0));
+}
