@@ -1,0 +1,42 @@
+//! What a stranger may send on one stream, and how long the protocol waits; each limit with its unit and its reason.
+
+use std::time::Duration;
+
+/// Names in one request. Fleets with 9,000 clusters ask for as many endpoints in one request; ten times that is hostile.
+pub const NAMES_PER_REQUEST: usize = 100_000;
+
+/// Names subscribed per stream, all kinds together.
+pub const NAMES_PER_STREAM: usize = 200_000;
+
+/// Bytes of all names subscribed per stream that do not exist: those cost memory that nobody shares.
+pub const UNKNOWN_NAME_BYTES: usize = 4 << 20;
+
+/// Bytes of a resource name: ours are namespace/name/port and a suffix, below 600.
+pub const NAME_BYTES: usize = 1_024;
+
+/// Bytes of a node id, cluster, nonce or version text.
+pub const TEXT_BYTES: usize = 1_024;
+
+/// Client features in a node claim; Envoy sends about 10.
+pub const FEATURES: usize = 64;
+
+/// Bytes of an error text that are looked at. The rest of a longer one is dropped unread.
+pub const ERROR_BYTES: usize = 64 << 10;
+
+/// Unacknowledged CDS responses. Envoy's ACK waits for warming, up to 15 s, and later ones are applied meanwhile.
+pub const CLUSTER_WINDOW: usize = 8;
+
+/// Unacknowledged responses of every other kind.
+pub const WINDOW: usize = 1;
+
+/// How long a resource waits for what it refers to before it is sent anyway.
+pub const GATE: Duration = Duration::from_secs(5);
+
+/// Resources whose rejected versions are remembered per stream; the oldest name in order goes.
+pub const REJECTED_RESOURCES: usize = 4_096;
+
+/// Rejected versions remembered per resource and stream; the oldest goes.
+pub const REJECTED_VERSIONS: usize = 8;
+
+/// Diagnoses and observations that wait to be taken; the owner takes them after every call, so more are a bug of it.
+pub const EFFECTS: usize = 4_096;

@@ -1,0 +1,231 @@
+//! One stream of one client, from its first request to its end.
+
+mod answer;
+mod order;
+mod send;
+mod subscribe;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use windrose_state::{Accepted, Observation, Protocol, Scope, View, changes};
+use windrose_vocab::{ResourceId, ResourceKind, Text};
+
+use crate::effect::{Diagnosis, Effect};
+use crate::limits;
+use crate::message::{Moment, NodeClaim};
+use crate::rejected::Rejected;
+use crate::track::Track;
+use crate::wants::Wants;
+
+/// What a client says that understands lifetimes of resources.
+const SUPPORTS_TTL: &str = "xds.config.supports-resource-ttl";
+/// What a client says that wants a name and version around each resource of a state-of-the-world response.
+const SUPPORTS_WRAPPED: &str = "xds.config.resource-in-sotw";
+
+/// What is known of a stream before its first request is answered.
+#[derive(Clone, Debug)]
+pub struct Params {
+    /// What the client gets.
+    pub scope: Scope,
+    /// Its authenticated identity.
+    pub identity: Text,
+    /// Which variant it speaks.
+    pub protocol: Protocol,
+    /// Whether all kinds share this stream. Order between kinds is kept only then.
+    pub ads: bool,
+    /// A number that no other stream of this process has: nonces begin with it.
+    pub stream: u64,
+    /// The lifetime given to resources, renewed at half of it, for clients that say they support it; delta only.
+    pub ttl: Option<Duration>,
+    /// The memory of rejections and last good versions.
+    pub accepted: Arc<Accepted>,
+}
+
+/// The state machine of one stream.
+#[derive(Debug)]
+pub struct Session {
+    params: Params,
+    node: Option<NodeClaim>,
+    view: Option<Arc<View>>,
+    /// Counts views, so that removals know what was due before them.
+    views: u64,
+    wants: Wants,
+    tracks: [Track; ResourceKind::ALL.len()],
+    rejected: Rejected,
+    /// Clusters that the client did not have and that are not yet known to be warm: routes to them wait.
+    fresh: BTreeSet<Text>,
+    nonces: u64,
+    begun: Option<Moment>,
+    /// The client was connected before: it has resources that this stream has not seen yet.
+    returning: bool,
+    unknown_type_told: bool,
+    repaired_unasked: bool,
+    grace_over: bool,
+    effects: Vec<Effect>,
+}
+
+impl Session {
+    /// A stream that has said nothing yet. Versions that its identity alone, or two others, refused and nobody
+    /// accepted are not sent on it.
+    #[must_use]
+    pub fn new(params: Params) -> Self {
+        let mut rejected = Rejected::default();
+        for (id, version) in params.accepted.quarantine(&params.identity) {
+            rejected.insert(&id, version);
+        }
+        Self {
+            params,
+            node: None,
+            view: None,
+            views: 0,
+            wants: Wants::default(),
+            tracks: ResourceKind::ALL.map(Track::new),
+            rejected,
+            fresh: BTreeSet::new(),
+            nonces: 0,
+            begun: None,
+            returning: false,
+            unknown_type_told: false,
+            repaired_unasked: false,
+            grace_over: false,
+            effects: Vec::new(),
+        }
+    }
+
+    /// Takes the newest desired state; costs what changed since the last one. A cold view is no answer and changes
+    /// nothing.
+    pub fn on_view(&mut self, view: Arc<View>, now: Moment) {
+        let known = self.view.as_ref().is_some_and(|known| Arc::ptr_eq(known, &view));
+        if known || !view.ready {
+            return;
+        }
+        self.begin(now);
+        let first = self.view.replace(view).is_none();
+        self.views += 1;
+        self.choose();
+        if first && self.returning {
+            // Requests that came earlier were taken in, not compared.
+            ResourceKind::ALL.into_iter().for_each(|kind| self.mark_all(kind));
+            self.trust_early_versions();
+        }
+    }
+
+    /// Does what is due: opens gates that waited long enough, renews lifetimes, repairs unasked.
+    pub fn on_tick(&mut self, now: Moment) {
+        self.open_gates(now);
+        self.renew(now);
+        self.repair_unasked(now);
+    }
+
+    /// When [`Self::on_tick`] has something to do at the earliest.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let gates = self.tracks.iter().flat_map(|track| track.due.values()).filter_map(|due| due.gate.as_ref());
+        let gates = gates.filter(|gate| !gate.open).map(|gate| gate.since + limits::GATE);
+        let renewals = self.tracks.iter().filter(|track| !track.renewal_due).filter_map(|track| track.renew_at);
+        gates.chain(renewals).chain(self.grace_end()).min()
+    }
+
+    /// What happened since the last call.
+    pub fn effects(&mut self) -> impl Iterator<Item = Effect> + use<'_> {
+        self.effects.drain(..)
+    }
+
+    fn track(&self, kind: ResourceKind) -> &Track {
+        &self.tracks[kind.index()]
+    }
+
+    fn track_mut(&mut self, kind: ResourceKind) -> &mut Track {
+        &mut self.tracks[kind.index()]
+    }
+
+    fn begin(&mut self, now: Moment) {
+        self.begun.get_or_insert(now);
+    }
+
+    /// Chooses anew what this client should have and marks what that changes.
+    fn choose(&mut self) {
+        let Some(view) = &self.view else { return };
+        let Params { accepted, scope, .. } = &self.params;
+        let held = |id: &ResourceId| self.tracks[id.kind.index()].held.get(&*id.name).cloned();
+        let new = Wants::choose(view, &self.rejected, |id| accepted.last(scope, id), held);
+        for (resource, missing) in &new.withheld {
+            if !self.wants.withheld.contains_key(resource) {
+                let (resource, missing) = (resource.clone(), missing.clone());
+                tell(&mut self.effects, Effect::Diagnose(Diagnosis::Withheld { resource, missing }));
+            }
+        }
+        let old = std::mem::replace(&mut self.wants, new);
+        for kind in ResourceKind::ALL {
+            self.mark_changes(kind, &old);
+        }
+    }
+
+    fn mark_changes(&mut self, kind: ResourceKind, old: &Wants) {
+        let (track, views) = (&mut self.tracks[kind.index()], self.views);
+        if track.interest.is_idle() {
+            return;
+        }
+        let mut missing_changed = false;
+        for change in changes(old.of_kind(kind), self.wants.of_kind(kind)) {
+            let name = change.name();
+            if !track.interest.covers(name) {
+                continue;
+            }
+            missing_changed |= if change.after().is_some() { track.unmiss(name) } else { track.miss(name) };
+            if kind == ResourceKind::Cluster && change.after().is_some() && !track.held.contains_key(&**name) {
+                self.fresh.insert(name.clone());
+            }
+            track.mark(name, false, views);
+        }
+        if missing_changed {
+            let missing = track.missing();
+            tell(&mut self.effects, Effect::Observe(Observation::Missing { kind, missing }));
+        }
+    }
+
+    fn mark(&mut self, kind: ResourceKind, name: &Text, force: bool) {
+        let (track, views) = (&mut self.tracks[kind.index()], self.views);
+        let new_cluster = kind == ResourceKind::Cluster && track.interest.covers(name) && !track.held.contains_key(&**name);
+        if new_cluster && self.wants.of_kind(kind).contains_key(&**name) {
+            self.fresh.insert(name.clone());
+        }
+        track.mark(name, force, views);
+    }
+
+    /// The wanted resource's own text of a name, which all streams share, or a new one.
+    fn intern(wants: &Wants, kind: ResourceKind, name: &str) -> Text {
+        wants.of_kind(kind).get(name).map_or_else(|| Text::from(name), |one| one.id.name.clone())
+    }
+
+    fn tell(&mut self, effect: Effect) {
+        tell(&mut self.effects, effect);
+    }
+
+    fn observe_missing(&mut self, kind: ResourceKind) {
+        let missing = self.track(kind).missing();
+        self.tell(Effect::Observe(Observation::Missing { kind, missing }));
+    }
+
+    fn supports(&self, feature: &str) -> bool {
+        self.node.as_ref().is_some_and(|node| node.features.contains(feature))
+    }
+
+    /// The lifetime of resources, where the client understands it.
+    fn ttl(&self) -> Option<Duration> {
+        let spoken = self.params.protocol == Protocol::Delta && self.supports(SUPPORTS_TTL);
+        self.params.ttl.filter(|_| spoken)
+    }
+
+    fn is_full_state(&self, kind: ResourceKind) -> bool {
+        self.params.protocol == Protocol::Sotw && kind.is_wildcard()
+    }
+}
+
+fn tell(effects: &mut Vec<Effect>, effect: Effect) {
+    if effects.len() < limits::EFFECTS {
+        effects.push(effect);
+    }
+}

@@ -1,0 +1,201 @@
+//! What a client answers: an ACK makes resources accepted, a NACK starts the repair.
+
+use std::sync::Arc;
+
+use windrose_state::{Change, Observation, changes};
+use windrose_vocab::{Fingerprint, Resource, ResourceKind};
+
+use super::Session;
+use super::subscribe::only;
+use crate::effect::{Diagnosis, Effect};
+use crate::message::Failure;
+use crate::nack::{self, Blame};
+use crate::track::Flight;
+
+impl Session {
+    /// Takes the answer to the response with that nonce; false where there is no such response on this stream that
+    /// still waits for one.
+    pub(super) fn on_answer(&mut self, kind: ResourceKind, nonce: &str, failure: Option<&Failure>) -> bool {
+        match failure {
+            Some(failure) => self.on_nack(kind, nonce, failure),
+            None => self.on_ack(kind, nonce),
+        }
+    }
+
+    /// A newer ACK covers the older responses: Envoy tells only of the newest when clusters warm.
+    fn on_ack(&mut self, kind: ResourceKind, nonce: &str) -> bool {
+        let track = self.track_mut(kind);
+        let Some(at) = track.flights.iter().position(|flight| &*flight.nonce == nonce) else { return false };
+        let landed: Vec<Flight> = track.flights.drain(..=at).collect();
+        if self.is_full_state(kind) {
+            self.accept_state(kind, &landed);
+        } else {
+            self.accept_changes(kind, &landed);
+        }
+        let acked = self.track(kind).acked.clone();
+        self.tell(Effect::Observe(Observation::Acked { kind, acked }));
+        self.forget_warm_clusters();
+        true
+    }
+
+    /// All that the newest response contained is accepted, whatever became of the ones before.
+    fn accept_state(&mut self, kind: ResourceKind, landed: &[Flight]) {
+        let (track, params) = (&mut self.tracks[kind.index()], &self.params);
+        let Some(newest) = landed.last() else { return };
+        params.accepted.removed(&params.scope, kind, landed.iter().flat_map(|flight| &flight.removed));
+        params.accepted.acked_all(&params.scope, &params.identity, kind, &newest.state);
+        track.acked = if track.interest.is_wildcard() { newest.state.clone() } else { only(&newest.state, track.interest.names()) };
+        if track.trying {
+            track.held = track.acked.clone();
+        }
+        track.share(self.wants.of_kind(kind));
+    }
+
+    fn accept_changes(&mut self, kind: ResourceKind, landed: &[Flight]) {
+        let (track, params) = (&mut self.tracks[kind.index()], &self.params);
+        track.share(self.wants.of_kind(kind));
+        if track.is_quiet() {
+            track.acked = track.held.clone();
+        } else {
+            landed.iter().for_each(|flight| track.accept(flight));
+        }
+        for flight in landed {
+            params.accepted.removed(&params.scope, kind, &flight.removed);
+            params.accepted.acked(&params.scope, &params.identity, &flight.resources);
+        }
+        if track.held.ptr_eq(self.wants.of_kind(kind)) && track.is_quiet() {
+            // The same map for all streams, and what a returning client said it has.
+            params.accepted.acked_all(&params.scope, &params.identity, kind, &track.held);
+        }
+    }
+
+    /// Takes a NACK; false where the nonce is unknown.
+    pub(super) fn on_nack(&mut self, kind: ResourceKind, nonce: &str, failure: &Failure) -> bool {
+        let full_state = self.is_full_state(kind);
+        let track = self.track_mut(kind);
+        let Some(at) = track.flights.iter().position(|flight| &*flight.nonce == nonce) else { return false };
+        // With full state nobody answers the older ones any more.
+        let mut landed = if full_state { track.flights.drain(..=at) } else { track.flights.drain(at..=at) };
+        let Some(flight) = landed.next_back() else { return false };
+        drop(landed);
+        let named = nack::named(kind, &failure.message, |name| flight.said_of(name).is_some());
+        let bad: Vec<_> = named.into_iter().filter_map(|one| Some((Arc::clone(flight.said_of(one.name)?), one.blame))).collect();
+        if bad.is_empty() {
+            self.on_unnamed(kind, &flight, nack::blame(kind, &failure.message));
+        } else {
+            self.repair(kind, &flight, &bad);
+        }
+        true
+    }
+
+    /// A refusal that names nothing: one resource is to blame, or several are suspects.
+    fn on_unnamed(&mut self, kind: ResourceKind, flight: &Flight, blame: Blame) {
+        let suspects = self.suspects(kind, flight);
+        if let [only] = &suspects[..] {
+            return self.repair(kind, flight, &[(Arc::clone(only), blame)]);
+        }
+        let (resources, reason) = (suspects.len(), blame.reason);
+        self.tell(Effect::Diagnose(Diagnosis::RejectedUnnamed { kind, resources, reason: reason.clone() }));
+        self.tell(Effect::Observe(Observation::Rejected { kind, name: None, version: Fingerprint::default(), reason }));
+        if !suspects.is_empty() {
+            self.suspect_all(kind, flight, &suspects);
+        }
+    }
+
+    /// What can have been refused. Nothing where only a removal or a renewal was, which would only be refused again,
+    /// and where a full state contained what is known to be bad or is on trial already.
+    fn suspects(&self, kind: ResourceKind, flight: &Flight) -> Vec<Arc<Resource>> {
+        let track = self.track(kind);
+        if !self.is_full_state(kind) || flight.trial {
+            return flight.resources.clone();
+        }
+        let unproven: Vec<_> = changes(&track.acked, &flight.state).filter_map(Change::after).cloned().collect();
+        let explained = track.trying || unproven.iter().any(|one| self.rejected.contains(&one.id, one.version));
+        if explained { Vec::new() } else { unproven }
+    }
+
+    fn repair(&mut self, kind: ResourceKind, flight: &Flight, bad: &[(Arc<Resource>, Blame)]) {
+        let newest: Vec<_> = bad.iter().filter(|(resource, blame)| self.reject(resource, blame)).collect();
+        self.choose();
+        for (resource, _) in newest {
+            let name = &resource.id.name;
+            if self.is_full_state(kind) {
+                self.track_mut(kind).owes_answer = true;
+                self.mark(kind, name, true);
+            } else if self.wants.of_kind(kind).contains_key(&**name) || is_healed_by_removal(kind) {
+                self.mark(kind, name, true);
+            }
+        }
+        let good = flight.resources.iter().filter(|one| !bad.iter().any(|(other, _)| other.id == one.id));
+        self.send_again(kind, flight, good);
+    }
+
+    /// Takes note of a refused version; false where a newer one is on its way already.
+    fn reject(&mut self, resource: &Arc<Resource>, blame: &Blame) -> bool {
+        let Blame { reason, environment } = blame;
+        self.rejected.insert(&resource.id, resource.version);
+        if !environment {
+            self.params.accepted.rejected(&self.params.identity, resource, reason);
+        }
+        let (kind, name, version) = (resource.id.kind, resource.id.name.clone(), resource.version);
+        let full_state = self.is_full_state(kind);
+        let track = self.track_mut(kind);
+        let newest = track.unhold(resource);
+        if let Some(former) = track.acked.get(&*name).filter(|_| newest && full_state) {
+            // It still has this one, and a full state without it would delete it.
+            track.held.insert(name.clone(), Arc::clone(former));
+        }
+        let reason = reason.clone();
+        self.tell(Effect::Diagnose(Diagnosis::Rejected { resource: resource.id.clone(), version, reason: reason.clone() }));
+        self.tell(Effect::Observe(Observation::Rejected { kind, name: Some(name), version, reason }));
+        newest
+    }
+
+    /// The good ones of a refused response: Envoy applied some, and does not tell which. With full state the next
+    /// response contains them anyway.
+    fn send_again<'a>(&mut self, kind: ResourceKind, flight: &Flight, good: impl Iterator<Item = &'a Arc<Resource>>) {
+        if !self.is_full_state(kind) {
+            for one in good {
+                if self.track_mut(kind).unhold(one) {
+                    self.mark(kind, &one.id.name, true);
+                }
+            }
+            flight.removed.iter().for_each(|name| self.mark(kind, name, true));
+        }
+    }
+
+    /// Each is tried once more.
+    fn suspect_all(&mut self, kind: ResourceKind, flight: &Flight, suspects: &[Arc<Resource>]) {
+        let full_state = self.is_full_state(kind);
+        let track = self.track_mut(kind);
+        if full_state {
+            track.trying = true;
+            track.held = track.acked.clone();
+            let [left, right] = halves(suspects);
+            track.suspects.push_front(right);
+            track.suspects.push_front(left);
+        } else {
+            for one in suspects {
+                if track.unhold(one) {
+                    track.suspects.push_back(vec![Arc::clone(one)]);
+                }
+            }
+        }
+        self.send_again(kind, flight, std::iter::empty());
+    }
+}
+
+/// A bad one of these without a good version is removed: a cluster that failed late would block all that follow,
+/// and removal ends the warming of who waits for endpoints or a secret.
+fn is_healed_by_removal(kind: ResourceKind) -> bool {
+    match kind {
+        ResourceKind::Cluster | ResourceKind::Endpoints | ResourceKind::Secret => true,
+        ResourceKind::Extension | ResourceKind::Listener | ResourceKind::ScopedRoutes | ResourceKind::Routes => false,
+    }
+}
+
+/// One resource cannot be sent alone where a response is the full state, so the culprit is found by halving.
+fn halves(resources: &[Arc<Resource>]) -> [Vec<Arc<Resource>>; 2] {
+    let (left, right) = resources.split_at(resources.len() / 2);
+    [left.to_vec(), right.to_vec()]
+}

@@ -1,0 +1,148 @@
+//! Make before break: routes wait for new clusters to be warm, removals wait until nothing refers to what goes.
+//! Every wait but that of a removal ends after [`limits::GATE`].
+
+use windrose_vocab::{Resource, ResourceId, ResourceKind, Text};
+
+use super::Session;
+use crate::effect::{Diagnosis, Effect};
+use crate::limits;
+use crate::message::Moment;
+use crate::track::Due;
+
+impl Session {
+    /// What `resource` has to wait for, if anything: a cluster that is new to this client, or what that one needs.
+    pub(super) fn waits_for(&self, resource: &Resource) -> Option<ResourceId> {
+        let waits = match resource.id.kind {
+            ResourceKind::Cluster | ResourceKind::Endpoints | ResourceKind::Secret => false,
+            ResourceKind::Extension | ResourceKind::Listener | ResourceKind::ScopedRoutes | ResourceKind::Routes => true,
+        };
+        if !waits || self.fresh.is_empty() {
+            return None;
+        }
+        self.fresh.iter().filter(|name| refers_to_cluster(resource, name)).find_map(|name| self.cold_part(name))
+    }
+
+    /// What is not yet acknowledged of a cluster: itself, its endpoints or its secrets.
+    fn cold_part(&self, cluster: &Text) -> Option<ResourceId> {
+        let track = self.track(ResourceKind::Cluster);
+        let wanted = self.wants.of_kind(ResourceKind::Cluster).get(&**cluster)?;
+        if !track.started || !track.interest.covers(cluster) {
+            return None;
+        }
+        if !track.is_settled(cluster) {
+            return Some(wanted.id.clone());
+        }
+        wanted.refs.iter().find(|id| !self.is_served(id)).cloned()
+    }
+
+    /// Whether the client acknowledged a dependency of a cluster, or will not ask for it on this stream.
+    fn is_served(&self, id: &ResourceId) -> bool {
+        let track = self.track(id.kind);
+        let tracked = matches!(id.kind, ResourceKind::Endpoints | ResourceKind::Secret) && track.started;
+        !tracked || track.is_settled(&id.name) || !self.wants.of_kind(id.kind).contains_key(&*id.name)
+    }
+
+    /// Called when answers came in.
+    pub(super) fn forget_warm_clusters(&mut self) {
+        let quiet = |kind| self.track(kind).is_quiet();
+        let all_quiet = [ResourceKind::Cluster, ResourceKind::Endpoints, ResourceKind::Secret].into_iter().all(quiet);
+        if !self.fresh.is_empty() && all_quiet {
+            let fresh = std::mem::take(&mut self.fresh);
+            self.fresh = fresh.into_iter().filter(|name| self.cold_part(name).is_some()).collect();
+        }
+    }
+
+    /// Whether `kind` may lose a name that went in that view: whatever could refer to it was sent since and
+    /// answered. What a returning client may still have of kinds it has not asked for yet is waited for a while.
+    pub(super) fn may_remove(&self, kind: ResourceKind, due: &Due, now: Moment) -> bool {
+        if !self.params.ads {
+            return true;
+        }
+        let in_grace = self.returning && self.begun.is_some_and(|begun| now < begun + limits::GATE);
+        referrers(kind)
+            .iter()
+            .map(|kind| self.track(*kind))
+            .all(|track| if track.started { track.is_answered_through(due.latest) } else { !in_grace })
+    }
+
+    /// When removals stop waiting for kinds that a returning client has not asked for.
+    pub(super) fn grace_end(&self) -> Option<Moment> {
+        let end = self.begun? + limits::GATE;
+        let repair = !self.repaired_unasked && self.may_repair_unasked();
+        let waiting = self.returning && !self.grace_over && self.tracks.iter().any(|track| !track.due.is_empty());
+        (repair || waiting).then_some(end)
+    }
+
+    /// Opens the gates that are due, each with a diagnosis.
+    pub(super) fn open_gates(&mut self, now: Moment) {
+        self.grace_over |= self.begun.is_some_and(|begun| now >= begun + limits::GATE);
+        let mut opened = Vec::new();
+        for track in &mut self.tracks {
+            let kind = track.kind;
+            for (name, due) in &mut track.due {
+                let Some(gate) = due.gate.as_mut().filter(|gate| !gate.open && now >= gate.since + limits::GATE) else { continue };
+                gate.open = true;
+                opened.push((ResourceId { kind, name: name.clone() }, gate.waiting_for.clone()));
+            }
+        }
+        for (resource, waiting_for) in opened {
+            // The next version of this resource does not wait for the same clusters again.
+            if let Some(wanted) = self.wants.set.lookup(&resource) {
+                self.fresh.retain(|name| !refers_to_cluster(wanted, name));
+            }
+            self.tell(Effect::Diagnose(Diagnosis::GateOpened { resource, waiting_for }));
+        }
+    }
+
+    pub(super) fn renew(&mut self, now: Moment) {
+        for track in &mut self.tracks {
+            if track.renew_at.is_some_and(|at| now >= at) {
+                track.renewal_due = !track.held.is_empty();
+                track.renew_at = track.renew_at.filter(|_| track.renewal_due);
+            }
+        }
+    }
+
+    /// An Envoy with a cluster that failed late never asks for clusters again, and only a good version or a removal
+    /// heals it: it gets one unasked.
+    pub(super) fn repair_unasked(&mut self, now: Moment) {
+        let late = self.begun.is_some_and(|begun| now >= begun + limits::GATE);
+        if !late || self.repaired_unasked || !self.may_repair_unasked() {
+            return;
+        }
+        self.repaired_unasked = true;
+        let bad: Vec<Text> = self.rejected_clusters().cloned().collect();
+        let track = self.track_mut(ResourceKind::Cluster);
+        bad.iter().for_each(|name| track.interest.add_unasked(name.clone()));
+        bad.iter().for_each(|name| self.mark(ResourceKind::Cluster, name, true));
+        self.tell(Effect::Diagnose(Diagnosis::UnaskedRepair { clusters: bad.len() }));
+    }
+
+    fn may_repair_unasked(&self) -> bool {
+        let delta = self.params.protocol == windrose_state::Protocol::Delta;
+        let others = self.tracks.iter().any(|track| track.started);
+        let silent = !self.track(ResourceKind::Cluster).started;
+        self.view.is_some() && self.params.ads && delta && others && silent && self.rejected_clusters().next().is_some()
+    }
+
+    fn rejected_clusters(&self) -> impl Iterator<Item = &Text> {
+        self.rejected.ids().filter(|id| id.kind == ResourceKind::Cluster).map(|id| &id.name)
+    }
+}
+
+fn refers_to_cluster(resource: &Resource, name: &Text) -> bool {
+    resource.refs.binary_search_by(|id| (id.kind, &*id.name).cmp(&(ResourceKind::Cluster, &**name))).is_ok()
+}
+
+/// The kinds whose resources can refer to one of `kind`.
+fn referrers(kind: ResourceKind) -> &'static [ResourceKind] {
+    match kind {
+        ResourceKind::Cluster => &[ResourceKind::Extension, ResourceKind::Listener, ResourceKind::ScopedRoutes, ResourceKind::Routes],
+        ResourceKind::Endpoints => &[ResourceKind::Cluster],
+        ResourceKind::Secret => &[ResourceKind::Cluster, ResourceKind::Extension, ResourceKind::Listener],
+        ResourceKind::Extension => &[ResourceKind::Listener, ResourceKind::ScopedRoutes, ResourceKind::Routes],
+        ResourceKind::ScopedRoutes => &[ResourceKind::Listener],
+        ResourceKind::Routes => &[ResourceKind::Listener, ResourceKind::ScopedRoutes],
+        ResourceKind::Listener => &[],
+    }
+}

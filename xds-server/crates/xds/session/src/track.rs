@@ -1,0 +1,209 @@
+//! One kind on one stream: what is subscribed, what the client was sent, what is due, and what is not yet answered.
+//! The maps are shared with the view, so a client in sync costs the same for ten resources and for ten thousand.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use windrose_state::{KindMap, Missing};
+use windrose_vocab::{Resource, ResourceId, ResourceKind, Text};
+
+use crate::interest::Interest;
+use crate::limits;
+use crate::message::Moment;
+
+/// The state of one kind.
+#[derive(Debug)]
+pub(crate) struct Track {
+    pub(crate) kind: ResourceKind,
+    /// The client asked for this kind on this stream.
+    pub(crate) started: bool,
+    pub(crate) interest: Interest,
+    /// What the client has when it has read everything: accepted, or in flight. Of names claimed on a reconnect
+    /// with an unknown version there is an entry without bytes.
+    pub(crate) held: KindMap,
+    /// What the client accepted.
+    pub(crate) acked: KindMap,
+    /// Names to look at; whatever is not here and subscribed is equal in `held` and in what is wanted.
+    pub(crate) due: BTreeMap<Text, Due>,
+    /// Responses without an answer, oldest first.
+    pub(crate) flights: VecDeque<Flight>,
+    /// Resources of a refused response that named none, in the groups in which they are tried again.
+    pub(crate) suspects: VecDeque<Vec<Arc<Resource>>>,
+    /// With full state, suspects are on trial: what the client has is compared anew when they are through.
+    pub(crate) trying: bool,
+    /// Subscribed by name and not wanted.
+    pub(crate) missing: BTreeSet<Text>,
+    pub(crate) missing_bytes: usize,
+    /// The first wildcard subscription is answered even if there is nothing.
+    pub(crate) owes_answer: bool,
+    /// The nonce of the newest response.
+    pub(crate) last_nonce: Option<Text>,
+    /// The version a state-of-the-world client came with, until the first view can be compared.
+    pub(crate) claimed_version: Option<Text>,
+    pub(crate) renew_at: Option<Moment>,
+    pub(crate) renewal_due: bool,
+}
+
+/// Why a name is looked at.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    /// Answer even if nothing changed.
+    pub(crate) force: bool,
+    /// The view in which it became due: removals wait for all that was due before them.
+    pub(crate) since: u64,
+    /// The view in which it was last marked, which is when a removal became one.
+    pub(crate) latest: u64,
+    pub(crate) gate: Option<Box<Gate>>,
+}
+
+/// What a resource waits for.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    pub(crate) waiting_for: ResourceId,
+    pub(crate) since: Moment,
+    pub(crate) open: bool,
+}
+
+/// A response without an answer.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) nonce: Text,
+    /// What it changed, in order of name.
+    pub(crate) resources: Vec<Arc<Resource>>,
+    pub(crate) removed: Vec<Text>,
+    /// With full state, all that it contained: shared with `held`.
+    pub(crate) state: KindMap,
+    /// It tried suspects of a refused response.
+    pub(crate) trial: bool,
+    pub(crate) since: u64,
+}
+
+impl Flight {
+    /// What it said of a name.
+    pub(crate) fn said_of(&self, name: &str) -> Option<&Arc<Resource>> {
+        self.get(name).or_else(|| self.state.get(name))
+    }
+
+    /// What it changed about a name.
+    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Resource>> {
+        let at = self.resources.binary_search_by(|one| (*one.id.name).cmp(name)).ok()?;
+        self.resources.get(at)
+    }
+}
+
+impl Track {
+    pub(crate) fn new(kind: ResourceKind) -> Self {
+        Self {
+            kind,
+            started: false,
+            interest: Interest::default(),
+            held: KindMap::new(),
+            acked: KindMap::new(),
+            due: BTreeMap::new(),
+            flights: VecDeque::new(),
+            suspects: VecDeque::new(),
+            trying: false,
+            missing: BTreeSet::new(),
+            missing_bytes: 0,
+            owes_answer: false,
+            last_nonce: None,
+            claimed_version: None,
+            renew_at: None,
+            renewal_due: false,
+        }
+    }
+
+    /// Looks at a name at the next opportunity, if it is subscribed.
+    pub(crate) fn mark(&mut self, name: &Text, force: bool, since: u64) {
+        if !self.interest.covers(name) {
+            return;
+        }
+        let due = self.due.entry(name.clone()).or_insert(Due { force, since, latest: since, gate: None });
+        due.force |= force;
+        due.since = due.since.min(since);
+        due.latest = due.latest.max(since);
+    }
+
+    pub(crate) fn has_window(&self) -> bool {
+        let window = if self.kind == ResourceKind::Cluster { limits::CLUSTER_WINDOW } else { limits::WINDOW };
+        self.flights.len() < window
+    }
+
+    /// There is nothing to say.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.due.is_empty() && self.suspects.is_empty() && !self.trying && !self.owes_answer && !self.renewal_due
+    }
+
+    /// Nothing is due and nothing waits for an answer.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.due.is_empty() && self.flights.is_empty() && self.suspects.is_empty() && !self.trying
+    }
+
+    /// Whether everything that became due up to that view was sent and answered.
+    pub(crate) fn is_answered_through(&self, view: u64) -> bool {
+        self.suspects.is_empty()
+            && !self.trying
+            && self.flights.iter().all(|flight| flight.since > view)
+            && self.due.values().all(|due| due.since > view)
+    }
+
+    /// Whether the client has this name and nothing about it is due or in flight.
+    pub(crate) fn is_settled(&self, name: &str) -> bool {
+        !self.due.contains_key(name) && self.held.contains_key(name) && self.flights.iter().all(|flight| flight.get(name).is_none())
+    }
+
+    /// Takes note that a subscribed name is not there.
+    pub(crate) fn miss(&mut self, name: &Text) -> bool {
+        let new = self.interest.names().contains(name) && self.missing.insert(name.clone());
+        self.missing_bytes += if new { name.len() } else { 0 };
+        new
+    }
+
+    /// Takes note that a name is there, or no longer subscribed.
+    pub(crate) fn unmiss(&mut self, name: &str) -> bool {
+        let known = self.missing.remove(name);
+        self.missing_bytes -= if known { name.len() } else { 0 };
+        known
+    }
+
+    pub(crate) fn missing(&self) -> Missing {
+        let first = self.missing.iter().take(windrose_state::limits::MISSING_NAMES).cloned().collect();
+        Missing { count: self.missing.len(), first }
+    }
+
+    /// The client accepted a response; what was changed again since is not known to be there.
+    pub(crate) fn accept(&mut self, flight: &Flight) {
+        for one in &flight.resources {
+            if self.held.get(&*one.id.name).is_some_and(|held| held.version == one.version) {
+                self.acked.insert(one.id.name.clone(), Arc::clone(one));
+            }
+        }
+        for name in &flight.removed {
+            self.acked.remove(name);
+        }
+    }
+
+    /// The client may not have this version; false where a newer one was sent since.
+    pub(crate) fn unhold(&mut self, resource: &Resource) -> bool {
+        let same = self.held.get(&*resource.id.name).is_some_and(|held| held.version == resource.version);
+        if same {
+            self.held.remove(&*resource.id.name);
+        }
+        same
+    }
+
+    /// The client forgets a name that it no longer subscribes to.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.held.remove(name);
+        self.acked.remove(name);
+        self.due.remove(name);
+    }
+
+    /// Goes back to the nodes of the wanted map where it is equal.
+    pub(crate) fn share(&mut self, wanted: &KindMap) {
+        let in_sync = self.due.is_empty() && self.suspects.is_empty() && !self.trying;
+        if in_sync && !self.held.ptr_eq(wanted) && self.held.len() == wanted.len() && self.held == *wanted {
+            self.held = wanted.clone();
+        }
+    }
+}
