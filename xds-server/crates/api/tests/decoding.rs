@@ -239,7 +239,10 @@ fn policies_are_checked_beyond_their_schema() {
         ),
         (jwt(json!({"jwks": {}})), "spec.jwt[0].jwks: one of `inline`, `file`, `object` must be there"),
         (jwt(json!({"jwks": {"inline": "{}"}})), "spec.jwt[0].jwks.inline: is not a JSON Web Key Set"),
-        (ours("AuthPolicy", json!({"targetRefs": target("Gateway")})), "spec.jwt: one of `jwt`, `public` must be there"),
+        (
+            ours("AuthPolicy", json!({"targetRefs": target("Gateway")})),
+            "spec.jwt: one of `jwt`, `requiredClaims`, `requiredScopes`, `claimsToHeaders`, `public` must be there",
+        ),
         (
             ours("AuthPolicy", json!({"targetRefs": [{"kind": "HTTPRoute", "name": "a"}], "public": {"reason": "a", "approvedBy": "b"}})),
             "spec.targetRefs[0].group: HTTPRoute is not of group ``",

@@ -130,6 +130,8 @@ fn dynamic_resources(settings: &Settings) -> DynamicResources {
     let api_type = if settings.state_of_the_world { ApiType::Grpc } else { ApiType::DeltaGrpc };
     let stream = EnvoyGrpc {
         cluster_name: XDS_CLUSTER.to_owned(),
+        // Else Envoy sends the cluster's name as `:authority`, and a `/` in it makes the request malformed.
+        authority: settings.server.name.to_string(),
         retry_policy: Some(pb::core::RetryPolicy {
             retry_back_off: Some(pb::core::BackoffStrategy {
                 base_interval: pb::duration(XDS_RECONNECT),

@@ -126,7 +126,9 @@ impl Reloader {
     /// Puts the files together, in the order of their paths.
     fn merge(&mut self, listing: &Listing) -> Changed {
         let mut merged = Merged::default();
-        for (path, file) in &self.files {
+        // A file that an object takes a value from, such as a JWKS, is no declaration, whatever its name ends in.
+        let values = self.value_files();
+        for (path, file) in self.files.iter().filter(|(path, file)| !(file.declarations.is_empty() && values.contains(*path))) {
             merged.findings.extend(file.findings.iter().cloned());
             file.declarations.iter().for_each(|declaration| merged.declare(path, declaration, &self.in_effect));
         }

@@ -1,10 +1,11 @@
 //! Who may open an xDS stream. Node credentials come from a root of their own that is in no mesh bundle, and name a proxy
 //! in a form that is no workload identity: what opens the stream opens nothing else, and an SVID does not open the stream.
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use rustls_pki_types::CertificateDer;
-use windrose_vocab::{ProxyKey, ProxyRole, Text, TrustDomain};
+use windrose_vocab::{ProxyKey, Text, TrustDomain};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer;
 
@@ -168,14 +169,8 @@ impl NodeAuthority {
     }
 
     fn name(&self, proxy: &ProxyKey) -> Result<String, Error> {
-        let ProxyKey { role, object } = proxy;
-        let plain = is_segment(&object.namespace) && is_segment(&object.name);
-        let role = match role {
-            ProxyRole::Gateway => "gateway",
-            ProxyRole::Workload => "workload",
-        };
-        let name = format!("spiffe://{}/windrose/node/{role}/{}/{}", self.trust_domain, object.namespace, object.name);
-        if plain { Ok(name) } else { Err(Error::Name(proxy.to_string())) }
+        let plain = is_segment(&proxy.object.namespace) && is_segment(&proxy.object.name);
+        if plain { Ok(uri(&self.trust_domain, proxy)) } else { Err(Error::Name(proxy.to_string())) }
     }
 
     fn only_name(&self, facts: &CertificateFacts) -> Result<ProxyKey, CredentialProblem> {
@@ -189,6 +184,17 @@ impl NodeAuthority {
         let plain = is_segment(&proxy.object.namespace) && is_segment(&proxy.object.name);
         if plain { Ok(proxy) } else { Err(CredentialProblem::Name) }
     }
+}
+
+impl fmt::Display for NodeIdentity {
+    /// The URI that stands in the client certificate.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&uri(&self.trust_domain, &self.proxy))
+    }
+}
+
+fn uri(trust_domain: &TrustDomain, proxy: &ProxyKey) -> String {
+    format!("spiffe://{trust_domain}/windrose/node/{proxy}")
 }
 
 /// As SPIFFE path segments are: no escape, no dots alone, nothing to normalise.

@@ -21,8 +21,10 @@ impl Check for AuthPolicy {
         if self.public.is_some() && !rest {
             report.error(&at.field("public"), Code::Invalid, "excludes `jwt`, `requiredClaims`, `requiredScopes` and `claimsToHeaders`");
         }
-        if self.public.is_none() && self.jwt.is_empty() {
-            report.error(&at.field("jwt"), Code::MissingField, "one of `jwt`, `public` must be there");
+        // Claims, scopes and headers alone add to the providers of a more general policy.
+        if self.public.is_none() && rest {
+            let message = "one of `jwt`, `requiredClaims`, `requiredScopes`, `claimsToHeaders`, `public` must be there";
+            report.error(&at.field("jwt"), Code::MissingField, message);
         }
         let at_jwt = at.field("jwt");
         unique(self.jwt.iter().map(|provider| provider.name.as_str()), "name", &at_jwt, report);

@@ -149,6 +149,7 @@ macro_rules! kinds {
             #[must_use]
             pub fn changed_since(&self, former: &Self) -> Changed {
                 let mut objects = BTreeSet::new();
+                objects.extend(differences(&former.set_aside, &self.set_aside).cloned());
                 objects.extend(differences(&former.routes, &self.routes).cloned());
                 $(objects.extend(differences(&former.$field, &self.$field).filter_map(|key| {
                     let object = self.$field.get(key).or_else(|| former.$field.get(key))?;
@@ -190,10 +191,7 @@ kinds! {
 }
 
 /// The keys whose values differ.
-fn differences<'a, K: Ord + Clone, T: PartialEq>(
-    former: &'a OrdMap<K, Arc<Object<T>>>,
-    now: &'a OrdMap<K, Arc<Object<T>>>,
-) -> impl Iterator<Item = &'a K> {
+fn differences<'a, K: Ord + Clone, V: PartialEq + Clone>(former: &'a OrdMap<K, V>, now: &'a OrdMap<K, V>) -> impl Iterator<Item = &'a K> {
     former.diff(now).map(|item| match item {
         DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
     })

@@ -1,0 +1,102 @@
+//! Asking a running server: one GET over its Unix socket or over HTTP on an address.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use serde::de::DeserializeOwned;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::args::Target;
+
+/// Name of the admin socket in the state folder.
+pub(crate) const SOCKET: &str = "admin.sock";
+/// The largest report that is read: 5,000 objects are about 2 MB.
+const REPORT_BYTES: usize = 64 << 20;
+/// Time for one question.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Server {
+    /// Its socket.
+    Unix(PathBuf),
+    /// `host:port` of its admin API.
+    Tcp(String),
+}
+
+impl Server {
+    /// The server that the flags, the environment or the state folder name.
+    pub(crate) fn find(target: &Target) -> anyhow::Result<Self> {
+        let Some(text) = &target.server else { return Ok(Self::Unix(target.state.join(SOCKET))) };
+        if let Some(rest) = text.strip_prefix("http://") {
+            return Ok(Self::Tcp(rest.trim_end_matches('/').to_owned()));
+        }
+        if text.starts_with("https://") {
+            bail!("--server {text}: the admin API speaks plain HTTP on loopback (use http://, or a tunnel)");
+        }
+        let looks_like_address = text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+        Ok(if looks_like_address { Self::Tcp(text.clone()) } else { Self::Unix(text.into()) })
+    }
+
+    /// The JSON at `path`.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        let answer = async {
+            match self {
+                Self::Unix(socket) => ask(connect(socket).await?, "localhost", path).await,
+                Self::Tcp(address) => {
+                    let stream = tokio::net::TcpStream::connect(address.as_str())
+                        .await
+                        .with_context(|| format!("no server answers at {address} (is `windrose serve` running? its address is --admin)"))?;
+                    ask(stream, address, path).await
+                }
+            }
+        };
+        let body = tokio::time::timeout(TIMEOUT, answer).await.with_context(|| format!("no answer in {TIMEOUT:?}"))??;
+        serde_json::from_slice(&body).context("the server's answer is not what this version expects (windrose version)")
+    }
+}
+
+async fn connect(socket: &Path) -> anyhow::Result<tokio::net::UnixStream> {
+    tokio::net::UnixStream::connect(socket).await.with_context(|| {
+        format!("no server answers at {} (is `windrose serve` running with this --state? else name it by --server)", socket.display())
+    })
+}
+
+async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, host: &str, path: &str) -> anyhow::Result<bytes::Bytes> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = http::Request::get(path).header(http::header::HOST, host).body(Empty::<bytes::Bytes>::new())?;
+    let exchange = async {
+        let response = sender.send_request(request).await?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), REPORT_BYTES).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+        if !status.is_success() {
+            bail!("the server says {status}: {}", String::from_utf8_lossy(&body).trim());
+        }
+        Ok(body)
+    };
+    tokio::pin!(connection);
+    tokio::select! {
+        answer = exchange => answer,
+        ended = &mut connection => bail!("the server closed the connection: {ended:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(server: Option<&str>) -> Server {
+        Server::find(&Target { server: server.map(str::to_owned), state: "s".into() }).unwrap()
+    }
+
+    #[test]
+    fn a_server_is_an_address_a_url_or_a_socket() {
+        assert_eq!(find(None), Server::Unix("s/admin.sock".into()));
+        assert_eq!(find(Some("http://127.0.0.1:18001/")), Server::Tcp("127.0.0.1:18001".into()));
+        assert_eq!(find(Some("127.0.0.1:18001")), Server::Tcp("127.0.0.1:18001".into()));
+        assert_eq!(find(Some("/run/windrose/admin.sock")), Server::Unix("/run/windrose/admin.sock".into()));
+    }
+}

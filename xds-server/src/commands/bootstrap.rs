@@ -1,0 +1,197 @@
+//! `windrose bootstrap`: what one Envoy is started with, and the credential it shows.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, bail};
+use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
+use windrose_pki::{Directory, NodeAuthority, SystemEntropy};
+use windrose_vocab::{ProxyKey, Text};
+
+use crate::args::{self, IdentityKind};
+use crate::output::put;
+use crate::state_folder::StateFolder;
+use crate::{filters, output};
+
+/// Connections of one Envoy, all listeners together.
+const MAX_CONNECTIONS: u32 = 50_000;
+
+/// Everything about one bootstrap, checked.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) proxy: ProxyKey,
+    /// Where the files are written.
+    pub(crate) folder: PathBuf,
+    /// Where they will lie when Envoy reads them.
+    pub(crate) installed: PathBuf,
+    pub(crate) server: (Text, u16),
+    pub(crate) server_name: Text,
+    pub(crate) identity: IdentityKind,
+    pub(crate) ttl: Duration,
+    pub(crate) admin: Option<std::net::SocketAddr>,
+    pub(crate) state_of_the_world: bool,
+    /// Where the filter modules will lie; they are sent over xDS where absent.
+    pub(crate) modules: Option<PathBuf>,
+}
+
+pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
+    let state = StateFolder::open(&options.common.state)?;
+    let authority = state.node_authority(&options.common.trust_domain)?;
+    let order = order(options)?;
+    if options.renew {
+        if !order.folder.join(bootstrap::BOOTSTRAP_FILE).is_file() {
+            bail!("--renew: {} has no {} (leave --renew out to make one)", order.folder.display(), bootstrap::BOOTSTRAP_FILE);
+        }
+        write_credential(&order, &authority)?;
+        return put(&format!("renewed the credential in {}; a running Envoy follows\n", order.folder.display()));
+    }
+    if let Some(installed) = &order.modules {
+        let from = filters::folder(options.common.filters.as_deref())?;
+        copy_modules(&from, &order.folder.join(installed.file_name().unwrap_or_default()))?;
+    }
+    write(&order, &authority)?;
+    let shown = order.installed.display();
+    put(&format!("wrote {shown}\nstart: envoy -c {}\n", order.installed.join(bootstrap::BOOTSTRAP_FILE).display()))
+}
+
+/// Writes the bootstrap, the trust and a new credential into the folder, all for its owner alone.
+pub(crate) fn write(order: &Order, authority: &NodeAuthority) -> anyhow::Result<()> {
+    let folder = Directory::open(&order.folder)?;
+    write_credential(order, authority)?;
+    for (name, text) in bootstrap::files(&settings(order, authority)?) {
+        folder.write(name, &text, &SystemEntropy)?;
+    }
+    Ok(())
+}
+
+fn write_credential(order: &Order, authority: &NodeAuthority) -> anyhow::Result<()> {
+    // A folder of its own: Envoy watches it for renames, and nothing else happens in it.
+    let folder = Directory::open(order.folder.join(CREDENTIAL))?;
+    let now = SystemTime::now();
+    match order.identity {
+        IdentityKind::Certificate => {
+            let made = authority.issue_certificate(&order.proxy, order.ttl, now, &SystemEntropy)?;
+            folder.write(KEY, made.key.expose(), &SystemEntropy)?;
+            folder.write(CHAIN, &made.certificate, &SystemEntropy)?;
+        }
+        IdentityKind::Token => {
+            let token = authority.issue_token(&order.proxy, order.ttl, now, &SystemEntropy)?;
+            folder.write(TOKEN, token.expose(), &SystemEntropy)?;
+        }
+    }
+    Ok(())
+}
+
+const CREDENTIAL: &str = "credential";
+const CHAIN: &str = "node.pem";
+const KEY: &str = "node.key";
+const TOKEN: &str = "token";
+
+fn settings(order: &Order, authority: &NodeAuthority) -> anyhow::Result<Settings> {
+    let at = |name: &str| -> anyhow::Result<Text> { text(&order.installed.join(CREDENTIAL).join(name)) };
+    let directory = text(&order.installed.join(CREDENTIAL))?;
+    let identity = match order.identity {
+        IdentityKind::Certificate => Identity::Certificate { chain: at(CHAIN)?, key: at(KEY)?, directory },
+        IdentityKind::Token => Identity::Token { file: at(TOKEN)?, directory },
+    };
+    let mut metadata = BTreeMap::from([(Text::from("proxy"), Text::from(order.proxy.to_string()))]);
+    if let Some(modules) = &order.modules {
+        metadata.insert("modules".into(), text(modules)?);
+    }
+    let admin = match order.admin {
+        Some(address) => AdminPages::Socket(address),
+        None => AdminPages::Unix(text(&order.installed.join("envoy-admin.sock"))?),
+    };
+    Ok(Settings {
+        node_id: Text::from(format!("{}/{}", order.proxy, host_name())),
+        node_cluster: order.proxy.object.name.clone(),
+        metadata,
+        server: Server {
+            host: order.server.0.clone(),
+            port: order.server.1,
+            name: order.server_name.clone(),
+            trust: authority.root_pem().into(),
+        },
+        identity,
+        state_of_the_world: order.state_of_the_world,
+        folder: text(&order.installed)?,
+        admin,
+        max_connections: MAX_CONNECTIONS,
+    })
+}
+
+fn order(options: &args::Bootstrap) -> anyhow::Result<Order> {
+    let folder = std::path::absolute(&options.output_dir).with_context(|| format!("-O {}", options.output_dir.display()))?;
+    let installed = options.at.clone().unwrap_or_else(|| folder.clone());
+    anyhow::ensure!(installed.is_absolute(), "--at {}: an absolute path is needed, Envoy takes no other", installed.display());
+    let server = host_and_port(&options.server)?;
+    let server_name = options.server_name.as_deref().map_or_else(|| server.0.clone(), Text::from);
+    let modules = (!options.without_modules).then(|| installed.join("modules"));
+    Ok(Order {
+        proxy: proxy(options)?,
+        folder,
+        installed,
+        server,
+        server_name,
+        identity: options.identity,
+        ttl: super::parse_ttl("--ttl", &options.ttl)?,
+        admin: options.envoy_admin,
+        state_of_the_world: options.state_of_the_world,
+        modules,
+    })
+}
+
+fn proxy(options: &args::Bootstrap) -> anyhow::Result<ProxyKey> {
+    let (role, name) = match (&options.gateway, &options.workload) {
+        (Some(name), _) => ("gateway", name),
+        (None, Some(name)) => ("workload", name),
+        (None, None) => bail!("name a --gateway or a --workload"),
+    };
+    let full = if name.contains('/') { name.clone() } else { format!("default/{name}") };
+    ProxyKey::parse(&format!("{role}/{full}")).with_context(|| format!("--{role} {name}: write it as NAMESPACE/NAME"))
+}
+
+fn host_and_port(text: &str) -> anyhow::Result<(Text, u16)> {
+    let split = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok().filter(|port| *port > 0)?)));
+    let (host, port) = split.with_context(|| format!("--server {text}: write it as HOST:PORT"))?;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    anyhow::ensure!(!bare.is_empty(), "--server {text}: write it as HOST:PORT");
+    Ok((bare.into(), port))
+}
+
+/// Copies the filter modules beside the bootstrap, so that they are not sent over the stream.
+fn copy_modules(from: &Path, to: &Path) -> anyhow::Result<()> {
+    std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    for name in filters::NAMES {
+        let (source, target) = (filters::file(from, name), filters::file(to, name));
+        std::fs::copy(&source, &target).with_context(|| format!("{} to {}", source.display(), target.display()))?;
+    }
+    Ok(())
+}
+
+fn text(path: &Path) -> anyhow::Result<Text> {
+    path.to_str().map(Text::from).with_context(|| format!("{}: not UTF-8", path.display()))
+}
+
+/// For people only: it tells two proxies of one fleet apart.
+fn host_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned()).unwrap_or_else(|_| {
+        output::tell("this machine has no host name; the node is called `envoy`");
+        "envoy".into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_a_host_and_a_port() {
+        assert_eq!(host_and_port("xds.example:18000").unwrap(), ("xds.example".into(), 18000));
+        assert_eq!(host_and_port("[::1]:18000").unwrap(), ("::1".into(), 18000));
+        for wrong in ["xds.example", "xds.example:0", ":18000", "xds.example:port"] {
+            assert!(host_and_port(wrong).unwrap_err().to_string().contains(wrong), "{wrong}");
+        }
+    }
+}

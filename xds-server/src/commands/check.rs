@@ -1,0 +1,125 @@
+//! `windrose check`: everything that can be known without running, and, if asked, what the real Envoy says.
+
+use std::fmt::Write;
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use serde::Serialize;
+use windrose_files::Finding;
+use windrose_plan::{Coverage, Plan, Refused};
+use windrose_vocab::Severity;
+
+use super::Ending;
+use crate::args;
+use crate::envoy_binary::EnvoyBinary;
+use crate::offline::{self, Offline};
+use crate::output::{self, lines, table, verdict};
+
+/// What `-o json` shows.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    errors: usize,
+    warnings: usize,
+    diagnostics: Vec<windrose_files::print::Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<Vec<Route>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    envoy: Vec<offline::EnvoyAnswer>,
+}
+
+/// One route and what protects it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Route {
+    route: String,
+    rule: String,
+    parent: String,
+    coverage: &'static str,
+    by: String,
+}
+
+pub(crate) fn run(options: &args::Check) -> anyhow::Result<Ending> {
+    let offline = Offline::load(&options.paths, &options.common.trust_domain)?;
+    let plan = windrose_plan::plan(&offline.world.declared, &Refused::default(), &offline.settings);
+    let findings = offline.findings(&plan);
+    let count = |severity| findings.iter().filter(|one| one.diagnostic.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let envoy = if options.envoy { ask_envoy(options, &offline, &plan)? } else { Vec::new() };
+    let refused = envoy.iter().any(|answer| answer.refused.is_some());
+    let report = Report {
+        errors,
+        warnings,
+        diagnostics: findings.iter().map(windrose_files::print::Json::from).collect(),
+        coverage: options.coverage.then(|| coverage(&plan)),
+        envoy,
+    };
+    output::print(options.output, &report, |_| text(&findings, &report, offline.world.declared.iter().count()))?;
+    let wrong = errors > 0 || refused || (options.strict && warnings > 0);
+    Ok(if wrong { Ending::Wrong } else { Ending::Good })
+}
+
+fn ask_envoy(options: &args::Check, offline: &Offline, plan: &Plan) -> anyhow::Result<Vec<offline::EnvoyAnswer>> {
+    let envoy = EnvoyBinary::find(options.envoy_binary.as_deref())?;
+    if let Some(warning) = envoy.version_warning() {
+        output::tell(&format!("warning: {warning}"));
+    }
+    let modules = crate::filters::read(&crate::filters::folder(options.common.filters.as_deref())?)?;
+    plan.programs.iter().map(|(proxy, program)| offline.ask(&envoy, proxy, program, &modules).with_context(|| proxy.to_string())).collect()
+}
+
+fn text(findings: &[Finding], report: &Report, objects: usize) -> String {
+    let colour = std::io::stdout().is_terminal();
+    let mut text = String::new();
+    for finding in findings {
+        let _ = writeln!(text, "{}\n", windrose_files::print::render(finding, colour).trim_end());
+    }
+    if let Some(routes) = &report.coverage {
+        text.push_str(&coverage_table(routes));
+        text.push('\n');
+    }
+    for answer in &report.envoy {
+        let _ = match &answer.refused {
+            None => writeln!(text, "{}: Envoy {} accepts it", answer.proxy, answer.version),
+            Some(words) => writeln!(text, "{}: Envoy {} refuses it: {words}", answer.proxy, answer.version),
+        };
+    }
+    let _ = writeln!(text, "{objects} objects, {} errors, {} warnings", report.errors, report.warnings);
+    text
+}
+
+fn coverage(plan: &Plan) -> Vec<Route> {
+    let named = |policies: &[windrose_vocab::ObjectRef]| policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let row = |covered: &windrose_plan::Covered, coverage: &Coverage| {
+        let (word, by) = match coverage {
+            Coverage::Protected(policies) => ("protected", named(policies)),
+            Coverage::Denied(policies) => ("denied", named(policies)),
+            Coverage::Public { policy, reason, approved_by } => ("public", format!("{approved_by} ({policy}): {reason}")),
+            Coverage::Open => ("open", String::new()),
+        };
+        let section = covered.section.as_deref().map(|section| format!("#{section}")).unwrap_or_default();
+        Route {
+            route: covered.route.to_string(),
+            rule: covered.rule.to_string(),
+            parent: format!("{}{section}", covered.parent),
+            coverage: word,
+            by,
+        }
+    };
+    plan.coverage.iter().map(|(covered, coverage)| row(covered, coverage)).collect()
+}
+
+fn coverage_table(routes: &[Route]) -> String {
+    let mut rows = table(&["route", "rule", "at", "coverage", "by"]);
+    for route in routes {
+        let cell = comfy_table::Cell::new;
+        rows.add_row(vec![
+            cell(&route.route),
+            cell(&route.rule),
+            cell(&route.parent),
+            verdict(route.coverage, route.coverage != "open"),
+            cell(&route.by),
+        ]);
+    }
+    lines(&rows)
+}

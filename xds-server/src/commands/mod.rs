@@ -1,0 +1,108 @@
+//! The subcommands, one file each, and what several of them need.
+
+pub(crate) mod bootstrap;
+mod check;
+mod envoy;
+mod init;
+mod proxies;
+mod render;
+mod run;
+mod schema;
+mod serve;
+mod status;
+mod token;
+mod version;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use clap::CommandFactory;
+
+use crate::args::{Cli, Command, EnvoyCommand};
+
+/// Between two looks of `--watch`.
+const WATCH_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What the process ends with.
+pub(crate) enum Ending {
+    /// 0.
+    Good,
+    /// 1: the command worked, and what it looked at is wrong.
+    Wrong,
+}
+
+/// Does what the command line says.
+pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
+    match cli.command {
+        Command::Serve(options) => serve::run(options).map(|()| Ending::Good),
+        Command::Run(options) => run::run(options).map(|()| Ending::Good),
+        Command::Init(options) => init::run(&options).map(|()| Ending::Good),
+        Command::Check(options) => check::run(&options),
+        Command::Render(options) => render::run(&options).map(|()| Ending::Good),
+        Command::Bootstrap(options) => bootstrap::run(&options).map(|()| Ending::Good),
+        Command::Status(options) => block_on(status::run(options)).map(|()| Ending::Good),
+        Command::Proxies(options) => block_on(proxies::run(options)).map(|()| Ending::Good),
+        Command::Token(options) => token::run(&options).map(|()| Ending::Good),
+        Command::Schema(options) => schema::run(&options).map(|()| Ending::Good),
+        Command::Envoy(EnvoyCommand::Fetch { dir }) => envoy::fetch(&dir).map(|()| Ending::Good),
+        Command::Envoy(EnvoyCommand::Which { envoy }) => envoy::which(envoy.as_deref()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "windrose", &mut script);
+            crate::output::put(&String::from_utf8_lossy(&script)).map(|()| Ending::Good)
+        }
+        Command::Version { output } => version::run(output).map(|()| Ending::Good),
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Reads `90d` or a Gateway API duration such as `12h`.
+pub(crate) fn parse_ttl(flag: &str, text: &str) -> anyhow::Result<Duration> {
+    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let read = days.map(|days| Duration::from_secs(u64::from(days) * 86_400)).or_else(|| windrose_vocab::quantity::parse_duration(text));
+    read.with_context(|| format!("{flag} {text}: not a time such as `90d`, `12h` or `30m`"))
+}
+
+/// Runs one question on a small runtime.
+fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?.block_on(future)
+}
+
+/// Shows once, or again and again until Ctrl-C.
+async fn watch(again: bool, mut show: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+    if !again {
+        return show().await;
+    }
+    loop {
+        if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+            crate::output::put("\x1b[2J\x1b[H")?;
+        }
+        show().await?;
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            () = tokio::time::sleep(WATCH_INTERVAL) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_is_in_days_or_a_duration() {
+        assert_eq!(parse_ttl("--ttl", "90d").unwrap(), Duration::from_secs(90 * 86_400));
+        assert_eq!(parse_ttl("--ttl", "1h30m").unwrap(), Duration::from_secs(5_400));
+        let refused = parse_ttl("--ttl", "soon").unwrap_err().to_string();
+        assert!(refused.contains("--ttl soon"), "{refused}");
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

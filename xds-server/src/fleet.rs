@@ -1,0 +1,146 @@
+//! Local Envoys, one for each proxy of the plan: started when it appears, started again when it ends by itself, ended when it is gone.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use windrose_pki::NodeAuthority;
+use windrose_vocab::ProxyKey;
+
+use crate::args::IdentityKind;
+use crate::commands::bootstrap::{self, Order};
+
+/// Between two starts of an Envoy that ends by itself.
+const RESTART_PAUSE: Duration = Duration::from_secs(2);
+/// Between two looks at what runs and what should.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// Time for an Envoy to end after SIGTERM.
+const END_MAX: Duration = Duration::from_secs(5);
+/// Longest path of a Unix socket (`sun_path`).
+const SOCKET_PATH_MAX: usize = 107;
+/// A credential for as long as one run: it is made anew at every start.
+const CREDENTIAL_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// How local Envoys are started.
+#[derive(Debug)]
+pub(crate) struct Fleet {
+    pub(crate) envoy: PathBuf,
+    pub(crate) folder: PathBuf,
+    pub(crate) modules: PathBuf,
+    pub(crate) server: std::net::SocketAddr,
+    pub(crate) authority: Arc<NodeAuthority>,
+    /// Only these, if not empty.
+    pub(crate) only: Vec<ProxyKey>,
+}
+
+/// One Envoy, or the time at which it may be tried again.
+enum Local {
+    Running(Box<Child>),
+    Waiting(Instant),
+}
+
+impl Fleet {
+    /// Keeps the Envoys of `wanted` running until `end`.
+    pub(crate) async fn run(self, wanted: impl Fn() -> Vec<ProxyKey>, end: CancellationToken) {
+        let mut locals: BTreeMap<ProxyKey, Local> = BTreeMap::new();
+        while !end.is_cancelled() {
+            let wanted: Vec<ProxyKey> = wanted().into_iter().filter(|proxy| self.only.is_empty() || self.only.contains(proxy)).collect();
+            let gone: Vec<ProxyKey> = locals.keys().filter(|proxy| !wanted.contains(proxy)).cloned().collect();
+            for proxy in gone {
+                if let Some(Local::Running(child)) = locals.remove(&proxy) {
+                    tracing::info!(%proxy, "no longer declared; its Envoy ends");
+                    end_one(*child).await;
+                }
+            }
+            for proxy in wanted {
+                let local = locals.remove(&proxy).unwrap_or(Local::Waiting(Instant::now()));
+                locals.insert(proxy.clone(), self.look(&proxy, local));
+            }
+            tokio::select! {
+                () = end.cancelled() => {}
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+            }
+        }
+        let running = locals.into_values().filter_map(|local| match local {
+            Local::Running(child) => Some(end_one(*child)),
+            Local::Waiting(_) => None,
+        });
+        futures::future::join_all(running).await;
+    }
+
+    fn look(&self, proxy: &ProxyKey, local: Local) -> Local {
+        match local {
+            Local::Waiting(until) if Instant::now() < until => Local::Waiting(until),
+            Local::Waiting(_) => match self.start(proxy) {
+                Ok(child) => Local::Running(Box::new(child)),
+                Err(error) => {
+                    tracing::error!(%proxy, error = format!("{error:#}"), "its Envoy cannot be started");
+                    Local::Waiting(Instant::now() + RESTART_PAUSE)
+                }
+            },
+            Local::Running(mut child) => match child.try_wait() {
+                Ok(None) => Local::Running(child),
+                ended => {
+                    let log = self.home(proxy).join(LOG);
+                    tracing::error!(%proxy, ?ended, log = %log.display(), "its Envoy ended; it is started again");
+                    Local::Waiting(Instant::now() + RESTART_PAUSE)
+                }
+            },
+        }
+    }
+
+    fn start(&self, proxy: &ProxyKey) -> anyhow::Result<Child> {
+        let home = self.home(proxy);
+        bootstrap::write(&self.order(proxy, &home), &self.authority)?;
+        let log = std::fs::File::options().create(true).append(true).open(home.join(LOG)).with_context(|| home.display().to_string())?;
+        let mut command = Command::new(&self.envoy);
+        command.arg("-c").arg(home.join(windrose_envoy::bootstrap::BOOTSTRAP_FILE));
+        command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).process_group(0);
+        let child = command.spawn().with_context(|| self.envoy.display().to_string())?;
+        tracing::info!(%proxy, pid = child.id(), log = %home.join(LOG).display(), "its Envoy was started");
+        Ok(child)
+    }
+
+    fn order(&self, proxy: &ProxyKey, home: &Path) -> Order {
+        let socket_fits = home.join("envoy-admin.sock").as_os_str().len() <= SOCKET_PATH_MAX;
+        let server = match self.server.ip() {
+            ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            ip => ip.to_string(),
+        };
+        Order {
+            proxy: proxy.clone(),
+            folder: home.to_owned(),
+            installed: home.to_owned(),
+            server: (server.clone().into(), self.server.port()),
+            server_name: "localhost".into(),
+            identity: IdentityKind::Certificate,
+            ttl: CREDENTIAL_TTL,
+            admin: (!socket_fits).then(|| std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
+            state_of_the_world: false,
+            modules: Some(self.modules.clone()),
+        }
+    }
+
+    fn home(&self, proxy: &ProxyKey) -> PathBuf {
+        self.folder.join(proxy.to_string().replace('/', "-"))
+    }
+}
+
+/// Name of the file with what an Envoy says.
+const LOG: &str = "envoy.log";
+
+async fn end_one(mut child: Child) {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
+    if tokio::time::timeout(END_MAX, child.wait()).await.is_err() {
+        let _ = child.kill().await;
+    }
+}

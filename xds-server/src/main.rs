@@ -1,0 +1,43 @@
+//! The `windrose` binary: arguments, logs, and the exit code. 0 good, 1 wrong input or a failure, 2 wrong usage.
+
+mod args;
+mod certificates;
+mod client;
+mod commands;
+mod envoy_binary;
+mod filters;
+mod fleet;
+mod identities;
+mod logs;
+mod metrics;
+mod offline;
+mod output;
+mod pipeline;
+mod refusals;
+mod report;
+mod source;
+mod state_folder;
+mod svids;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use commands::Ending;
+
+fn main() -> ExitCode {
+    let cli = args::Cli::parse();
+    if let Err(error) = logs::start(&cli.log, cli.log_format) {
+        output::tell(&format!("error: {error:#}"));
+        return ExitCode::from(2);
+    }
+    match commands::dispatch(cli) {
+        Ok(Ending::Good) => ExitCode::SUCCESS,
+        Ok(Ending::Wrong) => ExitCode::from(1),
+        Err(error) => {
+            output::tell(&format!("error: {error:#}"));
+            ExitCode::from(1)
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Planning and rendering once, without a server: for `check` and `render`.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
+use windrose_files::folder::Problem;
+use windrose_files::{Finding, World};
+use windrose_ir::Program;
+use windrose_pki::{Authority, Directory, SystemEntropy};
+use windrose_plan::{Plan, Settings};
+use windrose_vocab::{NodeClass, ProxyKey, Sensitive, SpiffeId, TrustDomain};
+
+use crate::certificates::Certificates;
+use crate::envoy_binary::EnvoyBinary;
+
+/// Versions are shown to people only here, so their key need not be secret.
+const OPEN_KEY: [u8; 32] = [0; 32];
+
+/// What was read, and what planning depends on besides.
+pub(crate) struct Offline {
+    pub(crate) world: World,
+    pub(crate) settings: Settings,
+}
+
+/// What Envoy says of one proxy's configuration.
+#[derive(Debug, Serialize)]
+pub(crate) struct EnvoyAnswer {
+    pub(crate) proxy: String,
+    pub(crate) version: String,
+    /// Its words, if it refuses.
+    pub(crate) refused: Option<String>,
+}
+
+impl Offline {
+    /// Reads `paths`.
+    pub(crate) fn load(paths: &[PathBuf], trust_domain: &str) -> anyhow::Result<Self> {
+        files(paths)?;
+        let domain = TrustDomain::parse(trust_domain).with_context(|| format!("--trust-domain {trust_domain}"))?;
+        Ok(Self { world: windrose_files::load(paths), settings: Settings::new(domain, Arc::new(Certificates)) })
+    }
+
+    /// Everything that is wrong, with its place: first what reading found, then what planning found.
+    pub(crate) fn findings(&self, plan: &Plan) -> Vec<Finding> {
+        let planned = plan.diagnostics.iter().map(|diagnostic| self.world.source_map.find((**diagnostic).clone()));
+        self.world.diagnostics.iter().cloned().chain(planned).collect()
+    }
+
+    /// What the real Envoy says to the whole configuration of one proxy, with certificates made for the question.
+    pub(crate) fn ask(&self, envoy: &EnvoyBinary, proxy: &ProxyKey, program: &Program, modules: &Modules) -> anyhow::Result<EnvoyAnswer> {
+        let folder = std::env::temp_dir().join(format!("windrose-check-{}", std::process::id()));
+        let asked = self.ask_in(&folder, envoy, proxy, program, modules);
+        let _ = std::fs::remove_dir_all(&folder);
+        asked
+    }
+
+    fn ask_in(
+        &self,
+        folder: &Path,
+        envoy: &EnvoyBinary,
+        proxy: &ProxyKey,
+        program: &Program,
+        modules: &Modules,
+    ) -> anyhow::Result<EnvoyAnswer> {
+        let home = Directory::open(folder)?;
+        let rendered = render(program, modules.clone());
+        let now = SystemTime::now();
+        let authority = Authority::open(home, &self.settings.trust_domain, now, &SystemEntropy)?;
+        let identity = SpiffeId { trust_domain: self.settings.trust_domain.clone(), namespace: "check".into(), account: "check".into() };
+        let made = authority.issue(&identity, now, &SystemEntropy)?;
+        let key = Sensitive::new(made.key.expose().as_bytes().to_vec());
+        let svid = windrose_envoy::render_svid(&made.chain, &key, made.version);
+        let trust = windrose_envoy::render_trust(authority.bundle().pem(), authority.bundle().version());
+        let resources = rendered.iter().map(|resource| &**resource).chain([&svid, &trust]);
+        let file = folder.join("bootstrap.pb");
+        std::fs::write(&file, windrose_envoy::inline::bootstrap(resources)).with_context(|| file.display().to_string())?;
+        let ran = Command::new(&envoy.path)
+            .args(["--mode", "validate", "--log-level", "error", "-c"])
+            .arg(&file)
+            .output()
+            .with_context(|| envoy.path.display().to_string())?;
+        let words = String::from_utf8_lossy(&ran.stderr);
+        let refused = (!ran.status.success()).then(|| last_words(&words));
+        Ok(EnvoyAnswer { proxy: proxy.to_string(), version: envoy.version.clone(), refused })
+    }
+}
+
+/// The files of `paths`, at least one; else why there are none.
+pub(crate) fn files(paths: &[PathBuf]) -> anyhow::Result<BTreeSet<PathBuf>> {
+    let listing = windrose_files::folder::list(paths);
+    if !listing.files.is_empty() {
+        return Ok(listing.files);
+    }
+    let why = listing.problems.iter().map(|(path, problem)| match problem {
+        Problem::Unreadable(why) | Problem::TooMuch(why) => format!("{}: {why}", path.display()),
+        Problem::Empty => format!("{}: no .yaml, .yml or .json file in it (windrose init writes an example)", path.display()),
+    });
+    bail!("nothing to read: {}", why.collect::<Vec<_>>().join("; "))
+}
+
+/// All resources of a program, for a node without modules of its own.
+pub(crate) fn render(program: &Program, modules: Modules) -> Rendered {
+    Renderer::new(NodeClass::default(), modules, VersionKey::new(OPEN_KEY)).full(program)
+}
+
+/// Envoy's last line that says what is wrong, without its time stamp.
+fn last_words(log: &str) -> String {
+    let line = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it ended without a word");
+    line.rsplit_once("] ").map_or(line, |(_, words)| words).trim().to_owned()
+}

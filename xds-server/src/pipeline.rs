@@ -1,0 +1,197 @@
+//! From what is declared to what is served: plan, render, publish, each at the cost of what changed. Knows no files and
+//! no sockets; the owner hands in worlds, news of proxies and the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use windrose_api::Declared;
+use windrose_api::declared::Changed;
+use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
+use windrose_ir::Program;
+use windrose_plan::{Plan, Planner, Refused, Settings};
+use windrose_state::{Accepted, Desired, DesiredReader, ResourceSet, Scope};
+use windrose_vocab::{NodeClass, ProxyKey, ResourceKind};
+
+use crate::identities::Nodes;
+use crate::refusals::{Evidence, Refusals};
+use crate::svids::Svids;
+
+/// What is served now, for reports.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Picture {
+    /// Counts the worlds and refusals that were planned; 0 before the first.
+    pub(crate) generation: u64,
+    /// What is declared.
+    pub(crate) declared: Declared,
+    /// What follows from it.
+    pub(crate) plan: Plan,
+    /// Certificates and their ends.
+    pub(crate) certificates: Vec<(String, SystemTime, bool)>,
+}
+
+/// One scope as it was last rendered.
+struct Served {
+    renderer: Renderer,
+    program: Arc<Program>,
+    rendered: Rendered,
+    resources: ResourceSet,
+    /// False until the first publication: a program can be empty.
+    published: bool,
+}
+
+/// What the pipeline stands on.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) modules: Modules,
+    pub(crate) version_key: VersionKey,
+    pub(crate) svids: Svids,
+    pub(crate) nodes: Arc<Nodes>,
+    pub(crate) desired: Desired,
+    pub(crate) accepted: Arc<Accepted>,
+    pub(crate) picture: Arc<ArcSwap<Picture>>,
+}
+
+/// The one owner of the plan and of what is published.
+pub(crate) struct Pipeline {
+    parts: Parts,
+    reader: DesiredReader,
+    planner: Planner,
+    refused: Refused,
+    refusals: Refusals,
+    declared: Declared,
+    plan: Plan,
+    served: BTreeMap<Scope, Served>,
+    generation: u64,
+}
+
+impl Pipeline {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            reader: parts.desired.reader(),
+            planner: Planner::new(parts.settings.clone()),
+            refused: Refused::default(),
+            refusals: Refusals::default(),
+            declared: Declared::default(),
+            plan: Plan::default(),
+            served: BTreeMap::new(),
+            generation: 0,
+            parts,
+        }
+    }
+
+    /// Takes a new world.
+    pub(crate) fn declare(&mut self, declared: Declared, changed: &Changed, now: SystemTime) {
+        self.refusals.before(&self.declared, changed, &self.refused);
+        self.declared = declared;
+        self.replan(changed, now);
+    }
+
+    /// Serves scopes that were asked for and are not served yet.
+    pub(crate) fn follow_demand(&mut self, now: SystemTime) {
+        if self.generation > 0 {
+            self.publish(&self.plan.clone(), now);
+        }
+    }
+
+    /// Looks at what proxies refused, and plans the last good version of what caused it.
+    pub(crate) fn follow_observed(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) {
+        if self.generation == 0 {
+            return;
+        }
+        let evidence =
+            Evidence { streams, plan: &self.plan, declared: &self.declared, accepted: &self.parts.accepted, refused: &self.refused, now };
+        let found = self.refusals.look(&evidence);
+        if let Some((refused, changed)) = found {
+            self.refused = refused;
+            self.replan(&changed, now);
+        }
+    }
+
+    /// Renews certificates whose slot is over.
+    pub(crate) fn follow_time(&mut self, now: SystemTime) {
+        if self.generation == 0 {
+            return;
+        }
+        self.parts.svids.renew_authority(now);
+        for scope in self.served.keys().cloned().collect::<Vec<_>>() {
+            let secrets = self.secrets(&scope.proxy, now);
+            if let Err(error) = self.parts.desired.publish_secrets(&scope, &secrets) {
+                tracing::error!(proxy = %scope.proxy, %error, "certificates cannot be published; the former ones stay");
+            }
+        }
+        self.show();
+    }
+
+    fn replan(&mut self, changed: &Changed, now: SystemTime) {
+        let before = std::mem::take(&mut self.plan);
+        self.plan = self.planner.update(&self.declared, &self.refused, changed);
+        self.generation += 1;
+        let proxies: BTreeSet<ProxyKey> = self.plan.programs.keys().cloned().collect();
+        self.parts.nodes.declare(proxies);
+        self.publish(&before, now);
+        let identities: BTreeSet<_> = self.plan.identities.values().cloned().collect();
+        self.parts.svids.retain(|identity| identities.contains(identity));
+        self.show();
+    }
+
+    /// Renders and publishes every scope: those of the plan in the default class, and those that clients asked for.
+    /// `before` is the plan that the former resources come from.
+    fn publish(&mut self, before: &Plan, now: SystemTime) {
+        let declared = self.plan.programs.keys().map(|proxy| Scope::new(proxy.clone(), NodeClass::default()));
+        let wanted: BTreeSet<Scope> =
+            declared.chain(self.reader.scopes()).filter(|scope| self.plan.programs.contains_key(&scope.proxy)).collect();
+        for gone in self.served.keys().filter(|scope| !wanted.contains(scope)).cloned().collect::<Vec<_>>() {
+            self.served.remove(&gone);
+            self.refusals.forget(&gone.proxy);
+            self.parts.desired.withdraw(&gone);
+            self.parts.accepted.forget(&gone);
+        }
+        for scope in wanted {
+            self.publish_scope(&scope, before, now);
+        }
+    }
+
+    fn publish_scope(&mut self, scope: &Scope, before: &Plan, now: SystemTime) {
+        let Some(program) = self.plan.programs.get(&scope.proxy).cloned() else { return };
+        let served = self.served.entry(scope.clone()).or_insert_with(|| Served {
+            renderer: Renderer::new(scope.class.clone(), self.parts.modules.clone(), self.parts.version_key.clone()),
+            program: Arc::default(),
+            rendered: Rendered::default(),
+            resources: ResourceSet::new(),
+            published: false,
+        });
+        if served.published && Arc::ptr_eq(&served.program, &program) {
+            return;
+        }
+        let rendered = served.renderer.update(&served.rendered, &served.program, &program);
+        for kind in ResourceKind::ALL {
+            let changes = windrose_state::set::changes(served.rendered.of_kind(kind), rendered.of_kind(kind));
+            changes.filter_map(windrose_state::Change::before).for_each(|former| self.refusals.replaced(&scope.proxy, former, before));
+            served.resources.set_kind(kind, rendered.of_kind(kind).clone());
+        }
+        (served.rendered, served.program, served.published) = (rendered, program, true);
+        let resources = served.resources.clone();
+        let secrets = self.secrets(&scope.proxy, now);
+        if let Err(error) = self.parts.desired.publish(scope, &resources, &secrets) {
+            tracing::error!(proxy = %scope.proxy, %error, "the new configuration is not complete in itself; the former one stays");
+        }
+    }
+
+    fn secrets(&mut self, proxy: &ProxyKey, now: SystemTime) -> windrose_state::KindMap {
+        match self.plan.identities.get(proxy) {
+            Some(identity) => self.parts.svids.of(identity, now),
+            None => windrose_state::KindMap::new(),
+        }
+    }
+
+    fn show(&self) {
+        let (leaves, authority) = self.parts.svids.ends();
+        let mut certificates: Vec<_> = leaves.into_iter().map(|(identity, end)| (identity.to_string(), end, true)).collect();
+        certificates.push(("the mesh's issuing certificate".to_owned(), authority, true));
+        certificates.sort_by_key(|(_, end, _)| *end);
+        let picture = Picture { generation: self.generation, declared: self.declared.clone(), plan: self.plan.clone(), certificates };
+        self.parts.picture.store(Arc::new(picture));
+    }
+}

@@ -1,0 +1,128 @@
+//! The folder as a source: a thread that waits for changes, reads what changed, and leaves the newest world for whoever follows.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windrose_api::Declared;
+use windrose_api::declared::Changed;
+use windrose_files::{Finding, Reloader, SourceMap, Wake, Watch};
+
+use crate::report::{SourceReport, describe};
+
+/// One reading.
+#[derive(Default)]
+pub(crate) struct News {
+    /// What is declared.
+    pub(crate) declared: Declared,
+    /// False before the first reading.
+    pub(crate) complete: bool,
+    diagnostics: Vec<Finding>,
+    source_map: Arc<SourceMap>,
+}
+
+impl News {
+    /// The objects that differ from an earlier reading; readings in between may have been skipped.
+    pub(crate) fn changed_since(&self, former: &Self) -> Changed {
+        self.declared.changed_since(&former.declared)
+    }
+
+    /// What the reports need of it.
+    pub(crate) fn report(&self) -> SourceReport {
+        let source_map = self.source_map.clone();
+        SourceReport {
+            diagnostics: self.diagnostics.iter().map(|finding| describe(&finding.diagnostic, place(finding))).collect(),
+            places: Some(Box::new(move |diagnostic| place(&source_map.find(diagnostic.clone())))),
+        }
+    }
+
+    fn of(reloader: &Reloader) -> Self {
+        let world = reloader.world();
+        Self {
+            declared: world.declared.clone(),
+            complete: true,
+            diagnostics: world.diagnostics.clone(),
+            source_map: world.source_map.clone(),
+        }
+    }
+}
+
+/// `file:line:column` of a finding.
+pub(crate) fn place(finding: &Finding) -> Option<String> {
+    let place = finding.place.as_ref()?;
+    let file = place.file.display();
+    Some(match place.line {
+        Some(line) => format!("{file}:{line}:{}", place.column),
+        None => file.to_string(),
+    })
+}
+
+/// Reads `path` and follows it. Returns the readings and a way to ask for one.
+pub(crate) fn start(
+    tasks: &mut JoinSet<()>,
+    path: &Path,
+    end: CancellationToken,
+) -> anyhow::Result<(watch::Receiver<Arc<News>>, mpsc::Sender<()>)> {
+    refuse_what_declares_nothing(path)?;
+    let paths = vec![path.to_owned()];
+    // Watched before it is read, so that no change falls between.
+    let watcher = Watch::new(paths.clone(), windrose_files::watch::Settings::default());
+    if let Some(problem) = watcher.problem() {
+        tracing::warn!(problem, "changes are not reported by the system; the folder is looked at in intervals");
+    }
+    let reloader = Reloader::new(paths);
+    tell(reloader.world());
+    let (sender, receiver) = watch::channel(Arc::new(News::of(&reloader)));
+    let (reload, mut asked) = mpsc::channel(1);
+    let handle = watcher.handle();
+    tasks.spawn(async move {
+        loop {
+            tokio::select! {
+                () = end.cancelled() => return handle.stop(),
+                Some(()) = asked.recv() => handle.reload(),
+            }
+        }
+    });
+    tasks.spawn_blocking(move || follow(watcher, reloader, &sender));
+    Ok((receiver, reload))
+}
+
+fn follow(mut watcher: Watch, mut reloader: Reloader, news: &watch::Sender<Arc<News>>) {
+    loop {
+        watcher.also(reloader.value_files());
+        match watcher.wait() {
+            Wake::Stopped => return,
+            Wake::Changed | Wake::Poll | Wake::Asked => {}
+        }
+        let before = lines(reloader.world());
+        let changed = reloader.reload();
+        let told_anew = lines(reloader.world()) != before;
+        if told_anew {
+            tell(reloader.world());
+        }
+        if told_anew || !changed.objects.is_empty() {
+            tracing::info!(objects = changed.objects.len(), "read again");
+            news.send_replace(Arc::new(News::of(&reloader)));
+        }
+    }
+}
+
+/// What is wrong, as text: places move when a file is edited, and people want to know.
+fn lines(world: &windrose_files::World) -> Vec<(Option<String>, String)> {
+    world.diagnostics.iter().map(|finding| (place(finding), finding.diagnostic.to_string())).collect()
+}
+
+/// Says in the log what is wrong, one line each.
+fn tell(world: &windrose_files::World) {
+    for finding in &world.diagnostics {
+        let place = place(finding).unwrap_or_default();
+        tracing::warn!(place, "{}", finding.diagnostic);
+    }
+}
+
+/// A server that starts on the wrong path would withdraw everything from every proxy.
+fn refuse_what_declares_nothing(path: &Path) -> anyhow::Result<()> {
+    crate::offline::files(&[PathBuf::from(path)]).map(|_| ())
+}

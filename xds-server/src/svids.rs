@@ -1,0 +1,74 @@
+//! The secrets that the authority makes: each identity's SVID for its current slot, and the mesh's trust bundle.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use imbl::OrdMap;
+use windrose_pki::{Authority, SystemEntropy};
+use windrose_state::KindMap;
+use windrose_vocab::{Fingerprint, Resource, Sensitive, SpiffeId};
+
+/// Certificates by identity, each issued once per slot.
+pub(crate) struct Svids {
+    authority: Authority,
+    issued: BTreeMap<SpiffeId, (Fingerprint, Arc<Resource>, SystemTime)>,
+}
+
+impl Svids {
+    pub(crate) fn new(authority: Authority) -> Self {
+        Self { authority, issued: BTreeMap::new() }
+    }
+
+    /// The secrets of `identity` at `now`. One that cannot be made keeps its former version, and is told in the log.
+    pub(crate) fn of(&mut self, identity: &SpiffeId, now: SystemTime) -> KindMap {
+        let trust = windrose_envoy::render_trust(self.authority.bundle().pem(), self.authority.bundle().version());
+        let mut secrets: KindMap = OrdMap::new();
+        secrets.insert(trust.id.name.clone(), Arc::new(trust));
+        if let Some(svid) = self.svid(identity, now) {
+            secrets.insert(svid.id.name.clone(), svid);
+        }
+        secrets
+    }
+
+    /// Replaces the intermediate when its half life is over. Everything is issued anew then.
+    pub(crate) fn renew_authority(&mut self, now: SystemTime) {
+        match self.authority.renew(now, &SystemEntropy) {
+            Ok(true) => tracing::info!("the intermediate certificate was renewed"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the intermediate certificate cannot be renewed; the former one stays in use"),
+        }
+    }
+
+    /// Forgets identities that are no longer declared.
+    pub(crate) fn retain(&mut self, keep: impl Fn(&SpiffeId) -> bool) {
+        self.issued.retain(|identity, _| keep(identity));
+    }
+
+    /// Identities with the end of their certificate, and the authority's own end.
+    pub(crate) fn ends(&self) -> (Vec<(SpiffeId, SystemTime)>, SystemTime) {
+        let leaves = self.issued.iter().map(|(identity, (_, _, end))| (identity.clone(), *end)).collect();
+        (leaves, self.authority.issuer().not_after)
+    }
+
+    fn svid(&mut self, identity: &SpiffeId, now: SystemTime) -> Option<Arc<Resource>> {
+        let version = self.authority.version(identity, now);
+        if let Some((issued, resource, _)) = self.issued.get(identity)
+            && *issued == version
+        {
+            return Some(Arc::clone(resource));
+        }
+        match self.authority.issue(identity, now, &SystemEntropy) {
+            Ok(made) => {
+                let key = Sensitive::new(made.key.expose().as_bytes().to_vec());
+                let resource = Arc::new(windrose_envoy::render_svid(&made.chain, &key, made.version));
+                self.issued.insert(identity.clone(), (version, Arc::clone(&resource), made.facts.not_after));
+                Some(resource)
+            }
+            Err(error) => {
+                tracing::error!(%identity, %error, "no certificate can be issued; the former one stays in use");
+                self.issued.get(identity).map(|(_, resource, _)| Arc::clone(resource))
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The only place that starts tasks. Each has a name, ends by one token, and is waited for with a deadline.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::net::{TcpListener, UnixListener};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windrose_pki::{NodeAuthority, SystemEntropy};
+use windrose_state::{Accepted, Desired, DesiredReader, Observed, Programmed};
+use windrose_vocab::{ProxyKey, TrustDomain};
+use windrose_xds_serve::{Counters, Tls, Xds};
+
+use crate::args::ServerOptions;
+use crate::certificates::Certificates;
+use crate::filters;
+use crate::fleet::Fleet;
+use crate::identities::Nodes;
+use crate::pipeline::{Parts, Picture, Pipeline};
+use crate::report::{Reports, SourceReport};
+use crate::source::{self, News};
+use crate::state_folder::StateFolder;
+use crate::svids::Svids;
+
+/// Certificates are looked at this often; their slots are hours.
+const CLOCK: Duration = Duration::from_secs(30);
+/// What proxies accepted is written at most this often.
+const KEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Time for everything to end after the signal.
+const END_MAX: Duration = Duration::from_secs(15);
+
+/// Serves until SIGTERM or Ctrl-C; with a fleet, starts local Envoys too.
+pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) -> anyhow::Result<()> {
+    let state = Arc::new(StateFolder::open(&options.common.state)?);
+    let lock = state.lock()?;
+    let modules_folder = filters::folder(options.common.filters.as_deref())?;
+    let nodes_authority = Arc::new(state.node_authority(&options.common.trust_domain)?);
+    let server = Server::build(options, &state, &modules_folder, &nodes_authority)?;
+    let bound = Bound::open(options, &state).await?;
+    let tls = server_tls(options, &nodes_authority)?;
+    let end = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+
+    tasks.spawn(windrose_xds_serve::serve(bound.xds, tls.clone(), server.xds.clone(), end.child_token()));
+    tasks.spawn(admin(bound.admin, server.reports.clone(), end.child_token()));
+    tasks.spawn(renew_server_certificate(options.clone(), nodes_authority.clone(), tls, end.child_token()));
+    tasks.spawn(keep_accepted(state.clone(), server.xds.accepted.clone(), end.child_token()));
+    let (news, reload) = source::start(&mut tasks, &options.path, end.child_token())?;
+    tasks.spawn(follow(server.pipeline, news, server.reports.clone(), server.xds.desired.clone(), end.child_token()));
+    if let Some(order) = fleet {
+        let fleet = order.fleet(options, &state, modules_folder, nodes_authority);
+        let picture = server.reports.picture.clone();
+        let wanted = move || picture.load().plan.programs.keys().cloned().collect();
+        tasks.spawn(fleet.run(wanted, end.child_token()));
+    }
+    tracing::info!(xds = %options.listen, admin = %options.admin, path = %options.path.display(), "serving");
+    until_told(&end, reload, &mut tasks).await?;
+    end_in_order(tasks).await;
+    let _ = std::fs::remove_file(state.socket());
+    drop(lock);
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Which local Envoys to start.
+#[derive(Debug)]
+pub(crate) struct FleetOrder {
+    pub(crate) envoy: std::path::PathBuf,
+    pub(crate) only: Vec<ProxyKey>,
+}
+
+impl FleetOrder {
+    fn fleet(self, options: &ServerOptions, state: &StateFolder, modules: std::path::PathBuf, authority: Arc<NodeAuthority>) -> Fleet {
+        let folder = std::path::absolute(state.folder("envoys")).unwrap_or_else(|_| state.folder("envoys"));
+        let modules = std::path::absolute(&modules).unwrap_or(modules);
+        Fleet { envoy: self.envoy, folder, modules, server: options.listen, authority, only: self.only }
+    }
+}
+
+/// Everything that is shared between tasks.
+struct Server {
+    xds: Xds,
+    reports: Arc<Reports>,
+    pipeline: Pipeline,
+}
+
+impl Server {
+    fn build(
+        options: &ServerOptions,
+        state: &StateFolder,
+        modules: &std::path::Path,
+        authority: &Arc<NodeAuthority>,
+    ) -> anyhow::Result<Self> {
+        let trust_domain =
+            TrustDomain::parse(&options.common.trust_domain).with_context(|| format!("--trust-domain {}", options.common.trust_domain))?;
+        let desired = Desired::new();
+        let reader = desired.reader();
+        let accepted = Arc::new(state.accepted()?);
+        let nodes = Arc::new(Nodes::new(authority.clone()));
+        let picture = Arc::new(ArcSwap::from_pointee(Picture::default()));
+        let xds = Xds {
+            desired: reader.clone(),
+            accepted: accepted.clone(),
+            observed: Arc::new(Observed::new()),
+            identify: nodes.clone(),
+            clock: Arc::new(SystemTime::now),
+            counters: Arc::new(Counters::default()),
+            settings: windrose_xds_serve::Settings::default(),
+        };
+        let reports = Arc::new(Reports {
+            picture: picture.clone(),
+            desired: reader,
+            observed: xds.observed.clone(),
+            counters: xds.counters.clone(),
+            source: Arc::new(ArcSwap::from_pointee(SourceReport::default())),
+            programmed: Mutex::new(Programmed::default()),
+        });
+        let pipeline = Pipeline::new(Parts {
+            settings: windrose_plan::Settings::new(trust_domain, Arc::new(Certificates)),
+            modules: filters::read(modules)?,
+            version_key: state.version_key()?,
+            svids: Svids::new(state.authority(&options.common.trust_domain, options.authority.as_ref())?),
+            nodes,
+            desired,
+            accepted,
+            picture,
+        });
+        Ok(Self { xds, reports, pipeline })
+    }
+}
+
+/// The open ports.
+struct Bound {
+    xds: TcpListener,
+    admin: windrose_admin::Listeners,
+}
+
+impl Bound {
+    async fn open(options: &ServerOptions, state: &StateFolder) -> anyhow::Result<Self> {
+        let xds = windrose_xds_serve::bind(options.listen).await.context("--listen")?;
+        let tcp = windrose_xds_serve::bind(options.admin).await.context("--admin")?;
+        Ok(Self { xds, admin: windrose_admin::Listeners { tcp, unix: socket(state)? } })
+    }
+}
+
+/// The admin socket. The folder's lock is ours, so a socket that is there belongs to nobody.
+fn socket(state: &StateFolder) -> anyhow::Result<Option<UnixListener>> {
+    let path = state.socket();
+    match std::fs::remove_file(&path) {
+        Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(cause).with_context(|| path.display().to_string()),
+        Ok(()) | Err(_) => {}
+    }
+    match UnixListener::bind(&path) {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "no admin socket; the command line needs --server");
+            Ok(None)
+        }
+    }
+}
+
+fn server_names(options: &ServerOptions) -> Vec<String> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    if !options.listen.ip().is_unspecified() {
+        names.push(options.listen.ip().to_string());
+    }
+    names.extend(options.names.iter().cloned());
+    names.sort();
+    names.dedup();
+    names
+}
+
+fn server_tls(options: &ServerOptions, authority: &NodeAuthority) -> anyhow::Result<Tls> {
+    let made = authority.issue_server(&server_names(options), SystemTime::now(), &SystemEntropy).context("--name")?;
+    Ok(Tls::new(made.chain, made.key.expose(), std::slice::from_ref(authority.root()))?)
+}
+
+async fn admin(listeners: windrose_admin::Listeners, reports: Arc<Reports>, end: CancellationToken) {
+    if let Err(error) = windrose_admin::serve(listeners, reports, end).await {
+        tracing::error!(%error, "the admin API ended");
+    }
+}
+
+async fn renew_server_certificate(options: ServerOptions, authority: Arc<NodeAuthority>, tls: Tls, end: CancellationToken) {
+    let half_life = windrose_pki::limits::SERVER_LIFETIME / 2;
+    while end.run_until_cancelled(tokio::time::sleep(half_life)).await.is_some() {
+        let made = authority.issue_server(&server_names(&options), SystemTime::now(), &SystemEntropy);
+        let replaced =
+            made.map_err(anyhow::Error::new).and_then(|made| tls.replace(made.chain, made.key.expose()).map_err(anyhow::Error::new));
+        if let Err(error) = replaced {
+            tracing::error!(error = format!("{error:#}"), "the server's certificate cannot be renewed; the former one stays");
+        }
+    }
+}
+
+async fn keep_accepted(state: Arc<StateFolder>, accepted: Arc<Accepted>, end: CancellationToken) {
+    let mut changes = accepted.changes();
+    loop {
+        let ended = end.run_until_cancelled(changes.changed()).await.is_none();
+        let (state, accepted) = (state.clone(), accepted.clone());
+        let kept = tokio::task::spawn_blocking(move || state.keep_accepted(&accepted)).await;
+        if let Ok(Err(error)) = kept {
+            tracing::error!(error = format!("{error:#}"), "after a restart, proxies may be sent what they refused");
+        }
+        if ended
+            || end.run_until_cancelled(tokio::time::sleep(KEEP_INTERVAL)).await.is_none()
+                && changes.has_changed().is_ok_and(|changed| !changed)
+        {
+            return;
+        }
+    }
+}
+
+/// Hands worlds, wishes, answers and the time to the pipeline, off the async threads, one after the other.
+async fn follow(
+    mut pipeline: Pipeline,
+    mut news: tokio::sync::watch::Receiver<Arc<News>>,
+    reports: Arc<Reports>,
+    desired: DesiredReader,
+    end: CancellationToken,
+) {
+    let (mut demand, mut observed) = (desired.demand(), reports.observed.changes());
+    let mut clock = tokio::time::interval(CLOCK);
+    let mut former = Arc::new(News::default());
+    news.mark_changed();
+    loop {
+        let step = tokio::select! {
+            () = end.cancelled() => return,
+            Ok(()) = news.changed() => Step::World(news.borrow_and_update().clone()),
+            Ok(()) = demand.changed() => Step::Demand,
+            Ok(()) = observed.changed() => Step::Observed,
+            _ = clock.tick() => Step::Clock,
+        };
+        let worker = tokio::task::spawn_blocking({
+            let (reports, former) = (reports.clone(), former.clone());
+            let step = step.clone();
+            move || {
+                take(&mut pipeline, &step, &former, &reports);
+                pipeline
+            }
+        });
+        if let Step::World(world) = step {
+            former = world;
+        }
+        match worker.await {
+            Ok(back) => pipeline = back,
+            Err(error) => {
+                tracing::error!(%error, "the pipeline failed; what is served stays as it is");
+                end.cancelled().await;
+                return;
+            }
+        }
+    }
+}
+
+/// What the pipeline is told next.
+#[derive(Clone)]
+enum Step {
+    World(Arc<News>),
+    Demand,
+    Observed,
+    Clock,
+}
+
+fn take(pipeline: &mut Pipeline, step: &Step, former: &News, reports: &Reports) {
+    let now = SystemTime::now();
+    match step {
+        Step::World(world) => {
+            reports.source.store(Arc::new(world.report()));
+            if world.complete {
+                pipeline.declare(world.declared.clone(), &world.changed_since(former), now);
+            }
+        }
+        Step::Demand => pipeline.follow_demand(now),
+        Step::Observed => pipeline.follow_observed(&reports.observed.snapshot(), now),
+        Step::Clock => {
+            pipeline.follow_time(now);
+            pipeline.follow_observed(&reports.observed.snapshot(), now);
+        }
+    }
+}
+
+/// Returns when a signal says so, or when a task that must live ended.
+async fn until_told(end: &CancellationToken, reload: tokio::sync::mpsc::Sender<()>, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+    let (mut terminate, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break tracing::info!("SIGTERM: ending in order"),
+            _ = tokio::signal::ctrl_c() => break tracing::info!("Ctrl-C: ending in order"),
+            _ = hangup.recv() => {
+                tracing::info!("SIGHUP: reading again");
+                let _ = reload.try_send(());
+            }
+            Some(ended) = tasks.join_next() => {
+                end.cancel();
+                ended.context("a task failed")?;
+                break tracing::error!("a task ended by itself: ending in order");
+            }
+        }
+    }
+    end.cancel();
+    Ok(())
+}
+
+async fn end_in_order(mut tasks: JoinSet<()>) {
+    let all = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(END_MAX, all).await.is_err() {
+        tracing::warn!("some tasks did not end in {END_MAX:?}; leaving them");
+    }
+}
