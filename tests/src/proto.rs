@@ -1,0 +1,16 @@
+//! The generated messages, clients and servers of the sample services, and their descriptor set.
+
+/// The encoded `FileDescriptorSet` of all sample services: imports and `google.api.http` options included.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/samples.pb"));
+
+/// Package `orders.v1`.
+pub mod orders {
+    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code; what it says is in the .proto file")]
+    tonic::include_proto!("orders.v1");
+}
+
+/// Package `inventory.v1`.
+pub mod inventory {
+    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code; what it says is in the .proto file")]
+    tonic::include_proto!("inventory.v1");
+}

@@ -1,0 +1,144 @@
+//! The cases: folders of `tests/cases`, each one story, told through every room.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use windrose_envoy::{Modules, Renderer, VersionKey, print};
+use windrose_files::Finding;
+use windrose_ir::Program;
+use windrose_plan::{CertificateCheck, Plan, Refused, Settings, plan};
+use windrose_tests::places;
+use windrose_vocab::{NodeClass, ProxyKey, Resource, TrustDomain};
+
+use crate::mesh::Mesh;
+use crate::scoped::scoped;
+
+/// Where golden resources look for filter modules: no machine's own folder.
+const GOLDEN_MODULES: &str = "/usr/share/windrose/filters";
+
+/// The trust domain of every case.
+pub(crate) const TRUST_DOMAIN: &str = "windrose.local";
+
+/// What a case must give, as text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct CaseOutput {
+    /// `plan.txt`
+    pub(crate) plan: String,
+    /// `resources.yaml`: every proxy, secrets by their size only.
+    pub(crate) resources: String,
+    /// `diagnostics.txt`: one line each, with its place.
+    pub(crate) diagnostics: String,
+}
+
+/// All resources that one proxy of a case is given, its own certificate among them.
+pub(crate) struct Set {
+    pub(crate) case: String,
+    pub(crate) proxy: ProxyKey,
+    pub(crate) resources: Vec<Arc<Resource>>,
+}
+
+/// Tells one case, from its YAML to its resources. `folder` is relative, so that places look alike on every machine.
+pub(crate) fn run_case(folder: &Path) -> CaseOutput {
+    let world = windrose_files::load(&[folder.join("declared.yaml")]);
+    let plan = planned(&world);
+    let found = plan.diagnostics.iter().map(|diagnostic| world.source_map.find((**diagnostic).clone()));
+    let diagnostics: Vec<Finding> = world.diagnostics.iter().cloned().chain(found).collect();
+    CaseOutput {
+        plan: windrose_plan::print(&plan),
+        resources: rendered(&plan),
+        diagnostics: diagnostics.iter().map(|finding| line(folder, finding)).collect(),
+    }
+}
+
+/// Every set of every case, made once, with the real filter modules.
+pub(crate) fn all_sets() -> &'static [Set] {
+    static SETS: OnceLock<Vec<Set>> = OnceLock::new();
+    SETS.get_or_init(|| {
+        let modules = places::wasm_modules();
+        let mesh = Mesh::new();
+        folders().iter().flat_map(|folder| sets(folder, &modules.to_string_lossy(), &mesh)).collect()
+    })
+}
+
+/// The folders of all cases, sorted, relative to the package.
+///
+/// `CASE=name` picks one.
+pub(crate) fn folders() -> Vec<PathBuf> {
+    let only = std::env::var_os("CASE");
+    let entries = std::fs::read_dir("cases").unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.retain(|folder| only.as_deref().is_none_or(|only| folder.file_name() == Some(only)));
+    folders.sort();
+    folders
+}
+
+fn sets(folder: &Path, modules: &str, mesh: &Mesh) -> Vec<Set> {
+    let case = folder.file_name().unwrap().to_string_lossy().into_owned();
+    let plan = planned(&windrose_files::load(&[folder.join("declared.yaml")]));
+    let renderer = renderer(modules);
+    let mut sets = Vec::new();
+    for (proxy, program) in &plan.programs {
+        let secrets = plan.identities.get(proxy).map_or_else(Vec::new, |identity| mesh.secrets(identity));
+        let mut add = |case: String, program: &Program| {
+            let resources = all(&renderer, program).into_iter().chain(secrets.iter().cloned()).collect();
+            sets.push(Set { case, proxy: proxy.clone(), resources });
+        };
+        add(case.clone(), program);
+        if let Some(scoped) = scoped(program) {
+            add(format!("{case}, scoped,"), &scoped);
+        }
+    }
+    sets
+}
+
+fn planned(world: &windrose_files::World) -> Plan {
+    let trust_domain = TrustDomain::parse(TRUST_DOMAIN).unwrap();
+    plan(&world.declared, &Refused::default(), &Settings::new(trust_domain, Arc::new(Certificates)))
+}
+
+/// The resources of every proxy as a stream of documents, each proxy under its name.
+fn rendered(plan: &Plan) -> String {
+    let renderer = renderer(GOLDEN_MODULES);
+    let mut text = String::new();
+    for (proxy, program) in &plan.programs {
+        let resources = all(&renderer, program);
+        write!(text, "# ==== {proxy} ====\n{}", print::documents(resources.iter().map(|resource| &**resource))).unwrap();
+    }
+    text
+}
+
+fn renderer(modules: &str) -> Renderer {
+    let class = NodeClass { modules: Some(modules.into()) };
+    Renderer::new(class, Modules::default(), VersionKey::new([0; 32]))
+}
+
+fn all(renderer: &Renderer, program: &Program) -> Vec<Arc<Resource>> {
+    renderer.full(program).iter().cloned().collect()
+}
+
+/// `declared.yaml:3:7: error[Code]: …`
+fn line(folder: &Path, finding: &Finding) -> String {
+    let mut line = String::new();
+    if let Some(place) = &finding.place {
+        write!(line, "{}", place.file.strip_prefix(folder).unwrap_or(&place.file).display()).unwrap();
+        place.line.iter().for_each(|number| write!(line, ":{number}:{}", place.column).unwrap());
+        line += ": ";
+    }
+    writeln!(line, "{}", finding.diagnostic).unwrap();
+    line
+}
+
+/// The authority's own judgement, as the server gives it to the planner.
+#[derive(Debug)]
+struct Certificates;
+
+impl CertificateCheck for Certificates {
+    fn pair(&self, chain_pem: &str, key_pem: &str) -> Result<(), String> {
+        windrose_pki::check_pair(chain_pem, key_pem).map(drop).map_err(|problem| problem.to_string())
+    }
+
+    fn bundle(&self, bundle_pem: &str) -> Result<(), String> {
+        windrose_pki::check_bundle(bundle_pem).map(drop).map_err(|problem| problem.to_string())
+    }
+}

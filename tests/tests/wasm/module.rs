@@ -1,0 +1,95 @@
+//! The built modules, and the least of Envoy that runs one: a listener, a Wasm filter or two, routes that name policies,
+//! an upstream that tells what reached it.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use serde_json::{Value, json};
+use windrose_tests::places;
+
+/// The module of a filter as it ships: from the folder that `WINDROSE_FILTERS` names, else built now.
+///
+/// # Panics
+/// When it cannot be built.
+pub(crate) fn built(name: &str) -> PathBuf {
+    // Cargo would wait for itself anyway, and say so in the output.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let file = format!("{name}.wasm");
+    if let Some(folder) = std::env::var_os("WINDROSE_FILTERS") {
+        return Path::new(&folder).join(file);
+    }
+    let _guard = ONE_AT_A_TIME.lock().unwrap();
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| places::checkout().join("target"), PathBuf::from);
+    let script = places::checkout().join("wasm-filters/build.sh");
+    let output = Command::new(script).arg(name).env("CARGO_TARGET_DIR", &target).output().expect("build.sh can be run");
+    assert!(output.status.success(), "the filter {name} is not built:\n{}", String::from_utf8_lossy(&output.stderr));
+    target.join("wasm-modules").join(file)
+}
+
+/// Writes a module of the test's own, given as text.
+///
+/// # Panics
+/// When the text is no module.
+pub(crate) fn from_text(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(format!("{name}.wasm"));
+    std::fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
+    path
+}
+
+/// The Wasm filter `name` as the renderer would configure it, with code from a file.
+pub(crate) fn filter(name: &str, module: &Path, configuration: &Value) -> Value {
+    json!({"name": name, "typed_config": plugin(name, module, configuration)})
+}
+
+/// The typed configuration of [`filter`].
+pub(crate) fn plugin(name: &str, module: &Path, configuration: &Value) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": {
+            "name": name,
+            "root_id": name,
+            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": configuration.to_string()},
+            "failure_policy": "FAIL_RELOAD",
+            "reload_config": {"backoff": {"base_interval": "0.1s", "max_interval": "0.1s"}},
+            "allow_on_headers_stop_iteration": true,
+            "vm_config": {
+                "vm_id": format!("windrose.{name}"),
+                "runtime": "envoy.wasm.runtime.v8",
+                "code": {"local": {"filename": module}}
+            }
+        }
+    })
+}
+
+/// A route with a prefix, to the upstream; with a policy in its metadata if there is one.
+pub(crate) fn route(prefix: &str, policy: Option<&str>) -> Value {
+    let metadata = policy.map_or(json!({}), |policy| json!({"filter_metadata": {"windrose": {"policy": policy}}}));
+    json!({"match": {"prefix": prefix}, "metadata": metadata, "route": {"cluster": "upstream"}})
+}
+
+/// A bootstrap with one listener, these filters before the router, and these routes.
+pub(crate) fn bootstrap(listener: SocketAddr, upstream: SocketAddr, filters: &[Value], routes: &[Value]) -> String {
+    let address = |at: SocketAddr| json!({"socket_address": {"address": at.ip().to_string(), "port_value": at.port()}});
+    let router = json!({"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}});
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "test",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
+        "http_filters": filters.iter().chain([&router]).collect::<Vec<_>>(),
+    });
+    json!({"node": {"id": "test", "cluster": "test"}, "static_resources": {
+        "listeners": [{
+            "name": "test",
+            "address": address(listener),
+            "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+        }],
+        "clusters": [{
+            "name": "upstream",
+            "type": "STATIC",
+            "load_assignment": {"cluster_name": "upstream", "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(upstream)}}]}]},
+        }],
+    }})
+    .to_string()
+}
