@@ -1,0 +1,61 @@
+//! Where the instances of a Service are: its EndpointSlices, and the Workloads that serve it.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use windrose_api::declared::backend::SliceEndpoint;
+use windrose_ir::EndpointSet;
+use windrose_ir::endpoint::{Address, Endpoint, Health, Locality};
+use windrose_vocab::{ObjectKey, Port, Text};
+
+use crate::world::{Index, View};
+
+/// The endpoints of one port of a Service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct EndpointsKey {
+    pub(crate) service: ObjectKey,
+    pub(crate) port: Port,
+}
+
+/// The endpoints, sorted, each address once.
+pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
+    let mut found: BTreeMap<SocketAddr, (Text, Health)> = BTreeMap::new();
+    let service = view.service(&key.service);
+    let name = service.and_then(|service| service.spec.ports.iter().find(|port| port.port == key.port && !port.udp)).map(|port| &port.name);
+    if let Some(name) = name {
+        for slice in view.index(Index::Slices(key.service.clone())) {
+            let Some(slice) = view.endpoint_slice(&slice.key) else { continue };
+            let port = slice.spec.ports.iter().find(|(known, _)| known == name).map(|(_, port)| *port);
+            let both = slice.spec.endpoints.iter().filter_map(|endpoint| Some((endpoint, port?, health(endpoint)?)));
+            for (endpoint, port, health) in both {
+                let all = endpoint.addresses.iter().map(|address| SocketAddr::new(*address, port.get()));
+                found.extend(all.map(|address| (address, (endpoint.zone.clone(), health))));
+            }
+        }
+    }
+    for workload in view.index(Index::Workloads(key.service.clone())) {
+        let Some(workload) = view.workload(&workload.key) else { continue };
+        let served = workload.spec.serves.iter().filter(|serves| serves.service == key.service.name && serves.port == key.port);
+        let all = served.map(|serves| SocketAddr::new(workload.spec.address, serves.listen.get()));
+        found.extend(all.map(|address| (address, (workload.spec.zone.clone(), Health::Ready))));
+    }
+    by_zone(found)
+}
+
+/// None for an endpoint that takes nothing, neither new requests nor running ones.
+fn health(endpoint: &SliceEndpoint) -> Option<Health> {
+    match (endpoint.ready, endpoint.serving, endpoint.terminating) {
+        (true, _, false) => Some(Health::Ready),
+        (_, true, true) => Some(Health::Draining),
+        _ => None,
+    }
+}
+
+fn by_zone(found: BTreeMap<SocketAddr, (Text, Health)>) -> EndpointSet {
+    let mut zones: BTreeMap<Text, Vec<Endpoint>> = BTreeMap::new();
+    for (address, (zone, health)) in found {
+        zones.entry(zone).or_default().push(Endpoint { address: Address::Socket(address), weight: 1, health });
+    }
+    let localities = zones.into_iter().map(|(zone, endpoints)| Locality { zone, priority: 0, endpoints });
+    EndpointSet { localities: localities.collect() }
+}

@@ -1,0 +1,41 @@
+//! Gateways: which are ours, which of their listeners can be served, and the listeners of their proxies.
+
+mod certificate;
+mod edge;
+mod frame;
+mod listener;
+
+pub(crate) use certificate::{certificate, trust};
+pub(crate) use edge::edge;
+pub(crate) use frame::{BoundListener, Frame, Spoken, frame, in_namespaces};
+pub(crate) use listener::{Candidate, conflicts};
+
+use std::fmt;
+
+use windrose_vocab::{Kind, ObjectRef, Text};
+
+use crate::plan::Subject;
+
+/// One listener of a Gateway: who declared it, and its name there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ListenerId {
+    /// The Gateway or a ListenerSet.
+    pub(crate) owner: ObjectRef,
+    pub(crate) name: Text,
+}
+
+impl ListenerId {
+    pub(crate) fn subject(&self) -> Subject {
+        Subject::section(self.owner.clone(), self.name.clone())
+    }
+}
+
+impl fmt::Display for ListenerId {
+    /// The name within the Gateway; that of a ListenerSet comes with the set's.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.owner.kind {
+            Kind::ListenerSet => write!(f, "{}/{}", self.owner.key, self.name),
+            _ => f.write_str(&self.name),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Certificates and trust that a reference names, checked before any listener or cluster may name them.
+
+use std::sync::Arc;
+
+use windrose_api::declared::backend::ObjectReference;
+use windrose_ir::Secret;
+use windrose_vocab::{Code, Kind, ObjectRef, Text};
+
+use crate::reference::{Problem, key_of, kind_of, missing, permitted, wrong_kind};
+use crate::world::View;
+
+/// The certificate and key in the Secret that `reference` names from `owner`, and the resource's name.
+///
+/// # Errors
+/// With the reason `RefNotPermitted` or `InvalidCertificateRef`.
+pub(crate) fn certificate(view: &View<'_>, owner: &ObjectRef, reference: &ObjectReference) -> Result<(Text, Arc<Secret>), Problem> {
+    const REASON: &str = "InvalidCertificateRef";
+    if kind_of(reference) != Some(Kind::Secret) {
+        return Err(wrong_kind(reference, REASON, "a Secret of type kubernetes.io/tls"));
+    }
+    let target = ObjectRef { kind: Kind::Secret, key: key_of(reference, &owner.key.namespace) };
+    permitted(view, owner, &target)?;
+    let secret = view.secret(&target.key).ok_or_else(|| missing(view, REASON, &target))?;
+    let part = |key: &str| {
+        let text = secret.spec.data.get(key).and_then(|value| std::str::from_utf8(value.expose()).ok());
+        text.ok_or_else(|| Problem::new(REASON, Code::InvalidCertificate, format!("{target} has no text `{key}`")))
+    };
+    let (chain, key) = (part("tls.crt")?, part("tls.key")?);
+    let unusable = |why: String| Problem::new(REASON, Code::InvalidCertificate, format!("{target} {why}"));
+    view.settings().certificates.pair(chain, key).map_err(unusable)?;
+    let key = secret.spec.data.get("tls.key").cloned().ok_or_else(|| unusable("has no text `tls.key`".to_owned()))?;
+    Ok((format!("{target}").into(), Arc::new(Secret::Certificate { chain: chain.into(), key })))
+}
+
+/// The CA certificates in the ConfigMap or Secret that `reference` names from `owner`, under the key `ca.crt`.
+///
+/// # Errors
+/// With the reason `RefNotPermitted`, `kind_reason` for another kind, or `reason`.
+pub(crate) fn trust(
+    view: &View<'_>,
+    owner: &ObjectRef,
+    reference: &ObjectReference,
+    [kind_reason, reason]: [&'static str; 2],
+) -> Result<Text, Problem> {
+    let kind = kind_of(reference).filter(|kind| matches!(kind, Kind::ConfigMap | Kind::Secret));
+    let kind = kind.ok_or_else(|| wrong_kind(reference, kind_reason, "a ConfigMap or a Secret with the key `ca.crt`"))?;
+    let target = ObjectRef { kind, key: key_of(reference, &owner.key.namespace) };
+    permitted(view, owner, &target)?;
+    let bytes = if kind == Kind::ConfigMap {
+        let map = view.config_map(&target.key).ok_or_else(|| missing(view, reason, &target))?;
+        map.spec.data.get("ca.crt").cloned()
+    } else {
+        let secret = view.secret(&target.key).ok_or_else(|| missing(view, reason, &target))?;
+        secret.spec.data.get("ca.crt").map(|value| value.expose().clone())
+    };
+    let text = bytes.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+    let text = text.ok_or_else(|| Problem::new(reason, Code::InvalidCertificate, format!("{target} has no text `ca.crt`")))?;
+    let unusable = |why: String| Problem::new(reason, Code::InvalidCertificate, format!("{target} {why}"));
+    view.settings().certificates.bundle(text).map_err(unusable)?;
+    Ok(text.into())
+}

@@ -1,0 +1,179 @@
+//! The proxies of a Gateway: one listener for each port, one chain for all HTTP on it, one for each HTTPS listener,
+//! one for each set of server names of a route that carries connections.
+
+mod connections;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use windrose_ir::http::{ClientAddress, ForwardedCertificate, HttpHandler, RouteSource};
+use windrose_ir::listener::{ClientValidation, Direction, ServerTls, Transport};
+use windrose_ir::{Chain, Handler, Listener};
+use windrose_vocab::{Hostname, Kind, ObjectKey, ObjectRef, Port, SpiffeId, Text};
+
+use super::{BoundListener, Frame, Spoken};
+use crate::policy::edge::EdgeLimits;
+use crate::policy::telemetry::{self, Telemetry};
+use crate::policy::{self, authorization, edge as limits};
+use crate::proxy::{ProxyParts, chain_of_filters};
+use crate::route::TableKey;
+use crate::world::{Filter, HostSlot, View};
+
+/// What the proxies of a Gateway run.
+pub(crate) type Edge = ProxyParts;
+
+/// Application protocols that are offered to clients, in order.
+const ALPN: [&str; 2] = ["h2", "http/1.1"];
+
+/// Makes them; none where the Gateway is not served.
+pub(crate) fn edge(view: &View<'_>, key: &ObjectKey) -> Option<Edge> {
+    let gateway = ObjectRef { kind: Kind::Gateway, key: key.clone() };
+    view.gateway(key)?;
+    let frame = view.frame_with_sources(key).filter(|frame| frame.served)?;
+    let identity = SpiffeId { trust_domain: view.settings().trust_domain.clone(), namespace: key.namespace.clone(), account: key.name.clone() };
+    let mut parts = ProxyParts::new(identity);
+    let telemetry = telemetry::effective(view, &gateway, &format!("{}.{}", key.name, key.namespace));
+    let mut ports: BTreeMap<Port, Vec<&BoundListener>> = BTreeMap::new();
+    for listener in frame.listeners.iter().filter(|listener| listener.usable) {
+        ports.entry(listener.port).or_default().push(listener);
+    }
+    for (port, listeners) in ports {
+        let at = At { view, gateway: &gateway, frame, port, telemetry: &telemetry };
+        let listener = at.listener(&listeners, &mut parts);
+        parts.listeners.insert(format!("{key}/{port}").into(), Arc::new(listener));
+    }
+    if !parts.listeners.is_empty() {
+        parts.uses.extend(telemetry.collector);
+    }
+    Some(parts)
+}
+
+/// One port of a Gateway.
+#[derive(Debug, Clone, Copy)]
+struct At<'a, 'v> {
+    view: &'a View<'v>,
+    gateway: &'a ObjectRef,
+    frame: &'a Frame,
+    port: Port,
+    telemetry: &'a Telemetry,
+}
+
+impl At<'_, '_> {
+    fn listener(self, listeners: &[&BoundListener], parts: &mut ProxyParts) -> Listener {
+        let own = self.with_own_policy(listeners);
+        let limits = limits::effective(self.view, self.gateway, own.map(|listener| &listener.id));
+        let mut chains: Vec<Chain> = Vec::new();
+        let plain: Vec<&BoundListener> = listeners.iter().filter(|listener| listener.spoken == Spoken::Http).copied().collect();
+        if !plain.is_empty() {
+            chains.push(self.http(&plain, &limits, parts));
+        }
+        // A server name belongs to the most specific listener that names it; a proxy refuses two chains for one name.
+        let mut by_specificity = listeners.to_vec();
+        by_specificity.sort_by_key(|listener| std::cmp::Reverse(listener.hostname.specificity()));
+        let mut taken: BTreeSet<Hostname> = listeners.iter().filter(|listener| listener.spoken == Spoken::Https).map(|listener| listener.hostname.clone()).collect();
+        for listener in by_specificity {
+            match listener.spoken {
+                Spoken::Http | Spoken::Unknown => {}
+                Spoken::Https => chains.extend(self.https(listener, parts)),
+                Spoken::TlsTerminated | Spoken::TlsPassthrough | Spoken::Tcp => chains.extend(self.connections(listener, &mut taken, parts)),
+            }
+        }
+        if chains.is_empty() {
+            chains.push(Chain { name: "none".into(), server_names: Vec::new(), transport: Transport::Plain, handler: Handler::Close });
+        }
+        chains.sort_by(|a, b| a.name.cmp(&b.name));
+        let inspect_tls = chains.iter().any(|chain| chain.transport != Transport::Plain);
+        Listener { addresses: self.addresses(), direction: Direction::Inbound, inspect_tls, chains, limits: limits.connections, access_log: None }
+    }
+
+    fn addresses(self) -> Vec<SocketAddr> {
+        let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
+        let addresses = if self.frame.addresses.is_empty() { &any[..] } else { &self.frame.addresses };
+        addresses.iter().map(|address| SocketAddr::new(*address, self.port.get())).collect()
+    }
+
+    /// Of listeners that share a port, the first by name that has an EdgePolicy of its own speaks for the connections.
+    fn with_own_policy<'l>(self, listeners: &[&'l BoundListener]) -> Option<&'l BoundListener> {
+        let named = |listener: &&&BoundListener| {
+            policy::winner(self.view, Kind::EdgePolicy, &listener.id.owner, Some(&listener.id.name)).is_some()
+        };
+        listeners.iter().filter(named).min_by(|a, b| a.id.cmp(&b.id)).copied()
+    }
+
+    fn http(self, listeners: &[&BoundListener], limits: &EdgeLimits, parts: &mut ProxyParts) -> Chain {
+        let table = TableKey::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: None };
+        if listeners.len() > 1 {
+            // Each listener's own host, so that its requests meet no other listener where it has no routes.
+            parts.hosts.extend(listeners.iter().map(|listener| HostSlot { table: table.clone(), host: listener.hostname.clone() }));
+        }
+        let handler = self.handler(&table, listeners, limits, ForwardedCertificate::Sanitize, parts);
+        Chain { name: "http".into(), server_names: Vec::new(), transport: Transport::Plain, handler }
+    }
+
+    fn https(self, listener: &BoundListener, parts: &mut ProxyParts) -> Option<Chain> {
+        let limits = limits::effective(self.view, self.gateway, Some(&listener.id));
+        let transport = self.tls(listener, &limits, &ALPN, parts)?;
+        let table = TableKey::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: Some(listener.id.clone()) };
+        let asked = listener.tls.as_ref().is_some_and(|tls| tls.client.is_some());
+        let certificate = if asked { ForwardedCertificate::Set } else { ForwardedCertificate::Sanitize };
+        let handler = self.handler(&table, &[listener], &limits, certificate, parts);
+        Some(Chain { name: listener.id.to_string().into(), server_names: names(&listener.hostname), transport, handler })
+    }
+
+    fn tls(self, listener: &BoundListener, limits: &EdgeLimits, alpn: &[&str], parts: &mut ProxyParts) -> Option<Transport> {
+        let tls = listener.tls.as_ref()?;
+        parts.secrets.extend(tls.certificates.iter().cloned());
+        let client = tls.client.as_ref().map(|check| {
+            parts.secrets.insert(check.trust.0.clone(), Arc::clone(&check.trust.1));
+            ClientValidation { trust: check.trust.0.clone(), required: check.required, uri_prefixes: Vec::new() }
+        });
+        Some(Transport::Tls(ServerTls {
+            certificates: tls.certificates.iter().map(|(name, _)| name.clone()).collect(),
+            client,
+            minimum: limits.minimum_tls,
+            alpn: alpn.iter().map(|protocol| Text::from(*protocol)).collect(),
+            ciphers: Vec::new(),
+        }))
+    }
+
+    fn handler(
+        self,
+        table: &TableKey,
+        listeners: &[&BoundListener],
+        limits: &EdgeLimits,
+        client_certificate: ForwardedCertificate,
+        parts: &mut ProxyParts,
+    ) -> Handler {
+        parts.tables.insert(table.clone());
+        let name = Text::from(table.to_string());
+        let needed = |filter: &Filter| listeners.iter().any(|listener| policy::guarded(self.view, table, Some(&listener.id), *filter));
+        let scope = Text::from(table.scope());
+        let extensions: BTreeSet<(Text, Filter)> = Filter::ALL.into_iter().filter(needed).map(|filter| (scope.clone(), filter)).collect();
+        let targets = self.targets(listeners);
+        let rules = authorization::effective(self.view, &targets, None);
+        let filters = chain_of_filters(limits.addresses.clone().into_iter().chain(rules), &extensions);
+        parts.extensions.extend(extensions);
+        Handler::Http(Box::new(HttpHandler {
+            stat_name: name.clone(),
+            routes: RouteSource::Table(name),
+            filters,
+            limits: limits.http,
+            client_address: ClientAddress { trusted_hops: limits.trusted_hops, edge: true },
+            client_certificate,
+            paths: limits.paths,
+            websocket: false,
+            tracing: self.telemetry.tracing.clone(),
+            access_log: self.telemetry.access_log.clone(),
+        }))
+    }
+
+    fn targets(self, listeners: &[&BoundListener]) -> Vec<(ObjectRef, Option<Text>)> {
+        let own = listeners.iter().map(|listener| (listener.id.owner.clone(), Some(listener.id.name.clone())));
+        std::iter::once((self.gateway.clone(), None)).chain(own).collect()
+    }
+}
+
+fn names(host: &Hostname) -> Vec<Hostname> {
+    if host.is_any() { Vec::new() } else { vec![host.clone()] }
+}

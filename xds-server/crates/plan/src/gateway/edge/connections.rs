@@ -1,0 +1,150 @@
+//! Listeners that carry connections: TLS by server name, passed through or ended here, and TCP.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use windrose_ir::cluster::{Limits, LoadBalancing, Pool, UpstreamProtocol};
+use windrose_ir::listener::{TcpHandler, Transport};
+use windrose_ir::{Chain, Cluster, Discovery, EndpointSet, Handler};
+use windrose_vocab::{Code, Diagnostic, Hostname, ObjectRef, Text};
+
+use super::{At, BoundListener, Spoken, names};
+use crate::backend::{ClusterKey, Flavor};
+use crate::limits;
+use crate::policy::{authorization, edge as edge_limits};
+use crate::proxy::ProxyParts;
+use crate::reference::field;
+use crate::route::{Connection, client_of};
+
+/// A cluster without endpoints: the share of connections that goes there is refused.
+const NOWHERE: &str = "windrose/nowhere";
+
+impl At<'_, '_> {
+    /// The chains of a listener, for the hosts that are not in `taken`; its hosts are put there.
+    pub(super) fn connections(self, listener: &BoundListener, taken: &mut BTreeSet<Hostname>, parts: &mut ProxyParts) -> Vec<Chain> {
+        let mut won = self.winners(listener);
+        for hosts in won.values_mut() {
+            hosts.retain(|host| taken.insert(host.clone()));
+        }
+        won.retain(|_, hosts| !hosts.is_empty());
+        let mut chains = Vec::new();
+        for (route, hosts) in &won {
+            let Some(transport) = self.transport(listener, parts) else { continue };
+            let handler = self.tcp(listener, route, parts);
+            let server_names = if hosts.iter().any(Hostname::is_any) { Vec::new() } else { hosts.iter().cloned().collect() };
+            chains.push(Chain { name: format!("{}/{route}", listener.id).into(), server_names, transport, handler });
+        }
+        if won.is_empty()
+            && taken.insert(listener.hostname.clone())
+            && let Some(transport) = self.transport(listener, parts)
+        {
+            let (name, server_names) = (listener.id.to_string().into(), names(&listener.hostname));
+            chains.push(Chain { name, server_names, transport, handler: Handler::Close });
+        }
+        chains
+    }
+
+    /// The route of each host: the one that names it most specifically, then the oldest.
+    fn winners(self, listener: &BoundListener) -> BTreeMap<ObjectRef, BTreeSet<Hostname>> {
+        let mut all: Vec<&Connection> = self.view.connections(&self.gateway.key, &listener.id).collect();
+        let created = |connection: &Connection| self.view.route(&connection.route).map_or(0, |route| route.meta.created);
+        all.sort_by_key(|one| (one.host.clone(), std::cmp::Reverse(one.declared.specificity()), created(one), one.route.key.clone(), one.route.kind));
+        let mut won: BTreeMap<ObjectRef, BTreeSet<Hostname>> = BTreeMap::new();
+        let mut last: Option<&Connection> = None;
+        for connection in all {
+            match last.filter(|winner| winner.host == connection.host) {
+                Some(winner) if winner.route != connection.route => {
+                    let message = format!("takes no connections for `{}` at listener `{}`: {} comes first", connection.host, listener.id, winner.route);
+                    self.view.tell(Diagnostic::warning(connection.route.clone(), field("spec"), Code::Shadowed, message));
+                }
+                Some(_) => {}
+                None => {
+                    won.entry(connection.route.clone()).or_default().insert(connection.host.clone());
+                    last = Some(connection);
+                }
+            }
+        }
+        won
+    }
+
+    fn transport(self, listener: &BoundListener, parts: &mut ProxyParts) -> Option<Transport> {
+        match listener.spoken {
+            Spoken::TlsPassthrough => Some(Transport::Passthrough),
+            Spoken::TlsTerminated => {
+                let limits = edge_limits::effective(self.view, self.gateway, Some(&listener.id));
+                self.tls(listener, &limits, &[], parts)
+            }
+            Spoken::Tcp => Some(Transport::Plain),
+            Spoken::Http | Spoken::Https | Spoken::Unknown => None,
+        }
+    }
+
+    fn tcp(self, listener: &BoundListener, route: &ObjectRef, parts: &mut ProxyParts) -> Handler {
+        let mut clusters: BTreeMap<Text, u32> = BTreeMap::new();
+        let mut used = BTreeSet::new();
+        let declared = self.view.route(route).and_then(|route| route.spec.rules.first());
+        let resolved = self.view.resolved(route).and_then(|resolved| resolved.rules.first());
+        let both = declared.into_iter().zip(resolved).flat_map(|(rule, resolved)| rule.backends.iter().zip(&resolved.backends));
+        for (backend, resolved) in both.filter(|(backend, _)| backend.weight.get() > 0) {
+            let key = resolved.as_ref().map(|resolved| ClusterKey {
+                client: client_of(self.view, &self.gateway.key, resolved),
+                ..ClusterKey::new(resolved.id.clone(), Flavor::Tcp)
+            });
+            let name = key.as_ref().map_or_else(|| NOWHERE.into(), ClusterKey::name);
+            *clusters.entry(name).or_insert(0) += backend.weight.get();
+            used.extend(key);
+        }
+        if used.is_empty() {
+            return Handler::Close;
+        }
+        parts.uses.extend(used);
+        if clusters.contains_key(NOWHERE) {
+            parts.clusters.insert(NOWHERE.into(), Arc::new(nowhere()));
+        }
+        let limits = edge_limits::effective(self.view, self.gateway, Some(&listener.id));
+        let rules = authorization::effective(self.view, &self.targets(&[listener]), None).map(authorization::of_connections);
+        Handler::Tcp(TcpHandler {
+            stat_name: format!("{}/{}/{}", self.gateway.key, self.port, listener.id).into(),
+            clusters: clusters.into_iter().collect(),
+            idle_timeout: limits.http.connection_idle_timeout,
+            authorization: both_hold(limits.addresses, rules),
+            access_log: self.telemetry.access_log.clone(),
+        })
+    }
+}
+
+/// Two sets of rules as one. Where both have an allow list nobody passes: one list cannot say that both must match.
+fn both_hold(
+    one: Option<windrose_ir::http::Authorization>,
+    other: Option<windrose_ir::http::Authorization>,
+) -> Option<windrose_ir::http::Authorization> {
+    match (one, other) {
+        (None, other) => other,
+        (one, None) => one,
+        (Some(mut one), Some(other)) => {
+            one.deny.extend(other.deny);
+            one.allow = match (one.allow, other.allow) {
+                (Some(_), Some(_)) => Some(Vec::new()),
+                (one, other) => one.or(other),
+            };
+            one.audit = one.audit.or(other.audit);
+            Some(one)
+        }
+    }
+}
+
+fn nowhere() -> Cluster {
+    Cluster {
+        stat_name: NOWHERE.into(),
+        discovery: Discovery::Static(EndpointSet::default()),
+        protocol: UpstreamProtocol::Tcp,
+        tls: None,
+        connect_timeout: limits::CONNECT_TIMEOUT,
+        load_balancing: LoadBalancing::RoundRobin,
+        limits: Limits { connections: 1, pending_requests: 1, requests: 1, retries: 0 },
+        retry_budget: None,
+        outliers: None,
+        health_check: None,
+        pool: Pool { max_requests_per_connection: 0, idle_timeout: limits::POOL_IDLE, tcp_keepalive: None },
+    }
+}

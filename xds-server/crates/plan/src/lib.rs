@@ -1,0 +1,35 @@
+//! Declared → Plan: attach, resolve, merge, order. Total: whatever is declared, there is a plan and a list of diagnostics.
+//! Pure: no clock, no randomness, no I/O; equal in, equal out, on every machine.
+
+mod assemble;
+mod backend;
+mod gateway;
+mod limits;
+mod mesh;
+mod plan;
+mod planner;
+mod policy;
+mod print;
+mod proxy;
+mod reference;
+mod route;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod world;
+
+use windrose_api::Declared;
+use windrose_api::declared::Changed;
+
+pub use plan::{Condition, ConditionType, Coverage, Covered, Plan, Sources, Subject, Verdict};
+pub use planner::Planner;
+pub use print::print;
+pub use settings::{CertificateCheck, FilterCheck, Refusal, Refused, Settings};
+
+/// Plans the whole world from scratch.
+#[must_use]
+pub fn plan(declared: &Declared, refused: &Refused, settings: &Settings) -> Plan {
+    let there = declared.iter().map(|object| object.meta().object.clone());
+    let objects = there.chain(declared.set_aside.keys().cloned()).collect();
+    Planner::new(settings.clone()).update(declared, refused, &Changed { objects })
+}

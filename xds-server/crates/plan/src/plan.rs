@@ -1,0 +1,206 @@
+//! The plan: a program for every proxy, and what to tell people about each object. Plain values in persistent maps.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+use windrose_api::declared::route::ParentRef;
+use windrose_ir::Program;
+use windrose_vocab::{Diagnostic, Kind, ObjectRef, ObjectVersion, ProxyKey, ResourceId, SpiffeId, Text};
+
+/// Everything that follows from what is declared. Cheap to clone; two plans share what did not change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// What each kind of proxy runs.
+    pub programs: OrdMap<ProxyKey, Arc<Program>>,
+    /// Who each kind of proxy is.
+    pub identities: OrdMap<ProxyKey, SpiffeId>,
+    /// What to tell people, sorted, each once.
+    pub diagnostics: OrdSet<Arc<Diagnostic>>,
+    /// Conditions of objects, of their parents and of their sections.
+    pub verdicts: OrdMap<Subject, Verdict>,
+    /// Routes that are attached to each listener; the subject is the Gateway or ListenerSet with the listener's name as section.
+    pub attached_routes: OrdMap<Subject, u32>,
+    /// Which versions of which objects each resource of a program carries.
+    pub sources: OrdMap<ProxyKey, OrdMap<ResourceId, Sources>>,
+    /// What protects each route that a listener takes.
+    pub coverage: OrdMap<Covered, Coverage>,
+}
+
+/// Which versions of which objects a resource carries, with the number of its parts that each went into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sources(pub(crate) OrdMap<ObjectVersion, u32>);
+
+impl Sources {
+    /// The versions, sorted.
+    pub fn iter(&self) -> impl Iterator<Item = &ObjectVersion> {
+        self.0.keys()
+    }
+
+    /// Whether the resource carries this version.
+    #[must_use]
+    pub fn contains(&self, version: &ObjectVersion) -> bool {
+        self.0.contains_key(version)
+    }
+
+    pub(crate) fn add(&mut self, version: &ObjectVersion) {
+        *self.0.entry(version.clone()).or_insert(0) += 1;
+    }
+
+    pub(crate) fn remove(&mut self, version: &ObjectVersion) {
+        match self.0.get(version).copied() {
+            Some(count) if count > 1 => drop(self.0.insert(version.clone(), count - 1)),
+            Some(_) => drop(self.0.remove(version)),
+            None => {}
+        }
+    }
+}
+
+/// What a verdict is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Subject {
+    /// The object.
+    pub object: ObjectRef,
+    /// The parent of a route or the target of a policy, as written; none for verdicts on the object itself.
+    pub parent: Option<ParentRef>,
+    /// The listener of a Gateway or ListenerSet.
+    pub section: Option<Text>,
+}
+
+impl Subject {
+    /// The object itself.
+    #[must_use]
+    pub fn object(object: ObjectRef) -> Self {
+        Self { object, parent: None, section: None }
+    }
+
+    /// The object towards one parent.
+    #[must_use]
+    pub fn parent(object: ObjectRef, parent: ParentRef) -> Self {
+        Self { object, parent: Some(parent), section: None }
+    }
+
+    /// One listener of the object.
+    #[must_use]
+    pub fn section(object: ObjectRef, section: Text) -> Self {
+        Self { object, parent: None, section: Some(section) }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.object)?;
+        if let Some(parent) = &self.parent {
+            write!(f, " -> {}/", parent.target.kind)?;
+            parent.target.namespace.iter().try_for_each(|namespace| write!(f, "{namespace}/"))?;
+            f.write_str(&parent.target.name)?;
+            parent.section.iter().try_for_each(|section| write!(f, "#{section}"))?;
+            parent.port.iter().try_for_each(|port| write!(f, ":{port}"))?;
+        }
+        self.section.iter().try_for_each(|section| write!(f, "#{section}"))
+    }
+}
+
+/// The conditions of one subject, by type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// At most one of each type.
+    pub conditions: BTreeMap<ConditionType, Condition>,
+    /// Kinds of routes that a listener takes.
+    pub supported_kinds: Vec<Kind>,
+}
+
+/// The types of conditions that a plan decides; `Programmed` is not one, it needs the proxies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// We understood it and it takes effect.
+    Accepted,
+    /// All that it refers to was found and may be used.
+    ResolvedRefs,
+    /// Two listeners cannot share a port; true is bad.
+    Conflicted,
+    /// Some rules take no effect; only ever true.
+    PartiallyInvalid,
+    /// Two HTTPS listeners of one port overlap; only ever true.
+    OverlappingTlsConfig,
+}
+
+impl ConditionType {
+    /// The word that Kubernetes has for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Conflicted => "Conflicted",
+            Self::PartiallyInvalid => "PartiallyInvalid",
+            Self::OverlappingTlsConfig => "OverlappingTLSConfig",
+        }
+    }
+}
+
+/// One condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Whether it holds.
+    pub status: bool,
+    /// Gateway API's word for why.
+    pub reason: &'static str,
+    /// For people; empty where the reason says all.
+    pub message: String,
+}
+
+impl Condition {
+    /// It holds.
+    #[must_use]
+    pub fn yes(reason: &'static str) -> Self {
+        Self { status: true, reason, message: String::new() }
+    }
+
+    /// It does not hold, and why.
+    #[must_use]
+    pub fn no(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status: false, reason, message: message.into() }
+    }
+}
+
+/// One rule of a route at one listener.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Covered {
+    /// The route.
+    pub route: ObjectRef,
+    /// The Gateway (or Service) it is attached to.
+    pub parent: ObjectRef,
+    /// The listener, where there is one.
+    pub section: Option<Text>,
+    /// The rule: its name, or the matches that it has.
+    pub rule: Text,
+}
+
+impl fmt::Display for Covered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} at {}", self.route, self.rule, self.parent)?;
+        self.section.iter().try_for_each(|section| write!(f, "#{section}"))
+    }
+}
+
+/// What protects a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// A token is required by these policies, from the most general to the most specific.
+    Protected(Vec<ObjectRef>),
+    /// Nobody passes: one of these policies cannot be used.
+    Denied(Vec<ObjectRef>),
+    /// Somebody signed off that no token is needed.
+    Public {
+        /// The policy that says so.
+        policy: ObjectRef,
+        /// Why.
+        reason: Text,
+        /// By whose word.
+        approved_by: Text,
+    },
+    /// No policy says anything.
+    Open,
+}

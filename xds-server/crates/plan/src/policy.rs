@@ -1,0 +1,187 @@
+//! Policies: what they attach to, which of several decides, and what each comes to.
+
+pub(crate) mod auth;
+pub(crate) mod authorization;
+pub(crate) mod edge;
+pub(crate) mod mesh;
+pub(crate) mod rate_limit;
+pub(crate) mod set_aside;
+pub(crate) mod target;
+pub(crate) mod telemetry;
+pub(crate) mod traffic;
+pub(crate) mod transcoding;
+
+pub(crate) use target::{all_at, winner, winner_for_port};
+
+use bytes::Bytes;
+use windrose_api::declared::{AnyObject, Object, Route};
+use windrose_ir::Extension;
+use windrose_ir::extension::{AuthRule, RateLimit, TranscoderRule};
+use windrose_vocab::{Code, Kind, ObjectRef, Text};
+
+use crate::backend::{OriginTls, origin_tls};
+use crate::gateway::ListenerId;
+use crate::reference::{field, key_of, kind_of as kind_of_reference};
+use crate::route::TableKey;
+use crate::world::{Filter, Index, View};
+
+/// What one policy comes to by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum PolicyOutcome {
+    Auth(auth::AuthPart),
+    RateLimit(Vec<RateLimit>),
+    /// None where the descriptors cannot be had.
+    Transcoding(Option<(Bytes, TranscoderRule)>),
+    /// None where the trust cannot be had.
+    BackendTls(Option<OriginTls>),
+    /// Read where it applies.
+    Plain,
+}
+
+/// One entry of a filter's table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ExtensionEntry {
+    Auth(AuthRule),
+    RateLimit(Vec<RateLimit>),
+    Transcoder(Bytes, TranscoderRule),
+}
+
+/// Where a rule stands, for policies that attach around it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place<'a> {
+    pub(crate) gateway: Option<ObjectRef>,
+    pub(crate) listener: Option<&'a ListenerId>,
+    pub(crate) route: &'a ObjectRef,
+    pub(crate) rule: Option<&'a Text>,
+}
+
+impl Place<'_> {
+    /// Targets from the most general to the most specific.
+    pub(crate) fn targets(&self) -> Vec<(ObjectRef, Option<Text>)> {
+        let gateway = self.gateway.iter().map(|gateway| (gateway.clone(), None));
+        let listener = self.listener.iter().map(|listener| (listener.owner.clone(), Some(listener.name.clone())));
+        let route = [(self.route.clone(), None)];
+        let rule = self.rule.iter().map(|rule| (self.route.clone(), Some((*rule).clone())));
+        gateway.chain(listener).chain(route).chain(rule).collect()
+    }
+}
+
+/// The policies of a kind around a rule, one for each target that has any, from the most general to the most specific.
+pub(crate) fn chain(view: &View<'_>, kind: Kind, place: &Place<'_>) -> Vec<ObjectRef> {
+    place.targets().iter().filter_map(|(target, section)| winner(view, kind, target, section.as_ref())).collect()
+}
+
+/// Whether a policy that needs this filter attaches to the route, to one of its rules, or to a Service behind it.
+pub(crate) fn on_route(view: &View<'_>, filter: Filter, route: &Object<Route>) -> bool {
+    let on = |object: ObjectRef| !view.index(Index::Policies(kind_of(filter), object)).is_empty();
+    let mut backends = route.spec.rules.iter().flat_map(|rule| &rule.backends);
+    let services = backends.by_ref().filter(|backend| kind_of_reference(&backend.target) == Some(Kind::Service));
+    let mut services = services.map(|backend| ObjectRef { kind: Kind::Service, key: key_of(&backend.target, &route.meta.object.key.namespace) });
+    on(route.meta.object.clone()) || (filter == Filter::Transcoder && services.any(on))
+}
+
+/// Whether the table's listener carries this filter: a policy of its Gateway, or of a route on it, needs it.
+pub(crate) fn guarded(view: &View<'_>, table: &TableKey, listener: Option<&ListenerId>, filter: Filter) -> bool {
+    if view.guarded(table, filter) {
+        return true;
+    }
+    let TableKey::Edge { gateway, .. } = table else { return false };
+    let gateway = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
+    let set = listener.map(|listener| listener.owner.clone()).filter(|owner| *owner != gateway);
+    let mut owners = std::iter::once(gateway).chain(set);
+    owners.any(|owner| !view.index(Index::Policies(kind_of(filter), owner)).is_empty())
+}
+
+fn kind_of(filter: Filter) -> Kind {
+    match filter {
+        Filter::JwtAuth => Kind::AuthPolicy,
+        Filter::RateLimit => Kind::RateLimitPolicy,
+        Filter::Transcoder => Kind::TranscodingPolicy,
+    }
+}
+
+/// Judges one policy: its targets, its rivals, and what it comes to. None for what is no policy, or absent.
+pub(crate) fn outcome(view: &View<'_>, policy: &ObjectRef) -> Option<PolicyOutcome> {
+    let object = view.object(policy)?;
+    target::judge(view, &object);
+    match &object {
+        AnyObject::AuthPolicy(policy) => Some(PolicyOutcome::Auth(auth::part(view, policy))),
+        AnyObject::RateLimitPolicy(policy) => Some(PolicyOutcome::RateLimit(rate_limit::limits(view, policy))),
+        AnyObject::TranscodingPolicy(policy) => {
+            let rule = transcoding::rule(view, policy);
+            Some(PolicyOutcome::Transcoding(rule.filter(|rule| transcoding::passes(view, policy, rule))))
+        }
+        AnyObject::BackendTls(policy) => Some(PolicyOutcome::BackendTls(crate::backend::of_policy(view, policy))),
+        AnyObject::Backend(backend) => {
+            backend.spec.tls.is_some().then(|| PolicyOutcome::BackendTls(origin_tls(view, backend)))
+        }
+        AnyObject::TrafficPolicy(policy) => {
+            traffic::judge(view, policy);
+            Some(PolicyOutcome::Plain)
+        }
+        AnyObject::EdgePolicy(policy) => {
+            edge::judge(view, policy);
+            Some(PolicyOutcome::Plain)
+        }
+        AnyObject::AuthorizationPolicy(policy) => {
+            authorization::judge(view, policy);
+            Some(PolicyOutcome::Plain)
+        }
+        AnyObject::MeshPolicy(_) => Some(PolicyOutcome::Plain),
+        AnyObject::TelemetryPolicy(policy) => {
+            telemetry::judge(view, policy);
+            Some(PolicyOutcome::Plain)
+        }
+        AnyObject::GatewayClass(_)
+        | AnyObject::Gateway(_)
+        | AnyObject::ListenerSet(_)
+        | AnyObject::Route(_)
+        | AnyObject::Grant(_)
+        | AnyObject::Namespace(_)
+        | AnyObject::Service(_)
+        | AnyObject::EndpointSlice(_)
+        | AnyObject::Secret(_)
+        | AnyObject::ConfigMap(_)
+        | AnyObject::Workload(_) => None,
+    }
+}
+
+/// Whether the filter itself would take what one policy says; told at `path` if not.
+pub(crate) fn passes(view: &View<'_>, policy: &ObjectRef, path: &str, alone: &Extension) -> bool {
+    let refused = view.settings().filters.as_ref().map(|filters| filters.refused(alone)).unwrap_or_default();
+    for (_, reason) in &refused {
+        view.error(policy, field(path), Code::Invalid, format!("the filter refuses it: {reason}"));
+    }
+    refused.is_empty()
+}
+
+/// The kinds that are judged as policies. A Backend is one too: it may carry its own TLS.
+pub(crate) fn is_policy(kind: Kind) -> bool {
+    match kind {
+        Kind::BackendTLSPolicy
+        | Kind::Backend
+        | Kind::AuthPolicy
+        | Kind::RateLimitPolicy
+        | Kind::TranscodingPolicy
+        | Kind::TrafficPolicy
+        | Kind::EdgePolicy
+        | Kind::MeshPolicy
+        | Kind::AuthorizationPolicy
+        | Kind::TelemetryPolicy => true,
+        Kind::GatewayClass
+        | Kind::Gateway
+        | Kind::ListenerSet
+        | Kind::HTTPRoute
+        | Kind::GRPCRoute
+        | Kind::TLSRoute
+        | Kind::TCPRoute
+        | Kind::UDPRoute
+        | Kind::ReferenceGrant
+        | Kind::Namespace
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Secret
+        | Kind::ConfigMap
+        | Kind::Workload => false,
+    }
+}

@@ -1,0 +1,193 @@
+//! AuthPolicy → what a request must show. Whatever cannot be understood denies; what is more general is never dropped silently.
+
+mod keys;
+mod merge;
+
+use windrose_api::declared::Object;
+use windrose_api::policy::{AuthPolicy, JwtProvider as DeclaredProvider, TokenSource as DeclaredSource};
+use windrose_ir::Extension;
+use windrose_ir::extension::{AuthRule, ClaimRequirement, JwtProvider, JwtRule, JwtTable, TokenSource};
+use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
+
+use super::{Place, PolicyOutcome, chain};
+use crate::limits;
+use crate::plan::Coverage;
+use crate::reference::field;
+use crate::world::{View, nearest};
+
+/// The entry of routes that no policy speaks of, on a listener where others are protected.
+pub(crate) const OPEN: &str = "open";
+
+/// The algorithms that the filter knows, by their JOSE names (RFC 7518, RFC 8037).
+const ALGORITHMS: [&str; 12] =
+    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"];
+
+/// Headers that a claim may not become: they steer the request itself.
+const RESERVED_HEADERS: [&str; 8] =
+    ["host", "authorization", "connection", "content-length", "transfer-encoding", "te", "upgrade", "x-forwarded-client-cert"];
+
+/// What one policy says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AuthPart {
+    pub(crate) says: Says,
+    /// Whether it stands in place of what is more general.
+    pub(crate) replace: bool,
+}
+
+/// The three things a policy can say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Says {
+    Deny,
+    Public { reason: Text, approved_by: Text },
+    /// Providers may be empty: then those of a more general policy hold.
+    Require(JwtRule),
+}
+
+/// What holds for one rule of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Effective {
+    /// Made of the policies' names, so that an edit of one changes no route.
+    pub(crate) id: Text,
+    pub(crate) rule: AuthRule,
+    pub(crate) coverage: Coverage,
+}
+
+/// Judges one policy.
+pub(crate) fn part(view: &View<'_>, policy: &Object<AuthPolicy>) -> AuthPart {
+    let own = &policy.meta.object;
+    let spec = &policy.spec;
+    let requires =
+        !(spec.jwt.is_empty() && spec.required_claims.is_empty() && spec.required_scopes.is_empty() && spec.claims_to_headers.is_empty());
+    let mut says = match &spec.public {
+        Some(_) if requires => {
+            invalid(view, own, "spec.public", "a public policy cannot require anything; nobody passes");
+            Says::Deny
+        }
+        Some(public) => Says::Public { reason: public.reason.as_str().into(), approved_by: public.approved_by.as_str().into() },
+        None if !requires => {
+            invalid(view, own, "spec", "the policy requires nothing that could be understood and is not public; nobody passes");
+            Says::Deny
+        }
+        None => require(view, policy),
+    };
+    if let Says::Require(rule) = &says
+        && !rule.providers.is_empty()
+        && !super::passes(view, own, "spec", &alone(own, rule))
+    {
+        says = Says::Deny;
+    }
+    AuthPart { says, replace: spec.replace }
+}
+
+fn alone(policy: &ObjectRef, rule: &JwtRule) -> Extension {
+    Extension::JwtAuth(JwtTable { policies: [(policy.key.to_string().into(), AuthRule::Jwt(rule.clone()))].into() })
+}
+
+fn invalid(view: &View<'_>, policy: &ObjectRef, path: &str, message: impl Into<String>) {
+    view.error(policy, field(path), Code::Invalid, message);
+}
+
+fn require(view: &View<'_>, policy: &Object<AuthPolicy>) -> Says {
+    let own = &policy.meta.object;
+    let spec = &policy.spec;
+    let mut providers: Vec<JwtProvider> = Vec::new();
+    for (index, declared) in spec.jwt.iter().enumerate() {
+        let path = format!("spec.jwt[{index}]");
+        if providers.iter().any(|known| *known.name == *declared.name) {
+            invalid(view, own, &format!("{path}.name"), format!("provider `{}` is named twice; the first holds", declared.name));
+        } else {
+            providers.extend(provider(view, own, &path, declared));
+        }
+    }
+    if providers.is_empty() && !spec.jwt.is_empty() {
+        return Says::Deny;
+    }
+    let claims = spec.required_claims.iter().map(|claim| ClaimRequirement { claim: claim.claim.as_str().into(), any_of: texts(&claim.any_of) });
+    let mut headers = Vec::new();
+    for (index, mapping) in spec.claims_to_headers.iter().enumerate() {
+        let header = mapping.header.to_ascii_lowercase();
+        if RESERVED_HEADERS.contains(&header.as_str()) || header.starts_with("x-envoy-") {
+            invalid(view, own, &format!("spec.claimsToHeaders[{index}].header"), format!("header `{header}` cannot be set from a claim"));
+        } else {
+            headers.push((mapping.claim.as_str().into(), header.into()));
+        }
+    }
+    Says::Require(JwtRule { providers, claims: claims.collect(), scopes: texts(&spec.required_scopes), claims_to_headers: headers, shared_claims: Vec::new() })
+}
+
+fn texts(declared: &[String]) -> Vec<Text> {
+    declared.iter().map(|text| Text::from(text.as_str())).collect()
+}
+
+/// A provider, or none: then its tokens are refused.
+fn provider(view: &View<'_>, policy: &ObjectRef, path: &str, declared: &DeclaredProvider) -> Option<JwtProvider> {
+    let jwks = keys::jwks(view, policy, &format!("{path}.jwks"), &declared.jwks)?;
+    let algorithms = algorithms(view, policy, path, &declared.algorithms)?;
+    let leeway = declared.leeway.map_or(limits::LEEWAY, |leeway| leeway.0);
+    if leeway > limits::LEEWAY_MAX {
+        view.error(policy, field(&format!("{path}.leeway")), Code::OutOfRange, "leeway is more than 5 minutes; tokens of this provider are refused");
+        return None;
+    }
+    let sources = declared.from.iter().enumerate().map(|(index, source)| {
+        let found = source_of(source);
+        if found.is_none() {
+            invalid(view, policy, &format!("{path}.from[{index}]"), "a source is exactly one of header, query and cookie");
+        }
+        found
+    });
+    let sources = sources.collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
+    Some(JwtProvider {
+        name: declared.name.as_str().into(),
+        issuer: declared.issuer.as_str().into(),
+        audiences: texts(&declared.audiences),
+        jwks,
+        algorithms,
+        leeway,
+        sources,
+        forward: declared.forward,
+    })
+}
+
+fn algorithms(view: &View<'_>, policy: &ObjectRef, path: &str, declared: &[String]) -> Option<Vec<Text>> {
+    let mut known = true;
+    for (index, name) in declared.iter().enumerate().filter(|(_, name)| !ALGORITHMS.contains(&name.as_str())) {
+        let told = Diagnostic::error(
+            policy.clone(),
+            field(&format!("{path}.algorithms[{index}]")),
+            Code::Unsupported,
+            format!("algorithm `{name}` is not known; tokens of this provider are refused"),
+        );
+        let hint = nearest(ALGORITHMS.into_iter(), name).unwrap_or_else(|| format!("known are {}", ALGORITHMS.join(", ")));
+        view.tell(told.hint(hint));
+        known = false;
+    }
+    known.then(|| texts(declared))
+}
+
+fn source_of(declared: &DeclaredSource) -> Option<TokenSource> {
+    match (&declared.header, &declared.query, &declared.cookie) {
+        (Some(header), None, None) => {
+            let prefix = declared.prefix.as_deref().unwrap_or_default();
+            Some(TokenSource::Header(header.to_ascii_lowercase().into(), prefix.into()))
+        }
+        (None, Some(query), None) if declared.prefix.is_none() => Some(TokenSource::Query(query.as_str().into())),
+        (None, None, Some(cookie)) if declared.prefix.is_none() => Some(TokenSource::Cookie(cookie.as_str().into())),
+        _ => None,
+    }
+}
+
+/// What holds for a rule; none where no policy speaks of it.
+pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<Effective> {
+    let policies = chain(view, Kind::AuthPolicy, place);
+    let parts = policies.into_iter().filter_map(|policy| match view.policy(&policy) {
+        Some(PolicyOutcome::Auth(part)) => Some((policy, part)),
+        _ => None,
+    });
+    merge::merge(view, parts)
+}
+
+/// Tells once for a route that nobody protects it.
+pub(crate) fn warn_open(view: &View<'_>, route: &ObjectRef) {
+    let told = Diagnostic::warning(route.clone(), field(""), Code::Open, "no policy protects it, and nobody signed off that none is needed");
+    view.tell(told.hint("attach an AuthPolicy; for a public route one with `public: {reason, approvedBy}`"));
+}

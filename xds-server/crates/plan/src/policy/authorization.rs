@@ -1,0 +1,122 @@
+//! AuthorizationPolicy → who may call what. A source that cannot be read never lets anybody in.
+
+use windrose_api::declared::Object;
+use windrose_api::policy::{Action, AuthorizationPolicy, AuthorizationRule as DeclaredRule, PathPattern as DeclaredPath, Source};
+use windrose_ir::http::{Authorization, AuthorizationRule, PathPattern, Principal};
+use windrose_vocab::{Code, Fingerprint, Kind, ObjectRef, SpiffeId, Text};
+
+use super::{all_at, edge};
+use crate::reference::field;
+use crate::world::{Index, View};
+
+/// What all policies on these targets, and those of the namespace that name none, come to; none where there are none.
+pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], namespace: Option<&Text>) -> Option<Authorization> {
+    let mut names: Vec<ObjectRef> = Vec::new();
+    let general = namespace.map(|namespace| view.index(Index::NamespacePolicies(Kind::AuthorizationPolicy, namespace.clone())));
+    names.extend(general.into_iter().flatten());
+    for (target, section) in targets {
+        names.extend(all_at(view, Kind::AuthorizationPolicy, target, section.as_ref()));
+    }
+    names.sort();
+    names.dedup();
+    let policies: Vec<_> = names.iter().filter_map(|name| view.authorization_policy(&name.key)).collect();
+    let mut all = Authorization::default();
+    for policy in &policies {
+        let rules = policy.spec.rules.iter().filter_map(|rule| self::rule(view, policy, rule));
+        match (policy.spec.action, policy.spec.audit) {
+            (Action::Deny, false) => all.deny.extend(rules),
+            (Action::Allow, false) => all.allow.get_or_insert_default().extend(rules),
+            (Action::Allow, true) => all.audit.get_or_insert_default().extend(rules),
+            (Action::Deny, true) => {}
+        }
+    }
+    all.deny.sort();
+    all.allow.iter_mut().chain(&mut all.audit).for_each(|rules| rules.sort());
+    (all != Authorization::default()).then_some(all)
+}
+
+/// The same rules for connections, which have neither method nor path: what such a rule allows is not allowed, what it denies is.
+pub(crate) fn of_connections(rules: Authorization) -> Authorization {
+    let plain = |rule: &AuthorizationRule| rule.methods.is_empty() && rule.paths.is_empty();
+    let deny = rules.deny.into_iter().map(|rule| AuthorizationRule { methods: Vec::new(), paths: Vec::new(), ..rule });
+    Authorization {
+        deny: deny.collect(),
+        allow: rules.allow.map(|rules| rules.into_iter().filter(plain).collect()),
+        audit: rules.audit.map(|rules| rules.into_iter().filter(plain).collect()),
+    }
+}
+
+/// A rule, if its sources can be read. An Allow rule that cannot is left out; a Deny rule that cannot denies everybody.
+fn rule(view: &View<'_>, policy: &Object<AuthorizationPolicy>, declared: &DeclaredRule) -> Option<AuthorizationRule> {
+    let namespace = &policy.meta.object.key.namespace;
+    let read: Vec<Option<Principal>> = declared.from.iter().map(|source| principal(view, namespace, source)).collect();
+    let unreadable = read.iter().any(Option::is_none) || declared.paths.iter().any(|path| self::path(path).is_none());
+    let mut principals: Vec<Principal> = read.into_iter().flatten().collect();
+    principals.sort();
+    principals.dedup();
+    let mut rule = AuthorizationRule {
+        name: "".into(),
+        principals,
+        methods: declared.methods.iter().map(|method| Text::from(method.as_str())).collect(),
+        paths: declared.paths.iter().filter_map(path).collect(),
+        ports: declared.ports.clone(),
+    };
+    match policy.spec.action {
+        Action::Allow if unreadable && (rule.principals.is_empty() && !declared.from.is_empty()) => return None,
+        Action::Allow if rule.paths.len() < declared.paths.len() && rule.paths.is_empty() => return None,
+        Action::Deny if unreadable => {
+            rule = AuthorizationRule { name: "".into(), principals: Vec::new(), methods: Vec::new(), paths: Vec::new(), ports: Vec::new() };
+        }
+        Action::Allow | Action::Deny => {}
+    }
+    let digest: String = Fingerprint::of("authorization", &rule).to_string().chars().take(8).collect();
+    rule.name = format!("{}/{digest}", policy.meta.object.key).into();
+    Some(rule)
+}
+
+fn principal(view: &View<'_>, namespace: &Text, source: &Source) -> Option<Principal> {
+    let domain = &view.settings().trust_domain;
+    match (&source.identity, &source.namespace, &source.service_account, source.authenticated, &source.network) {
+        (Some(identity), None, None, None, None) => SpiffeId::parse(identity).ok().map(|identity| Principal::Identity(identity.to_string().into())),
+        (None, Some(namespace), None, None, None) => Some(Principal::Prefix(format!("spiffe://{domain}/ns/{namespace}/").into())),
+        (None, None, Some(account), None, None) => {
+            let (namespace, account) = account.split_once('/').unwrap_or((namespace, account));
+            Some(Principal::Identity(format!("spiffe://{domain}/ns/{namespace}/sa/{account}").into()))
+        }
+        (None, None, None, Some(true), None) => Some(Principal::Authenticated),
+        (None, None, None, None, Some(network)) => edge::network(network),
+        _ => None,
+    }
+}
+
+fn path(declared: &DeclaredPath) -> Option<PathPattern> {
+    match (&declared.exact, &declared.prefix) {
+        (Some(path), None) => Some(PathPattern::Exact(path.as_str().into())),
+        (None, Some(path)) => Some(PathPattern::Prefix(path.as_str().into())),
+        _ => None,
+    }
+}
+
+/// Tells what a policy says that cannot be.
+pub(crate) fn judge(view: &View<'_>, policy: &Object<AuthorizationPolicy>) {
+    let own = &policy.meta.object;
+    if policy.spec.action == Action::Deny && policy.spec.audit {
+        view.error(own, field("spec.audit"), Code::Unsupported, "only Allow policies can be audited; this one does nothing");
+    }
+    let effect = match policy.spec.action {
+        Action::Allow => "it lets nobody in",
+        Action::Deny => "the rule denies everybody",
+    };
+    for (index, rule) in policy.spec.rules.iter().enumerate() {
+        for (position, source) in rule.from.iter().enumerate() {
+            if principal(view, &own.key.namespace, source).is_none() {
+                let message = format!("the source cannot be read, so {effect}: exactly one of identity, namespace, serviceAccount, authenticated, network");
+                view.error(own, field(&format!("spec.rules[{index}].from[{position}]")), Code::Invalid, message);
+            }
+        }
+        for (position, _) in rule.paths.iter().enumerate().filter(|(_, path)| self::path(path).is_none()) {
+            let message = format!("the path is not exactly one of exact and prefix, so {effect}");
+            view.error(own, field(&format!("spec.rules[{index}].paths[{position}]")), Code::Invalid, message);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! EdgePolicy → limits on what strangers send. Every field has a default that holds without any policy.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use windrose_api::declared::Object;
+use windrose_api::policy::{self as declared, AddressRules, EdgePolicy};
+use windrose_api::scalar;
+use windrose_ir::http::{Authorization, AuthorizationRule, EscapedSlashes, HttpLimits, PathNormalization, Principal};
+use windrose_ir::listener::{ConnectionLimits, TlsVersion};
+use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
+
+use super::winner;
+use crate::gateway::ListenerId;
+use crate::limits;
+use crate::reference::field;
+use crate::world::View;
+
+/// What holds for one listener.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EdgeLimits {
+    pub(crate) connections: ConnectionLimits,
+    pub(crate) http: HttpLimits,
+    pub(crate) minimum_tls: TlsVersion,
+    pub(crate) trusted_hops: u32,
+    pub(crate) paths: PathNormalization,
+    /// Client addresses that may connect; everybody where absent.
+    pub(crate) addresses: Option<Authorization>,
+}
+
+/// Field by field: the listener's policy, the Gateway's, the default.
+pub(crate) fn effective(view: &View<'_>, gateway: &ObjectRef, listener: Option<&ListenerId>) -> EdgeLimits {
+    let own = listener.and_then(|listener| winner(view, Kind::EdgePolicy, &listener.owner, Some(&listener.name)));
+    let names = [own, winner(view, Kind::EdgePolicy, gateway, None)];
+    let found = names.into_iter().flatten().filter_map(|name| view.edge_policy(&name.key));
+    of(&found.map(|policy| &policy.spec).collect::<Vec<_>>())
+}
+
+/// What holds where no policy says anything.
+pub(crate) fn defaults() -> EdgeLimits {
+    of(&[])
+}
+
+fn of(policies: &[&EdgePolicy]) -> EdgeLimits {
+    let number = |of: fn(&EdgePolicy) -> Option<u32>, default: u32| policies.iter().find_map(|policy| of(policy)).unwrap_or(default);
+    let time = |of: fn(&EdgePolicy) -> Option<scalar::Duration>| policies.iter().find_map(|policy| of(policy)).map(|time| time.0);
+    let positive = |time: Option<Duration>, default: Duration| time.filter(|time| !time.is_zero()).unwrap_or(default);
+    let minimum = policies.iter().find_map(|policy| policy.tls.as_ref()?.minimum_version);
+    EdgeLimits {
+        connections: ConnectionLimits {
+            buffer_bytes: number(|policy| policy.connections.as_ref()?.buffer_bytes, limits::BUFFER_BYTES),
+            max_connections: Some(number(|policy| policy.connections.as_ref()?.max, limits::CONNECTIONS)),
+            backlog: limits::BACKLOG,
+            handshake_timeout: positive(time(|policy| policy.timeouts.as_ref()?.handshake), limits::HANDSHAKE_TIMEOUT),
+        },
+        http: HttpLimits {
+            max_headers_kib: number(|policy| policy.headers.as_ref()?.max_kib, limits::HEADERS_KIB),
+            max_headers: number(|policy| policy.headers.as_ref()?.max_count, limits::HEADERS),
+            max_streams: number(|policy| policy.http2.as_ref()?.max_streams, limits::STREAMS),
+            stream_window_bytes: number(|policy| policy.http2.as_ref()?.stream_window_bytes, limits::STREAM_WINDOW_BYTES),
+            connection_window_bytes: number(|policy| policy.http2.as_ref()?.connection_window_bytes, limits::CONNECTION_WINDOW_BYTES),
+            max_body_bytes: policies.iter().find_map(|policy| policy.body.as_ref()?.max_bytes),
+            headers_timeout: positive(time(|policy| policy.timeouts.as_ref()?.headers), limits::HEADERS_TIMEOUT),
+            request_timeout: time(|policy| policy.timeouts.as_ref()?.request).unwrap_or(limits::REQUEST_READ_TIMEOUT),
+            stream_idle_timeout: positive(time(|policy| policy.timeouts.as_ref()?.stream_idle), limits::STREAM_IDLE),
+            connection_idle_timeout: positive(time(|policy| policy.timeouts.as_ref()?.connection_idle), limits::CONNECTION_IDLE),
+            connection_duration: time(|policy| policy.timeouts.as_ref()?.connection).filter(|time| !time.is_zero()),
+        },
+        minimum_tls: match minimum {
+            Some(declared::TlsVersion::V1_3) => TlsVersion::Tls13,
+            Some(declared::TlsVersion::V1_2) | None => TlsVersion::Tls12,
+        },
+        trusted_hops: number(|policy| policy.trusted_hops, 0),
+        paths: paths(policies),
+        addresses: policies.iter().find_map(|policy| policy.addresses.as_ref()).and_then(addresses),
+    }
+}
+
+fn paths(policies: &[&EdgePolicy]) -> PathNormalization {
+    let flag = |of: fn(&declared::Paths) -> Option<bool>| policies.iter().find_map(|policy| policy.paths.as_ref().and_then(of)).unwrap_or(true);
+    let escaped = policies.iter().find_map(|policy| policy.paths.as_ref()?.escaped_slashes);
+    PathNormalization {
+        normalize: flag(|paths| paths.normalize),
+        merge_slashes: flag(|paths| paths.merge_slashes),
+        escaped_slashes: match escaped {
+            Some(declared::EscapedSlashes::Keep) => EscapedSlashes::Keep,
+            Some(declared::EscapedSlashes::UnescapeAndRedirect) => EscapedSlashes::UnescapeAndRedirect,
+            Some(declared::EscapedSlashes::Reject) | None => EscapedSlashes::Reject,
+        },
+    }
+}
+
+/// A list of networks of which none can be read lets nobody in.
+fn addresses(declared: &AddressRules) -> Option<Authorization> {
+    let rule = |name: &str, networks: &[String]| {
+        let mut principals: Vec<Principal> = networks.iter().filter_map(|text| network(text)).collect();
+        principals.sort();
+        principals.dedup();
+        let rule = AuthorizationRule { name: name.into(), principals, methods: Vec::new(), paths: Vec::new(), ports: Vec::new() };
+        (!rule.principals.is_empty()).then_some(rule)
+    };
+    let deny = rule("addresses-denied", &declared.deny).into_iter().collect();
+    let allow = (!declared.allow.is_empty()).then(|| rule("addresses-allowed", &declared.allow).into_iter().collect());
+    (!declared.allow.is_empty() || !declared.deny.is_empty()).then_some(Authorization { deny, allow, audit: None })
+}
+
+/// A network as `address/bits`, or a single address.
+pub(crate) fn network(text: &str) -> Option<Principal> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address.parse::<IpAddr>().ok()?, Some(bits.parse::<u8>().ok()?)),
+        None => (text.parse::<IpAddr>().ok()?, None),
+    };
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.unwrap_or(most);
+    (bits <= most).then(|| Principal::Network(Text::from(address.to_string()), bits))
+}
+
+/// Tells what a policy says that cannot be, or is unsafe.
+pub(crate) fn judge(view: &View<'_>, policy: &Object<EdgePolicy>) {
+    let own = &policy.meta.object;
+    let lists = policy.spec.addresses.iter().flat_map(|rules| [("allow", &rules.allow), ("deny", &rules.deny)]);
+    for (list, networks) in lists {
+        for (index, text) in networks.iter().enumerate().filter(|(_, text)| network(text).is_none()) {
+            let path = format!("spec.addresses.{list}[{index}]");
+            let told = Diagnostic::error(own.clone(), field(&path), Code::OutOfRange, format!("`{text}` is not a network"));
+            view.tell(told.hint("write `10.0.0.0/8` or `2001:db8::/32`"));
+        }
+    }
+    let paths = policy.spec.paths.as_ref();
+    if paths.is_some_and(|paths| paths.normalize == Some(false)) {
+        view.warn(own, field("spec.paths.normalize"), Code::Unsafe, "paths that are not normalized can step around the rules of a route");
+    }
+    if paths.is_some_and(|paths| paths.escaped_slashes == Some(declared::EscapedSlashes::Keep)) {
+        view.warn(own, field("spec.paths.escapedSlashes"), Code::Unsafe, "a service that unescapes slashes sees another path than the rules of a route");
+    }
+}

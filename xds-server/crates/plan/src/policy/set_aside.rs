@@ -1,0 +1,104 @@
+//! Policies that protect and that are not in force, because they cannot be read or because Envoy refused them. Nothing is
+//! open by accident: a policy that lets nobody pass stands in for each until it is mended.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use windrose_api::declared::AnyObject;
+use windrose_api::policy::{Action, AuthPolicy, AuthorizationPolicy, TargetRef};
+use windrose_api::{Declared, Meta, Object};
+use windrose_vocab::{Fingerprint, Kind, ObjectRef};
+
+/// Puts the stand-ins into `effective`, where `declared` has a protecting policy that is not in force there.
+pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
+    for (object, targets) in &declared.set_aside {
+        if effective.get(object).is_none() {
+            stand_in(object, targets).into_iter().for_each(|closed| effective.insert(closed));
+        }
+    }
+    let refused = declared.auth_policies.values().filter(|policy| !effective.auth_policies.contains_key(&policy.meta.object.key));
+    let closed: Vec<AnyObject> = refused.filter_map(|policy| stand_in(&policy.meta.object, &policy.spec.target_refs)).collect();
+    let refused = declared.authorization_policies.values().filter(|policy| !effective.authorization_policies.contains_key(&policy.meta.object.key));
+    let denied: Vec<AnyObject> = refused.filter_map(|policy| stand_in(&policy.meta.object, &policy.spec.target_refs)).collect();
+    closed.into_iter().chain(denied).for_each(|policy| effective.insert(policy));
+}
+
+/// The policy of that name and those targets that lets nobody pass; none for kinds that protect nothing.
+fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
+    let meta = Meta {
+        object: object.clone(),
+        version: Fingerprint::default(),
+        created: 0,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+    };
+    match object.kind {
+        Kind::AuthPolicy => {
+            let spec = AuthPolicy {
+                target_refs: targets.to_vec(),
+                jwt: Vec::new(),
+                required_claims: Vec::new(),
+                required_scopes: Vec::new(),
+                claims_to_headers: Vec::new(),
+                public: None,
+                replace: false,
+            };
+            Some(AnyObject::AuthPolicy(Arc::new(Object { meta, spec })))
+        }
+        Kind::AuthorizationPolicy => {
+            let spec = AuthorizationPolicy { target_refs: targets.to_vec(), action: Action::Allow, rules: Vec::new(), audit: false };
+            Some(AnyObject::AuthorizationPolicy(Arc::new(Object { meta, spec })))
+        }
+        Kind::GatewayClass
+        | Kind::Gateway
+        | Kind::ListenerSet
+        | Kind::HTTPRoute
+        | Kind::GRPCRoute
+        | Kind::TLSRoute
+        | Kind::TCPRoute
+        | Kind::UDPRoute
+        | Kind::ReferenceGrant
+        | Kind::BackendTLSPolicy
+        | Kind::Namespace
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Secret
+        | Kind::ConfigMap
+        | Kind::Backend
+        | Kind::Workload
+        | Kind::RateLimitPolicy
+        | Kind::TranscodingPolicy
+        | Kind::TrafficPolicy
+        | Kind::EdgePolicy
+        | Kind::MeshPolicy
+        | Kind::TelemetryPolicy => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_that_cannot_be_read_is_replaced_by_one_that_lets_nobody_pass() {
+        let mut declared = Declared::default();
+        let object = ObjectRef::new(Kind::AuthPolicy, "shop", "edge");
+        let target = TargetRef { group: "gateway.networking.k8s.io".into(), kind: "Gateway".into(), name: "edge".into(), section_name: None };
+        declared.set_aside.insert(object.clone(), Arc::from([target.clone()]));
+        let mut effective = declared.clone();
+        close(&declared, &mut effective);
+        let Some(AnyObject::AuthPolicy(policy)) = effective.get(&object) else { panic!("no stand-in") };
+        assert_eq!(policy.spec.target_refs, [target]);
+        assert!(policy.spec.public.is_none() && policy.spec.jwt.is_empty());
+    }
+
+    #[test]
+    fn a_policy_that_envoy_refused_is_replaced_too() {
+        let object = ObjectRef::new(Kind::AuthorizationPolicy, "shop", "deny");
+        let mut declared = Declared::default();
+        stand_in(&object, &[]).into_iter().for_each(|policy| declared.insert(policy));
+        let mut effective = Declared::default();
+        close(&declared, &mut effective);
+        assert!(effective.get(&object).is_some());
+    }
+}

@@ -1,0 +1,179 @@
+//! Targets: what a policy names, whether it is there, and which of several policies on one target decides (the older one).
+
+use windrose_api::declared::AnyObject;
+use windrose_api::declared::backend::ObjectReference;
+use windrose_api::declared::route::ParentRef;
+use windrose_api::policy::TargetRef;
+use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Text};
+
+use crate::plan::{Condition, ConditionType, Subject};
+use crate::reference::{Problem, field, missing};
+use crate::world::{Index, View, nearest};
+
+/// The object that a target names, in the policy's namespace; none for a kind that does not exist.
+pub(crate) fn of_target(target: &TargetRef, namespace: &Text) -> Option<ObjectRef> {
+    let kind = Kind::parse(&target.kind).filter(|kind| kind.group() == target.group)?;
+    let namespace = if kind.is_cluster_scoped() { Text::from("") } else { namespace.clone() };
+    Some(ObjectRef { kind, key: ObjectKey::new(namespace, target.name.as_str()) })
+}
+
+/// The same for a BackendTLSPolicy's target.
+pub(crate) fn of_reference(target: &ObjectReference, namespace: &Text) -> Option<ObjectRef> {
+    let kind = Kind::parse(&target.kind).filter(|kind| kind.group() == &*target.group)?;
+    Some(ObjectRef { kind, key: ObjectKey::new(namespace.clone(), target.name.clone()) })
+}
+
+/// The oldest policy of a kind that names exactly this target and section.
+pub(crate) fn winner(view: &View<'_>, kind: Kind, target: &ObjectRef, section: Option<&Text>) -> Option<ObjectRef> {
+    all_at(view, kind, target, section).into_iter().next()
+}
+
+/// The policy for a Service's port: one that names the port, else one for the whole Service.
+pub(crate) fn winner_for_port(view: &View<'_>, kind: Kind, service: &ObjectRef, port: &Text) -> Option<ObjectRef> {
+    let own = (!port.is_empty()).then(|| winner(view, kind, service, Some(port))).flatten();
+    own.or_else(|| winner(view, kind, service, None))
+}
+
+/// All policies of a kind that name exactly this target and section, the oldest first.
+pub(crate) fn all_at(view: &View<'_>, kind: Kind, target: &ObjectRef, section: Option<&Text>) -> Vec<ObjectRef> {
+    let named = view.index(Index::Policies(kind, target.clone())).into_iter();
+    let with_age = named.filter_map(|policy| {
+        let object = view.object(&policy)?;
+        let here = targets(&object).into_iter().any(|(known, part)| known.as_ref() == Some(target) && part.as_ref() == section);
+        here.then(|| (object.meta().created, policy))
+    });
+    let mut found: Vec<_> = with_age.collect();
+    found.sort();
+    found.into_iter().map(|(_, policy)| policy).collect()
+}
+
+/// Judges the targets of a policy and tells its verdict for each.
+pub(crate) fn judge(view: &View<'_>, policy: &AnyObject) {
+    let meta = policy.meta();
+    for (index, (target, section)) in targets(policy).into_iter().enumerate() {
+        let Some(parent) = parents(policy).into_iter().nth(index) else { continue };
+        let subject = Subject::parent(meta.object.clone(), parent.clone());
+        let judged = attached(view, &meta.object, &parent, target.as_ref(), section.as_ref());
+        match judged {
+            Ok(()) => view.condition(&subject, ConditionType::Accepted, Condition::yes("Accepted")),
+            Err(problem) => {
+                view.condition(&subject, ConditionType::Accepted, Condition::no(problem.reason, problem.message.clone()));
+                let problem = problem.at(&meta.object, field(&format!("spec.targetRefs[{index}]")));
+                view.tell(if problem.code == Code::Conflicted { warning(problem) } else { problem });
+            }
+        }
+    }
+}
+
+fn warning(diagnostic: Diagnostic) -> Diagnostic {
+    Diagnostic { severity: windrose_vocab::Severity::Warning, ..diagnostic }
+}
+
+fn attached(
+    view: &View<'_>,
+    policy: &ObjectRef,
+    written: &ParentRef,
+    target: Option<&ObjectRef>,
+    section: Option<&Text>,
+) -> Result<(), Problem> {
+    const NOT_FOUND: &str = "TargetNotFound";
+    let kinds = kinds(policy.kind);
+    let usable = target.filter(|target| kinds.contains(&target.kind));
+    let target = usable.ok_or_else(|| {
+        let message = format!("a {} cannot attach to {}", policy.kind, written.target.kind);
+        let hint = kinds.iter().map(|kind| format!("{kind} (group `{}`)", kind.group())).collect::<Vec<_>>().join(", ");
+        Problem::new(NOT_FOUND, Code::TargetNotFound, message).hint(Some(format!("use {hint}")))
+    })?;
+    let object = view.object(target).ok_or_else(|| Problem { code: Code::TargetNotFound, ..missing(view, NOT_FOUND, target) })?;
+    if let Some(section) = section {
+        let known = sections(&object);
+        if !known.contains(section) {
+            let message = format!("{target} has no section `{section}`");
+            let hint = nearest(known.iter().map(|name| &**name), section);
+            return Err(Problem::new(NOT_FOUND, Code::TargetNotFound, message).hint(hint));
+        }
+    }
+    match winner(view, policy.kind, target, section) {
+        Some(older) if older != *policy && !adds_up(policy.kind) => {
+            let message = format!("{older} is older and already decides for {target}");
+            Err(Problem::new("Conflicted", Code::Conflicted, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Kinds of which several on one target all hold.
+fn adds_up(kind: Kind) -> bool {
+    matches!(kind, Kind::RateLimitPolicy | Kind::AuthorizationPolicy)
+}
+
+fn kinds(policy: Kind) -> &'static [Kind] {
+    match policy {
+        Kind::BackendTLSPolicy => &[Kind::Service, Kind::Backend],
+        Kind::AuthPolicy | Kind::RateLimitPolicy => &[Kind::Gateway, Kind::HTTPRoute, Kind::GRPCRoute],
+        Kind::TranscodingPolicy => &[Kind::HTTPRoute, Kind::Service],
+        Kind::TrafficPolicy => &[Kind::Service, Kind::Backend, Kind::HTTPRoute, Kind::GRPCRoute],
+        Kind::EdgePolicy => &[Kind::Gateway],
+        Kind::MeshPolicy => &[Kind::Workload],
+        Kind::AuthorizationPolicy => &[Kind::Workload, Kind::Service, Kind::Gateway],
+        Kind::TelemetryPolicy => &[Kind::Gateway, Kind::Workload],
+        _ => &[],
+    }
+}
+
+fn sections(object: &AnyObject) -> Vec<Text> {
+    match object {
+        AnyObject::Gateway(gateway) => gateway.spec.listeners.iter().map(|listener| listener.name.clone()).collect(),
+        AnyObject::Route(route) => route.spec.rules.iter().filter_map(|rule| rule.name.clone()).collect(),
+        AnyObject::Service(service) => service.spec.ports.iter().map(|port| port.name.clone()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What a policy names: objects with sections, in its order.
+pub(crate) fn targets(policy: &AnyObject) -> Vec<(Option<ObjectRef>, Option<Text>)> {
+    let namespace = &policy.meta().object.key.namespace;
+    match policy {
+        AnyObject::BackendTls(policy) => {
+            policy.spec.targets.iter().map(|(reference, section)| (of_reference(reference, namespace), section.clone())).collect()
+        }
+        _ => {
+            let of = |target: &TargetRef| (of_target(target, namespace), target.section_name.as_deref().map(Text::from));
+            references(policy).iter().map(of).collect()
+        }
+    }
+}
+
+fn parents(policy: &AnyObject) -> Vec<ParentRef> {
+    match policy {
+        AnyObject::BackendTls(policy) => {
+            let of = |(target, section): &(ObjectReference, Option<Text>)| ParentRef { target: target.clone(), section: section.clone(), port: None };
+            policy.spec.targets.iter().map(of).collect()
+        }
+        _ => references(policy).iter().map(parent).collect(),
+    }
+}
+
+fn parent(target: &TargetRef) -> ParentRef {
+    let reference = ObjectReference {
+        group: target.group.as_str().into(),
+        kind: target.kind.as_str().into(),
+        namespace: None,
+        name: target.name.as_str().into(),
+    };
+    ParentRef { target: reference, section: target.section_name.as_deref().map(Text::from), port: None }
+}
+
+fn references(policy: &AnyObject) -> &[TargetRef] {
+    match policy {
+        AnyObject::AuthPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::RateLimitPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::TranscodingPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::TrafficPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::EdgePolicy(policy) => &policy.spec.target_refs,
+        AnyObject::MeshPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::AuthorizationPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::TelemetryPolicy(policy) => &policy.spec.target_refs,
+        _ => &[],
+    }
+}

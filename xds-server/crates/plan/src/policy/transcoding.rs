@@ -1,0 +1,90 @@
+//! TranscodingPolicy → descriptors and options. The most specific policy decides: rule, route, then the Service behind it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use windrose_api::declared::Object;
+use windrose_api::policy::{DescriptorSource, TranscodingPolicy};
+use windrose_ir::Extension;
+use windrose_ir::extension::{TranscoderRule, TranscoderTable};
+use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectRef, Text};
+
+use super::{ExtensionEntry, Place, PolicyOutcome, chain, winner};
+use crate::limits;
+use crate::reference::{field, missing};
+use crate::route::ResolvedBackend;
+use crate::world::View;
+
+const CONFIG_MAP_KEY: &str = "descriptors.pb";
+
+/// What one policy says; none where its descriptors cannot be had, which is told.
+pub(crate) fn rule(view: &View<'_>, policy: &Object<TranscodingPolicy>) -> Option<(Bytes, TranscoderRule)> {
+    let spec = &policy.spec;
+    let descriptors = descriptors(view, &policy.meta.object, &spec.descriptors)?;
+    let json = &spec.json;
+    let rule = TranscoderRule {
+        descriptor: Fingerprint::of("descriptors", &descriptors).to_string().into(),
+        services: spec.services.iter().map(|name| Text::from(name.as_str())).collect(),
+        always_print_primitive_fields: json.always_print_primitive_fields,
+        enums_as_integers: json.enums_as_integers,
+        preserve_proto_field_names: json.preserve_proto_field_names,
+        ignore_unknown_fields: json.ignore_unknown_fields,
+        max_request_bytes: spec.max_request_bytes.unwrap_or(limits::TRANSCODED_REQUEST_BYTES),
+        max_response_bytes: spec.max_response_bytes.unwrap_or(limits::TRANSCODED_RESPONSE_BYTES),
+    };
+    Some((descriptors, rule))
+}
+
+/// Whether the filter would take it.
+pub(crate) fn passes(view: &View<'_>, policy: &Object<TranscodingPolicy>, (descriptors, rule): &(Bytes, TranscoderRule)) -> bool {
+    let own = &policy.meta.object;
+    let table = TranscoderTable {
+        descriptors: [(rule.descriptor.clone(), descriptors.clone())].into(),
+        policies: [(own.key.to_string().into(), rule.clone())].into(),
+    };
+    super::passes(view, own, "spec", &Extension::Transcoder(table))
+}
+
+fn descriptors(view: &View<'_>, policy: &ObjectRef, source: &DescriptorSource) -> Option<Bytes> {
+    let told = |path: &str, code: Code, message: String| {
+        view.tell(Diagnostic::error(policy.clone(), field(path), code, message));
+        None
+    };
+    match (&source.inline, &source.file, &source.config_map) {
+        // Files are read by whoever reads the declaration; what was read stands in `inline`.
+        (Some(text), _, None) => match STANDARD.decode(text.trim()) {
+            Ok(bytes) if !bytes.is_empty() => Some(bytes.into()),
+            Ok(_) => told("spec.descriptors.inline", Code::Invalid, "the descriptor set is empty".to_owned()),
+            Err(_) => told("spec.descriptors.inline", Code::Invalid, "the descriptor set is not base64".to_owned()),
+        },
+        (None, Some(file), None) => told("spec.descriptors.file", Code::File, format!("file `{file}` was not read")),
+        (None, None, Some(name)) => {
+            let target = ObjectRef::new(Kind::ConfigMap, policy.key.namespace.clone(), name.as_str());
+            match view.config_map(&target.key).map(|map| map.spec.data.get(CONFIG_MAP_KEY).cloned()) {
+                Some(Some(bytes)) => Some(bytes),
+                Some(None) => told("spec.descriptors.configMap", Code::RefNotFound, format!("{target} has no key `{CONFIG_MAP_KEY}`")),
+                None => {
+                    view.tell(missing(view, "RefNotFound", &target).at(policy, field("spec.descriptors.configMap")));
+                    None
+                }
+            }
+        }
+        _ => told("spec.descriptors", Code::Invalid, "descriptors come from exactly one of file, configMap and inline".to_owned()),
+    }
+}
+
+/// The entry for a rule, if its requests are transcoded.
+pub(crate) fn effective(view: &View<'_>, place: &Place<'_>, backends: &[Option<ResolvedBackend>]) -> Option<(Text, ExtensionEntry)> {
+    let own = chain(view, Kind::TranscodingPolicy, place).pop();
+    let behind = || {
+        let mut services = backends.iter().flatten().map(|backend| backend.id.object()).filter(|object| object.kind == Kind::Service);
+        services.find_map(|service| winner(view, Kind::TranscodingPolicy, &service, None))
+    };
+    let policy = own.or_else(behind)?;
+    match view.policy(&policy) {
+        Some(PolicyOutcome::Transcoding(Some((descriptors, rule)))) => {
+            Some((policy.key.to_string().into(), ExtensionEntry::Transcoder(descriptors.clone(), rule.clone())))
+        }
+        _ => None,
+    }
+}

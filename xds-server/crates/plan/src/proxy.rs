@@ -1,0 +1,75 @@
+//! What one kind of proxy runs besides what it shares with others: its listeners, and what those need.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use windrose_ir::http::{Authorization, HttpFilter};
+use windrose_ir::{Cluster, Listener, RouteTable, Secret};
+use windrose_vocab::{SpiffeId, Text};
+
+use crate::backend::ClusterKey;
+use crate::route::TableKey;
+use crate::world::{Filter, HostSlot};
+
+/// The parts of a program that belong to one kind of proxy alone, and the names of those that it shares.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProxyParts {
+    pub(crate) identity: SpiffeId,
+    pub(crate) listeners: BTreeMap<Text, Arc<Listener>>,
+    /// Route tables of its own.
+    pub(crate) routes: BTreeMap<Text, Arc<RouteTable>>,
+    /// Clusters of its own.
+    pub(crate) clusters: BTreeMap<Text, Arc<Cluster>>,
+    pub(crate) secrets: BTreeMap<Text, Arc<Secret>>,
+    /// Shared clusters that its listeners name.
+    pub(crate) uses: BTreeSet<ClusterKey>,
+    /// Shared route tables.
+    pub(crate) tables: BTreeSet<TableKey>,
+    /// Route tables of its own whose hosts have the routes of shared ones; by name.
+    pub(crate) composed: BTreeMap<Text, Vec<ComposedHost>>,
+    /// Hosts that must be there though no route may be attached.
+    pub(crate) hosts: BTreeSet<HostSlot>,
+    /// Filter configurations, by scope.
+    pub(crate) extensions: BTreeSet<(Text, Filter)>,
+}
+
+impl ProxyParts {
+    pub(crate) fn new(identity: SpiffeId) -> Self {
+        Self {
+            identity,
+            listeners: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            clusters: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            uses: BTreeSet::new(),
+            tables: BTreeSet::new(),
+            composed: BTreeMap::new(),
+            hosts: BTreeSet::new(),
+            extensions: BTreeSet::new(),
+        }
+    }
+}
+
+/// A host with the routes that a shared table has for every host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ComposedHost {
+    pub(crate) name: Text,
+    pub(crate) authorities: Vec<Text>,
+    pub(crate) table: TableKey,
+}
+
+/// The name of a filter's configuration.
+pub(crate) fn extension_name(scope: &str, filter: Filter) -> Text {
+    format!("{scope}/{}", filter.name()).into()
+}
+
+/// The filters of a chain in the order that requests pass them: CORS answers preflights without a token; addresses and identities
+/// come before tokens, tokens before limits by claim, and transcoding last, so that limits see the request as it was sent.
+pub(crate) fn chain_of_filters(authorization: impl IntoIterator<Item = Authorization>, extensions: &BTreeSet<(Text, Filter)>) -> Vec<HttpFilter> {
+    let authorization = authorization.into_iter().map(HttpFilter::Authorization);
+    let ours = Filter::ALL.into_iter().flat_map(|filter| {
+        let of_kind = extensions.iter().filter(move |(_, known)| *known == filter);
+        of_kind.map(|(scope, filter)| HttpFilter::Extension(extension_name(scope, *filter)))
+    });
+    std::iter::once(HttpFilter::Cors).chain(authorization).chain(ours).collect()
+}

@@ -1,0 +1,107 @@
+//! One virtual host: the routes of all that attach to it, in the order they are tried.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+
+use windrose_ir::VirtualHost;
+use windrose_ir::route::{Forward, HeaderChanges, Rewrite, Route, RouteAction, RouteMatch, WeightedBackend};
+use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey};
+
+use super::matching::{Precedence, everything};
+use super::rules::Ruled;
+use super::{Attachment, Rules, RulesKey, TableKey};
+use crate::backend::{BackendId, ClusterKey, Flavor};
+use crate::limits;
+use crate::policy::traffic;
+use crate::reference::field;
+use crate::world::{HostSlot, View};
+
+/// A virtual host as the table holds it, and the clusters that it needs besides those of its routes' own units.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Host {
+    pub(crate) virtual_host: VirtualHost,
+    pub(crate) clusters: BTreeSet<ClusterKey>,
+}
+
+/// Puts the routes of a host in order: by the host that the route declares, then by match, then by age, name and position.
+pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
+    let attachments: Vec<&Attachment> = view.slot(slot).collect();
+    let direct = attachments.is_empty().then(|| direct(view, &slot.table)).flatten();
+    let found = attachments.into_iter().filter_map(|attachment| view.rules(&attachment.rules).map(|rules| (attachment, rules)));
+    let mut all: Vec<(&Attachment, &Rules, &Ruled)> =
+        found.flat_map(|(attachment, rules)| rules.routes.iter().map(move |ruled| (attachment, rules, ruled))).collect();
+    all.sort_by(|a, b| order(*a).cmp(&order(*b)));
+    let mut first: HashMap<&RouteMatch, &RulesKey> = HashMap::new();
+    let mut routes = Vec::new();
+    for (attachment, _, ruled) in all {
+        if let Some(earlier) = first.get(&ruled.route.matcher) {
+            shadowed(view, &attachment.rules, ruled, earlier);
+        } else {
+            first.insert(&ruled.route.matcher, &attachment.rules);
+            routes.push(ruled.route.clone());
+        }
+    }
+    let (route, cluster) = direct.unzip();
+    routes.extend(route);
+    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts: vec![slot.host.clone()], authorities: Vec::new(), routes };
+    Host { virtual_host, clusters: cluster.into_iter().collect() }
+}
+
+/// What a sidecar does with calls to a Service that no route speaks of: it sends them there.
+fn direct(view: &View<'_>, table: &TableKey) -> Option<(Route, ClusterKey)> {
+    let TableKey::Mesh { service, port, .. } = table else { return None };
+    let key = ClusterKey::new(BackendId::Service(service.clone(), *port), Flavor::Mesh);
+    let traffic = traffic::of_service(view, service, *port);
+    let forward = Forward {
+        backends: vec![WeightedBackend {
+            cluster: Some(key.name()),
+            weight: 1,
+            request_headers: HeaderChanges::default(),
+            response_headers: HeaderChanges::default(),
+            host: None,
+        }],
+        rewrite: Rewrite::default(),
+        timeout: traffic.request.unwrap_or_default(),
+        idle_timeout: Some(traffic.idle.unwrap_or(limits::IDLE_TIMEOUT)),
+        retry: traffic.retry,
+        mirrors: Vec::new(),
+        hash: traffic.hash,
+        websocket: true,
+        max_grpc_timeout: None,
+    };
+    let route = Route {
+        name: format!("Service/{service}/{port}").into(),
+        matcher: everything(false),
+        action: RouteAction::Forward(Box::new(forward)),
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        cors: None,
+        policies: Vec::new(),
+    };
+    Some((route, key))
+}
+
+type Order<'a> = (Reverse<(usize, usize)>, &'a Precedence, u64, &'a ObjectKey, Kind, usize, usize);
+
+fn order<'a>((attachment, rules, ruled): (&'a Attachment, &'a Rules, &'a Ruled)) -> Order<'a> {
+    let route = &attachment.rules.route;
+    let specific = Reverse(declared_length(&attachment.declared));
+    (specific, &ruled.precedence, rules.created, &route.key, route.kind, ruled.rule, ruled.position)
+}
+
+/// Characters in a matching non-wildcard hostname, then characters in a matching hostname.
+fn declared_length(host: &Hostname) -> (usize, usize) {
+    let length = if host.is_any() { 0 } else { host.as_str().len() };
+    (if host.is_exact() { length } else { 0 }, length)
+}
+
+fn shadowed(view: &View<'_>, later: &RulesKey, ruled: &Ruled, earlier: &RulesKey) {
+    let path = field(&format!("spec.rules[{}].matches[{}]", ruled.rule, ruled.position));
+    let by = if later.route == earlier.route { "an earlier rule".to_owned() } else { earlier.route.to_string() };
+    let at = match &later.table {
+        TableKey::Edge { gateway, .. } => format!("Gateway/{gateway}"),
+        TableKey::Mesh { service, .. } => format!("Service/{service}"),
+    };
+    let message = format!("never matches at {at}: {by} has the same match and comes first");
+    view.tell(Diagnostic::warning(later.route.clone(), path, Code::Shadowed, message));
+}

@@ -1,0 +1,74 @@
+//! What a plan depends on besides what is declared: who we are, how certificates are checked, and what Envoy refused.
+
+use std::fmt;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use windrose_api::declared::AnyObject;
+use windrose_ir::Extension;
+use windrose_vocab::{ObjectVersion, Text, TrustDomain};
+
+/// Fixed for the life of a planner.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The trust domain of every identity we give.
+    pub trust_domain: TrustDomain,
+    /// The DNS suffix of Services (`orders.shop.svc.<this>`).
+    pub cluster_domain: Text,
+    /// Whether a certificate with its key, or a bundle, can be used.
+    pub certificates: Arc<dyn CertificateCheck>,
+    /// Whether the filters would take a configuration; taken as yes where nobody judges.
+    pub filters: Option<Arc<dyn FilterCheck>>,
+}
+
+impl Settings {
+    /// Settings for this trust domain: `cluster.local`, certificates as `certificates` judges them, filters unjudged.
+    #[must_use]
+    pub fn new(trust_domain: TrustDomain, certificates: Arc<dyn CertificateCheck>) -> Self {
+        Self { trust_domain, cluster_domain: "cluster.local".into(), certificates, filters: None }
+    }
+
+    /// The same, with somebody who judges filter configurations.
+    #[must_use]
+    pub fn with_filters(self, filters: Arc<dyn FilterCheck>) -> Self {
+        Self { filters: Some(filters), ..self }
+    }
+}
+
+/// Judges filter configurations as the filters themselves would: Envoy gives no reason when a module refuses one.
+/// A port to the renderer, which knows how tables become configurations and which this crate cannot see.
+pub trait FilterCheck: fmt::Debug + Send + Sync {
+    /// The ids of the table that would be refused, each with the filter's reason; never key material.
+    fn refused(&self, extension: &Extension) -> Vec<(String, String)>;
+}
+
+/// Judges PEM texts without a clock: equal texts, equal judgement. A port to the authority, which this crate cannot see.
+pub trait CertificateCheck: fmt::Debug + Send + Sync {
+    /// Checks a chain (leaf first) with its key.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in words for the one who declared it; never key material.
+    fn pair(&self, chain_pem: &str, key_pem: &str) -> Result<(), String>;
+
+    /// Checks a bundle of CA certificates.
+    ///
+    /// # Errors
+    /// Why it cannot be used, in words for the one who declared it.
+    fn bundle(&self, bundle_pem: &str) -> Result<(), String>;
+}
+
+/// Versions of objects that Envoy refused: the one input that comes from the return lane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refused {
+    /// What to do instead, by refused version. An entry whose version is no longer declared has no effect.
+    pub objects: OrdMap<ObjectVersion, Refusal>,
+}
+
+/// Why a version was refused and what is planned in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// Envoy's words, reduced to what may be shown.
+    pub reason: String,
+    /// The last version of the same object that was accepted; the object is left out where there is none.
+    pub last_good: Option<AnyObject>,
+}

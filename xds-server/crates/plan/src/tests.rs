@@ -1,0 +1,11 @@
+//! The room as a whole: small worlds in, plans out.
+
+mod auth;
+mod gateways;
+mod incremental;
+mod meshes;
+mod policies;
+mod routes;
+mod scale;
+mod tls;
+mod world;

@@ -1,0 +1,183 @@
+use windrose_api::declared::AnyObject;
+use windrose_api::policy::{AuthPolicy, JwtProvider, KeyObject, KeySource, Public, TargetRef};
+use windrose_ir::Extension;
+use windrose_ir::extension::{AuthRule, JwtRule};
+use windrose_vocab::{Kind, ObjectRef};
+
+use super::world::*;
+use crate::{Coverage, Plan};
+
+const KEYS: &str = r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#;
+
+fn provider(issuer: &str, keys: &str) -> JwtProvider {
+    JwtProvider {
+        name: "idp".to_owned(),
+        issuer: issuer.to_owned(),
+        audiences: vec!["shop".to_owned()],
+        jwks: KeySource { inline: Some(keys.to_owned()), file: None, object: None },
+        algorithms: Vec::new(),
+        leeway: None,
+        from: Vec::new(),
+        forward: false,
+    }
+}
+
+fn spec(target: TargetRef) -> AuthPolicy {
+    AuthPolicy {
+        target_refs: vec![target],
+        jwt: Vec::new(),
+        required_claims: Vec::new(),
+        required_scopes: Vec::new(),
+        claims_to_headers: Vec::new(),
+        public: None,
+        replace: false,
+    }
+}
+
+fn jwt(name: &str, target: TargetRef, issuer: &str) -> AnyObject {
+    policy(name, AuthPolicy { jwt: vec![provider(issuer, KEYS)], ..spec(target) })
+}
+
+fn public(name: &str, target: TargetRef, replace: bool) -> AnyObject {
+    let public = Some(Public { reason: "health".to_owned(), approved_by: "eve".to_owned() });
+    policy(name, AuthPolicy { public, replace, ..spec(target) })
+}
+
+fn policy(name: &str, spec: AuthPolicy) -> AnyObject {
+    AnyObject::AuthPolicy(object(Kind::AuthPolicy, NS, name, spec))
+}
+
+fn on_gateway() -> TargetRef {
+    target(Kind::Gateway, "edge", None)
+}
+
+fn on_route(section: Option<&str>) -> TargetRef {
+    target(Kind::HTTPRoute, "r", section)
+}
+
+/// An edge with the routes `r` (rules `a`, `b`) and `s`, and these policies.
+fn world(policies: impl IntoIterator<Item = AnyObject>) -> Plan {
+    let mut rules = vec![rule(vec![prefix("/a")], "o"), rule(vec![prefix("/b")], "o")];
+    rules[0].name = Some("a".into());
+    rules[1].name = Some("b".into());
+    let objects = [gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], rules), route("s", &[], vec![rule(vec![prefix("/s")], "o")])];
+    plan(objects.into_iter().chain(policies))
+}
+
+/// The policy ids of the routes /a, /b and /s, and what those come to.
+fn ids(plan: &Plan) -> Vec<String> {
+    let host = virtual_host(edge_program(plan), "shop/edge/80", "*");
+    host.routes.iter().map(|route| route.policies.first().map_or("-".to_owned(), |(_, id)| id.to_string())).collect()
+}
+
+fn entry(plan: &Plan, id: &str) -> AuthRule {
+    let Extension::JwtAuth(table) = &*edge_program(plan).extensions["shop/edge/80/jwt-auth"] else { panic!("not jwt") };
+    table.policies[id].clone()
+}
+
+fn required(plan: &Plan, id: &str) -> JwtRule {
+    match entry(plan, id) {
+        AuthRule::Jwt(rule) => rule,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn without_policies_there_is_no_filter_and_every_route_is_told_open() {
+    let plan = world([]);
+    assert_eq!(ids(&plan), ["-", "-", "-"]);
+    assert_eq!(edge_program(&plan).extensions.len(), 0);
+    assert!(plan.coverage.values().all(|coverage| *coverage == Coverage::Open));
+    assert_eq!(plan.diagnostics.iter().filter(|told| told.code.as_str() == "Open").count(), 2);
+}
+
+#[test]
+fn where_one_route_is_protected_the_others_are_open_by_an_entry_of_their_own() {
+    let plan = world([jwt("strict", on_route(None), "https://idp")]);
+    assert_eq!(ids(&plan), ["shop/strict", "shop/strict", "open"]);
+    assert_eq!(entry(&plan, "open"), AuthRule::Public);
+    assert_eq!(&*required(&plan, "shop/strict").providers[0].issuer, "https://idp");
+}
+
+#[test]
+fn a_route_policy_adds_to_the_gateways_and_never_drops_it() {
+    let scoped = policy("scoped", AuthPolicy { required_scopes: vec!["orders:write".to_owned()], ..spec(on_route(Some("a"))) });
+    let plan = world([jwt("base", on_gateway(), "https://idp"), scoped]);
+    assert_eq!(ids(&plan), ["shop/base+shop/scoped", "shop/base", "shop/base"]);
+    let both = required(&plan, "shop/base+shop/scoped");
+    assert_eq!((both.providers.len(), both.scopes.len()), (1, 1));
+}
+
+#[test]
+fn public_below_a_protected_gateway_needs_override() {
+    let base = || jwt("base", on_gateway(), "https://idp");
+    let kept = world([base(), public("health", on_route(Some("a")), false)]);
+    assert!(matches!(entry(&kept, "shop/base+shop/health"), AuthRule::Jwt(_)));
+    assert_eq!(codes(&kept), ["Conflicted"]);
+    let lifted = world([base(), public("health", on_route(Some("a")), true)]);
+    assert_eq!(ids(&lifted), ["shop/health", "shop/base", "shop/base"]);
+    assert_eq!(entry(&lifted, "shop/health"), AuthRule::Public);
+    let covered: Vec<_> = lifted.coverage.iter().filter(|(covered, _)| &*covered.rule == "a").map(|(_, coverage)| coverage.clone()).collect();
+    let policy = ObjectRef::new(Kind::AuthPolicy, NS, "health");
+    assert_eq!(covered, [Coverage::Public { policy, reason: "health".into(), approved_by: "eve".into() }]);
+}
+
+#[test]
+fn two_issuers_that_no_token_satisfies_deny() {
+    let plan = world([jwt("base", on_gateway(), "https://idp"), jwt("other", on_route(None), "https://else")]);
+    assert_eq!(entry(&plan, "shop/base+shop/other"), AuthRule::Deny);
+    assert!(codes(&plan).contains(&"Conflicted"));
+}
+
+#[test]
+fn whatever_cannot_be_understood_denies() {
+    let keyless = |keys: KeySource| AuthPolicy { jwt: vec![JwtProvider { jwks: keys, ..provider("https://idp", KEYS) }], ..spec(on_route(None)) };
+    let none = || KeySource { inline: None, file: None, object: None };
+    let secret = KeyObject { kind: "Secret".to_owned(), name: "gone".to_owned(), key: None };
+    let odd = |change: fn(&mut JwtProvider)| {
+        let mut one = provider("https://idp", KEYS);
+        change(&mut one);
+        AuthPolicy { jwt: vec![one], ..spec(on_route(None)) }
+    };
+    let cases = [
+        keyless(none()),
+        keyless(KeySource { inline: Some("{".to_owned()), ..none() }),
+        keyless(KeySource { inline: Some(r#"{"keys":[]}"#.to_owned()), ..none() }),
+        keyless(KeySource { file: Some("keys.json".to_owned()), ..none() }),
+        keyless(KeySource { object: Some(secret), ..none() }),
+        odd(|one| one.algorithms = vec!["ES512".to_owned()]),
+        odd(|one| one.leeway = Some(windrose_api::scalar::Duration(std::time::Duration::from_secs(301)))),
+        spec(on_route(None)),
+        AuthPolicy { required_scopes: vec!["x".to_owned()], ..spec(on_route(None)) },
+        AuthPolicy { public: Some(Public { reason: "r".to_owned(), approved_by: "a".to_owned() }), ..odd(|_| {}) },
+    ];
+    for (index, case) in cases.into_iter().enumerate() {
+        let plan = world([policy("bad", case)]);
+        assert_eq!(entry(&plan, "shop/bad"), AuthRule::Deny, "case {index}: {:?}", told(&plan));
+        assert!(!codes(&plan).is_empty(), "case {index} is silent");
+    }
+}
+
+#[test]
+fn one_lost_provider_does_not_take_the_other_with_it() {
+    let mut second = provider("https://two", KEYS);
+    second.name = "two".to_owned();
+    let plan = world([policy("p", AuthPolicy { jwt: vec![provider("https://one", "{}"), second], ..spec(on_route(None)) })]);
+    assert_eq!(required(&plan, "shop/p").providers.len(), 1);
+    assert_eq!(codes(&plan), ["Invalid"]);
+}
+
+#[test]
+fn of_two_policies_on_one_target_the_older_decides() {
+    let AnyObject::AuthPolicy(old) = jwt("z", on_route(None), "https://idp") else { unreachable!() };
+    let AnyObject::AuthPolicy(new) = public("a", on_route(None), true) else { unreachable!() };
+    let plan = world([AnyObject::AuthPolicy(aged(&old, 1)), AnyObject::AuthPolicy(aged(&new, 2))]);
+    assert_eq!(ids(&plan), ["shop/z", "shop/z", "open"]);
+    assert!(codes(&plan).contains(&"Conflicted"));
+}
+
+#[test]
+fn a_policy_on_nothing_is_told() {
+    let plan = world([jwt("p", on_route(Some("c")), "https://idp"), jwt("q", target(Kind::HTTPRoute, "rr", None), "https://idp")]);
+    assert_eq!(codes(&plan), ["TargetNotFound", "TargetNotFound"]);
+}

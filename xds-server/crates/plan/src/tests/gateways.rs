@@ -1,0 +1,83 @@
+use windrose_api::declared::gateway::{GatewayAddress, GatewayClass, Namespaces, Protocol, Selector};
+use windrose_api::declared::{AnyObject, ListenerSet};
+use windrose_api::declared::gateway::Listener;
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, SpiffeId};
+
+use super::world::*;
+use crate::Subject;
+
+fn section(name: &str) -> Subject {
+    Subject::section(ObjectRef::new(Kind::Gateway, NS, "edge"), name.into())
+}
+
+#[test]
+fn only_gateways_of_our_class_are_ours() {
+    let class = |controller: &str| AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", GatewayClass { controller: controller.into() }));
+    let web = || gateway(vec![listener("web", 80, "")]);
+    assert_eq!(plan([web()]).programs.len(), 1);
+    assert_eq!(plan([web(), class(windrose_api::declared::gateway::CONTROLLER)]).programs.len(), 1);
+    assert_eq!(plan([web(), class("other.example/controller")]).programs.len(), 0);
+    let mut spec = gateway_spec(vec![listener("web", 80, "")]);
+    spec.class = "windrsoe".into();
+    let lost = plan([AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec)), class(windrose_api::declared::gateway::CONTROLLER)]);
+    assert!(told(&lost)[0].contains("did you mean `windrose`?"), "{:?}", told(&lost));
+}
+
+#[test]
+fn a_gateway_has_an_identity_and_binds_its_addresses() {
+    let mut spec = gateway_spec(vec![listener("web", 80, "")]);
+    spec.addresses = vec![GatewayAddress::Ip("127.0.0.9".parse().unwrap()), GatewayAddress::Hostname("edge.example".into())];
+    let plan = plan([AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec))]);
+    let key = ProxyKey::gateway(NS, "edge");
+    assert_eq!(plan.identities[&key], SpiffeId::parse("spiffe://windrose.local/ns/shop/sa/edge").unwrap());
+    assert_eq!(edge_program(&plan).listeners["shop/edge/80"].addresses, ["127.0.0.9:80".parse().unwrap()]);
+    assert_eq!(codes(&plan), ["Unsupported"]);
+}
+
+#[test]
+fn of_listeners_that_conflict_none_is_served_and_others_are() {
+    let tcp = Listener { protocol: Protocol::Tcp, ..listener("tcp", 80, "") };
+    let same = [listener("a", 81, "x.example"), listener("b", 81, "x.example"), listener("c", 81, "y.example")];
+    let plan = plan([gateway([vec![listener("web", 80, ""), tcp], same.to_vec()].concat())]);
+    assert_eq!(reasons(&plan, &section("web"))[0], "Accepted=false ProtocolConflict");
+    assert_eq!(reasons(&plan, &section("tcp"))[0], "Accepted=false ProtocolConflict");
+    assert_eq!(reasons(&plan, &section("a"))[0], "Accepted=false HostnameConflict");
+    assert_eq!(reasons(&plan, &section("c")), ["Accepted=true Accepted", "ResolvedRefs=true ResolvedRefs", "Conflicted=false NoConflicts"]);
+    assert_eq!(edge_program(&plan).listeners.keys().map(|name| &**name).collect::<Vec<_>>(), ["shop/edge/81"]);
+    let gateway = Subject::object(ObjectRef::new(Kind::Gateway, NS, "edge"));
+    assert_eq!(reasons(&plan, &gateway), ["Accepted=true ListenersNotValid"]);
+}
+
+#[test]
+fn routes_of_other_namespaces_need_to_be_allowed() {
+    let of = |namespaces: Namespaces| {
+        let mut web = listener("web", 80, "");
+        web.allowed_namespaces = namespaces;
+        let mut spec = route_spec(&[], vec![rule(vec![prefix("/")], "o")]);
+        spec.parents = vec![parent(Kind::Gateway, "shop/edge")];
+        let route = AnyObject::Route(object(Kind::HTTPRoute, "team", "r", spec));
+        let plan = plan([gateway(vec![web]), route, service_speaking("team", "o", 80, None), namespace("team", &[("tier", "gold")])]);
+        plan.attached_routes.get(&section("web")).copied().unwrap_or(0)
+    };
+    let gold = |value: &str| Namespaces::Selector(Selector { labels: [("tier".into(), value.into())].into(), expressions: Vec::new() });
+    assert_eq!(of(Namespaces::Same), 0);
+    assert_eq!(of(Namespaces::All), 1);
+    assert_eq!(of(gold("gold")), 1);
+    assert_eq!(of(gold("bronze")), 0);
+}
+
+#[test]
+fn a_listener_set_adds_listeners_and_loses_against_the_gateway() {
+    let mut spec = gateway_spec(vec![listener("web", 80, "a.example")]);
+    spec.allowed_listener_sets = Namespaces::All;
+    let edge = AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec));
+    let listeners = vec![listener("web", 80, "a.example"), listener("more", 80, "b.example")];
+    let set = AnyObject::ListenerSet(object(Kind::ListenerSet, "team", "set", ListenerSet { gateway: ObjectKey::new(NS, "edge"), listeners }));
+    let plan = plan([edge, set]);
+    let of_set = |name: &str| Subject::section(ObjectRef::new(Kind::ListenerSet, "team", "set"), name.into());
+    assert_eq!(reasons(&plan, &section("web"))[0], "Accepted=true Accepted");
+    assert_eq!(reasons(&plan, &of_set("web"))[0], "Accepted=false HostnameConflict");
+    assert_eq!(reasons(&plan, &of_set("more"))[0], "Accepted=true Accepted");
+    let hosts: Vec<_> = edge_program(&plan).routes["shop/edge/80"].hosts.iter().map(|host| host.name.to_string()).collect();
+    assert_eq!(hosts, ["a.example", "b.example"]);
+}

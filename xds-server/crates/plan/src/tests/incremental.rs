@@ -1,0 +1,184 @@
+//! The planner that follows edits comes to what a planner from scratch comes to, whatever the edits.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use proptest::prelude::*;
+use windrose_api::Declared;
+use windrose_api::declared::{AnyObject, Changed};
+use windrose_api::policy::{AuthPolicy, JwtProvider, KeySource, Public, RateLimitPolicy, TrafficPolicy};
+use windrose_vocab::{Kind, ObjectRef, ProxyKey};
+
+use super::world::*;
+use crate::{Plan, Planner, Refusal, Refused};
+
+/// Every object that an edit can put in, in two or three variants of a name, so that edits hit what others refer to.
+fn pool() -> Vec<AnyObject> {
+    let mut all = Vec::new();
+    all.extend([gateway(vec![listener("web", 80, "")]), gateway(vec![listener("web", 80, "*.example"), listener("one", 80, "a.example"), https("tls", "", "cert")])]);
+    all.extend([certificate(NS, "cert", "GOOD"), certificate(NS, "cert", "BAD")]);
+    for name in ["o", "p"] {
+        all.extend([service(name, 80), service(name, 81), service_speaking(NS, name, 80, Some("kubernetes.io/h2c"))]);
+        all.extend([slice(name, &["10.0.0.1"]), slice(name, &["10.0.0.1", "10.0.0.2"])]);
+    }
+    for (name, to) in [("r", "o"), ("r", "p"), ("s", "o"), ("s", "gone")] {
+        all.push(route(name, &[], vec![rule(vec![prefix("/")], to)]));
+        all.push(route(name, &["a.example", "b.example"], vec![rule(vec![exact("/x"), prefix("/y")], to), rule(vec![prefix("/")], "o")]));
+        let mut mesh = route_spec(&[], vec![rule(vec![prefix("/m")], to)]);
+        mesh.parents = vec![parent(Kind::Service, "o"), parent(Kind::Gateway, "edge")];
+        all.push(AnyObject::Route(http_route(name, mesh)));
+    }
+    all.push(AnyObject::Route(object(Kind::GRPCRoute, NS, "g", route_spec(&[], vec![rule(Vec::new(), "o")]))));
+    for calls in [Some(Vec::new()), Some(vec![calls("o", 15001)]), None] {
+        all.push(workload("w", "127.0.0.2", "o", calls.clone()));
+        all.push(workload("v", "127.0.0.3", "p", calls));
+    }
+    all.extend(policies());
+    all
+}
+
+fn policies() -> Vec<AnyObject> {
+    let keys = KeySource { inline: Some(r#"{"keys":[{"kty":"oct"}]}"#.to_owned()), file: None, object: None };
+    let provider = |issuer: &str| JwtProvider {
+        name: "p".to_owned(),
+        issuer: issuer.to_owned(),
+        audiences: vec!["a".to_owned()],
+        jwks: keys.clone(),
+        algorithms: Vec::new(),
+        leeway: None,
+        from: Vec::new(),
+        forward: false,
+    };
+    let auth = |name: &str, target, jwt: Vec<JwtProvider>, public| {
+        let spec = AuthPolicy {
+            target_refs: vec![target],
+            jwt,
+            required_claims: Vec::new(),
+            required_scopes: Vec::new(),
+            claims_to_headers: Vec::new(),
+            public,
+            replace: false,
+        };
+        AnyObject::AuthPolicy(object(Kind::AuthPolicy, NS, name, spec))
+    };
+    let public = || Some(Public { reason: "r".to_owned(), approved_by: "b".to_owned() });
+    let limits = |target| {
+        let spec = RateLimitPolicy { target_refs: vec![target], limits: Vec::new(), shadow: false, headers: None };
+        AnyObject::RateLimitPolicy(object(Kind::RateLimitPolicy, NS, "l", spec))
+    };
+    let traffic = |target| {
+        let spec = TrafficPolicy {
+            target_refs: vec![target],
+            timeouts: None,
+            retries: None,
+            circuit_breaker: Some(Default::default()),
+            outlier_detection: Some(Default::default()),
+            health_check: None,
+            load_balancing: None,
+        };
+        AnyObject::TrafficPolicy(object(Kind::TrafficPolicy, NS, "t", spec))
+    };
+    vec![
+        auth("a", target(Kind::Gateway, "edge", None), vec![provider("i")], None),
+        auth("a", target(Kind::HTTPRoute, "r", None), vec![provider("j")], None),
+        auth("b", target(Kind::HTTPRoute, "r", None), Vec::new(), public()),
+        auth("b", target(Kind::HTTPRoute, "s", None), Vec::new(), public()),
+        limits(target(Kind::Gateway, "edge", Some("one"))),
+        limits(target(Kind::HTTPRoute, "s", None)),
+        traffic(target(Kind::Service, "o", None)),
+        traffic(target(Kind::HTTPRoute, "r", None)),
+    ]
+}
+
+fn changed(objects: impl IntoIterator<Item = ObjectRef>) -> Changed {
+    Changed { objects: objects.into_iter().collect() }
+}
+
+fn from_scratch(declared: &Declared, refused: &Refused) -> Plan {
+    crate::plan(declared, refused, &settings())
+}
+
+fn assert_equal(followed: &Plan, scratch: &Plan) {
+    assert_eq!(crate::print(followed), crate::print(scratch));
+    assert_eq!(told(followed), told(scratch));
+    assert_eq!(followed.sources, scratch.sources);
+    assert!(followed == scratch, "plans differ in what is not printed");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+
+    #[test]
+    fn following_edits_comes_to_what_planning_from_scratch_comes_to(
+        edits in prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), 0_u8..4), 1..4), 1..14),
+        refuse in any::<prop::sample::Index>(),
+    ) {
+        let pool = pool();
+        let mut declared = Declared::default();
+        let mut planner = Planner::new(settings());
+        let mut refused = Refused::default();
+        for (step, edit) in edits.iter().enumerate() {
+            let mut objects = BTreeSet::new();
+            for (index, action) in edit {
+                let object = index.get(&pool);
+                let name = object.meta().object.clone();
+                if *action == 0 { declared.remove(&name) } else { declared.insert(object.clone()) }
+                objects.insert(name);
+            }
+            if step % 4 == 3 {
+                let object = refuse.get(&pool);
+                refused.objects = OrdMap::unit(object.meta().identity(), Refusal { reason: "no".to_owned(), last_good: None });
+            }
+            let followed = planner.update(&declared, &refused, &changed(objects));
+            assert_equal(&followed, &from_scratch(&declared, &refused));
+        }
+    }
+}
+
+#[test]
+fn a_slice_edit_changes_one_endpoint_set_and_shares_all_else() {
+    let objects = [
+        gateway(vec![listener("web", 80, "")]),
+        service("o", 80),
+        service("p", 80),
+        slice("o", &["10.0.0.1"]),
+        slice("p", &["10.0.0.1"]),
+        route("r", &[], vec![rule(vec![prefix("/o")], "o"), rule(vec![prefix("/p")], "p")]),
+    ];
+    let mut world = declared(objects);
+    let mut planner = Planner::new(settings());
+    let all = world.iter().map(|object| object.meta().object.clone());
+    let before = planner.update(&world, &Refused::default(), &changed(all.collect::<Vec<_>>()));
+    world.insert(slice("o", &["10.0.0.9"]));
+    let after = planner.update(&world, &Refused::default(), &changed([ObjectRef::new(Kind::EndpointSlice, NS, "o-1")]));
+    let (old, new) = (edge_program(&before), edge_program(&after));
+    assert!(!Arc::ptr_eq(&old.endpoints["shop/o/80"], &new.endpoints["shop/o/80"]));
+    assert!(Arc::ptr_eq(&old.endpoints["shop/p/80"], &new.endpoints["shop/p/80"]));
+    assert!(Arc::ptr_eq(&old.routes["shop/edge/80"], &new.routes["shop/edge/80"]));
+    assert!(Arc::ptr_eq(&old.clusters["shop/o/80"], &new.clusters["shop/o/80"]));
+}
+
+#[test]
+fn an_object_that_nobody_reads_changes_no_program() {
+    let mut world = declared([gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], vec![rule(vec![prefix("/")], "o")])]);
+    let mut planner = Planner::new(settings());
+    let all = world.iter().map(|object| object.meta().object.clone());
+    let before = planner.update(&world, &Refused::default(), &changed(all.collect::<Vec<_>>()));
+    world.insert(service("unrelated", 80));
+    let after = planner.update(&world, &Refused::default(), &changed([ObjectRef::new(Kind::Service, NS, "unrelated")]));
+    assert!(Arc::ptr_eq(edge_program(&before), edge_program(&after)));
+}
+
+#[test]
+fn a_refused_version_gives_way_to_its_last_good_one_with_envoys_words() {
+    let good = route("r", &[], vec![rule(vec![prefix("/good")], "o")]);
+    let bad = route("r", &[], vec![rule(vec![prefix("/bad")], "o")]);
+    let world = declared([gateway(vec![listener("web", 80, "")]), service("o", 80), bad.clone()]);
+    let refusal = |last_good| Refused { objects: OrdMap::unit(bad.meta().identity(), Refusal { reason: "bad regex".to_owned(), last_good }) };
+    let plan = from_scratch(&world, &refusal(Some(good)));
+    assert!(crate::print(&plan).contains("/good*"));
+    assert!(told(&plan).iter().any(|told| told.starts_with("error[RefusedByEnvoy]: HTTPRoute/shop/r: Envoy refused what was made of it: bad regex")));
+    assert!(plan.sources[&ProxyKey::gateway(NS, "edge")].len() > 2);
+    assert!(!crate::print(&from_scratch(&world, &refusal(None))).contains("/bad*"));
+}

@@ -1,0 +1,154 @@
+use std::time::Duration;
+
+use windrose_api::declared::AnyObject;
+use windrose_api::policy::{
+    AddressRules, CircuitBreaker, DescriptorSource, EdgePolicy, JsonOptions, KeyPart, Limit, Plan as BillingPlan, Plans, Provider, Quota,
+    RateLimitPolicy, TelemetryPolicy, Timeouts, Tracing, TrafficPolicy, TranscodingPolicy,
+};
+use windrose_api::scalar;
+use windrose_ir::Extension;
+use windrose_vocab::Kind;
+
+use super::world::*;
+use crate::Plan;
+
+fn world(policies: impl IntoIterator<Item = AnyObject>) -> Plan {
+    let mut named = rule(vec![prefix("/a")], "o");
+    named.name = Some("a".into());
+    let objects = [gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], vec![named, rule(vec![prefix("/b")], "o")])];
+    plan(objects.into_iter().chain(policies))
+}
+
+fn seconds(number: u64) -> scalar::Duration {
+    scalar::Duration(Duration::from_secs(number))
+}
+
+fn quota(requests: u32) -> Quota {
+    Quota { requests, window: seconds(60), burst: None }
+}
+
+fn limit_policy(name: &str, targets: Vec<windrose_api::policy::TargetRef>, key: KeyPart) -> AnyObject {
+    let plans = Plans { claim: "plan".to_owned(), quotas: vec![BillingPlan { name: "gold".to_owned(), quota: quota(100) }] };
+    let limits = vec![Limit { name: "l".to_owned(), key: vec![key], quota: quota(10), plans: Some(plans) }];
+    let spec = RateLimitPolicy { target_refs: targets, limits, shadow: false, headers: None };
+    AnyObject::RateLimitPolicy(object(Kind::RateLimitPolicy, NS, name, spec))
+}
+
+fn by_claim() -> KeyPart {
+    KeyPart { claim: Some("sub".to_owned()), client_address: None, header: None, route: None }
+}
+
+#[test]
+fn limits_of_a_gateway_and_of_its_routes_add_up_and_count_under_one_name() {
+    let edge = limit_policy("edge", vec![target(Kind::Gateway, "edge", None)], by_claim());
+    let own = limit_policy("own", vec![target(Kind::HTTPRoute, "r", Some("a"))], by_claim());
+    let plan = world([edge, own]);
+    let printed = crate::print(&plan);
+    assert!(printed.contains("ratelimit shop/edge+shop/own\n"), "{printed}");
+    assert!(printed.contains("shop/edge: shop/edge/l 10 per 60s burst 10 by claim sub, gold 100 per 60s burst 100\n"), "{printed}");
+    let Extension::RateLimit(table) = &*edge_program(&plan).extensions["shop/edge/80/rate-limit"] else { panic!("not limits") };
+    assert_eq!(table.policies["shop/edge+shop/own"].iter().map(|limit| limit.name.to_string()).collect::<Vec<_>>(), ["shop/edge/l", "shop/own/l"]);
+}
+
+#[test]
+fn a_limit_that_cannot_be_understood_lets_nobody_through() {
+    let plan = world([limit_policy("p", vec![target(Kind::Gateway, "edge", None)], KeyPart { header: Some("x".to_owned()), ..by_claim() })]);
+    let Extension::RateLimit(table) = &*edge_program(&plan).extensions["shop/edge/80/rate-limit"] else { panic!("not limits") };
+    let limit = &table.policies["shop/p"][0];
+    assert_eq!((limit.default.requests, limit.plans.is_none()), (0, true));
+    assert_eq!(codes(&plan), ["Invalid"]);
+}
+
+fn traffic(target: windrose_api::policy::TargetRef) -> TrafficPolicy {
+    TrafficPolicy {
+        target_refs: vec![target],
+        timeouts: None,
+        retries: None,
+        circuit_breaker: None,
+        outlier_detection: None,
+        health_check: None,
+        load_balancing: None,
+    }
+}
+
+#[test]
+fn traffic_of_a_rule_wins_field_by_field_and_gets_a_cluster_of_its_own_only_where_it_must() {
+    let on_service = TrafficPolicy {
+        timeouts: Some(Timeouts { request: Some(seconds(7)), idle: Some(seconds(30)), connect: None }),
+        circuit_breaker: Some(CircuitBreaker { max_requests: Some(5), ..CircuitBreaker::default() }),
+        ..traffic(target(Kind::Service, "o", None))
+    };
+    let on_rule = TrafficPolicy {
+        timeouts: Some(Timeouts { request: Some(seconds(3)), ..Timeouts::default() }),
+        circuit_breaker: Some(CircuitBreaker { max_connections: Some(9), ..CircuitBreaker::default() }),
+        ..traffic(target(Kind::HTTPRoute, "r", Some("a")))
+    };
+    let policy = |name: &str, spec: TrafficPolicy| AnyObject::TrafficPolicy(object(Kind::TrafficPolicy, NS, name, spec));
+    let printed = crate::print(&world([policy("service", on_service), policy("rule", on_rule)]));
+    assert!(printed.contains("/a* -> shop/o/80@HTTPRoute/shop/r/a 1, timeout 3s, idle 30s\n"), "{printed}");
+    assert!(printed.contains("/b* -> shop/o/80 1, timeout 7s, idle 30s\n"), "{printed}");
+    assert!(printed.contains("cluster shop/o/80: Http1, limits 1024/1024/5\n"), "{printed}");
+    assert!(printed.contains("cluster shop/o/80@HTTPRoute/shop/r/a: Http1, limits 9/1024/5\n"), "{printed}");
+    assert!(printed.contains("endpoints shop/o/80@HTTPRoute/shop/r/a: none"), "{printed}");
+}
+
+#[test]
+fn a_transcoded_route_speaks_grpc_and_lost_descriptors_are_told() {
+    let policy = |inline: &str| {
+        let spec = TranscodingPolicy {
+            target_refs: vec![target(Kind::HTTPRoute, "r", Some("a"))],
+            descriptors: DescriptorSource { file: None, config_map: None, inline: Some(inline.to_owned()) },
+            services: vec!["shop.Orders".to_owned()],
+            json: JsonOptions::default(),
+            max_request_bytes: None,
+            max_response_bytes: None,
+        };
+        AnyObject::TranscodingPolicy(object(Kind::TranscodingPolicy, NS, "t", spec))
+    };
+    let printed = crate::print(&world([policy("CgA=")]));
+    assert!(printed.contains("/a* -> shop/o/80/grpc 1\n"), "{printed}");
+    assert!(printed.contains("transcode shop/t\n"), "{printed}");
+    assert!(printed.contains("filter shop/edge/80/grpc-transcoder\n    shop/t: shop.Orders of "), "{printed}");
+    assert_eq!(codes(&world([policy("!")])), ["Invalid"]);
+}
+
+fn edge_spec() -> EdgePolicy {
+    EdgePolicy {
+        target_refs: vec![target(Kind::Gateway, "edge", None)],
+        tls: None,
+        connections: None,
+        headers: None,
+        body: None,
+        http2: None,
+        timeouts: None,
+        paths: None,
+        trusted_hops: Some(2),
+        addresses: None,
+    }
+}
+
+#[test]
+fn networks_that_cannot_be_read_let_nobody_in() {
+    let with = |addresses: AddressRules| {
+        let spec = EdgePolicy { addresses: Some(addresses), ..edge_spec() };
+        crate::print(&world([AnyObject::EdgePolicy(object(Kind::EdgePolicy, NS, "e", spec))]))
+    };
+    let good = with(AddressRules { allow: vec!["10.0.0.0/8".to_owned()], deny: vec!["10.1.0.0/16".to_owned()] });
+    assert!(good.contains("deny 10.1.0.0/16\n      allow 10.0.0.0/8\n      trusts 2 hops\n"), "{good}");
+    let bad = with(AddressRules { allow: vec!["10.0.0.0/33".to_owned()], deny: Vec::new() });
+    assert!(bad.contains("allow nobody"), "{bad}");
+}
+
+#[test]
+fn traces_go_to_the_collector_of_the_mesh() {
+    let tracing = Tracing { provider: Provider::Zipkin, backend: "zipkin".to_owned(), port: Some(9411), sampling_per_ten_thousand: None };
+    let spec = TelemetryPolicy { target_refs: Vec::new(), tracing: Some(tracing), access_log: None };
+    let policy = |namespace: &str| AnyObject::TelemetryPolicy(object(Kind::TelemetryPolicy, namespace, "t", spec.clone()));
+    let collector = service_speaking("windrose-system", "zipkin", 9411, None);
+    let printed = crate::print(&world([policy("windrose-system"), collector.clone()]));
+    assert!(printed.contains("traces 100 of 10000 as edge.shop to zipkin windrose-system/zipkin/9411/api/v2/spans"), "{printed}");
+    assert!(printed.contains("cluster windrose-system/zipkin/9411: Http1"), "{printed}");
+    let lost = world([policy(NS), collector]);
+    assert_eq!(codes(&lost), ["RefNotFound"]);
+    assert!(!crate::print(&lost).contains("traces"));
+}

@@ -1,0 +1,108 @@
+use windrose_api::declared::backend::{BackendTls, ObjectReference};
+use windrose_api::declared::gateway::{FrontendValidation, Protocol};
+use windrose_api::declared::route::{BackendRef, Rule};
+use windrose_api::declared::{AnyObject, Object};
+use windrose_vocab::{Kind, ObjectRef, Weight};
+
+use super::world::*;
+use crate::Subject;
+
+fn section(name: &str) -> Subject {
+    Subject::section(ObjectRef::new(Kind::Gateway, NS, "edge"), name.into())
+}
+
+#[test]
+fn each_https_listener_is_a_chain_by_server_name_with_a_table_of_its_own() {
+    let edge = gateway(vec![https("a", "a.example", "cert"), https("any", "", "cert")]);
+    let plan = plan([edge, certificate(NS, "cert", "GOOD"), service("o", 80), route("r", &["a.example"], vec![rule(vec![prefix("/")], "o")])]);
+    let printed = crate::print(&plan);
+    assert!(printed.contains("chain a for a.example: tls with Secret/shop/cert from Tls12 -> routes shop/edge/443/a"), "{printed}");
+    assert!(printed.contains("chain any: tls with Secret/shop/cert"), "{printed}");
+    assert!(printed.contains("secret Secret/shop/cert: certificate"), "{printed}");
+    assert!(!printed.contains("KEY"), "{printed}");
+}
+
+#[test]
+fn a_listener_without_a_usable_certificate_is_left_out_and_told() {
+    let bad = [certificate(NS, "bad", "BAD"), certificate("vault", "cert", "GOOD"), certificate(NS, "good", "GOOD")];
+    let listeners = vec![https("bad", "b.example", "bad"), https("gone", "g.example", "gone"), https("far", "f.example", "vault/cert"), https("good", "", "good")];
+    let without = plan(bad.clone().into_iter().chain([gateway(listeners.clone())]));
+    assert_eq!(reasons(&without, &section("bad"))[1], "ResolvedRefs=false InvalidCertificateRef");
+    assert_eq!(reasons(&without, &section("gone"))[1], "ResolvedRefs=false InvalidCertificateRef");
+    assert_eq!(reasons(&without, &section("far"))[1], "ResolvedRefs=false RefNotPermitted");
+    let chains = |plan: &crate::Plan| edge_program(plan).listeners["shop/edge/443"].chains.iter().map(|chain| chain.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(chains(&without), ["good"]);
+    assert_eq!(edge_program(&without).secrets.len(), 1);
+    let with = plan(bad.into_iter().chain([gateway(listeners), grant("vault", (Kind::Gateway, NS), Kind::Secret)]));
+    assert_eq!(chains(&with), ["far", "good"]);
+}
+
+#[test]
+fn clients_are_asked_for_a_certificate_and_bad_trust_closes_the_listener() {
+    let with_ca = |text: &str| {
+        let mut spec = gateway_spec(vec![https("a", "", "cert")]);
+        spec.frontend_validation = Some(FrontendValidation { ca_certificates: vec![reference(Kind::ConfigMap, "ca")], insecure_fallback: false });
+        plan([AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec)), certificate(NS, "cert", "GOOD"), bundle("ca", text)])
+    };
+    let printed = crate::print(&with_ca("GOOD"));
+    assert!(printed.contains("client certificate required by Gateway/shop/edge/443/client-ca"), "{printed}");
+    let closed = with_ca("BAD");
+    assert_eq!(reasons(&closed, &section("a"))[0], "Accepted=false NoValidCACertificate");
+    assert_eq!(closed.programs.len(), 0);
+}
+
+fn origin(name: &str, ca: &[&str]) -> Object<BackendTls> {
+    let spec = BackendTls {
+        targets: vec![(reference(Kind::Service, "o"), None)],
+        hostname: "o.example".into(),
+        ca: ca.iter().map(|name| reference(Kind::ConfigMap, name)).collect::<Vec<ObjectReference>>(),
+        system_ca: ca.is_empty(),
+        subject_alt_names: Vec::new(),
+        options: Default::default(),
+    };
+    Object::clone(&object(Kind::BackendTLSPolicy, NS, name, spec))
+}
+
+#[test]
+fn a_backend_is_trusted_as_the_older_policy_says_and_not_reached_when_it_cannot_be() {
+    let world = |policies: Vec<Object<BackendTls>>| {
+        let rules = vec![rule(vec![prefix("/")], "o")];
+        let objects = [gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], rules), bundle("ca", "GOOD")];
+        plan(objects.into_iter().chain(policies.into_iter().map(|policy| AnyObject::BackendTls(policy.into()))))
+    };
+    let trusted = world(vec![origin("a", &["ca"]), Object { meta: windrose_api::Meta { created: 9, ..origin("b", &[]).meta }, ..origin("b", &[]) }]);
+    let printed = crate::print(&trusted);
+    assert!(printed.contains("cluster shop/o/80: Http1, tls to o.example trusting BackendTLSPolicy/shop/a/ca"), "{printed}");
+    assert!(printed.contains("secret BackendTLSPolicy/shop/a/ca: trust"), "{printed}");
+    assert_eq!(codes(&trusted), ["Conflicted"]);
+    let lost = world(vec![origin("a", &["gone"])]);
+    assert_eq!(targets(virtual_host(edge_program(&lost), "shop/edge/80", "*")), ["500"]);
+    let subject = Subject::object(ObjectRef::new(Kind::BackendTLSPolicy, NS, "a"));
+    assert_eq!(reasons(&lost, &subject), ["Accepted=false NoValidCACertificate", "ResolvedRefs=false InvalidCACertificateRef"]);
+}
+
+#[test]
+fn tls_passes_through_by_server_name_and_a_lost_share_goes_nowhere() {
+    let mut both = Rule { backends: vec![to("a")], ..Rule::default() };
+    both.backends.push(BackendRef { weight: Weight::new(4).unwrap(), ..to("gone") });
+    let tls = AnyObject::Route(object(Kind::TLSRoute, NS, "t", route_spec(&["a.example", "*.b.example"], vec![both])));
+    let plan = plan([gateway(vec![tls_passthrough("tls", "")]), service("a", 80), tls]);
+    let printed = crate::print(&plan);
+    let chain = "chain tls/TLSRoute/shop/t for *.b.example, a.example: tls passed through -> shop/a/80/tcp 1, windrose/nowhere 4";
+    assert!(printed.contains(chain), "{printed}");
+    assert!(printed.contains("cluster windrose/nowhere: Tcp, at none"), "{printed}");
+}
+
+#[test]
+fn the_oldest_tcp_route_takes_all_connections_and_a_port_without_one_closes_them() {
+    let tcp = |port| windrose_api::declared::gateway::Listener { protocol: Protocol::Tcp, ..listener(&format!("tcp{port}"), port, "") };
+    let mut spec = route_spec(&[], vec![Rule { backends: vec![to("a")], ..Rule::default() }]);
+    spec.parents[0].section = Some("tcp5432".into());
+    let old = AnyObject::Route(aged(&object(Kind::TCPRoute, NS, "z", spec.clone()), 1));
+    let new = AnyObject::Route(aged(&object(Kind::TCPRoute, NS, "a", spec), 2));
+    let plan = plan([gateway(vec![tcp(5432), tcp(6379)]), service("a", 80), old, new]);
+    let printed = crate::print(&plan);
+    assert!(printed.contains("chain tcp5432/TCPRoute/shop/z: plain -> shop/a/80/tcp 1"), "{printed}");
+    assert!(printed.contains("chain tcp6379: plain -> closed"), "{printed}");
+    assert_eq!(codes(&plan), ["Shadowed"]);
+}

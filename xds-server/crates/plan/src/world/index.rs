@@ -1,0 +1,104 @@
+//! Who refers to whom: buckets of objects by what they name. An edit touches only the buckets of its old and new content.
+
+use std::collections::{BTreeSet, HashMap};
+
+use windrose_api::declared::AnyObject;
+use windrose_api::policy::TargetRef;
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, Text};
+
+use crate::policy::target;
+
+/// One bucket.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Index {
+    /// ListenerSets of a Gateway.
+    ListenerSets(ObjectKey),
+    /// Policies of a kind on a target, or on a section of it.
+    Policies(Kind, ObjectRef),
+    /// Policies of a kind in a namespace that name no target.
+    NamespacePolicies(Kind, Text),
+    /// EndpointSlices of a Service.
+    Slices(ObjectKey),
+    /// Workloads that serve a Service.
+    Workloads(ObjectKey),
+    /// ReferenceGrants of a namespace.
+    Grants(Text),
+    /// All objects of a kind, for those who need every one.
+    Kind(Kind),
+    /// All objects of a kind in a namespace, for hints.
+    Names(Kind, Text),
+}
+
+/// All buckets.
+#[derive(Debug, Default)]
+pub(crate) struct Indexes(HashMap<Index, BTreeSet<ObjectRef>>);
+
+impl Indexes {
+    /// The objects in a bucket, sorted.
+    pub(crate) fn get(&self, index: &Index) -> impl Iterator<Item = &ObjectRef> {
+        self.0.get(index).into_iter().flatten()
+    }
+
+    /// Replaces the content of one object; returns the buckets that its old or new content is in.
+    pub(crate) fn replace(&mut self, object: &ObjectRef, old: Option<&AnyObject>, new: Option<&AnyObject>) -> BTreeSet<Index> {
+        let before = old.map(buckets).unwrap_or_default();
+        let after = new.map(buckets).unwrap_or_default();
+        for index in before.difference(&after) {
+            if let Some(bucket) = self.0.get_mut(index) {
+                bucket.remove(object);
+            }
+        }
+        for index in &after {
+            self.0.entry(index.clone()).or_default().insert(object.clone());
+        }
+        let renamed = |index: &Index| !matches!(index, Index::Kind(_) | Index::Names(_, _));
+        let stayed = before.intersection(&after).filter(|index| renamed(index));
+        before.symmetric_difference(&after).chain(stayed).cloned().collect()
+    }
+}
+
+fn buckets(object: &AnyObject) -> BTreeSet<Index> {
+    let meta = object.meta();
+    let namespace = &meta.object.key.namespace;
+    let mut all = BTreeSet::from([Index::Kind(meta.object.kind), Index::Names(meta.object.kind, namespace.clone())]);
+    match object {
+        AnyObject::ListenerSet(set) => drop(all.insert(Index::ListenerSets(set.spec.gateway.clone()))),
+        AnyObject::Grant(_) => drop(all.insert(Index::Grants(namespace.clone()))),
+        AnyObject::EndpointSlice(slice) => {
+            all.extend(slice.spec.service.iter().map(|name| Index::Slices(ObjectKey::new(namespace.clone(), name.clone()))));
+        }
+        AnyObject::Workload(workload) => {
+            let service = |name: &Text| Index::Workloads(ObjectKey::new(namespace.clone(), name.clone()));
+            all.extend(workload.spec.serves.iter().map(|serves| service(&serves.service)));
+        }
+        AnyObject::BackendTls(policy) => {
+            let targets = policy.spec.targets.iter().filter_map(|(reference, _)| target::of_reference(reference, namespace));
+            all.extend(targets.map(|target| Index::Policies(Kind::BackendTLSPolicy, target)));
+        }
+        AnyObject::AuthPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::RateLimitPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::TranscodingPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::TrafficPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::EdgePolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::MeshPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::AuthorizationPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::TelemetryPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::GatewayClass(_)
+        | AnyObject::Gateway(_)
+        | AnyObject::Route(_)
+        | AnyObject::Namespace(_)
+        | AnyObject::Service(_)
+        | AnyObject::Secret(_)
+        | AnyObject::ConfigMap(_)
+        | AnyObject::Backend(_) => {}
+    }
+    all
+}
+
+fn policies(all: &mut BTreeSet<Index>, policy: &ObjectRef, targets: &[TargetRef]) {
+    if targets.is_empty() {
+        all.insert(Index::NamespacePolicies(policy.kind, policy.key.namespace.clone()));
+    }
+    let named = targets.iter().filter_map(|reference| target::of_target(reference, &policy.key.namespace));
+    all.extend(named.map(|target| Index::Policies(policy.kind, target)));
+}
