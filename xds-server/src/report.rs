@@ -31,13 +31,16 @@ pub(crate) struct Reports {
 /// A version of an object on proxies of one class.
 pub(crate) type Subject = (ObjectVersion, NodeClass);
 
+/// Finds where something is declared, as `file:line:column`.
+pub(crate) type Places = dyn Fn(&windrose_vocab::Diagnostic) -> Option<String> + Send + Sync;
+
 /// What only the source knows.
 #[derive(Default)]
 pub(crate) struct SourceReport {
     /// Problems found while reading, with their places.
     pub(crate) diagnostics: Vec<DiagnosticReport>,
     /// Finds the place of a problem that the planner found.
-    pub(crate) places: Option<Box<dyn Fn(&windrose_vocab::Diagnostic) -> Option<String> + Send + Sync>>,
+    pub(crate) places: Option<Box<Places>>,
 }
 
 impl Source for Reports {

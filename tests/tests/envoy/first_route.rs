@@ -68,8 +68,7 @@ async fn a_route_in_a_file_is_answered_and_follows_the_file() {
 
     let server = ServerProcess::start(&ServerOptions::new(&folder, &place.path().join("state"), &home)).await;
     let edge = place.path().join("edge");
-    std::fs::create_dir(&edge).unwrap(); std::fs::set_permissions(&edge, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
-    server.bootstrap("gateway", "shop/edge", &edge, &["--server-name", "localhost"]);
+    server.bootstrap("gateway", "shop/edge", &edge, &[]);
     let _envoy = EnvoyProcess::start_in(&edge, &EnvoyOptions::default()).await;
     answered_by(listen, "one").await;
 

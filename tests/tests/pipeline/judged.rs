@@ -44,7 +44,7 @@ fn judged(resources: &[Arc<Resource>]) -> Result<(), String> {
 fn envoy_refuses_a_set_with_one_broken_resource_of_any_kind() {
     let sets = case::all_sets();
     for kind in ResourceKind::ALL {
-        let (set, index) = first_with(&sets, kind);
+        let (set, index) = first_with(sets, kind);
         assert_eq!(judged(&set.resources), Ok(()), "{} {} before it is broken", set.case, set.proxy);
         let (bytes, expected) = broken(kind, &set.resources[index]);
         let mut resources = set.resources.clone();

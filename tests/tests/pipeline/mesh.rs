@@ -20,7 +20,7 @@ pub(crate) struct Mesh {
 impl Mesh {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let directory = Directory::open(&folder.path().join("pki")).unwrap();
+        let directory = Directory::open(folder.path().join("pki")).unwrap();
         let trust_domain = TrustDomain::parse(TRUST_DOMAIN).unwrap();
         let authority = Authority::open(directory, &trust_domain, SystemTime::now(), &SystemEntropy).unwrap();
         Self { authority, _folder: folder }

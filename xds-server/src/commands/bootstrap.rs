@@ -46,6 +46,8 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
         write_credential(&order, &authority)?;
         return put(&format!("renewed the credential in {}; a running Envoy follows\n", order.folder.display()));
     }
+    // Opened first: whatever makes it makes it for its owner alone.
+    Directory::open(&order.folder)?;
     if let Some(installed) = &order.modules {
         let from = filters::folder(options.common.filters.as_deref())?;
         copy_modules(&from, &order.folder.join(installed.file_name().unwrap_or_default()))?;

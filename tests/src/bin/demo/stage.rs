@@ -97,7 +97,8 @@ impl Stage {
     /// Draws the fleet until Ctrl-C.
     pub(crate) async fn live_table(&self) -> Result<(), Failure> {
         let state = self.folder.join("state");
-        let mut table = tokio::process::Command::new(&self.windrose).args(["proxies", "--watch", "--state"]).arg(state).kill_on_drop(true).spawn()?;
+        let mut table =
+            tokio::process::Command::new(&self.windrose).args(["proxies", "--watch", "--state"]).arg(state).kill_on_drop(true).spawn()?;
         table.wait().await?;
         Ok(())
     }

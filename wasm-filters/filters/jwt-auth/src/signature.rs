@@ -91,7 +91,8 @@ impl Verification<'_> {
         }
         // `bool result = 1`: written as 08 01 when true, left out when false.
         let reply = self.host.call_foreign(VERIFY_SIGNATURE, &arguments);
-        let reply = reply.inspect_err(|error| self.host.log(LogLevel::Debug, &format!("{VERIFY_SIGNATURE}: {error}; verifying in Rust")))?;
+        let reply =
+            reply.inspect_err(|error| self.host.log(LogLevel::Debug, &format!("{VERIFY_SIGNATURE}: {error}; verifying in Rust")))?;
         Ok(reply.starts_with(&[0x08, 0x01]))
     }
 }

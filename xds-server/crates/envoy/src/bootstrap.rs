@@ -57,7 +57,7 @@ pub struct Server {
     pub host: Text,
     /// Port.
     pub port: u16,
-    /// The name that its certificate must carry (DNS).
+    /// The name or address that its certificate must carry.
     pub name: Text,
     /// CA certificates (PEM) that its certificate is checked by.
     pub trust: Text,
@@ -203,14 +203,16 @@ fn server_tls(settings: &Settings) -> UpstreamTlsContext {
         Identity::Certificate { .. } => vec![by_path(CERTIFICATE_FILE, settings)],
         Identity::Token { .. } => vec![],
     };
+    // An address is no server name (RFC 6066).
+    let is_address = settings.server.name.parse::<std::net::IpAddr>().is_ok();
     UpstreamTlsContext {
-        sni: settings.server.name.to_string(),
+        sni: if is_address { String::new() } else { settings.server.name.to_string() },
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(tls::versions(windrose_ir::listener::TlsVersion::Tls12)),
             tls_certificate_sds_secret_configs: certificates,
             validation_context_type: Some(ValidationContextType::ValidationContext(CertificateValidationContext {
                 trusted_ca: Some(pb::inline_text(&settings.server.trust)),
-                match_typed_subject_alt_names: vec![tls::dns_name(&settings.server.name)],
+                match_typed_subject_alt_names: vec![tls::host_name(&settings.server.name)],
                 ..Default::default()
             })),
             ..Default::default()

@@ -2,6 +2,7 @@
 
 pub(crate) mod body_limit;
 pub(crate) mod cors;
+pub(crate) mod give_body;
 pub(crate) mod jwt;
 pub(crate) mod rate_limit;
 pub(crate) mod rbac;
@@ -25,6 +26,7 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
         HttpFilter::Cors => vec![cors::filter()],
         HttpFilter::Extension(name) => vec![wasm::discovered(name)],
         HttpFilter::Authorization(authorization) => rbac::http_filters(authorization, client),
+        HttpFilter::GiveBody => vec![give_body::filter()],
         HttpFilter::GrpcStats => vec![grpc_stats()],
     }
 }

@@ -53,7 +53,7 @@ pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnec
 pub(crate) fn refs(handler: &HttpHandler) -> BTreeSet<ResourceId> {
     let extensions = handler.filters.iter().filter_map(|filter| match filter {
         HttpFilter::Extension(name) => Some(ResourceId::new(ResourceKind::Extension, name.clone())),
-        HttpFilter::Cors | HttpFilter::Authorization(_) | HttpFilter::GrpcStats => None,
+        HttpFilter::Cors | HttpFilter::Authorization(_) | HttpFilter::GiveBody | HttpFilter::GrpcStats => None,
     });
     let table = match &handler.routes {
         RouteSource::Table(name) => Some(ResourceId::new(ResourceKind::Routes, name.clone())),

@@ -13,7 +13,7 @@ pub(crate) use envoy_types::pb::envoy::extensions::{
     clusters::{common::dns::v3 as dns_family, dns::v3 as dns_cluster},
     filters::http::{
         body_size_limit::v3 as body_size_limit, cors::v3 as cors, credential_injector::v3 as credential_injector,
-        grpc_stats::v3 as grpc_stats, rbac::v3 as http_rbac, router::v3 as router, upstream_codec::v3 as upstream_codec,
+        grpc_stats::v3 as grpc_stats, lua::v3 as lua, rbac::v3 as http_rbac, router::v3 as router, upstream_codec::v3 as upstream_codec,
         wasm::v3 as http_wasm,
     },
     filters::listener::tls_inspector::v3 as tls_inspector,

@@ -208,7 +208,7 @@ impl Uses {
         };
         self.extensions.extend(http.filters.iter().filter_map(|filter| match filter {
             HttpFilter::Extension(name) => Some(name.clone()),
-            HttpFilter::Cors | HttpFilter::Authorization(_) | HttpFilter::GrpcStats => None,
+            HttpFilter::Cors | HttpFilter::Authorization(_) | HttpFilter::GiveBody | HttpFilter::GrpcStats => None,
         }));
     }
 

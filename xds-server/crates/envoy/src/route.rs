@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use windrose_ir::route::{Forward, Route, RouteAction, RouteTable, VirtualHost};
 use windrose_vocab::{Hostname, ResourceId, ResourceKind};
 
-use crate::filters::cors;
+use crate::filters::{cors, give_body};
 use crate::limits::DIRECT_RESPONSE_BYTES;
 use crate::pb;
 use headers::Changes;
@@ -77,7 +77,7 @@ fn route(route: &Route) -> pb::route::Route {
         name: route.name.to_string(),
         r#match: Some(matching::route_match(&route.matcher)),
         metadata: metadata(route),
-        typed_per_filter_config: route.cors.as_ref().map_or_else(HashMap::new, cors::per_route),
+        typed_per_filter_config: per_filter(route),
         ..Default::default()
     };
     let changes = Changes::of(&route.request_headers, &route.response_headers);
@@ -87,6 +87,12 @@ fn route(route: &Route) -> pb::route::Route {
     message.response_headers_to_add = changes.response_add;
     message.response_headers_to_remove = changes.response_remove;
     message
+}
+
+fn per_filter(route: &Route) -> HashMap<String, pb::google::Any> {
+    let mut configs = give_body::per_route(route);
+    configs.extend(route.cors.iter().flat_map(cors::per_route));
+    configs
 }
 
 fn metadata(route: &Route) -> Option<pb::core::Metadata> {

@@ -129,6 +129,14 @@ pub(crate) fn dns_name(name: &str) -> SubjectAltNameMatcher {
     san(SanType::Dns, pb::exact(name))
 }
 
+/// A certificate must carry this DNS name, or this address where it is one.
+pub(crate) fn host_name(name: &str) -> SubjectAltNameMatcher {
+    match name.parse::<std::net::IpAddr>() {
+        Ok(address) => san(SanType::IpAddress, pb::exact(&address.to_string())),
+        Err(_) => dns_name(name),
+    }
+}
+
 /// Envoy takes an empty list of names for "any name".
 fn or_nobody(names: Vec<SubjectAltNameMatcher>) -> Vec<SubjectAltNameMatcher> {
     if names.is_empty() { vec![san(SanType::Uri, pb::exact(NOBODY))] } else { names }

@@ -47,6 +47,8 @@ pub enum HttpFilter {
     Extension(Text),
     /// Who may do what.
     Authorization(Authorization),
+    /// Gives a request without a body an empty one, on routes that transcode: a filter of ours cannot add what is not there.
+    GiveBody,
     /// Tells gRPC statistics.
     GrpcStats,
 }
@@ -178,6 +180,7 @@ canonical!(
         Cors,
         Extension(name),
         Authorization(rules),
+        GiveBody,
         GrpcStats,
     }
 );

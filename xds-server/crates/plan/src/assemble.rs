@@ -98,11 +98,7 @@ impl Assembly {
     }
 
     /// Builds all that was touched; returns the programs that changed.
-    pub(crate) fn settle(
-        &mut self,
-        clusters: &Layer<ClusterKey, Upstream>,
-        endpoints: &Layer<EndpointsKey, EndpointSet>,
-    ) -> Vec<Settled> {
+    pub(crate) fn settle(&mut self, clusters: &Layer<ClusterKey, Upstream>, endpoints: &Layer<EndpointsKey, EndpointSet>) -> Vec<Settled> {
         self.settle_clusters(clusters, endpoints);
         self.settle_tables();
         self.settle_extensions();
@@ -110,9 +106,8 @@ impl Assembly {
         let mut settled = Vec::new();
         for proxy in touched.proxies {
             let state = self.proxies.get(&proxy).and_then(|state| state.parts.as_ref().map(|parts| (state, parts)));
-            let content = state.map(|(state, parts)| {
-                (Arc::new(state.program.clone()), state.sources.clone(), parts.value.identity.clone())
-            });
+            let content =
+                state.map(|(state, parts)| (Arc::new(state.program.clone()), state.sources.clone(), parts.value.identity.clone()));
             if content.is_none() {
                 self.proxies.remove(&proxy);
             }

@@ -250,11 +250,16 @@ impl Planner {
         let mut work = taken.readers(&self.changed);
         work.extend(fresh);
         let layers = self.layers();
-        let deltas = taken.run(work, &mut told, |key| wanted(self, key), |key| {
-            let view = View::new(layers);
-            let value = compute(&view, key);
-            view.finish(value)
-        });
+        let deltas = taken.run(
+            work,
+            &mut told,
+            |key| wanted(self, key),
+            |key| {
+                let view = View::new(layers);
+                let value = compute(&view, key);
+                view.finish(value)
+            },
+        );
         *layer(self) = taken;
         self.told = told;
         deltas

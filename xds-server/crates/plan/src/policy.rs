@@ -76,7 +76,8 @@ pub(crate) fn on_route(view: &View<'_>, filter: Filter, route: &Object<Route>) -
     let on = |object: ObjectRef| !view.index(Index::Policies(kind_of(filter), object)).is_empty();
     let mut backends = route.spec.rules.iter().flat_map(|rule| &rule.backends);
     let services = backends.by_ref().filter(|backend| kind_of_reference(&backend.target) == Some(Kind::Service));
-    let mut services = services.map(|backend| ObjectRef { kind: Kind::Service, key: key_of(&backend.target, &route.meta.object.key.namespace) });
+    let mut services =
+        services.map(|backend| ObjectRef { kind: Kind::Service, key: key_of(&backend.target, &route.meta.object.key.namespace) });
     on(route.meta.object.clone()) || (filter == Filter::Transcoder && services.any(on))
 }
 
@@ -112,9 +113,7 @@ pub(crate) fn outcome(view: &View<'_>, policy: &ObjectRef) -> Option<PolicyOutco
             Some(PolicyOutcome::Transcoding(rule.filter(|rule| transcoding::passes(view, policy, rule))))
         }
         AnyObject::BackendTls(policy) => Some(PolicyOutcome::BackendTls(crate::backend::of_policy(view, policy))),
-        AnyObject::Backend(backend) => {
-            backend.spec.tls.is_some().then(|| PolicyOutcome::BackendTls(origin_tls(view, backend)))
-        }
+        AnyObject::Backend(backend) => backend.spec.tls.is_some().then(|| PolicyOutcome::BackendTls(origin_tls(view, backend))),
         AnyObject::TrafficPolicy(policy) => {
             traffic::judge(view, policy);
             Some(PolicyOutcome::Plain)

@@ -58,10 +58,7 @@ pub(crate) fn permitted(view: &View<'_>, from: &ObjectRef, to: &ObjectRef) -> Re
         return Ok(());
     }
     let message = format!("{to} is in another namespace, and no ReferenceGrant of `{}` allows it", to.key.namespace);
-    let hint = format!(
-        "declare a ReferenceGrant in `{}` from {} of `{}` to {}",
-        to.key.namespace, from.kind, from.key.namespace, to.kind
-    );
+    let hint = format!("declare a ReferenceGrant in `{}` from {} of `{}` to {}", to.key.namespace, from.kind, from.key.namespace, to.kind);
     Err(Problem::new("RefNotPermitted", Code::RefNotPermitted, message).hint(Some(hint)))
 }
 
@@ -69,9 +66,11 @@ fn granted(view: &View<'_>, from: &ObjectRef, to: &ObjectRef) -> bool {
     let grants = view.index(Index::Grants(to.key.namespace.clone()));
     let grants: Vec<_> = grants.iter().filter_map(|grant| view.grant(&grant.key)).collect();
     grants.iter().any(|grant| {
-        let who = grant.spec.from.iter().any(|who| {
-            *who.group == *from.kind.group() && *who.kind == *from.kind.as_str() && who.namespace == from.key.namespace
-        });
+        let who = grant
+            .spec
+            .from
+            .iter()
+            .any(|who| *who.group == *from.kind.group() && *who.kind == *from.kind.as_str() && who.namespace == from.key.namespace);
         let what = grant.spec.to.iter().any(|what| {
             let named = what.name.as_ref().is_none_or(|name| *name == to.key.name);
             *what.group == *to.kind.group() && *what.kind == *to.kind.as_str() && named

@@ -13,8 +13,8 @@ mod rules;
 pub(crate) use attach::{Attachments, attach};
 pub(crate) use attached::{Attached, Attachment, Connection};
 pub(crate) use backends::{Carries, Resolved, ResolvedBackend, ResolvedRule, resolve, resolve_backend};
-pub(crate) use host::{Host, host};
 pub(crate) use forward::{RuleParts, client_of};
+pub(crate) use host::{Host, host};
 pub(crate) use rules::{Rules, rules};
 
 use std::fmt;

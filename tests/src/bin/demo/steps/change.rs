@@ -52,7 +52,14 @@ pub(super) async fn broken_file(stage: &Stage, tell: &Teller) -> Result<(), Fail
         status["diagnostics"].as_array().and_then(|all| all.iter().find(|one| one["code"] == "UnknownField").cloned())
     })
     .await?;
-    tell.answer(&format!("{}: {}[{}]: {} ({})", text(&found["position"]), text(&found["severity"]), text(&found["code"]), text(&found["message"]), text(&found["hint"])));
+    tell.answer(&format!(
+        "{}: {}[{}]: {} ({})",
+        text(&found["position"]),
+        text(&found["severity"]),
+        text(&found["code"]),
+        text(&found["message"]),
+        text(&found["hint"])
+    ));
     expect(text(&found["position"]).contains("3-routes.yaml:"), "file, line and column", &found)?;
     expect(found.to_string().contains("backendRefs"), "the nearest word", &found)?;
     let token = stage.token(&["--audience", "shop", "--subject", "ann"])?;
@@ -81,7 +88,13 @@ pub(super) async fn refused_by_envoy(stage: &Stage, tell: &Teller) -> Result<(),
     })
     .await?;
     let took = saved.elapsed();
-    tell.answer(&format!("{} refused {}: {}\nafter {} ms", text(&refusal["proxy"]), text(&refusal["resource"]), text(&refusal["reason"]), took.as_millis()));
+    tell.answer(&format!(
+        "{} refused {}: {}\nafter {} ms",
+        text(&refusal["proxy"]),
+        text(&refusal["resource"]),
+        text(&refusal["reason"]),
+        took.as_millis()
+    ));
     expect(text(&refusal["reason"]).contains("bind"), "Envoy's own words", &refusal)?;
     let other = stage.get("/v1/products").send().await?;
     expect(other.status == 200, "all else goes on", shown(&other))?;

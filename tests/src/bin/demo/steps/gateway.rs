@@ -20,7 +20,9 @@ pub(super) async fn tokens(stage: &Stage, tell: &Teller) -> Result<(), Failure> 
     expect(wrong.status == 401, "401 for a token of another audience", shown(&wrong))?;
 
     let good = stage.token(&["--audience", "shop", "--subject", "ann", "--claim", "plan=gold"])?;
-    tell.command(&format!("curl -H \"authorization: Bearer $(windrose token --audience shop --subject ann)\" -H 'x-user: root' http://{EDGE}/whoami"));
+    tell.command(&format!(
+        "curl -H \"authorization: Bearer $(windrose token --audience shop --subject ann)\" -H 'x-user: root' http://{EDGE}/whoami"
+    ));
     let right = stage.get("/whoami").bearer(&good).header("x-user", "root").send().await?;
     let user = right.json()["headers"]["x-user"][0].clone();
     tell.answer(&format!("{} x-user at the service: {user}", right.status));
@@ -45,7 +47,11 @@ pub(super) async fn plans(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
     let Some(refused) = last else { return Ok(()) };
     tell.answer(&format!("{statuses:?}\nratelimit: {}\nretry-after: {}", refused.header("ratelimit"), refused.header("retry-after")));
     expect(statuses == [200, 200, 200, 200, 200, 429], "five answers and a 429", format!("{statuses:?}"))?;
-    expect(!refused.header("ratelimit").is_empty() && !refused.header("retry-after").is_empty(), "RateLimit and Retry-After", shown(&refused))?;
+    expect(
+        !refused.header("ratelimit").is_empty() && !refused.header("retry-after").is_empty(),
+        "RateLimit and Retry-After",
+        shown(&refused),
+    )?;
     for _ in 0..10 {
         let reply = stage.get("/whoami").bearer(&gold).send().await?;
         expect(reply.status == 200, "gold goes on", shown(&reply))?;
@@ -60,13 +66,21 @@ pub(super) async fn transcoding(stage: &Stage, tell: &Teller) -> Result<(), Fail
     tell.step(3, "REST outside, gRPC inside");
     let token = stage.token(&["--audience", "shop", "--subject", "ann"])?;
     let order = r#"{"product":"compass","quantity":2,"customer":"ann"}"#;
-    tell.command(&format!("curl -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' -d '{order}' http://{EDGE}/v1/orders"));
+    tell.command(&format!(
+        "curl -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' -d '{order}' http://{EDGE}/v1/orders"
+    ));
     let made = stage.post("/v1/orders", order).bearer(&token).send().await?;
     tell.answer(&shown(&made));
     expect(made.status == 200, "200 for a good order", shown(&made))?;
     let json = made.json();
     expect(json["product"] == "compass" && json["quantity"] == 2, "the order comes back as JSON", shown(&made))?;
     expect(json["reservation"]["servedBy"] == "inventory", "orders called inventory through both sidecars", shown(&made))?;
+
+    let path = format!("/v1/orders/{}", json["id"].as_str().unwrap_or_default());
+    tell.command(&format!("curl -H \"authorization: Bearer $TOKEN\" http://{EDGE}{path}"));
+    let read = stage.get(&path).bearer(&token).send().await?;
+    tell.answer(&shown(&read));
+    expect(read.status == 200 && read.json()["product"] == "compass", "the order is read by its id", shown(&read))?;
 
     let wrong = r#"{"product":"compass","quantity":"many"}"#;
     tell.command(&format!("curl … -d '{wrong}' http://{EDGE}/v1/orders"));

@@ -57,7 +57,9 @@ pub(super) async fn retries_and_ejection(stage: &Stage, tell: &Teller) -> Result
     stage.control(V2, "failRate=0").await?;
     expect(good == 120, "no caller sees a failure", good)?;
     expect(after - before <= 5, "the failing instance is out", after - before)?;
-    tell.why("Retries are at most 25 % of the requests under way; after five failures in a row the instance is left alone for ten seconds.");
+    tell.why(
+        "Retries are at most 25 % of the requests under way; after five failures in a row the instance is left alone for ten seconds.",
+    );
     Ok(())
 }
 
@@ -67,10 +69,12 @@ pub(super) async fn circuit_breaker(stage: &Stage, tell: &Teller) -> Result<(), 
     tell.command(&format!("curl -X POST 'http://{V1}/control?delayMs=800'; for i in $(seq 20); do curl http://{EDGE}/reports & done"));
     stage.control(V1, "delayMs=800").await?;
     let begun = Instant::now();
-    let calls = (0..20).map(|_| tokio::spawn({
-        let call = stage.get("/reports");
-        async move { call.send().await.map(|reply| (reply.status, begun.elapsed())) }
-    }));
+    let calls = (0..20).map(|_| {
+        tokio::spawn({
+            let call = stage.get("/reports");
+            async move { call.send().await.map(|reply| (reply.status, begun.elapsed())) }
+        })
+    });
     let mut answers = Vec::new();
     for call in calls.collect::<Vec<_>>() {
         answers.push(call.await??);

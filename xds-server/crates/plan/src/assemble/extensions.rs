@@ -129,7 +129,9 @@ impl ExtensionState {
                 let places = self.token_headers();
                 let rules = entries().filter_map(|(id, entry)| match entry {
                     // The filter takes such headers off on every route: the token would go with them. It refuses the whole table.
-                    ExtensionEntry::Auth(AuthRule::Jwt(rule)) if rule.claims_to_headers.iter().any(|(_, header)| places.contains(header)) => {
+                    ExtensionEntry::Auth(AuthRule::Jwt(rule))
+                        if rule.claims_to_headers.iter().any(|(_, header)| places.contains(header)) =>
+                    {
                         Some((id, AuthRule::Deny))
                     }
                     ExtensionEntry::Auth(AuthRule::Jwt(rule)) => {

@@ -74,7 +74,9 @@ impl Assembly {
         // Also those that stay: a table may have become published besides being part of a composed one.
         self.touched.tables.extend(tables(after));
         let names = |parts: Option<&ProxyParts>| -> BTreeSet<Text> {
-            parts.map(|parts| parts.tables.iter().map(|table| Text::from(table.to_string())).chain(parts.composed.keys().cloned()).collect()).unwrap_or_default()
+            parts
+                .map(|parts| parts.tables.iter().map(|table| Text::from(table.to_string())).chain(parts.composed.keys().cloned()).collect())
+                .unwrap_or_default()
         };
         if let Some(state) = self.proxies.get_mut(proxy) {
             for name in names(before).difference(&names(after)) {
@@ -135,11 +137,7 @@ impl Assembly {
         self.touched.clusters.insert((proxy.clone(), cluster.clone()));
     }
 
-    pub(super) fn settle_clusters(
-        &mut self,
-        clusters: &Layer<ClusterKey, Upstream>,
-        endpoints: &Layer<EndpointsKey, EndpointSet>,
-    ) {
+    pub(super) fn settle_clusters(&mut self, clusters: &Layer<ClusterKey, Upstream>, endpoints: &Layer<EndpointsKey, EndpointSet>) {
         for (proxy, key) in std::mem::take(&mut self.touched.clusters) {
             let Some(state) = self.proxies.get_mut(&proxy) else { continue };
             let wanted = state.clusters.contains_key(&key);

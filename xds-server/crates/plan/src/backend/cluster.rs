@@ -106,7 +106,12 @@ pub(crate) fn identity(view: &View<'_>, workload: &Object<Workload>) -> SpiffeId
 /// Endpoints without a sidecar cannot answer mesh mTLS, and one cluster speaks one way.
 fn mixed(view: &View<'_>, service: &ObjectRef) {
     for slice in view.index(Index::Slices(service.key.clone())) {
-        let told = Diagnostic::warning(slice, field("endpoints"), Code::Unsafe, format!("{service} is served by Workloads, so these endpoints must speak mesh mTLS too"));
+        let told = Diagnostic::warning(
+            slice,
+            field("endpoints"),
+            Code::Unsafe,
+            format!("{service} is served by Workloads, so these endpoints must speak mesh mTLS too"),
+        );
         view.tell(told.hint("declare a Workload for each of them"));
     }
 }

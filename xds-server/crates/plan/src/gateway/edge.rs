@@ -31,7 +31,8 @@ pub(crate) fn edge(view: &View<'_>, key: &ObjectKey) -> Option<Edge> {
     let gateway = ObjectRef { kind: Kind::Gateway, key: key.clone() };
     view.gateway(key)?;
     let frame = view.frame_with_sources(key).filter(|frame| frame.served)?;
-    let identity = SpiffeId { trust_domain: view.settings().trust_domain.clone(), namespace: key.namespace.clone(), account: key.name.clone() };
+    let identity =
+        SpiffeId { trust_domain: view.settings().trust_domain.clone(), namespace: key.namespace.clone(), account: key.name.clone() };
     let mut parts = ProxyParts::new(identity);
     let telemetry = telemetry::effective(view, &gateway, &format!("{}.{}", key.name, key.namespace));
     let mut ports: BTreeMap<Port, Vec<&BoundListener>> = BTreeMap::new();
@@ -71,12 +72,15 @@ impl At<'_, '_> {
         // A server name belongs to the most specific listener that names it; a proxy refuses two chains for one name.
         let mut by_specificity = listeners.to_vec();
         by_specificity.sort_by_key(|listener| std::cmp::Reverse(listener.hostname.specificity()));
-        let mut taken: BTreeSet<Hostname> = listeners.iter().filter(|listener| listener.spoken == Spoken::Https).map(|listener| listener.hostname.clone()).collect();
+        let mut taken: BTreeSet<Hostname> =
+            listeners.iter().filter(|listener| listener.spoken == Spoken::Https).map(|listener| listener.hostname.clone()).collect();
         for listener in by_specificity {
             match listener.spoken {
                 Spoken::Http | Spoken::Unknown => {}
                 Spoken::Https => chains.extend(self.https(listener, parts)),
-                Spoken::TlsTerminated | Spoken::TlsPassthrough | Spoken::Tcp => chains.extend(self.connections(listener, &mut taken, parts)),
+                Spoken::TlsTerminated | Spoken::TlsPassthrough | Spoken::Tcp => {
+                    chains.extend(self.connections(listener, &mut taken, parts))
+                }
             }
         }
         if chains.is_empty() {
@@ -84,7 +88,14 @@ impl At<'_, '_> {
         }
         chains.sort_by(|a, b| a.name.cmp(&b.name));
         let inspect_tls = chains.iter().any(|chain| chain.transport != Transport::Plain);
-        Listener { addresses: self.addresses(), direction: Direction::Inbound, inspect_tls, chains, limits: limits.connections, access_log: None }
+        Listener {
+            addresses: self.addresses(),
+            direction: Direction::Inbound,
+            inspect_tls,
+            chains,
+            limits: limits.connections,
+            access_log: None,
+        }
     }
 
     fn addresses(self) -> Vec<SocketAddr> {
@@ -95,9 +106,8 @@ impl At<'_, '_> {
 
     /// Of listeners that share a port, the first by name that has an EdgePolicy of its own speaks for the connections.
     fn with_own_policy<'l>(self, listeners: &[&'l BoundListener]) -> Option<&'l BoundListener> {
-        let named = |listener: &&&BoundListener| {
-            policy::winner(self.view, Kind::EdgePolicy, &listener.id.owner, Some(&listener.id.name)).is_some()
-        };
+        let named =
+            |listener: &&&BoundListener| policy::winner(self.view, Kind::EdgePolicy, &listener.id.owner, Some(&listener.id.name)).is_some();
         listeners.iter().filter(named).min_by(|a, b| a.id.cmp(&b.id)).copied()
     }
 

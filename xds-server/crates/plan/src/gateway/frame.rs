@@ -85,8 +85,7 @@ pub(crate) fn frame(view: &View<'_>, key: &ObjectKey) -> Option<Frame> {
     let sets = listener_sets(view, gateway);
     let all = candidates(gateway, &sets);
     let conflicted = conflicts(&all);
-    let listeners: Vec<BoundListener> =
-        all.iter().map(|one| judge(view, gateway, one, conflicted.get(&one.id).copied())).collect();
+    let listeners: Vec<BoundListener> = all.iter().map(|one| judge(view, gateway, one, conflicted.get(&one.id).copied())).collect();
     overlaps(view, &listeners);
     let addresses = addresses(view, gateway);
     let client_certificate = client_certificate(view, gateway);
@@ -122,10 +121,15 @@ fn listener_sets<'a>(view: &View<'a>, gateway: &Object<Gateway>) -> Vec<&'a Arc<
     let mut sets: Vec<_> = named.iter().filter_map(|set| view.listener_set(&set.key)).collect();
     sets.sort_by_key(|set| (set.meta.created, set.meta.object.clone()));
     sets.retain(|set| {
-        let allowed = in_namespaces(view, &gateway.spec.allowed_listener_sets, &gateway.meta.object.key.namespace, &set.meta.object.key.namespace);
+        let allowed =
+            in_namespaces(view, &gateway.spec.allowed_listener_sets, &gateway.meta.object.key.namespace, &set.meta.object.key.namespace);
         if !allowed {
             let message = format!("{} does not take ListenerSets of namespace `{}`", gateway.meta.object, set.meta.object.key.namespace);
-            view.condition(&Subject::object(set.meta.object.clone()), ConditionType::Accepted, Condition::no("NotAllowed", message.clone()));
+            view.condition(
+                &Subject::object(set.meta.object.clone()),
+                ConditionType::Accepted,
+                Condition::no("NotAllowed", message.clone()),
+            );
             let told = Diagnostic::error(set.meta.object.clone(), field("spec.parentRef"), Code::NotAllowedByListeners, message);
             view.tell(told.hint("set `allowedListeners.namespaces` of the Gateway"));
         }
@@ -244,7 +248,10 @@ fn kinds(view: &View<'_>, candidate: &Candidate<'_>, spoken: Spoken, references:
             Ok(kind) if possible.contains(kind) => kinds.push(*kind),
             Ok(_) | Err(_) => {
                 let name = kind.as_ref().map_or_else(|name| name.to_string(), ToString::to_string);
-                let message = format!("routes of kind {name} cannot attach to a listener of protocol {}", protocol_name(&candidate.listener.protocol));
+                let message = format!(
+                    "routes of kind {name} cannot attach to a listener of protocol {}",
+                    protocol_name(&candidate.listener.protocol)
+                );
                 let path = format!("spec.listeners[{}].allowedRoutes.kinds[{index}]", candidate.index);
                 view.error(&candidate.id.owner, field(&path), Code::InvalidKind, message.clone());
                 *references = Condition::no("InvalidRouteKinds", message);
@@ -302,7 +309,9 @@ fn tls(
 fn validation(gateway: &Object<Gateway>, port: Port) -> Option<(String, &FrontendValidation)> {
     match gateway.spec.frontend_validation_per_port.get(&port) {
         Some(own) => own.as_ref().map(|validation| ("spec.tls.frontend.perPort".to_owned(), validation)),
-        None => gateway.spec.frontend_validation.as_ref().map(|all| ("spec.tls.frontend.default.validation.caCertificateRefs".to_owned(), all)),
+        None => {
+            gateway.spec.frontend_validation.as_ref().map(|all| ("spec.tls.frontend.default.validation.caCertificateRefs".to_owned(), all))
+        }
     }
 }
 

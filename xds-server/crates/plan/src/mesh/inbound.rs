@@ -55,7 +55,8 @@ fn listener(sidecar: Sidecar<'_, '_>, index: usize, serves: &Serves, parts: &mut
         Handler::Http(sidecar.handler(name.clone(), rules, &BTreeSet::new(), ForwardedCertificate::Set))
     };
     parts.clusters.insert(name.clone(), Arc::new(cluster(&name, serves, protocol)));
-    let mut chains = vec![Chain { name: "mtls".into(), server_names: Vec::new(), transport: tls(sidecar, opaque), handler: handler.clone() }];
+    let mut chains =
+        vec![Chain { name: "mtls".into(), server_names: Vec::new(), transport: tls(sidecar, opaque), handler: handler.clone() }];
     if mesh::mode(sidecar.view, &sidecar.object(), serves.listen) == MtlsMode::Permissive {
         chains.push(Chain { name: "plain".into(), server_names: Vec::new(), transport: Transport::Plain, handler });
     }

@@ -51,7 +51,12 @@ pub(super) fn listeners(sidecar: Sidecar<'_, '_>, parts: &mut ProxyParts) {
         let taken = parts.listeners.values().any(|listener| listener.addresses.contains(&address));
         if taken {
             let path = called.first().map_or("spec.calls", |called| &called.field);
-            sidecar.view.error(&sidecar.object(), field(path), Code::ListenerConflict, format!("{address} is where the workload is served"));
+            sidecar.view.error(
+                &sidecar.object(),
+                field(path),
+                Code::ListenerConflict,
+                format!("{address} is where the workload is served"),
+            );
             continue;
         }
         listener(sidecar, address, &called, parts);

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 
 use windrose_api::declared::{Object, Workload};
-use windrose_ir::http::{Authorization, ClientAddress, EscapedSlashes, ForwardedCertificate, HttpHandler, HttpLimits, PathNormalization, RouteSource};
+use windrose_ir::http::{
+    Authorization, ClientAddress, EscapedSlashes, ForwardedCertificate, HttpHandler, HttpLimits, PathNormalization, RouteSource,
+};
 use windrose_ir::listener::ConnectionLimits;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, Text};
 

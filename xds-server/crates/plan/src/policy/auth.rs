@@ -19,8 +19,7 @@ use crate::world::{View, nearest};
 pub(crate) const OPEN: &str = "open";
 
 /// The algorithms that the filter knows, by their JOSE names (RFC 7518, RFC 8037).
-const ALGORITHMS: [&str; 12] =
-    ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"];
+const ALGORITHMS: [&str; 12] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"];
 
 /// Headers that a claim may not become: they steer the request itself.
 const RESERVED_HEADERS: [&str; 8] =
@@ -38,7 +37,10 @@ pub(crate) struct AuthPart {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Says {
     Deny,
-    Public { reason: Text, approved_by: Text },
+    Public {
+        reason: Text,
+        approved_by: Text,
+    },
     /// Providers may be empty: then those of a more general policy hold.
     Require(JwtRule),
 }
@@ -102,7 +104,8 @@ fn require(view: &View<'_>, policy: &Object<AuthPolicy>) -> Says {
     if providers.is_empty() && !spec.jwt.is_empty() {
         return Says::Deny;
     }
-    let claims = spec.required_claims.iter().map(|claim| ClaimRequirement { claim: claim.claim.as_str().into(), any_of: texts(&claim.any_of) });
+    let claims =
+        spec.required_claims.iter().map(|claim| ClaimRequirement { claim: claim.claim.as_str().into(), any_of: texts(&claim.any_of) });
     let mut headers = Vec::new();
     for (index, mapping) in spec.claims_to_headers.iter().enumerate() {
         let header = mapping.header.to_ascii_lowercase();
@@ -112,7 +115,13 @@ fn require(view: &View<'_>, policy: &Object<AuthPolicy>) -> Says {
             headers.push((mapping.claim.as_str().into(), header.into()));
         }
     }
-    Says::Require(JwtRule { providers, claims: claims.collect(), scopes: texts(&spec.required_scopes), claims_to_headers: headers, shared_claims: Vec::new() })
+    Says::Require(JwtRule {
+        providers,
+        claims: claims.collect(),
+        scopes: texts(&spec.required_scopes),
+        claims_to_headers: headers,
+        shared_claims: Vec::new(),
+    })
 }
 
 fn texts(declared: &[String]) -> Vec<Text> {
@@ -125,7 +134,12 @@ fn provider(view: &View<'_>, policy: &ObjectRef, path: &str, declared: &Declared
     let algorithms = algorithms(view, policy, path, &declared.algorithms)?;
     let leeway = declared.leeway.map_or(limits::LEEWAY, |leeway| leeway.0);
     if leeway > limits::LEEWAY_MAX {
-        view.error(policy, field(&format!("{path}.leeway")), Code::OutOfRange, "leeway is more than 5 minutes; tokens of this provider are refused");
+        view.error(
+            policy,
+            field(&format!("{path}.leeway")),
+            Code::OutOfRange,
+            "leeway is more than 5 minutes; tokens of this provider are refused",
+        );
         return None;
     }
     let sources = declared.from.iter().enumerate().map(|(index, source)| {
@@ -188,6 +202,7 @@ pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<Effective>
 
 /// Tells once for a route that nobody protects it.
 pub(crate) fn warn_open(view: &View<'_>, route: &ObjectRef) {
-    let told = Diagnostic::warning(route.clone(), field(""), Code::Open, "no policy protects it, and nobody signed off that none is needed");
+    let told =
+        Diagnostic::warning(route.clone(), field(""), Code::Open, "no policy protects it, and nobody signed off that none is needed");
     view.tell(told.hint("attach an AuthPolicy; for a public route one with `public: {reason, approvedBy}`"));
 }

@@ -77,7 +77,9 @@ fn rule(view: &View<'_>, policy: &Object<AuthorizationPolicy>, declared: &Declar
 fn principal(view: &View<'_>, namespace: &Text, source: &Source) -> Option<Principal> {
     let domain = &view.settings().trust_domain;
     match (&source.identity, &source.namespace, &source.service_account, source.authenticated, &source.network) {
-        (Some(identity), None, None, None, None) => SpiffeId::parse(identity).ok().map(|identity| Principal::Identity(identity.to_string().into())),
+        (Some(identity), None, None, None, None) => {
+            SpiffeId::parse(identity).ok().map(|identity| Principal::Identity(identity.to_string().into()))
+        }
         (None, Some(namespace), None, None, None) => Some(Principal::Prefix(format!("spiffe://{domain}/ns/{namespace}/").into())),
         (None, None, Some(account), None, None) => {
             let (namespace, account) = account.split_once('/').unwrap_or((namespace, account));
@@ -110,7 +112,9 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<AuthorizationPolicy>) {
     for (index, rule) in policy.spec.rules.iter().enumerate() {
         for (position, source) in rule.from.iter().enumerate() {
             if principal(view, &own.key.namespace, source).is_none() {
-                let message = format!("the source cannot be read, so {effect}: exactly one of identity, namespace, serviceAccount, authenticated, network");
+                let message = format!(
+                    "the source cannot be read, so {effect}: exactly one of identity, namespace, serviceAccount, authenticated, network"
+                );
                 view.error(own, field(&format!("spec.rules[{index}].from[{position}]")), Code::Invalid, message);
             }
         }

@@ -77,7 +77,8 @@ fn of(policies: &[&EdgePolicy]) -> EdgeLimits {
 }
 
 fn paths(policies: &[&EdgePolicy]) -> PathNormalization {
-    let flag = |of: fn(&declared::Paths) -> Option<bool>| policies.iter().find_map(|policy| policy.paths.as_ref().and_then(of)).unwrap_or(true);
+    let flag =
+        |of: fn(&declared::Paths) -> Option<bool>| policies.iter().find_map(|policy| policy.paths.as_ref().and_then(of)).unwrap_or(true);
     let escaped = policies.iter().find_map(|policy| policy.paths.as_ref()?.escaped_slashes);
     PathNormalization {
         normalize: flag(|paths| paths.normalize),
@@ -131,6 +132,11 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<EdgePolicy>) {
         view.warn(own, field("spec.paths.normalize"), Code::Unsafe, "paths that are not normalized can step around the rules of a route");
     }
     if paths.is_some_and(|paths| paths.escaped_slashes == Some(declared::EscapedSlashes::Keep)) {
-        view.warn(own, field("spec.paths.escapedSlashes"), Code::Unsafe, "a service that unescapes slashes sees another path than the rules of a route");
+        view.warn(
+            own,
+            field("spec.paths.escapedSlashes"),
+            Code::Unsafe,
+            "a service that unescapes slashes sees another path than the rules of a route",
+        );
     }
 }

@@ -34,7 +34,12 @@ fn limit(view: &View<'_>, policy: &Object<RateLimitPolicy>, index: usize, limit:
         }
     }
     if policy.spec.limits.iter().take(index).any(|other| other.name == limit.name) {
-        view.error(own, field(&format!("{path}.name")), Code::Duplicate, format!("limit `{}` is named twice; both share one count", limit.name));
+        view.error(
+            own,
+            field(&format!("{path}.name")),
+            Code::Duplicate,
+            format!("limit `{}` is named twice; both share one count", limit.name),
+        );
     }
     let plans = limit.plans.as_ref().map(|plans| {
         let quotas = plans.quotas.iter().enumerate().map(|(position, plan)| {
@@ -85,10 +90,14 @@ pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<(Text, Vec
         let here = all_at(view, Kind::RateLimitPolicy, &target, section.as_ref());
         policies.extend(here.into_iter().filter(|policy| !policies.contains(policy)).collect::<Vec<_>>());
     }
-    let limits: Vec<RateLimit> = policies.iter().filter_map(|policy| match view.policy(policy) {
-        Some(PolicyOutcome::RateLimit(limits)) => Some(limits.clone()),
-        _ => None,
-    }).flatten().collect();
+    let limits: Vec<RateLimit> = policies
+        .iter()
+        .filter_map(|policy| match view.policy(policy) {
+            Some(PolicyOutcome::RateLimit(limits)) => Some(limits.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
     let id = policies.iter().map(|policy| policy.key.to_string()).collect::<Vec<_>>().join("+");
     (!policies.is_empty()).then(|| (id.into(), limits))
 }

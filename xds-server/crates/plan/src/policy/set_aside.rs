@@ -18,20 +18,16 @@ pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
     }
     let refused = declared.auth_policies.values().filter(|policy| !effective.auth_policies.contains_key(&policy.meta.object.key));
     let closed: Vec<AnyObject> = refused.filter_map(|policy| stand_in(&policy.meta.object, &policy.spec.target_refs)).collect();
-    let refused = declared.authorization_policies.values().filter(|policy| !effective.authorization_policies.contains_key(&policy.meta.object.key));
+    let refused =
+        declared.authorization_policies.values().filter(|policy| !effective.authorization_policies.contains_key(&policy.meta.object.key));
     let denied: Vec<AnyObject> = refused.filter_map(|policy| stand_in(&policy.meta.object, &policy.spec.target_refs)).collect();
     closed.into_iter().chain(denied).for_each(|policy| effective.insert(policy));
 }
 
 /// The policy of that name and those targets that lets nobody pass; none for kinds that protect nothing.
 fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
-    let meta = Meta {
-        object: object.clone(),
-        version: Fingerprint::default(),
-        created: 0,
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
-    };
+    let meta =
+        Meta { object: object.clone(), version: Fingerprint::default(), created: 0, labels: BTreeMap::new(), annotations: BTreeMap::new() };
     match object.kind {
         Kind::AuthPolicy => {
             let spec = AuthPolicy {
@@ -83,7 +79,8 @@ mod tests {
     fn a_policy_that_cannot_be_read_is_replaced_by_one_that_lets_nobody_pass() {
         let mut declared = Declared::default();
         let object = ObjectRef::new(Kind::AuthPolicy, "shop", "edge");
-        let target = TargetRef { group: "gateway.networking.k8s.io".into(), kind: "Gateway".into(), name: "edge".into(), section_name: None };
+        let target =
+            TargetRef { group: "gateway.networking.k8s.io".into(), kind: "Gateway".into(), name: "edge".into(), section_name: None };
         declared.set_aside.insert(object.clone(), Arc::from([target.clone()]));
         let mut effective = declared.clone();
         close(&declared, &mut effective);

@@ -147,7 +147,11 @@ pub(crate) fn targets(policy: &AnyObject) -> Vec<(Option<ObjectRef>, Option<Text
 fn parents(policy: &AnyObject) -> Vec<ParentRef> {
     match policy {
         AnyObject::BackendTls(policy) => {
-            let of = |(target, section): &(ObjectReference, Option<Text>)| ParentRef { target: target.clone(), section: section.clone(), port: None };
+            let of = |(target, section): &(ObjectReference, Option<Text>)| ParentRef {
+                target: target.clone(),
+                section: section.clone(),
+                port: None,
+            };
             policy.spec.targets.iter().map(of).collect()
         }
         _ => references(policy).iter().map(parent).collect(),

@@ -65,9 +65,9 @@ fn needs_cluster(policy: &TrafficPolicy) -> bool {
 fn of_backend<'a>(view: &View<'a>, backend: &BackendId) -> Vec<&'a TrafficPolicy> {
     let object = backend.object();
     let port = match backend {
-        BackendId::Service(key, port) => view.service(key).and_then(|service| {
-            service.spec.ports.iter().find(|known| known.port == *port && !known.udp).map(|port| port.name.clone())
-        }),
+        BackendId::Service(key, port) => view
+            .service(key)
+            .and_then(|service| service.spec.ports.iter().find(|known| known.port == *port && !known.udp).map(|port| port.name.clone())),
         BackendId::Backend(_) => None,
     };
     let own = port.filter(|name| !name.is_empty()).and_then(|name| winner(view, Kind::TrafficPolicy, &object, Some(&name)));
@@ -80,9 +80,8 @@ fn policy<'a>(view: &View<'a>, name: Option<ObjectRef>) -> Option<&'a TrafficPol
 }
 
 fn requests(policies: &[&TrafficPolicy]) -> RouteTraffic {
-    let times = |of: fn(&Timeouts) -> Option<Declared>| {
-        policies.iter().find_map(|policy| policy.timeouts.as_ref().and_then(of)).map(|time| time.0)
-    };
+    let times =
+        |of: fn(&Timeouts) -> Option<Declared>| policies.iter().find_map(|policy| policy.timeouts.as_ref().and_then(of)).map(|time| time.0);
     let balancing = policies.iter().find_map(|policy| policy.load_balancing.as_ref());
     RouteTraffic {
         request: times(|times| times.request),
@@ -110,7 +109,12 @@ fn retry(policies: &[&TrafficPolicy]) -> Option<Retry> {
     Some(Retry {
         attempts,
         per_try_timeout: all.iter().find_map(|retries| retries.per_try_timeout).map(|time| time.0).filter(|time| !time.is_zero()),
-        backoff: all.iter().find_map(|retries| retries.backoff).map(|time| time.0).filter(|time| !time.is_zero()).unwrap_or(limits::RETRY_BACKOFF),
+        backoff: all
+            .iter()
+            .find_map(|retries| retries.backoff)
+            .map(|time| time.0)
+            .filter(|time| !time.is_zero())
+            .unwrap_or(limits::RETRY_BACKOFF),
         statuses,
         grpc_statuses,
         on_connect_failure: true,
@@ -159,7 +163,12 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<TrafficPolicy>) {
     if let Some(check) = &spec.health_check
         && clusters::probe(&check.probe).is_none()
     {
-        view.error(own, field("spec.healthCheck.probe"), Code::Invalid, "a probe is exactly one of httpPath, grpcService and tcp; nothing is asked");
+        view.error(
+            own,
+            field("spec.healthCheck.probe"),
+            Code::Invalid,
+            "a probe is exactly one of httpPath, grpcService and tcp; nothing is asked",
+        );
     }
 }
 

@@ -3,7 +3,9 @@
 use windrose_ir::cluster::{Cluster, Discovery, LoadBalancing, Probe, UpstreamTls};
 use windrose_ir::endpoint::{Address, Health};
 use windrose_ir::extension::{AuthRule, Extension, JwtRule, KeyPart, Quota, RateLimit};
-use windrose_ir::http::{Authorization, AuthorizationRule, ForwardedCertificate, HttpFilter, HttpHandler, PathPattern, Principal, RouteSource};
+use windrose_ir::http::{
+    Authorization, AuthorizationRule, ForwardedCertificate, HttpFilter, HttpHandler, PathPattern, Principal, RouteSource,
+};
 use windrose_ir::listener::{Direction, Handler, Transport};
 use windrose_ir::telemetry::{LogSink, TraceProvider};
 use windrose_ir::{Chain, EndpointSet, Listener, Program, Secret};
@@ -91,6 +93,7 @@ fn http(out: &mut Text, http: &HttpHandler) {
     for filter in &http.filters {
         match filter {
             HttpFilter::Cors => {}
+            HttpFilter::GiveBody => {}
             HttpFilter::GrpcStats => out.line(3, "filter grpc statistics"),
             HttpFilter::Extension(name) => out.line(3, &format!("filter {name}")),
             HttpFilter::Authorization(rules) => authorization(out, rules),
@@ -237,7 +240,8 @@ fn extension(out: &mut Text, name: &str, extension: &Extension) {
         }
         Extension::RateLimit(table) => {
             for (id, limits) in &table.policies {
-                let limits = if limits.is_empty() { "unlimited".to_owned() } else { limits.iter().map(limit).collect::<Vec<_>>().join("; ") };
+                let limits =
+                    if limits.is_empty() { "unlimited".to_owned() } else { limits.iter().map(limit).collect::<Vec<_>>().join("; ") };
                 out.line(2, &format!("{id}: {limits}"));
             }
         }
@@ -254,7 +258,11 @@ fn jwt(rule: &JwtRule) -> String {
     let providers = rule.providers.iter().map(|provider| format!("{} for {}", provider.issuer, provider.audiences.join("|")));
     let mut parts = vec![format!("token of {}", providers.collect::<Vec<_>>().join(" or "))];
     parts.extend(rule.claims.iter().map(|claim| {
-        if claim.any_of.is_empty() { format!("claim {}", claim.claim) } else { format!("claim {} in {}", claim.claim, claim.any_of.join("|")) }
+        if claim.any_of.is_empty() {
+            format!("claim {}", claim.claim)
+        } else {
+            format!("claim {} in {}", claim.claim, claim.any_of.join("|"))
+        }
     }));
     parts.extend(rule.scopes.iter().map(|scope| format!("scope {scope}")));
     parts.extend(rule.claims_to_headers.iter().map(|(claim, header)| format!("{claim} as {header}")));

@@ -91,9 +91,11 @@ fn resolve_rule(view: &View<'_>, route: &ObjectRef, index: usize, rule: &Rule, w
             worst.get_or_insert(problem);
         })
     };
-    let backends = rule.backends.iter().enumerate().map(|(position, backend)| {
-        resolve(&backend.target, backend.port, format!("spec.rules[{index}].backendRefs[{position}]")).ok()
-    });
+    let backends = rule
+        .backends
+        .iter()
+        .enumerate()
+        .map(|(position, backend)| resolve(&backend.target, backend.port, format!("spec.rules[{index}].backendRefs[{position}]")).ok());
     let backends = backends.collect();
     let mirrors = rule.filters.iter().enumerate().filter_map(|(position, filter)| match filter {
         Filter::Mirror(mirror) => {
@@ -198,12 +200,12 @@ fn service(view: &View<'_>, target: &ObjectRef, port: Option<Port>, carries: Car
 }
 
 fn speaks(target: &ObjectRef, protocol: AppProtocol, tls: bool, carries: Carries) -> Result<(), Problem> {
-    let refused = |message: String, hint: &str| {
-        Err(Problem::new("UnsupportedProtocol", Code::Unsupported, message).hint(Some(hint)))
-    };
+    let refused = |message: String, hint: &str| Err(Problem::new("UnsupportedProtocol", Code::Unsupported, message).hint(Some(hint)));
     match (carries, protocol) {
         (Carries::Bytes, _) => Ok(()),
-        (_, AppProtocol::Opaque) => refused(format!("the port of {target} does not speak HTTP"), "use a TCPRoute, or correct its `appProtocol`"),
+        (_, AppProtocol::Opaque) => {
+            refused(format!("the port of {target} does not speak HTTP"), "use a TCPRoute, or correct its `appProtocol`")
+        }
         (Carries::Grpc, AppProtocol::Http | AppProtocol::WebSocket | AppProtocol::SecureWebSocket) => {
             refused(format!("the port of {target} speaks HTTP/1.1, gRPC needs HTTP/2"), "set `appProtocol: kubernetes.io/h2c`")
         }

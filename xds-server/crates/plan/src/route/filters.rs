@@ -74,7 +74,12 @@ fn headers(view: &View<'_>, route: &ObjectRef, path: &str, declared: &HeaderChan
     let usable = |name: &Text| {
         let usable = !name.eq_ignore_ascii_case("host") && !name.starts_with(':');
         if !usable {
-            let told = Diagnostic::error(route.clone(), field(path), Code::Unsupported, format!("header `{name}` cannot be changed by a header filter"));
+            let told = Diagnostic::error(
+                route.clone(),
+                field(path),
+                Code::Unsupported,
+                format!("header `{name}` cannot be changed by a header filter"),
+            );
             view.tell(told.hint("use `urlRewrite.hostname`"));
         }
         usable

@@ -70,12 +70,7 @@ pub(crate) fn rule_name(parts: &RuleParts<'_>) -> Text {
     super::rules::rule_label(parts.route.kind, parts.rule)
 }
 
-fn backends(
-    view: &View<'_>,
-    parts: &RuleParts<'_>,
-    owner: Option<&Owner>,
-    clusters: &mut BTreeSet<ClusterKey>,
-) -> Vec<WeightedBackend> {
+fn backends(view: &View<'_>, parts: &RuleParts<'_>, owner: Option<&Owner>, clusters: &mut BTreeSet<ClusterKey>) -> Vec<WeightedBackend> {
     let both = parts.rule.backends.iter().zip(&parts.resolved.backends).enumerate();
     let counted = both.filter(|(_, (declared, _))| declared.weight.get() > 0);
     counted
@@ -173,7 +168,10 @@ fn retry(declared: &DeclaredRetry, policy: Option<&Retry>) -> Retry {
     Retry {
         attempts: declared.attempts.unwrap_or_else(|| policy.map_or(limits::RETRY_ATTEMPTS, |policy| policy.attempts)),
         per_try_timeout: policy.and_then(|policy| policy.per_try_timeout),
-        backoff: declared.backoff.filter(|wait| !wait.is_zero()).unwrap_or_else(|| policy.map_or(limits::RETRY_BACKOFF, |policy| policy.backoff)),
+        backoff: declared
+            .backoff
+            .filter(|wait| !wait.is_zero())
+            .unwrap_or_else(|| policy.map_or(limits::RETRY_BACKOFF, |policy| policy.backoff)),
         statuses: sorted(declared.codes.clone()),
         grpc_statuses: policy.map(|policy| policy.grpc_statuses.clone()).unwrap_or_default(),
         on_connect_failure: true,

@@ -49,9 +49,7 @@ fn grpc_path(regex: bool, service: Option<&str>, method: Option<&str>) -> PathMa
     const ANY: &str = "[^/]+";
     match (service, method) {
         (None, None) => PathMatch::Prefix("/".into()),
-        (service, method) if regex => {
-            PathMatch::Regex(format!("/(?:{})/(?:{})", service.unwrap_or(ANY), method.unwrap_or(ANY)).into())
-        }
+        (service, method) if regex => PathMatch::Regex(format!("/(?:{})/(?:{})", service.unwrap_or(ANY), method.unwrap_or(ANY)).into()),
         (Some(service), Some(method)) => PathMatch::Exact(format!("/{service}/{method}").into()),
         (Some(service), None) => PathMatch::Prefix(format!("/{service}").into()),
         (None, Some(method)) => PathMatch::Regex(format!("/{ANY}/{method}").into()),

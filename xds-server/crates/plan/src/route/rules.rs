@@ -49,7 +49,8 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         let entries = entries(view, key, &place, transcoder, &rule_label(key.route.kind, rule));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
         all.entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
-        let understood = matchers(key.route.kind, rule).into_iter().enumerate().filter(|(position, _)| !resolved.unmatched.contains(position));
+        let understood =
+            matchers(key.route.kind, rule).into_iter().enumerate().filter(|(position, _)| !resolved.unmatched.contains(position));
         for (position, matcher) in understood {
             let route = Route {
                 name: route_name(&key.route, rule, &matcher),

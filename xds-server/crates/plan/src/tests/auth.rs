@@ -60,7 +60,12 @@ fn world(policies: impl IntoIterator<Item = AnyObject>) -> Plan {
     let mut rules = vec![rule(vec![prefix("/a")], "o"), rule(vec![prefix("/b")], "o")];
     rules[0].name = Some("a".into());
     rules[1].name = Some("b".into());
-    let objects = [gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], rules), route("s", &[], vec![rule(vec![prefix("/s")], "o")])];
+    let objects = [
+        gateway(vec![listener("web", 80, "")]),
+        service("o", 80),
+        route("r", &[], rules),
+        route("s", &[], vec![rule(vec![prefix("/s")], "o")]),
+    ];
     plan(objects.into_iter().chain(policies))
 }
 
@@ -117,7 +122,8 @@ fn public_below_a_protected_gateway_needs_override() {
     let lifted = world([base(), public("health", on_route(Some("a")), true)]);
     assert_eq!(ids(&lifted), ["shop/health", "shop/base", "shop/base"]);
     assert_eq!(entry(&lifted, "shop/health"), AuthRule::Public);
-    let covered: Vec<_> = lifted.coverage.iter().filter(|(covered, _)| &*covered.rule == "a").map(|(_, coverage)| coverage.clone()).collect();
+    let covered: Vec<_> =
+        lifted.coverage.iter().filter(|(covered, _)| &*covered.rule == "a").map(|(_, coverage)| coverage.clone()).collect();
     let policy = ObjectRef::new(Kind::AuthPolicy, NS, "health");
     assert_eq!(covered, [Coverage::Public { policy, reason: "health".into(), approved_by: "eve".into() }]);
 }
@@ -131,7 +137,8 @@ fn two_issuers_that_no_token_satisfies_deny() {
 
 #[test]
 fn whatever_cannot_be_understood_denies() {
-    let keyless = |keys: KeySource| AuthPolicy { jwt: vec![JwtProvider { jwks: keys, ..provider("https://idp", KEYS) }], ..spec(on_route(None)) };
+    let keyless =
+        |keys: KeySource| AuthPolicy { jwt: vec![JwtProvider { jwks: keys, ..provider("https://idp", KEYS) }], ..spec(on_route(None)) };
     let none = || KeySource { inline: None, file: None, object: None };
     let secret = KeyObject { kind: "Secret".to_owned(), name: "gone".to_owned(), key: None };
     let odd = |change: fn(&mut JwtProvider)| {

@@ -1,6 +1,6 @@
+use windrose_api::declared::gateway::Listener;
 use windrose_api::declared::gateway::{GatewayAddress, GatewayClass, Namespaces, Protocol, Selector};
 use windrose_api::declared::{AnyObject, ListenerSet};
-use windrose_api::declared::gateway::Listener;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, SpiffeId};
 
 use super::world::*;
@@ -12,7 +12,9 @@ fn section(name: &str) -> Subject {
 
 #[test]
 fn only_gateways_of_our_class_are_ours() {
-    let class = |controller: &str| AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", GatewayClass { controller: controller.into() }));
+    let class = |controller: &str| {
+        AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", GatewayClass { controller: controller.into() }))
+    };
     let web = || gateway(vec![listener("web", 80, "")]);
     assert_eq!(plan([web()]).programs.len(), 1);
     assert_eq!(plan([web(), class(windrose_api::declared::gateway::CONTROLLER)]).programs.len(), 1);
@@ -72,7 +74,8 @@ fn a_listener_set_adds_listeners_and_loses_against_the_gateway() {
     spec.allowed_listener_sets = Namespaces::All;
     let edge = AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec));
     let listeners = vec![listener("web", 80, "a.example"), listener("more", 80, "b.example")];
-    let set = AnyObject::ListenerSet(object(Kind::ListenerSet, "team", "set", ListenerSet { gateway: ObjectKey::new(NS, "edge"), listeners }));
+    let set =
+        AnyObject::ListenerSet(object(Kind::ListenerSet, "team", "set", ListenerSet { gateway: ObjectKey::new(NS, "edge"), listeners }));
     let plan = plan([edge, set]);
     let of_set = |name: &str| Subject::section(ObjectRef::new(Kind::ListenerSet, "team", "set"), name.into());
     assert_eq!(reasons(&plan, &section("web"))[0], "Accepted=true Accepted");

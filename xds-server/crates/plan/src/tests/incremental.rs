@@ -16,7 +16,10 @@ use crate::{Plan, Planner, Refusal, Refused};
 /// Every object that an edit can put in, in two or three variants of a name, so that edits hit what others refer to.
 fn pool() -> Vec<AnyObject> {
     let mut all = Vec::new();
-    all.extend([gateway(vec![listener("web", 80, "")]), gateway(vec![listener("web", 80, "*.example"), listener("one", 80, "a.example"), https("tls", "", "cert")])]);
+    all.extend([
+        gateway(vec![listener("web", 80, "")]),
+        gateway(vec![listener("web", 80, "*.example"), listener("one", 80, "a.example"), https("tls", "", "cert")]),
+    ]);
     all.extend([certificate(NS, "cert", "GOOD"), certificate(NS, "cert", "BAD")]);
     for name in ["o", "p"] {
         all.extend([service(name, 80), service(name, 81), service_speaking(NS, name, 80, Some("kubernetes.io/h2c"))]);
@@ -161,7 +164,8 @@ fn a_slice_edit_changes_one_endpoint_set_and_shares_all_else() {
 
 #[test]
 fn an_object_that_nobody_reads_changes_no_program() {
-    let mut world = declared([gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], vec![rule(vec![prefix("/")], "o")])]);
+    let mut world =
+        declared([gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], vec![rule(vec![prefix("/")], "o")])]);
     let mut planner = Planner::new(settings());
     let all = world.iter().map(|object| object.meta().object.clone());
     let before = planner.update(&world, &Refused::default(), &changed(all.collect::<Vec<_>>()));
@@ -175,10 +179,15 @@ fn a_refused_version_gives_way_to_its_last_good_one_with_envoys_words() {
     let good = route("r", &[], vec![rule(vec![prefix("/good")], "o")]);
     let bad = route("r", &[], vec![rule(vec![prefix("/bad")], "o")]);
     let world = declared([gateway(vec![listener("web", 80, "")]), service("o", 80), bad.clone()]);
-    let refusal = |last_good| Refused { objects: OrdMap::unit(bad.meta().identity(), Refusal { reason: "bad regex".to_owned(), last_good }) };
+    let refusal =
+        |last_good| Refused { objects: OrdMap::unit(bad.meta().identity(), Refusal { reason: "bad regex".to_owned(), last_good }) };
     let plan = from_scratch(&world, &refusal(Some(good)));
     assert!(crate::print(&plan).contains("/good*"));
-    assert!(told(&plan).iter().any(|told| told.starts_with("error[RefusedByEnvoy]: HTTPRoute/shop/r: Envoy refused what was made of it: bad regex")));
+    assert!(
+        told(&plan)
+            .iter()
+            .any(|told| told.starts_with("error[RefusedByEnvoy]: HTTPRoute/shop/r: Envoy refused what was made of it: bad regex"))
+    );
     assert!(plan.sources[&ProxyKey::gateway(NS, "edge")].len() > 2);
     assert!(!crate::print(&from_scratch(&world, &refusal(None))).contains("/bad*"));
 }

@@ -7,7 +7,11 @@ use crate::Plan;
 
 fn printed(plan: &Plan, workload: &str) -> String {
     let key = ProxyKey::workload(NS, workload);
-    let only = Plan { programs: plan.programs.iter().filter(|(known, _)| **known == key).map(|(key, program)| (key.clone(), program.clone())).collect(), identities: plan.identities.clone(), ..Plan::default() };
+    let only = Plan {
+        programs: plan.programs.iter().filter(|(known, _)| **known == key).map(|(key, program)| (key.clone(), program.clone())).collect(),
+        identities: plan.identities.clone(),
+        ..Plan::default()
+    };
     crate::print(&only)
 }
 
@@ -104,5 +108,11 @@ fn a_workload_that_says_nothing_may_call_everything_by_name() {
 #[test]
 fn a_call_to_nobody_is_told_with_the_nearest() {
     let plan = world([workload("x", "127.0.0.5", "web", Some(vec![calls("ordesr", 15001)]))]);
-    assert!(told(&plan).iter().any(|told| told.contains("spec.calls[0].service: no Service `ordesr` in namespace `shop` (did you mean `orders`?)")), "{:?}", told(&plan));
+    assert!(
+        told(&plan)
+            .iter()
+            .any(|told| told.contains("spec.calls[0].service: no Service `ordesr` in namespace `shop` (did you mean `orders`?)")),
+        "{:?}",
+        told(&plan)
+    );
 }

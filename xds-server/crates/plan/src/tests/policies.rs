@@ -47,12 +47,16 @@ fn limits_of_a_gateway_and_of_its_routes_add_up_and_count_under_one_name() {
     assert!(printed.contains("ratelimit shop/edge+shop/own\n"), "{printed}");
     assert!(printed.contains("shop/edge: shop/edge/l 10 per 60s burst 10 by claim sub, gold 100 per 60s burst 100\n"), "{printed}");
     let Extension::RateLimit(table) = &*edge_program(&plan).extensions["shop/edge/80/rate-limit"] else { panic!("not limits") };
-    assert_eq!(table.policies["shop/edge+shop/own"].iter().map(|limit| limit.name.to_string()).collect::<Vec<_>>(), ["shop/edge/l", "shop/own/l"]);
+    assert_eq!(
+        table.policies["shop/edge+shop/own"].iter().map(|limit| limit.name.to_string()).collect::<Vec<_>>(),
+        ["shop/edge/l", "shop/own/l"]
+    );
 }
 
 #[test]
 fn a_limit_that_cannot_be_understood_lets_nobody_through() {
-    let plan = world([limit_policy("p", vec![target(Kind::Gateway, "edge", None)], KeyPart { header: Some("x".to_owned()), ..by_claim() })]);
+    let plan =
+        world([limit_policy("p", vec![target(Kind::Gateway, "edge", None)], KeyPart { header: Some("x".to_owned()), ..by_claim() })]);
     let Extension::RateLimit(table) = &*edge_program(&plan).extensions["shop/edge/80/rate-limit"] else { panic!("not limits") };
     let limit = &table.policies["shop/p"][0];
     assert_eq!((limit.default.requests, limit.plans.is_none()), (0, true));

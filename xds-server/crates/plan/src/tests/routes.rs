@@ -16,7 +16,12 @@ fn edge() -> AnyObject {
 
 #[test]
 fn a_route_reaches_the_endpoints_of_its_service() {
-    let plan = plan([edge(), service("orders", 80), slice("orders", &["10.0.0.2", "10.0.0.1"]), route("orders", &["shop.example"], vec![rule(vec![prefix("/")], "orders")])]);
+    let plan = plan([
+        edge(),
+        service("orders", 80),
+        slice("orders", &["10.0.0.2", "10.0.0.1"]),
+        route("orders", &["shop.example"], vec![rule(vec![prefix("/")], "orders")]),
+    ]);
     let program = edge_program(&plan);
     assert_eq!(targets(virtual_host(program, TABLE, "shop.example")), ["shop/orders/80"]);
     let printed = crate::print(&plan);
@@ -33,7 +38,8 @@ fn matches_are_tried_exact_then_longest_prefix_then_regex_then_everything() {
         headers: vec![ValueMatch { name: "X-Beta".into(), regex: false, value: "1".into() }],
         query: Vec::new(),
     };
-    let with_method = Match::Http { path: PathMatch::Prefix("/v1".into()), method: Some("GET".into()), headers: Vec::new(), query: Vec::new() };
+    let with_method =
+        Match::Http { path: PathMatch::Prefix("/v1".into()), method: Some("GET".into()), headers: Vec::new(), query: Vec::new() };
     let regex = Match::Http { path: PathMatch::Regex("/v[0-9]+/x".into()), method: None, headers: Vec::new(), query: Vec::new() };
     let rules = vec![
         rule(vec![prefix("/")], "a:1"),
@@ -89,7 +95,8 @@ fn a_missing_backend_answers_500_for_its_share_and_names_the_nearest() {
 #[test]
 fn a_backend_of_another_namespace_needs_a_grant() {
     let world = |grants: Vec<AnyObject>| {
-        let objects = vec![edge(), service_speaking("other", "orders", 80, None), route("r", &[], vec![rule(vec![prefix("/")], "other/orders")])];
+        let objects =
+            vec![edge(), service_speaking("other", "orders", 80, None), route("r", &[], vec![rule(vec![prefix("/")], "other/orders")])];
         plan(objects.into_iter().chain(grants))
     };
     let without = world(Vec::new());

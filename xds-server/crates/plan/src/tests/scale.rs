@@ -1,12 +1,12 @@
 use super::world::*;
 use crate::{Planner, Refused};
+use std::time::Instant;
 use windrose_api::declared::Changed;
 use windrose_vocab::{Kind, ObjectRef};
-use std::time::Instant;
 
 #[test]
 fn scale() {
-    for n in [1000_usize, 5000, 20000] {
+    for n in [5000_usize] {
         let mut objects = vec![gateway(vec![listener("web", 80, "")])];
         for i in 0..n {
             objects.push(service(&format!("s{i}"), 80));
@@ -27,14 +27,23 @@ fn scale() {
             let name: &'static str = Box::leak(format!("h{i}.example").into_boxed_str());
             world.insert(route(&format!("r{i}"), &[name], vec![rule(vec![prefix(&format!("/x{k}"))], &format!("s{i}"))]));
             let start = Instant::now();
-            keep = planner.update(&world, &Refused::default(), &Changed { objects: [ObjectRef::new(Kind::HTTPRoute, NS, format!("r{i}"))].into() });
+            keep = planner.update(
+                &world,
+                &Refused::default(),
+                &Changed { objects: [ObjectRef::new(Kind::HTTPRoute, NS, format!("r{i}"))].into() },
+            );
             routes.push(start.elapsed());
             world.insert(slice(&format!("s{i}"), &["10.0.0.1", &format!("10.0.1.{k}")]));
             let start = Instant::now();
-            keep = planner.update(&world, &Refused::default(), &Changed { objects: [ObjectRef::new(Kind::EndpointSlice, NS, format!("s{i}-1"))].into() });
+            keep = planner.update(
+                &world,
+                &Refused::default(),
+                &Changed { objects: [ObjectRef::new(Kind::EndpointSlice, NS, format!("s{i}-1"))].into() },
+            );
             slices.push(start.elapsed());
         }
-        routes.sort(); slices.sort();
+        routes.sort();
+        slices.sort();
         println!("{n}: route edit p50 {:?} max {:?}; slice edit p50 {:?} max {:?}", routes[10], routes[19], slices[10], slices[19]);
         drop(keep);
     }

@@ -14,7 +14,8 @@ fn section(name: &str) -> Subject {
 #[test]
 fn each_https_listener_is_a_chain_by_server_name_with_a_table_of_its_own() {
     let edge = gateway(vec![https("a", "a.example", "cert"), https("any", "", "cert")]);
-    let plan = plan([edge, certificate(NS, "cert", "GOOD"), service("o", 80), route("r", &["a.example"], vec![rule(vec![prefix("/")], "o")])]);
+    let plan =
+        plan([edge, certificate(NS, "cert", "GOOD"), service("o", 80), route("r", &["a.example"], vec![rule(vec![prefix("/")], "o")])]);
     let printed = crate::print(&plan);
     assert!(printed.contains("chain a for a.example: tls with Secret/shop/cert from Tls12 -> routes shop/edge/443/a"), "{printed}");
     assert!(printed.contains("chain any: tls with Secret/shop/cert"), "{printed}");
@@ -25,12 +26,19 @@ fn each_https_listener_is_a_chain_by_server_name_with_a_table_of_its_own() {
 #[test]
 fn a_listener_without_a_usable_certificate_is_left_out_and_told() {
     let bad = [certificate(NS, "bad", "BAD"), certificate("vault", "cert", "GOOD"), certificate(NS, "good", "GOOD")];
-    let listeners = vec![https("bad", "b.example", "bad"), https("gone", "g.example", "gone"), https("far", "f.example", "vault/cert"), https("good", "", "good")];
+    let listeners = vec![
+        https("bad", "b.example", "bad"),
+        https("gone", "g.example", "gone"),
+        https("far", "f.example", "vault/cert"),
+        https("good", "", "good"),
+    ];
     let without = plan(bad.clone().into_iter().chain([gateway(listeners.clone())]));
     assert_eq!(reasons(&without, &section("bad"))[1], "ResolvedRefs=false InvalidCertificateRef");
     assert_eq!(reasons(&without, &section("gone"))[1], "ResolvedRefs=false InvalidCertificateRef");
     assert_eq!(reasons(&without, &section("far"))[1], "ResolvedRefs=false RefNotPermitted");
-    let chains = |plan: &crate::Plan| edge_program(plan).listeners["shop/edge/443"].chains.iter().map(|chain| chain.name.to_string()).collect::<Vec<_>>();
+    let chains = |plan: &crate::Plan| {
+        edge_program(plan).listeners["shop/edge/443"].chains.iter().map(|chain| chain.name.to_string()).collect::<Vec<_>>()
+    };
     assert_eq!(chains(&without), ["good"]);
     assert_eq!(edge_program(&without).secrets.len(), 1);
     let with = plan(bad.into_iter().chain([gateway(listeners), grant("vault", (Kind::Gateway, NS), Kind::Secret)]));
@@ -41,7 +49,8 @@ fn a_listener_without_a_usable_certificate_is_left_out_and_told() {
 fn clients_are_asked_for_a_certificate_and_bad_trust_closes_the_listener() {
     let with_ca = |text: &str| {
         let mut spec = gateway_spec(vec![https("a", "", "cert")]);
-        spec.frontend_validation = Some(FrontendValidation { ca_certificates: vec![reference(Kind::ConfigMap, "ca")], insecure_fallback: false });
+        spec.frontend_validation =
+            Some(FrontendValidation { ca_certificates: vec![reference(Kind::ConfigMap, "ca")], insecure_fallback: false });
         plan([AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec)), certificate(NS, "cert", "GOOD"), bundle("ca", text)])
     };
     let printed = crate::print(&with_ca("GOOD"));
@@ -70,7 +79,8 @@ fn a_backend_is_trusted_as_the_older_policy_says_and_not_reached_when_it_cannot_
         let objects = [gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], rules), bundle("ca", "GOOD")];
         plan(objects.into_iter().chain(policies.into_iter().map(|policy| AnyObject::BackendTls(policy.into()))))
     };
-    let trusted = world(vec![origin("a", &["ca"]), Object { meta: windrose_api::Meta { created: 9, ..origin("b", &[]).meta }, ..origin("b", &[]) }]);
+    let trusted =
+        world(vec![origin("a", &["ca"]), Object { meta: windrose_api::Meta { created: 9, ..origin("b", &[]).meta }, ..origin("b", &[]) }]);
     let printed = crate::print(&trusted);
     assert!(printed.contains("cluster shop/o/80: Http1, tls to o.example trusting BackendTLSPolicy/shop/a/ca"), "{printed}");
     assert!(printed.contains("secret BackendTLSPolicy/shop/a/ca: trust"), "{printed}");

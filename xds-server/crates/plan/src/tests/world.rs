@@ -8,7 +8,9 @@ use windrose_api::declared::backend::{ObjectReference, ServicePort, SliceEndpoin
 use windrose_api::declared::gateway::{GrantFrom, GrantTo, Listener, ListenerTls, Namespaces, Protocol};
 use windrose_api::declared::route::{BackendRef, Match, ParentRef, PathMatch, Rule};
 use windrose_api::declared::workload::{Calls, Serves};
-use windrose_api::declared::{AnyObject, ConfigMap, EndpointSlice, Gateway, Grant, Meta, Namespace, Object, Route, Secret, Service, Workload};
+use windrose_api::declared::{
+    AnyObject, ConfigMap, EndpointSlice, Gateway, Grant, Meta, Namespace, Object, Route, Secret, Service, Workload,
+};
 use windrose_api::policy::TargetRef;
 use windrose_ir::Program;
 use windrose_ir::route::{RouteAction, VirtualHost};
@@ -48,7 +50,8 @@ pub(super) fn plan(objects: impl IntoIterator<Item = AnyObject>) -> Plan {
 
 pub(super) fn object<T: std::fmt::Debug>(kind: Kind, namespace: &str, name: &str, spec: T) -> Arc<Object<T>> {
     let version = Fingerprint::of("test", format!("{spec:?}").as_str());
-    let meta = Meta { object: ObjectRef::new(kind, namespace, name), version, created: 0, labels: BTreeMap::new(), annotations: BTreeMap::new() };
+    let meta =
+        Meta { object: ObjectRef::new(kind, namespace, name), version, created: 0, labels: BTreeMap::new(), annotations: BTreeMap::new() };
     Arc::new(Object { meta, spec })
 }
 
@@ -142,7 +145,12 @@ pub(super) fn exact(path: &str) -> Match {
 
 pub(super) fn to(service: &str) -> BackendRef {
     let (name, number) = service.split_once(':').unwrap_or((service, "80"));
-    BackendRef { target: reference(Kind::Service, name), port: Port::new(number.parse().unwrap()), weight: Weight::DEFAULT, filters: Vec::new() }
+    BackendRef {
+        target: reference(Kind::Service, name),
+        port: Port::new(number.parse().unwrap()),
+        weight: Weight::DEFAULT,
+        filters: Vec::new(),
+    }
 }
 
 pub(super) fn rule(matches: Vec<Match>, service: &str) -> Rule {
@@ -188,7 +196,12 @@ pub(super) fn bundle(name: &str, text: &str) -> AnyObject {
 }
 
 pub(super) fn workload(name: &str, address: &str, service: &str, calls: Option<Vec<Calls>>) -> AnyObject {
-    let serves = vec![Serves { service: service.into(), port: port(80), listen: port(15080), application: ("127.0.0.1".parse().unwrap(), port(8080)) }];
+    let serves = vec![Serves {
+        service: service.into(),
+        port: port(80),
+        listen: port(15080),
+        application: ("127.0.0.1".parse().unwrap(), port(8080)),
+    }];
     let spec = Workload { account: name.into(), address: address.parse().unwrap(), zone: "".into(), serves, calls };
     AnyObject::Workload(object(Kind::Workload, NS, name, spec))
 }
@@ -199,7 +212,12 @@ pub(super) fn calls(service: &str, listen: i64) -> Calls {
 }
 
 pub(super) fn target(kind: Kind, name: &str, section: Option<&str>) -> TargetRef {
-    TargetRef { group: kind.group().to_owned(), kind: kind.as_str().to_owned(), name: name.to_owned(), section_name: section.map(str::to_owned) }
+    TargetRef {
+        group: kind.group().to_owned(),
+        kind: kind.as_str().to_owned(),
+        name: name.to_owned(),
+        section_name: section.map(str::to_owned),
+    }
 }
 
 pub(super) fn edge_program(plan: &Plan) -> &Arc<Program> {

@@ -5,12 +5,10 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use windrose_api::declared::{
-    AnyObject, Backend, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grant, ListenerSet, Namespace, Object, Route, Secret,
-    Service, Workload,
+    AnyObject, Backend, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grant, ListenerSet, Namespace, Object, Route, Secret, Service,
+    Workload,
 };
-use windrose_api::policy::{
-    AuthorizationPolicy, EdgePolicy, MeshPolicy, TelemetryPolicy, TrafficPolicy,
-};
+use windrose_api::policy::{AuthorizationPolicy, EdgePolicy, MeshPolicy, TelemetryPolicy, TrafficPolicy};
 use windrose_api::{Declared, Meta};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 

@@ -48,13 +48,18 @@ impl At<'_, '_> {
     fn winners(self, listener: &BoundListener) -> BTreeMap<ObjectRef, BTreeSet<Hostname>> {
         let mut all: Vec<&Connection> = self.view.connections(&self.gateway.key, &listener.id).collect();
         let created = |connection: &Connection| self.view.route(&connection.route).map_or(0, |route| route.meta.created);
-        all.sort_by_key(|one| (one.host.clone(), std::cmp::Reverse(one.declared.specificity()), created(one), one.route.key.clone(), one.route.kind));
+        all.sort_by_key(|one| {
+            (one.host.clone(), std::cmp::Reverse(one.declared.specificity()), created(one), one.route.key.clone(), one.route.kind)
+        });
         let mut won: BTreeMap<ObjectRef, BTreeSet<Hostname>> = BTreeMap::new();
         let mut last: Option<&Connection> = None;
         for connection in all {
             match last.filter(|winner| winner.host == connection.host) {
                 Some(winner) if winner.route != connection.route => {
-                    let message = format!("takes no connections for `{}` at listener `{}`: {} comes first", connection.host, listener.id, winner.route);
+                    let message = format!(
+                        "takes no connections for `{}` at listener `{}`: {} comes first",
+                        connection.host, listener.id, winner.route
+                    );
                     self.view.tell(Diagnostic::warning(connection.route.clone(), field("spec"), Code::Shadowed, message));
                 }
                 Some(_) => {}

@@ -15,11 +15,21 @@ pub(super) fn jwks(view: &View<'_>, policy: &ObjectRef, path: &str, source: &Key
         (Some(document), _, None) => Some(Sensitive::new(document.clone().into_bytes())),
         (None, None, Some(object)) => from_object(view, policy, path, object),
         (None, Some(file), None) => {
-            view.error(policy, field(&format!("{path}.file")), Code::File, format!("file `{file}` was not read; tokens of this provider are refused"));
+            view.error(
+                policy,
+                field(&format!("{path}.file")),
+                Code::File,
+                format!("file `{file}` was not read; tokens of this provider are refused"),
+            );
             None
         }
         _ => {
-            view.error(policy, field(path), Code::Invalid, "keys come from exactly one of inline, file and object; tokens of this provider are refused");
+            view.error(
+                policy,
+                field(path),
+                Code::Invalid,
+                "keys come from exactly one of inline, file and object; tokens of this provider are refused",
+            );
             None
         }
     }?;
@@ -34,7 +44,12 @@ fn from_object(view: &View<'_>, policy: &ObjectRef, path: &str, object: &KeyObje
     let namespace = &policy.key.namespace;
     let kind = Kind::parse(&object.kind).filter(|kind| matches!(kind, Kind::Secret | Kind::ConfigMap));
     let Some(kind) = kind else {
-        let told = Diagnostic::error(policy.clone(), field(&format!("{path}.object.kind")), Code::InvalidKind, format!("{} cannot hold keys", object.kind));
+        let told = Diagnostic::error(
+            policy.clone(),
+            field(&format!("{path}.object.kind")),
+            Code::InvalidKind,
+            format!("{} cannot hold keys", object.kind),
+        );
         view.tell(told.hint("use Secret or ConfigMap"));
         return None;
     };
@@ -48,7 +63,12 @@ fn from_object(view: &View<'_>, policy: &ObjectRef, path: &str, object: &KeyObje
     match value {
         Some(Some(value)) => Some(value),
         Some(None) => {
-            view.error(policy, field(&format!("{path}.object.key")), Code::RefNotFound, format!("{target} has no key `{name}`; tokens of this provider are refused"));
+            view.error(
+                policy,
+                field(&format!("{path}.object.key")),
+                Code::RefNotFound,
+                format!("{target} has no key `{name}`; tokens of this provider are refused"),
+            );
             None
         }
         None => {

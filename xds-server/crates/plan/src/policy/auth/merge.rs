@@ -33,7 +33,12 @@ fn effective(view: &View<'_>, policies: Vec<ObjectRef>, says: Says) -> Effective
             Effective { id, rule: AuthRule::Public, coverage }
         }
         (Says::Require(rule), Some(policy)) if rule.providers.is_empty() => {
-            let told = Diagnostic::error(policy.clone(), field("spec.jwt"), Code::MissingField, "no provider of tokens, here or more generally; nobody passes");
+            let told = Diagnostic::error(
+                policy.clone(),
+                field("spec.jwt"),
+                Code::MissingField,
+                "no provider of tokens, here or more generally; nobody passes",
+            );
             view.tell(told.hint("set `jwt`, or attach a policy with providers to the Gateway"));
             Effective { id, rule: AuthRule::Deny, coverage: Coverage::Denied(policies) }
         }
@@ -65,7 +70,8 @@ fn required(view: &View<'_>, policy: &ObjectRef, general: JwtRule, specific: &Jw
         common(&general.providers, &specific.providers)
     };
     if providers.is_empty() {
-        let message = "no token can satisfy both this policy and a more general one: no issuer with equal keys, algorithm and audience in both";
+        let message =
+            "no token can satisfy both this policy and a more general one: no issuer with equal keys, algorithm and audience in both";
         let told = Diagnostic::error(policy.clone(), field("spec.jwt"), Code::Conflicted, message);
         view.tell(told.hint("leave `jwt` out to use the general providers, or set `override: true`"));
         return Says::Deny;
