@@ -3,7 +3,15 @@
 
 #[path = "envoy/first_route.rs"]
 mod first_route;
+#[path = "envoy/hot_change.rs"]
+mod hot_change;
+#[path = "envoy/mesh.rs"]
+mod mesh;
+#[path = "envoy/refused.rs"]
+mod refused;
 #[path = "envoy/samples.rs"]
 mod samples;
+#[path = "envoy/stage.rs"]
+mod stage;
 #[path = "envoy/stock.rs"]
 mod stock;

@@ -7,7 +7,7 @@ mod listener;
 
 pub(crate) use certificate::{certificate, trust};
 pub(crate) use edge::edge;
-pub(crate) use frame::{BoundListener, Frame, Spoken, frame, in_namespaces};
+pub(crate) use frame::{BoundListener, Frame, Spoken, frame, in_namespaces, judge_class};
 pub(crate) use listener::{Candidate, conflicts};
 
 use std::fmt;

@@ -128,7 +128,7 @@ impl Planner {
     fn run_policies(&mut self, objects: &[&ObjectRef]) {
         let trusts = |kind: Kind| matches!(kind, Kind::BackendTLSPolicy | Kind::Backend);
         let named = |keep: &dyn Fn(Kind) -> bool| -> BTreeSet<ObjectRef> {
-            objects.iter().filter(|object| policy::is_policy(object.kind) && keep(object.kind)).map(|object| (*object).clone()).collect()
+            objects.iter().filter(|object| policy::is_judged(object.kind) && keep(object.kind)).map(|object| (*object).clone()).collect()
         };
         let there = |planner: &Self, key: &ObjectRef| planner.declared.get(key).is_some();
         let deltas = self.step(|planner| &mut planner.trusts, named(&trusts), there, policy::outcome);

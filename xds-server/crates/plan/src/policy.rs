@@ -17,10 +17,10 @@ use bytes::Bytes;
 use windrose_api::declared::{AnyObject, Object, Route};
 use windrose_ir::Extension;
 use windrose_ir::extension::{AuthRule, RateLimit, TranscoderRule};
-use windrose_vocab::{Code, Kind, ObjectRef, Text};
+use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Text};
 
 use crate::backend::{OriginTls, origin_tls};
-use crate::gateway::ListenerId;
+use crate::gateway::{self, ListenerId};
 use crate::reference::{field, key_of, kind_of as kind_of_reference};
 use crate::route::TableKey;
 use crate::world::{Filter, Index, View};
@@ -82,15 +82,16 @@ pub(crate) fn on_route(view: &View<'_>, filter: Filter, route: &Object<Route>) -
 }
 
 /// Whether the table's listener carries this filter: a policy of its Gateway, or of a route on it, needs it.
-pub(crate) fn guarded(view: &View<'_>, table: &TableKey, listener: Option<&ListenerId>, filter: Filter) -> bool {
-    if view.guarded(table, filter) {
-        return true;
+pub(crate) fn guarded(view: &View<'_>, table: &TableKey, filter: Filter) -> bool {
+    let of_gateway = |gateway: &ObjectKey| {
+        let gateway = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
+        !view.index(Index::Policies(kind_of(filter), gateway)).is_empty()
+    };
+    match table {
+        _ if view.guarded(table, filter) => true,
+        TableKey::Edge { gateway, .. } => of_gateway(gateway),
+        TableKey::Mesh { .. } => false,
     }
-    let TableKey::Edge { gateway, .. } = table else { return false };
-    let gateway = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
-    let set = listener.map(|listener| listener.owner.clone()).filter(|owner| *owner != gateway);
-    let mut owners = std::iter::once(gateway).chain(set);
-    owners.any(|owner| !view.index(Index::Policies(kind_of(filter), owner)).is_empty())
 }
 
 fn kind_of(filter: Filter) -> Kind {
@@ -131,8 +132,11 @@ pub(crate) fn outcome(view: &View<'_>, policy: &ObjectRef) -> Option<PolicyOutco
             telemetry::judge(view, policy);
             Some(PolicyOutcome::Plain)
         }
-        AnyObject::GatewayClass(_)
-        | AnyObject::Gateway(_)
+        AnyObject::GatewayClass(class) => {
+            gateway::judge_class(view, class);
+            Some(PolicyOutcome::Plain)
+        }
+        AnyObject::Gateway(_)
         | AnyObject::ListenerSet(_)
         | AnyObject::Route(_)
         | AnyObject::Grant(_)
@@ -154,10 +158,11 @@ pub(crate) fn passes(view: &View<'_>, policy: &ObjectRef, path: &str, alone: &Ex
     refused.is_empty()
 }
 
-/// The kinds that are judged as policies. A Backend is one too: it may carry its own TLS.
-pub(crate) fn is_policy(kind: Kind) -> bool {
+/// The kinds that are judged by themselves: policies, Backends, which may carry their own TLS, and classes.
+pub(crate) fn is_judged(kind: Kind) -> bool {
     match kind {
-        Kind::BackendTLSPolicy
+        Kind::GatewayClass
+        | Kind::BackendTLSPolicy
         | Kind::Backend
         | Kind::AuthPolicy
         | Kind::RateLimitPolicy
@@ -167,8 +172,7 @@ pub(crate) fn is_policy(kind: Kind) -> bool {
         | Kind::MeshPolicy
         | Kind::AuthorizationPolicy
         | Kind::TelemetryPolicy => true,
-        Kind::GatewayClass
-        | Kind::Gateway
+        Kind::Gateway
         | Kind::ListenerSet
         | Kind::HTTPRoute
         | Kind::GRPCRoute

@@ -66,16 +66,15 @@ pub(crate) fn extension_name(scope: &str, filter: Filter) -> Text {
 /// The filters of a chain in the order that requests pass them: CORS answers preflights without a token; addresses and identities
 /// come before tokens, tokens before limits by claim, and transcoding last, so that limits see the request as it was sent.
 pub(crate) fn chain_of_filters(
+    cors: bool,
     authorization: impl IntoIterator<Item = Authorization>,
     extensions: &BTreeSet<(Text, Filter)>,
 ) -> Vec<HttpFilter> {
+    let cors = cors.then_some(HttpFilter::Cors);
     let authorization = authorization.into_iter().map(HttpFilter::Authorization);
     let ours = Filter::ALL.into_iter().flat_map(|filter| {
         let of_kind = extensions.iter().filter(move |(_, known)| *known == filter);
-        of_kind.flat_map(|(scope, filter)| {
-            let before = (*filter == Filter::Transcoder).then_some(HttpFilter::GiveBody);
-            before.into_iter().chain([HttpFilter::Extension(extension_name(scope, *filter))])
-        })
+        of_kind.map(|(scope, filter)| HttpFilter::Extension(extension_name(scope, *filter)))
     });
-    std::iter::once(HttpFilter::Cors).chain(authorization).chain(ours).collect()
+    cors.into_iter().chain(authorization).chain(ours).collect()
 }

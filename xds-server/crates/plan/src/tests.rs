@@ -6,6 +6,5 @@ mod incremental;
 mod meshes;
 mod policies;
 mod routes;
-mod scale;
 mod tls;
 mod world;

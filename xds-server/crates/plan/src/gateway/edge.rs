@@ -157,12 +157,12 @@ impl At<'_, '_> {
     ) -> Handler {
         parts.tables.insert(table.clone());
         let name = Text::from(table.to_string());
-        let needed = |filter: &Filter| listeners.iter().any(|listener| policy::guarded(self.view, table, Some(&listener.id), *filter));
+        let needed = |filter: &Filter| policy::guarded(self.view, table, *filter);
         let scope = Text::from(table.scope());
         let extensions: BTreeSet<(Text, Filter)> = Filter::ALL.into_iter().filter(needed).map(|filter| (scope.clone(), filter)).collect();
         let targets = self.targets(listeners);
         let rules = authorization::effective(self.view, &targets, None);
-        let filters = chain_of_filters(limits.addresses.clone().into_iter().chain(rules), &extensions);
+        let filters = chain_of_filters(true, limits.addresses.clone().into_iter().chain(rules), &extensions);
         parts.extensions.extend(extensions);
         Handler::Http(Box::new(HttpHandler {
             stat_name: name.clone(),

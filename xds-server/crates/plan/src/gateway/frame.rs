@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use windrose_api::declared::gateway::{CONTROLLER, FrontendValidation, Gateway, GatewayAddress, Listener, Namespaces, Protocol};
-use windrose_api::declared::{ListenerSet, Object};
+use windrose_api::declared::{GatewayClass, ListenerSet, Object};
 use windrose_ir::Secret;
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey, ObjectRef, Port, Text};
 
@@ -113,6 +113,13 @@ fn is_ours(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
             view.tell(missing(view, "Pending", &target).at(&gateway.meta.object, field("spec.gatewayClassName")));
             false
         }
+    }
+}
+
+/// Tells whether a class is ours.
+pub(crate) fn judge_class(view: &View<'_>, class: &Object<GatewayClass>) {
+    if *class.spec.controller == *CONTROLLER {
+        view.condition(&Subject::object(class.meta.object.clone()), ConditionType::Accepted, Condition::yes("Accepted"));
     }
 }
 

@@ -55,7 +55,8 @@ impl Sidecar<'_, '_> {
         Box::new(HttpHandler {
             stat_name: table.clone(),
             routes: RouteSource::Table(table),
-            filters: chain_of_filters(authorization, extensions),
+            // Routes with CORS are those that callers' sidecars apply.
+            filters: chain_of_filters(client_certificate == ForwardedCertificate::Sanitize, authorization, extensions),
             limits: http_limits(),
             client_address: ClientAddress { trusted_hops: 0, edge: false },
             client_certificate,

@@ -122,7 +122,7 @@ fn entries(
                 view.covers(covered, Coverage::Open);
                 auth::warn_open(view, &key.route);
             }
-            if policy::guarded(view, &key.table, key.listener.as_ref(), Filter::JwtAuth) {
+            if policy::guarded(view, &key.table, Filter::JwtAuth) {
                 all.push((Filter::JwtAuth, auth::OPEN.into(), ExtensionEntry::Auth(windrose_ir::extension::AuthRule::Public)));
             }
         }

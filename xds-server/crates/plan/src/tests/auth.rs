@@ -188,3 +188,26 @@ fn a_policy_on_nothing_is_told() {
     let plan = world([jwt("p", on_route(Some("c")), "https://idp"), jwt("q", target(Kind::HTTPRoute, "rr", None), "https://idp")]);
     assert_eq!(codes(&plan), ["TargetNotFound", "TargetNotFound"]);
 }
+
+/// Refuses every table with a provider of this issuer.
+#[derive(Debug)]
+struct Picky(&'static str);
+
+impl crate::FilterCheck for Picky {
+    fn refused(&self, extension: &Extension) -> Vec<(String, String)> {
+        let Extension::JwtAuth(table) = extension else { return Vec::new() };
+        let bad = |rule: &AuthRule| matches!(rule, AuthRule::Jwt(rule) if rule.providers.iter().any(|one| *one.issuer == *self.0));
+        table.policies.iter().filter(|(_, rule)| bad(rule)).map(|(id, _)| (id.to_string(), "no key".to_owned())).collect()
+    }
+}
+
+#[test]
+fn what_the_filter_itself_refuses_denies_with_the_filters_words() {
+    let rules = vec![rule(vec![prefix("/")], "o")];
+    let policy = jwt("p", on_route(None), "https://odd");
+    let world = declared([gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], rules), policy]);
+    let settings = settings().with_filters(std::sync::Arc::new(Picky("https://odd")));
+    let plan = crate::plan(&world, &crate::Refused::default(), &settings);
+    assert_eq!(entry(&plan, "shop/p"), AuthRule::Deny);
+    assert!(told(&plan).iter().any(|told| told.contains("spec: the filter refuses it: no key")), "{:?}", told(&plan));
+}

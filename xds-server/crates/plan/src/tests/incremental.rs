@@ -6,9 +6,14 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use proptest::prelude::*;
 use windrose_api::Declared;
-use windrose_api::declared::{AnyObject, Changed};
-use windrose_api::policy::{AuthPolicy, JwtProvider, KeySource, Public, RateLimitPolicy, TrafficPolicy};
-use windrose_vocab::{Kind, ObjectRef, ProxyKey};
+use windrose_api::declared::backend::BackendTls;
+use windrose_api::declared::gateway::{CONTROLLER, GatewayClass, Namespaces};
+use windrose_api::declared::{AnyObject, Changed, ListenerSet};
+use windrose_api::policy::{
+    Action, AuthPolicy, AuthorizationPolicy, JwtProvider, KeySource, MeshPolicy, MtlsMode, Provider, Public, RateLimitPolicy,
+    TelemetryPolicy, Tracing, TrafficPolicy,
+};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey};
 
 use super::world::*;
 use crate::{Plan, Planner, Refusal, Refused};
@@ -38,7 +43,95 @@ fn pool() -> Vec<AnyObject> {
         all.push(workload("v", "127.0.0.3", "p", calls));
     }
     all.extend(policies());
+    all.extend(trust());
+    all.extend(connections());
+    all.extend(mesh_policies());
     all
+}
+
+fn trust() -> Vec<AnyObject> {
+    let tls = |ca: &str, created| {
+        let spec = BackendTls {
+            targets: vec![(reference(Kind::Service, "o"), None)],
+            hostname: "o.example".into(),
+            ca: vec![reference(Kind::ConfigMap, ca)],
+            system_ca: false,
+            subject_alt_names: Vec::new(),
+            options: Default::default(),
+        };
+        AnyObject::BackendTls(aged(&object(Kind::BackendTLSPolicy, NS, ca, spec), created))
+    };
+    let class = |controller: &str| {
+        AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", GatewayClass { controller: controller.into() }))
+    };
+    let far = |name: &str| route(name, &[], vec![rule(vec![prefix("/far")], "far/o")]);
+    vec![
+        tls("ca", 5),
+        tls("other", 1),
+        bundle("ca", "GOOD"),
+        bundle("ca", "BAD"),
+        class(CONTROLLER),
+        class("other.example/controller"),
+        service_speaking("far", "o", 80, None),
+        far("r"),
+        far("s"),
+        grant("far", (Kind::HTTPRoute, NS), Kind::Service),
+        grant("far", (Kind::GRPCRoute, NS), Kind::Service),
+        namespace(NS, &[("tier", "gold")]),
+    ]
+}
+
+fn connections() -> Vec<AnyObject> {
+    let mut shared = gateway_spec(vec![tls_passthrough("tls", "*.example"), listener("web", 80, "")]);
+    shared.allowed_listener_sets = Namespaces::All;
+    let set = |hostname: &str| {
+        let spec = ListenerSet { gateway: ObjectKey::new(NS, "edge"), listeners: vec![listener("more", 80, hostname)] };
+        AnyObject::ListenerSet(object(Kind::ListenerSet, NS, "set", spec))
+    };
+    let to_set = |name: &str| {
+        let mut spec = route_spec(&["a.example"], vec![rule(vec![prefix("/set")], "o")]);
+        spec.parents = vec![parent(Kind::ListenerSet, "set")];
+        AnyObject::Route(http_route(name, spec))
+    };
+    let tls = |name: &str, host: &str, to: &str| {
+        AnyObject::Route(object(Kind::TLSRoute, NS, name, route_spec(&[host], vec![rule(Vec::new(), to)])))
+    };
+    let edge = AnyObject::Gateway(object(Kind::Gateway, NS, "edge", shared));
+    vec![
+        edge,
+        set("a.example"),
+        set(""),
+        to_set("r"),
+        tls("t", "a.example", "o"),
+        tls("u", "a.example", "p"),
+        tls("t", "b.example", "gone"),
+    ]
+}
+
+fn mesh_policies() -> Vec<AnyObject> {
+    let mesh = |namespace: &str, targets, mode| {
+        let spec = MeshPolicy { target_refs: targets, mtls: Some(mode), ports: Vec::new() };
+        AnyObject::MeshPolicy(object(Kind::MeshPolicy, namespace, "m", spec))
+    };
+    let authorization = |targets, action| {
+        let spec = AuthorizationPolicy { target_refs: targets, action, rules: Vec::new(), audit: false };
+        AnyObject::AuthorizationPolicy(object(Kind::AuthorizationPolicy, NS, "z", spec))
+    };
+    let telemetry = |namespace: &str, backend: &str| {
+        let tracing = Tracing { provider: Provider::Zipkin, backend: backend.to_owned(), port: Some(80), sampling_per_ten_thousand: None };
+        let spec = TelemetryPolicy { target_refs: Vec::new(), tracing: Some(tracing), access_log: None };
+        AnyObject::TelemetryPolicy(object(Kind::TelemetryPolicy, namespace, "t", spec))
+    };
+    vec![
+        mesh(NS, Vec::new(), MtlsMode::Permissive),
+        mesh("windrose-system", Vec::new(), MtlsMode::Permissive),
+        mesh(NS, vec![target(Kind::Workload, "w", None)], MtlsMode::Strict),
+        authorization(Vec::new(), Action::Allow),
+        authorization(vec![target(Kind::Service, "o", None)], Action::Allow),
+        authorization(vec![target(Kind::Gateway, "edge", None)], Action::Deny),
+        telemetry(NS, "o"),
+        telemetry("windrose-system", "gone"),
+    ]
 }
 
 fn policies() -> Vec<AnyObject> {
@@ -130,8 +223,9 @@ proptest! {
                 objects.insert(name);
             }
             if step % 4 == 3 {
-                let object = refuse.get(&pool);
-                refused.objects = OrdMap::unit(object.meta().identity(), Refusal { reason: "no".to_owned(), last_good: None });
+                let (object, good) = (refuse.get(&pool), edit[0].0.get(&pool));
+                let last_good = (object.meta().object == good.meta().object).then(|| good.clone());
+                refused.objects = OrdMap::unit(object.meta().identity(), Refusal { reason: "no".to_owned(), last_good });
             }
             let followed = planner.update(&declared, &refused, &changed(objects));
             assert_equal(&followed, &from_scratch(&declared, &refused));

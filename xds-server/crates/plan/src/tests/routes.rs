@@ -1,7 +1,8 @@
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
-use windrose_api::declared::route::{BackendRef, Filter, Match, PathMatch, Redirect, Retry, Rule, SessionPersistence, ValueMatch};
-use windrose_api::scalar;
+use windrose_api::declared::route::{
+    BackendRef, Filter, HeaderChanges, Match, PathMatch, Redirect, Retry, Rule, SessionPersistence, ValueMatch,
+};
 use windrose_ir::route::RouteAction;
 use windrose_vocab::{Kind, ObjectRef, Weight};
 
@@ -218,5 +219,23 @@ fn sessions_stick_by_a_hash_on_a_cluster_of_their_own() {
     let RouteAction::Forward(forward) = &virtual_host(edge_program(&plan), TABLE, "*").routes[0].action else { panic!("not forwarded") };
     assert_eq!(forward.backends[0].cluster.as_deref(), Some("shop/o/80@HTTPRoute/shop/r/cart"));
     assert_eq!(forward.hash.len(), 1);
-    let _ = scalar::Duration(std::time::Duration::ZERO);
+}
+
+#[test]
+fn a_pattern_that_no_proxy_takes_matches_nothing_and_hides_nothing_else() {
+    let bad = Match::Http { path: PathMatch::Regex("/a(".into()), method: None, headers: Vec::new(), query: Vec::new() };
+    let plan = plan([edge(), service("o", 80), route("r", &[], vec![rule(vec![bad, prefix("/b")], "o")])]);
+    assert_eq!(targets(virtual_host(edge_program(&plan), TABLE, "*")), ["shop/o/80"]);
+    assert_eq!(codes(&plan), ["OutOfRange"]);
+    let expected = ["Accepted=true Accepted", "ResolvedRefs=true ResolvedRefs", "PartiallyInvalid=true UnsupportedValue"];
+    assert_eq!(reasons(&plan, &route_verdict("r")), expected);
+}
+
+#[test]
+fn a_header_that_would_break_a_message_closes_its_rule() {
+    let changes = HeaderChanges { set: vec![("x-a".into(), "1\r\nx-b: 2".into())], ..HeaderChanges::default() };
+    let rules = vec![Rule { filters: vec![Filter::RequestHeaders(changes)], ..rule(vec![prefix("/")], "o") }];
+    let plan = plan([edge(), service("o", 80), route("r", &[], rules)]);
+    assert_eq!(targets(virtual_host(edge_program(&plan), TABLE, "*")), ["500"]);
+    assert_eq!(codes(&plan), ["OutOfRange"]);
 }

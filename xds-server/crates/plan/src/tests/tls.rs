@@ -116,3 +116,16 @@ fn the_oldest_tcp_route_takes_all_connections_and_a_port_without_one_closes_them
     assert!(printed.contains("chain tcp6379: plain -> closed"), "{printed}");
     assert_eq!(codes(&plan), ["Shadowed"]);
 }
+
+#[test]
+fn a_server_name_belongs_to_the_most_specific_listener() {
+    let rules = || vec![Rule { backends: vec![to("a")], ..Rule::default() }];
+    let mut spec = route_spec(&["a.example", "b.example"], rules());
+    spec.parents[0].section = Some("wide".into());
+    let tls = AnyObject::Route(object(Kind::TLSRoute, NS, "t", spec));
+    let edge = gateway(vec![tls_passthrough("wide", "*.example"), https("narrow", "a.example", "cert")]);
+    let plan = plan([edge, certificate(NS, "cert", "GOOD"), service("a", 80), tls]);
+    let printed = crate::print(&plan);
+    assert!(printed.contains("chain narrow for a.example: tls with"), "{printed}");
+    assert!(printed.contains("chain wide/TLSRoute/shop/t for b.example: tls passed through"), "{printed}");
+}

@@ -1,0 +1,101 @@
+//! Traffic never notices: not 200 changes of its route, not a server that is killed and comes back.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use windrose_tests::address::Loopback;
+use windrose_tests::client::Call;
+use windrose_tests::echo::EchoServer;
+use windrose_tests::envoy::EnvoyProcess;
+use windrose_tests::load::{Load, Tally};
+use windrose_tests::wait::wait_until;
+
+use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service};
+
+/// Changes, and the requests that must have gone through meanwhile.
+const CHANGES: usize = 200;
+const REQUESTS: u64 = 10_000;
+
+/// Both services are there all the time; the route has one of them, so that each change brings a cluster and takes one.
+fn pointing_to(home: &Loopback, back: &str) -> String {
+    documents(&[
+        gateway(&[("http", home.port(8080))]),
+        service("one"),
+        endpoint("one", home.port(9001)),
+        service("other"),
+        endpoint("other", home.port(9002)),
+        route("web", EVERYTHING, back),
+    ])
+}
+
+fn all_good(tally: &Tally) {
+    assert_eq!(tally.other_than(200), 0, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_changes_under_load_lose_no_request() {
+    let home = Loopback::claim();
+    let backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
+    let declared = ["one", "other"].map(|back| pointing_to(&home, back));
+    let stage = Stage::set(home, &declared[0]).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let call = Call::get(stage.home.port(8080), "/");
+    answered_by(&call, "one").await;
+
+    let load = Load::start(4, Duration::from_millis(1), &call);
+    for change in 1..=CHANGES {
+        stage.declare("shop.yaml", &declared[change % 2]);
+        answered_by(&call, ["one", "other"][change % 2]).await;
+    }
+    wait_until(PATIENCE, "enough requests", async || {
+        let seen: u64 = backs.iter().map(EchoServer::requests).sum();
+        if seen > REQUESTS + 1_000 { Ok(()) } else { Err(format!("{seen}")) }
+    })
+    .await;
+    let tally = load.finish().await;
+    all_good(&tally);
+    assert!(tally.total() >= REQUESTS, "{tally:?}");
+}
+
+/// What Envoy counts when it is sent something, or does something about it.
+async fn receipts(envoy: &EnvoyProcess) -> BTreeMap<String, u64> {
+    let stats = envoy.admin_get("/stats?format=text").await.unwrap().text();
+    let lines = stats.lines().filter_map(|line| line.split_once(": "));
+    let counts = lines.filter(|(name, _)| {
+        name.ends_with(".update_success")
+            || name.ends_with(".update_rejected")
+            || name.starts_with("listener_manager.listener_")
+            || ["cluster_manager.cluster_added", "cluster_manager.cluster_modified", "cluster_manager.cluster_removed"].contains(name)
+    });
+    counts.filter_map(|(name, value)| Some((name.to_owned(), value.trim().parse().ok()?))).collect()
+}
+
+fn moved(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> Vec<String> {
+    after.iter().filter(|(name, value)| before.get(*name) != Some(value)).map(|(name, _)| name.clone()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_under_load_comes_back_and_resends_nothing() {
+    let home = Loopback::claim();
+    let _backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
+    let declared = pointing_to(&home, "one");
+    let mut stage = Stage::set(home, &declared).await;
+    let edge = stage.envoy("gateway", "edge", &[]).await;
+    let call = Call::get(stage.home.port(8080), "/");
+    answered_by(&call, "one").await;
+    stage.synced("gateway/shop/edge").await;
+
+    let before = receipts(&edge).await;
+    let load = Load::start(4, Duration::from_millis(1), &call);
+    stage.kill_and_restart().await;
+    stage.synced("gateway/shop/edge").await;
+    assert_eq!(moved(&before, &receipts(&edge).await), Vec::<String>::new());
+
+    // What comes next is the new endpoint and nothing besides.
+    let (from, to) = (endpoint("one", stage.home.port(9001)), endpoint("one", stage.home.port(9002)));
+    stage.declare("shop.yaml", &declared.replace(&from, &to));
+    answered_by(&call, "other").await;
+    stage.synced("gateway/shop/edge").await;
+    all_good(&load.finish().await);
+    assert_eq!(moved(&before, &receipts(&edge).await), ["cluster.shop/one/80.update_success"]);
+}

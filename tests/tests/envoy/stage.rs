@@ -1,0 +1,165 @@
+//! What the stories share: a folder of declared YAML, the real server on it, bootstraps for its proxies, its word on
+//! status; and the pieces of YAML they are written in.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use windrose_tests::address::Loopback;
+use windrose_tests::client::{Call, Reply};
+use windrose_tests::envoy::{EnvoyOptions, EnvoyProcess};
+use windrose_tests::server::{ServerOptions, ServerProcess};
+use windrose_tests::wait::wait_until;
+
+/// How long a change may take to show, on a machine that is busy: only what never comes is to be found.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running server and its folder; dropping it ends the server.
+pub(crate) struct Stage {
+    pub(crate) home: Loopback,
+    pub(crate) server: ServerProcess,
+    place: TempDir,
+}
+
+impl Stage {
+    /// Starts the server on one file with this text.
+    pub(crate) async fn set(home: Loopback, declared: &str) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let folder = place.path().join("declared");
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("shop.yaml"), declared).unwrap();
+        let server = ServerProcess::start(&ServerOptions::new(&folder, &place.path().join("state"), &home)).await;
+        Self { home, server, place }
+    }
+
+    /// Replaces a file as a careful editor does: whole, then renamed.
+    pub(crate) fn declare(&self, file: &str, text: &str) {
+        let folder = &self.server.options().folder;
+        let new = folder.join(format!("{file}.new"));
+        std::fs::write(&new, text).unwrap();
+        std::fs::rename(new, folder.join(file)).unwrap();
+    }
+
+    /// Kills the server (SIGKILL) and starts it again with the same folders and addresses.
+    pub(crate) async fn kill_and_restart(&mut self) {
+        let options = self.server.options().clone();
+        self.server.process().kill();
+        self.server = ServerProcess::start(&options).await;
+    }
+
+    /// Writes a bootstrap and starts Envoy with it: role `gateway` or `workload`, a name of namespace `shop`.
+    pub(crate) async fn envoy(&self, role: &str, name: &str, more: &[&str]) -> EnvoyProcess {
+        self.server.bootstrap(role, &format!("shop/{name}"), &self.envoy_home(name), more);
+        self.same_envoy(name).await
+    }
+
+    /// Starts Envoy with the bootstrap that was written before.
+    pub(crate) async fn same_envoy(&self, name: &str) -> EnvoyProcess {
+        EnvoyProcess::start_in(&self.envoy_home(name), &EnvoyOptions::default()).await
+    }
+
+    fn envoy_home(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    /// What `windrose status` or `windrose proxies` says, as JSON.
+    pub(crate) fn ask(&self, subcommand: &str) -> Value {
+        let output = self.server.ask(&[subcommand, "-o", "json"]);
+        // Its exit code tells whether all is well; here its words count.
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|cause| panic!("{cause}: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Waits until this proxy is connected and has acknowledged everything.
+    pub(crate) async fn synced(&self, proxy: &str) {
+        wait_until(PATIENCE, &format!("{proxy} to be in step"), async || {
+            let all = self.ask("proxies");
+            let found = list(&all, "proxies").into_iter().any(|one| one["proxy"] == proxy && one["synced"] == true);
+            if found { Ok(()) } else { Err(all.to_string()) }
+        })
+        .await;
+    }
+
+    /// The report of one object (`Kind`, name) as the status has it now.
+    pub(crate) fn object(&self, kind: &str, name: &str) -> Value {
+        let status = self.ask("status");
+        let found = list(&status, "objects").into_iter().find(|one| one["kind"] == kind && one["name"] == name);
+        found.unwrap_or_else(|| panic!("{kind}/{name} is not in {status}"))
+    }
+}
+
+/// A list, be it the answer itself or a field of it.
+fn list(answer: &Value, field: &str) -> Vec<Value> {
+    answer.as_array().or_else(|| answer[field].as_array()).cloned().unwrap_or_default()
+}
+
+/// Calls until the answer is as wanted.
+pub(crate) async fn until(call: &Call, what: &str, wanted: impl Fn(&Reply) -> bool) -> Reply {
+    wait_until(PATIENCE, what, async || {
+        let reply = call.send().await.map_err(|cause| cause.to_string())?;
+        if wanted(&reply) { Ok(reply) } else { Err(format!("{} {}", reply.status, reply.text())) }
+    })
+    .await
+}
+
+/// Calls until this echo server answers.
+pub(crate) async fn answered_by(call: &Call, name: &str) {
+    until(call, &format!("an answer of {name}"), |reply| reply.header("x-echo-server") == name).await;
+}
+
+/// Joins documents to a file.
+pub(crate) fn documents(all: &[String]) -> String {
+    all.join("\n---\n")
+}
+
+/// The Gateway `edge` with one HTTP listener for each name and address; all on the address of the first.
+pub(crate) fn gateway(listeners: &[(&str, SocketAddr)]) -> String {
+    let ip = listeners[0].1.ip();
+    let listeners: Vec<_> =
+        listeners.iter().map(|(name, at)| format!("{{ name: {name}, port: {}, protocol: HTTP }}", at.port())).collect();
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: edge, namespace: shop }}
+spec:
+  gatewayClassName: windrose
+  addresses: [{{ type: IPAddress, value: \"{ip}\" }}]
+  listeners: [{}]",
+        listeners.join(", ")
+    )
+}
+
+/// A Service with port 80.
+pub(crate) fn service(name: &str) -> String {
+    format!("apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{ ports: [{{ name: http, port: 80 }}] }}")
+}
+
+/// The one endpoint of a Service.
+pub(crate) fn endpoint(service: &str, at: SocketAddr) -> String {
+    format!(
+        "apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {{ name: {service}-1, namespace: shop, labels: {{ kubernetes.io/service-name: {service} }} }}
+addressType: IPv4
+ports: [{{ name: http, port: {} }}]
+endpoints: [{{ addresses: [\"{}\"] }}]",
+        at.port(),
+        at.ip()
+    )
+}
+
+/// An HTTPRoute of the edge from a match (`matches: [...]` content, in flow style) to a Service.
+pub(crate) fn route(name: &str, matching: &str, service: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules: [{{ matches: [{{ path: {matching} }}], backendRefs: [{{ name: {service}, port: 80 }}] }}]"
+    )
+}
+
+/// The match of every path.
+pub(crate) const EVERYTHING: &str = "{ type: PathPrefix, value: / }";
