@@ -116,8 +116,7 @@ pub(crate) fn documents(all: &[String]) -> String {
 /// The Gateway `edge` with one HTTP listener for each name and address; all on the address of the first.
 pub(crate) fn gateway(listeners: &[(&str, SocketAddr)]) -> String {
     let ip = listeners[0].1.ip();
-    let listeners: Vec<_> =
-        listeners.iter().map(|(name, at)| format!("{{ name: {name}, port: {}, protocol: HTTP }}", at.port())).collect();
+    let listeners: Vec<_> = listeners.iter().map(|(name, at)| format!("{{ name: {name}, port: {}, protocol: HTTP }}", at.port())).collect();
     format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway

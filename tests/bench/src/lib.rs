@@ -1,0 +1,20 @@
+//! The benchmarks of the control plane: a load client that speaks gRPC like many proxies, a server of our own rooms and
+//! a peer that takes the same commands, and what is measured on both side by side. Nothing here is part of the product.
+
+pub mod board;
+pub mod command;
+pub mod content;
+pub mod credentials;
+pub mod fleet;
+pub mod limits;
+pub mod machine;
+pub mod measure;
+pub mod reader;
+pub mod report;
+pub mod request;
+pub mod round;
+pub mod server;
+pub mod shape;
+pub mod side;
+pub mod spread;
+pub mod table;
