@@ -1,13 +1,13 @@
 //! The `windrose` binary: arguments, logs, and the exit code. 0 good, 1 wrong input or a failure, 2 wrong usage.
 
 mod args;
-mod certificates;
 mod client;
 mod commands;
 mod envoy_binary;
 mod filters;
 mod fleet;
 mod identities;
+mod judges;
 mod logs;
 mod metrics;
 mod offline;

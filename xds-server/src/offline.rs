@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
@@ -16,8 +15,8 @@ use windrose_pki::{Authority, Directory, SystemEntropy};
 use windrose_plan::{Plan, Settings};
 use windrose_vocab::{NodeClass, ProxyKey, Sensitive, SpiffeId, TrustDomain};
 
-use crate::certificates::Certificates;
 use crate::envoy_binary::EnvoyBinary;
+use crate::judges;
 
 /// Versions are shown to people only here, so their key need not be secret.
 const OPEN_KEY: [u8; 32] = [0; 32];
@@ -42,7 +41,7 @@ impl Offline {
     pub(crate) fn load(paths: &[PathBuf], trust_domain: &str) -> anyhow::Result<Self> {
         files(paths)?;
         let domain = TrustDomain::parse(trust_domain).with_context(|| format!("--trust-domain {trust_domain}"))?;
-        Ok(Self { world: windrose_files::load(paths), settings: Settings::new(domain, Arc::new(Certificates)) })
+        Ok(Self { world: windrose_files::load(paths), settings: judges::settings(domain) })
     }
 
     /// Everything that is wrong, with its place: first what reading found, then what planning found.

@@ -96,13 +96,14 @@ fn follow(mut watcher: Watch, mut reloader: Reloader, news: &watch::Sender<Arc<N
             Wake::Stopped => return,
             Wake::Changed | Wake::Poll | Wake::Asked => {}
         }
-        let before = lines(reloader.world());
+        let (before, decoded) = (lines(reloader.world()), reloader.decoded());
         let changed = reloader.reload();
         let told_anew = lines(reloader.world()) != before;
         if told_anew {
             tell(reloader.world());
         }
-        if told_anew || !changed.objects.is_empty() {
+        // A comment changes no object, and every line below it.
+        if told_anew || !changed.objects.is_empty() || reloader.decoded() != decoded {
             tracing::info!(objects = changed.objects.len(), "read again");
             news.send_replace(Arc::new(News::of(&reloader)));
         }

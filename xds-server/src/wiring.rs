@@ -15,8 +15,6 @@ use windrose_vocab::{ProxyKey, TrustDomain};
 use windrose_xds_serve::{Counters, Tls, Xds};
 
 use crate::args::ServerOptions;
-use crate::certificates::Certificates;
-use crate::filters;
 use crate::fleet::Fleet;
 use crate::identities::Nodes;
 use crate::pipeline::{Parts, Picture, Pipeline};
@@ -24,6 +22,7 @@ use crate::report::{Reports, SourceReport};
 use crate::source::{self, News};
 use crate::state_folder::StateFolder;
 use crate::svids::Svids;
+use crate::{filters, judges};
 
 /// Certificates are looked at this often; their slots are hours.
 const CLOCK: Duration = Duration::from_secs(30);
@@ -119,7 +118,7 @@ impl Server {
             programmed: Mutex::new(Programmed::default()),
         });
         let pipeline = Pipeline::new(Parts {
-            settings: windrose_plan::Settings::new(trust_domain, Arc::new(Certificates)),
+            settings: judges::settings(trust_domain),
             modules: filters::read(modules)?,
             version_key: state.version_key()?,
             svids: Svids::new(state.authority(&options.common.trust_domain, options.authority.as_ref())?),
@@ -270,8 +269,10 @@ fn take(pipeline: &mut Pipeline, step: &Step, former: &News, reports: &Reports) 
     match step {
         Step::World(world) => {
             reports.source.store(Arc::new(world.report()));
-            if world.complete {
-                pipeline.declare(world.declared.clone(), &world.changed_since(former), now);
+            let changed = world.changed_since(former);
+            let first = world.complete && !former.complete;
+            if first || !changed.objects.is_empty() {
+                pipeline.declare(world.declared.clone(), &changed, now);
             }
         }
         Step::Demand => pipeline.follow_demand(now),
