@@ -7,6 +7,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windrose_pki::{NodeAuthority, SystemEntropy};
@@ -26,6 +27,8 @@ use crate::{filters, judges};
 
 /// Certificates are looked at this often; their slots are hours.
 const CLOCK: Duration = Duration::from_secs(30);
+/// Between two looks at what proxies refused.
+const ANSWERS_PAUSE: Duration = Duration::from_millis(100);
 /// What proxies accepted is written at most this often.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for everything to end after the signal.
@@ -48,7 +51,8 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     tasks.spawn(renew_server_certificate(options.clone(), nodes_authority.clone(), tls, end.child_token()));
     tasks.spawn(keep_accepted(state.clone(), server.xds.accepted.clone(), end.child_token()));
     let (news, reload) = source::start(&mut tasks, &options.path, end.child_token())?;
-    tasks.spawn(follow(server.pipeline, news, server.reports.clone(), server.xds.desired.clone(), end.child_token()));
+    let answers = paced(&mut tasks, &server.reports, end.child_token());
+    tasks.spawn(follow(server.pipeline, news, answers, server.reports.clone(), server.xds.desired.clone(), end.child_token()));
     if let Some(order) = fleet {
         let fleet = order.fleet(options, &state, modules_folder, nodes_authority);
         let picture = server.reports.picture.clone();
@@ -213,15 +217,31 @@ async fn keep_accepted(state: Arc<StateFolder>, accepted: Arc<Accepted>, end: Ca
     }
 }
 
+/// Wakes at most once in [`ANSWERS_PAUSE`] for what proxies answer: thousands of ACKs are looked at together.
+fn paced(tasks: &mut JoinSet<()>, reports: &Reports, end: CancellationToken) -> watch::Receiver<()> {
+    let (sender, receiver) = watch::channel(());
+    let mut answers = reports.observed.changes();
+    tasks.spawn(async move {
+        while let Some(Ok(())) = end.run_until_cancelled(answers.changed()).await {
+            sender.send_replace(());
+            if end.run_until_cancelled(tokio::time::sleep(ANSWERS_PAUSE)).await.is_none() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
 /// Hands worlds, wishes, answers and the time to the pipeline, off the async threads, one after the other.
 async fn follow(
     mut pipeline: Pipeline,
-    mut news: tokio::sync::watch::Receiver<Arc<News>>,
+    mut news: watch::Receiver<Arc<News>>,
+    mut answers: watch::Receiver<()>,
     reports: Arc<Reports>,
     desired: DesiredReader,
     end: CancellationToken,
 ) {
-    let (mut demand, mut observed) = (desired.demand(), reports.observed.changes());
+    let mut demand = desired.demand();
     let mut clock = tokio::time::interval(CLOCK);
     let mut former = Arc::new(News::default());
     news.mark_changed();
@@ -230,7 +250,7 @@ async fn follow(
             () = end.cancelled() => return,
             Ok(()) = news.changed() => Step::World(news.borrow_and_update().clone()),
             Ok(()) = demand.changed() => Step::Demand,
-            Ok(()) = observed.changed() => Step::Observed,
+            Ok(()) = answers.changed() => Step::Observed,
             _ = clock.tick() => Step::Clock,
         };
         let worker = tokio::task::spawn_blocking({
