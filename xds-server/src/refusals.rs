@@ -12,7 +12,7 @@ use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Changed};
 use windrose_plan::{Plan, Refusal, Refused};
 use windrose_state::{Accepted, Scope, StreamStatus};
-use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion, ProxyKey, Resource, ResourceId};
+use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion, ProxyKey, Resource, ResourceId};
 
 /// Former versions of a resource whose objects are remembered: enough for a proxy that is several changes behind.
 const VERSIONS_REMEMBERED: usize = 8;
@@ -109,7 +109,9 @@ impl Refusals {
 
     /// Looks for a refused resource that nobody was blamed for.
     fn open(&mut self, evidence: &Evidence<'_>, refused: &mut Refused) {
-        for Rejected { scope, resource, version, reason } in rejections(evidence) {
+        let rejections = rejections(evidence);
+        self.judged.retain(|(resource, version)| rejections.iter().any(|one| one.resource == *resource && one.version == *version));
+        for Rejected { scope, resource, version, reason } in rejections {
             let proxy = scope.proxy.clone();
             if !self.judged.insert((resource.clone(), version)) {
                 continue;
@@ -157,12 +159,52 @@ impl Refusals {
         let before = self.carried.get(&(proxy.clone(), resource.clone()));
         let innocent = before.and_then(|versions| versions.iter().find(|(version, _)| Some(*version) == good)).map(|(_, carried)| carried);
         let now = carried(evidence.plan, proxy, resource);
-        now.into_iter().filter(|version| innocent.is_none_or(|innocent| !innocent.contains(version))).collect()
+        let suspicious = |version: &ObjectVersion| innocent.is_none_or(|innocent| !innocent.contains(version));
+        now.into_iter()
+            .filter(|version| suspicious(version) && (self.last_good(version).is_some() || can_be_left_out(version.object.kind)))
+            .collect()
+    }
+
+    /// The version of the same object before this one, if that was not refused.
+    fn last_good(&self, version: &ObjectVersion) -> Option<&AnyObject> {
+        self.previous.get(&version.object).filter(|former| former.meta().version != version.version)
     }
 
     fn refuse(&self, suspect: &ObjectVersion, reason: &str, refused: &mut Refused) {
-        let last_good = self.previous.get(&suspect.object).filter(|former| former.meta().version != suspect.version).cloned();
+        let last_good = self.last_good(suspect).cloned();
         refused.objects.insert(suspect.clone(), Refusal { reason: reason.to_owned(), last_good });
+    }
+}
+
+/// Whether the rest of a proxy goes on without an object of this kind. Without a Gateway or a Service nothing of it would:
+/// they are set aside only where there is an earlier version to go back to.
+fn can_be_left_out(kind: Kind) -> bool {
+    match kind {
+        Kind::HTTPRoute
+        | Kind::GRPCRoute
+        | Kind::TLSRoute
+        | Kind::TCPRoute
+        | Kind::UDPRoute
+        | Kind::BackendTLSPolicy
+        | Kind::Secret
+        | Kind::ConfigMap
+        | Kind::Backend
+        | Kind::AuthPolicy
+        | Kind::RateLimitPolicy
+        | Kind::TranscodingPolicy
+        | Kind::TrafficPolicy
+        | Kind::EdgePolicy
+        | Kind::MeshPolicy
+        | Kind::AuthorizationPolicy
+        | Kind::TelemetryPolicy => true,
+        Kind::GatewayClass
+        | Kind::Gateway
+        | Kind::ListenerSet
+        | Kind::ReferenceGrant
+        | Kind::Namespace
+        | Kind::Service
+        | Kind::EndpointSlice
+        | Kind::Workload => false,
     }
 }
 
