@@ -15,7 +15,7 @@ const GROUPS: usize = 100;
 pub struct Shape {
     /// Of which kind the resources are, and so how they are subscribed.
     pub content: Content,
-    /// How many there are; with endpoints a multiple of twice [`GROUPS`].
+    /// How many there are; with endpoints a multiple of 200: half are shared, the rest belongs to 100 groups.
     pub resources: usize,
     /// How many proxies.
     pub proxies: usize,
