@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Init(Init),
     /// Say everything that is wrong with a folder, without running anything
     #[command(
-        after_help = "Examples:\n  windrose check shop/\n  windrose check shop/routes.yaml -o json\n  windrose check shop/ --envoy          also ask the real Envoy about the result\n  windrose check shop/ --coverage       each route: protected by what, public by whose word, or open\n\nExit codes: 0 nothing is wrong, 1 there are errors (with --strict also warnings), 2 the command was used wrongly."
+        after_help = "Examples:\n  windrose check shop/\n  windrose check shop/routes.yaml -o json\n  windrose check shop/ --envoy          also ask the real Envoy about the result\n  windrose check shop/ --coverage       each route: protected by what, public by whose word, or open\n\nExit codes: 0 nothing is wrong, 1 there are errors (with --strict also warnings), 2 the command line is wrong."
     )]
     Check(Check),
     /// Print the exact Envoy resources of one proxy
@@ -66,7 +66,7 @@ pub(crate) enum Command {
     Proxies(Proxies),
     /// Make a signed JSON Web Token for development
     #[command(
-        after_help = "Examples:\n  windrose token --jwks > jwks.json                    the public key, for an AuthPolicy\n  windrose token --issuer https://dev.example --audience shop --claim plan=gold --ttl 1h\n  curl -H \"authorization: Bearer $(windrose token --audience shop)\" http://127.0.0.1:8080/\n\nThe key is made once, in the state folder (dev-token.key, 0600). Do not trust it in production."
+        after_help = "Examples:\n  windrose token --jwks > jwks.json                    the public key, for an AuthPolicy\n  windrose token --issuer https://dev.example --audience shop --claim plan=gold --ttl 1h\n  curl -H \"authorization: Bearer $(windrose token --audience shop)\" http://127.0.0.1:8080/\n\nThe key is made once, in the state folder (dev-token.key, 0600): make tokens and the JWKS with the same --state.\nDo not trust it in production."
     )]
     Token(Token),
     /// Print the JSON Schema of a kind

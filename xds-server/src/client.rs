@@ -61,7 +61,10 @@ impl Server {
 
 async fn connect(socket: &Path) -> anyhow::Result<tokio::net::UnixStream> {
     tokio::net::UnixStream::connect(socket).await.with_context(|| {
-        format!("no server answers at {} (is `windrose serve` running with this --state? else name it by --server)", socket.display())
+        format!(
+            "no server answers at {} (is `windrose serve` running with this --state, as this user? else name it by --server)",
+            socket.display()
+        )
     })
 }
 

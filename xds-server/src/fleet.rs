@@ -49,8 +49,17 @@ impl Fleet {
     /// Keeps the Envoys of `wanted` running until `end`.
     pub(crate) async fn run(self, wanted: impl Fn() -> Vec<ProxyKey>, end: CancellationToken) {
         let mut locals: BTreeMap<ProxyKey, Local> = BTreeMap::new();
+        let mut told = false;
         while !end.is_cancelled() {
-            let wanted: Vec<ProxyKey> = wanted().into_iter().filter(|proxy| self.only.is_empty() || self.only.contains(proxy)).collect();
+            let declared = wanted();
+            if !told && !declared.is_empty() {
+                told = true;
+                for missing in self.only.iter().filter(|proxy| !declared.contains(proxy)) {
+                    let there = declared.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                    tracing::warn!(%missing, there, "--only names a proxy that is not declared");
+                }
+            }
+            let wanted: Vec<ProxyKey> = declared.into_iter().filter(|proxy| self.only.is_empty() || self.only.contains(proxy)).collect();
             let gone: Vec<ProxyKey> = locals.keys().filter(|proxy| !wanted.contains(proxy)).cloned().collect();
             for proxy in gone {
                 if let Some(Local::Running(child)) = locals.remove(&proxy) {
@@ -88,7 +97,8 @@ impl Fleet {
                 Ok(None) => Local::Running(child),
                 ended => {
                     let log = self.home(proxy).join(LOG);
-                    tracing::error!(%proxy, ?ended, log = %log.display(), "its Envoy ended; it is started again");
+                    let ended = ended.ok().flatten().map(|status| status.to_string());
+                    tracing::error!(%proxy, ended, log = %log.display(), "its Envoy ended; it is started again");
                     Local::Waiting(Instant::now() + RESTART_PAUSE)
                 }
             },

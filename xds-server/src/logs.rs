@@ -12,6 +12,8 @@ pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let levels = EnvFilter::try_new(filter).with_context(|| format!("--log {filter}"))?;
     let terminal = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt().with_env_filter(levels).with_writer(std::io::stderr).with_ansi(terminal);
+    // Nobody reads them: that is no reason to fail.
+    let logs = logs.log_internal_errors(false);
     let json = match format {
         LogFormat::Json => true,
         LogFormat::Text => false,

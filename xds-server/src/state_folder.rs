@@ -1,6 +1,7 @@
 //! The state folder: keys, what proxies accepted, the admin socket. For its owner alone, and for one server at a time.
 
 use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -39,7 +40,13 @@ impl StateFolder {
     /// Makes this process the one server of the folder.
     pub(crate) fn lock(&self) -> anyhow::Result<ServerLock> {
         let path = self.path.join(LOCK);
-        let file = File::options().create(true).truncate(false).write(true).open(&path).with_context(|| path.display().to_string())?;
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .with_context(|| format!("{}: is the state folder yours? (--state names another)", path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(ServerLock(file)),
             Err(std::fs::TryLockError::WouldBlock) => {
@@ -102,7 +109,7 @@ impl StateFolder {
     pub(crate) fn keep_accepted(&self, accepted: &Accepted) -> anyhow::Result<()> {
         let (path, fresh) = (self.path.join(ACCEPTED), self.path.join("accepted.new"));
         let write = || -> std::io::Result<()> {
-            let mut file = File::create(&fresh)?;
+            let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
             std::io::Write::write_all(&mut file, &accepted.to_bytes())?;
             file.sync_all()?;
             std::fs::rename(&fresh, &path)

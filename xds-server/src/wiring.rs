@@ -60,12 +60,12 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
         tasks.spawn(fleet.run(wanted, end.child_token()));
     }
     tracing::info!(xds = %options.listen, admin = %options.admin, path = %options.path.display(), "serving");
-    until_told(&end, reload, &mut tasks).await?;
+    let told = until_told(&end, reload, &mut tasks).await;
     end_in_order(tasks).await;
     let _ = std::fs::remove_file(state.socket());
     drop(lock);
     tracing::info!("ended");
-    Ok(())
+    told
 }
 
 /// Which local Envoys to start.
@@ -318,7 +318,7 @@ async fn until_told(end: &CancellationToken, reload: tokio::sync::mpsc::Sender<(
             Some(ended) = tasks.join_next() => {
                 end.cancel();
                 ended.context("a task failed")?;
-                break tracing::error!("a task ended by itself: ending in order");
+                anyhow::bail!("a task ended by itself");
             }
         }
     }

@@ -15,5 +15,5 @@ pub(crate) fn run(options: args::Run) -> anyhow::Result<()> {
     let parse =
         |text: &String| ProxyKey::parse(text).with_context(|| format!("--only {text}: write it as gateway/NS/NAME or workload/NS/NAME"));
     let only = options.only.iter().map(parse).collect::<anyhow::Result<_>>()?;
-    super::serve::runtime()?.block_on(wiring::serve(&options.server, Some(FleetOrder { envoy: envoy.path, only })))
+    super::serve::run_server(wiring::serve(&options.server, Some(FleetOrder { envoy: envoy.path, only })))
 }
