@@ -100,8 +100,15 @@ impl Pipeline {
         if self.generation == 0 {
             return;
         }
-        let evidence =
-            Evidence { streams, plan: &self.plan, declared: &self.declared, accepted: &self.parts.accepted, refused: &self.refused, now };
+        let evidence = Evidence {
+            streams,
+            plan: &self.plan,
+            declared: &self.declared,
+            accepted: &self.parts.accepted,
+            refused: &self.refused,
+            desired: &|scope, id| self.served.get(scope)?.resources.lookup(id).map(|resource| resource.version),
+            now,
+        };
         let found = self.refusals.look(&evidence);
         if let Some((refused, changed)) = found {
             self.refused = refused;

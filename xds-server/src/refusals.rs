@@ -29,6 +29,9 @@ pub(crate) struct Refusals {
     carried: BTreeMap<(ProxyKey, ResourceId), Vec<(Fingerprint, Carried)>>,
     /// The version of each object before its newest one, if that was not refused.
     previous: BTreeMap<ObjectRef, AnyObject>,
+    /// The world as it was read first; none while there was no other. What proxies accepted before that is remembered
+    /// without what it carried, so only what came later can be suspected then.
+    first: Option<Declared>,
     /// Refused resources that were dealt with.
     judged: BTreeSet<(ResourceId, Fingerprint)>,
     trial: Option<Trial>,
@@ -36,7 +39,7 @@ pub(crate) struct Refusals {
 
 /// Suspects of one resource, let in again group by group.
 struct Trial {
-    proxy: ProxyKey,
+    scope: Scope,
     resource: ResourceId,
     reason: String,
     waiting: Vec<Vec<ObjectVersion>>,
@@ -50,6 +53,8 @@ pub(crate) struct Evidence<'a> {
     pub(crate) declared: &'a Declared,
     pub(crate) accepted: &'a Accepted,
     pub(crate) refused: &'a Refused,
+    /// The version of a resource that a scope should have now.
+    pub(crate) desired: &'a dyn Fn(&Scope, &ResourceId) -> Option<Fingerprint>,
     pub(crate) now: SystemTime,
 }
 
@@ -71,6 +76,9 @@ enum Standing {
 impl Refusals {
     /// Remembers the objects as they were, before a change.
     pub(crate) fn before(&mut self, declared: &Declared, changed: &Changed, refused: &Refused) {
+        if self.first.is_none() && declared.iter().next().is_some() {
+            self.first = Some(declared.clone());
+        }
         for object in &changed.objects {
             if let Some(former) = declared.get(object).filter(|former| !refused.objects.contains_key(&former.meta().identity())) {
                 self.previous.insert(object.clone(), former);
@@ -122,7 +130,7 @@ impl Refusals {
                 self.refuse(suspect, &reason, refused);
             }
             if suspects.len() > 1 {
-                self.trial = Some(Trial { proxy, resource, reason, waiting: halves(suspects), testing: None });
+                self.trial = Some(Trial { scope, resource, reason, waiting: halves(suspects), testing: None });
                 return;
             }
         }
@@ -159,7 +167,12 @@ impl Refusals {
         let before = self.carried.get(&(proxy.clone(), resource.clone()));
         let innocent = before.and_then(|versions| versions.iter().find(|(version, _)| Some(*version) == good)).map(|(_, carried)| carried);
         let now = carried(evidence.plan, proxy, resource);
-        let suspicious = |version: &ObjectVersion| innocent.is_none_or(|innocent| !innocent.contains(version));
+        let suspicious = |version: &ObjectVersion| match (innocent, good) {
+            (Some(innocent), _) => !innocent.contains(version),
+            (None, Some(_)) => self.first.as_ref().is_some_and(|first| !declares(first, version)),
+            // Nothing of it ever ran, so nothing is lost while it is tried.
+            (None, None) => true,
+        };
         now.into_iter()
             .filter(|version| suspicious(version) && (self.last_good(version).is_some() || can_be_left_out(version.object.kind)))
             .collect()
@@ -222,16 +235,18 @@ fn halves(mut all: Vec<ObjectVersion>) -> Vec<Vec<ObjectVersion>> {
     [all, second].into_iter().filter(|half| !half.is_empty()).collect()
 }
 
-/// What proxies refuse now for a reason that is not their surroundings: those are not remembered in `accepted`.
+/// What proxies refuse now of what they should have, for a reason that is not their surroundings: those are not
+/// remembered in `accepted`.
 fn rejections(evidence: &Evidence<'_>) -> Vec<Rejected> {
     let mut all = Vec::new();
     for stream in evidence.streams {
         for kind in windrose_vocab::ResourceKind::ALL {
             for (name, rejection) in &stream.of_kind(kind).rejected {
-                let id = ResourceId::new(kind, name.clone());
-                if evidence.accepted.reason(&id, rejection.version).is_some() {
-                    let (scope, reason) = (stream.opened.scope.clone(), rejection.reason.as_str().to_owned());
-                    all.push(Rejected { scope, resource: id, version: rejection.version, reason });
+                let (scope, resource) = (stream.opened.scope.clone(), ResourceId::new(kind, name.clone()));
+                let wanted = (evidence.desired)(&scope, &resource) == Some(rejection.version);
+                if wanted && evidence.accepted.reason(&resource, rejection.version).is_some() {
+                    let reason = rejection.reason.as_str().to_owned();
+                    all.push(Rejected { scope, resource, version: rejection.version, reason });
                 }
             }
         }
@@ -239,17 +254,18 @@ fn rejections(evidence: &Evidence<'_>) -> Vec<Rejected> {
     all
 }
 
+/// Decided on the version that is wanted: one that was refused before is not sent again, so nobody answers for it.
 fn standing(trial: &Trial, evidence: &Evidence<'_>) -> Standing {
-    let mut accepted = false;
-    for stream in evidence.streams.iter().filter(|stream| stream.opened.scope.proxy == trial.proxy) {
-        let status = stream.of_kind(trial.resource.kind);
-        let Some(sent) = status.sent.get(&trial.resource.name) else { continue };
-        if status.rejected.get(&trial.resource.name).is_some_and(|rejection| rejection.version == sent.version) {
-            return Standing::Refused;
-        }
-        accepted |= status.acked.get(&trial.resource.name).is_some_and(|acked| acked.version == sent.version);
+    let Some(wanted) = (evidence.desired)(&trial.scope, &trial.resource) else { return Standing::Accepted };
+    let of_scope = evidence.streams.iter().filter(|stream| stream.opened.scope == trial.scope);
+    let mut status = of_scope.map(|stream| stream.of_kind(trial.resource.kind));
+    if status.any(|status| status.acked.get(&trial.resource.name).is_some_and(|acked| acked.version == wanted)) {
+        Standing::Accepted
+    } else if evidence.accepted.reason(&trial.resource, wanted).is_some() {
+        Standing::Refused
+    } else {
+        Standing::Unanswered
     }
-    if accepted { Standing::Accepted } else { Standing::Unanswered }
 }
 
 /// The objects whose refusal differs.

@@ -10,7 +10,7 @@ use windrose_admin::report::{
     CertificateReport, DiagnosticReport, ObjectReport, ProgrammedReport, ProxyReport, RefusalReport, StatusReport, TypeReport,
 };
 use windrose_plan::{ConditionType, Plan, Verdict};
-use windrose_state::{DesiredReader, Needed, Observed, Programmed, Scope, StreamStatus};
+use windrose_state::{Accepted, DesiredReader, Needed, Observed, Programmed, Scope, StreamStatus};
 use windrose_vocab::{Code, NodeClass, ObjectRef, ObjectVersion, ProxyKey, ResourceKind};
 use windrose_xds_serve::Counters;
 
@@ -22,6 +22,7 @@ pub(crate) struct Reports {
     pub(crate) picture: Arc<ArcSwap<Picture>>,
     pub(crate) desired: DesiredReader,
     pub(crate) observed: Arc<Observed>,
+    pub(crate) accepted: Arc<Accepted>,
     pub(crate) counters: Arc<Counters>,
     /// What the source says, with places in files: it changes with each read, also when nothing is planned anew.
     pub(crate) source: Arc<ArcSwap<SourceReport>>,
@@ -58,7 +59,7 @@ impl Source for Reports {
         for object in picture.declared.iter() {
             let version = object.meta().identity();
             let mut report = verdicts(&picture.plan, &version.object);
-            report.programmed = needs.get(&version).map(|proxies| progress(&mut programmed, &version, proxies, &streams));
+            report.programmed = needs.get(&version).map(|proxies| progress(&mut programmed, &version, proxies, &streams, &self.accepted));
             refused_by_envoy(&mut report, &picture.plan, &version.object);
             objects.push(report);
         }
@@ -169,7 +170,13 @@ fn join(report: &mut ObjectReport, verdict: &Verdict) {
     }
 }
 
-fn progress(programmed: &mut Programmed<Subject>, version: &ObjectVersion, proxies: &Needs, streams: &[StreamStatus]) -> ProgrammedReport {
+fn progress(
+    programmed: &mut Programmed<Subject>,
+    version: &ObjectVersion,
+    proxies: &Needs,
+    streams: &[StreamStatus],
+    accepted: &Accepted,
+) -> ProgrammedReport {
     let mut report = ProgrammedReport::default();
     let mut since: Option<SystemTime> = None;
     for (scope, needed) in proxies {
@@ -181,6 +188,10 @@ fn progress(programmed: &mut Programmed<Subject>, version: &ObjectVersion, proxi
         since = since.max(one.since);
         let refusals = one.reasons.iter().map(|(id, reason)| refusal(&scope.proxy, &id.to_string(), reason.as_str()));
         report.refused.extend(refusals);
+        // A version that was refused before is not sent again, so no stream answers for it.
+        let unanswered = needed.iter().filter(|wanted| one.acked < one.of && !one.reasons.contains_key(&wanted.id));
+        let known = unanswered.filter_map(|wanted| Some((wanted.id.to_string(), accepted.reason(&wanted.id, wanted.version)?)));
+        report.refused.extend(known.map(|(id, reason)| refusal(&scope.proxy, &id, reason.as_str())));
     }
     report.since = since.filter(|_| report.is_true()).map(seconds);
     report

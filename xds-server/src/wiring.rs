@@ -117,6 +117,7 @@ impl Server {
             picture: picture.clone(),
             desired: reader,
             observed: xds.observed.clone(),
+            accepted: xds.accepted.clone(),
             counters: xds.counters.clone(),
             source: Arc::new(ArcSwap::from_pointee(SourceReport::default())),
             programmed: Mutex::new(Programmed::default()),
