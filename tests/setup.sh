@@ -3,9 +3,12 @@
 #   setup.sh                            compiler, Python with pip; Rust and the Wasm target; Java where CI is set
 #   setup.sh wasm-target                the Wasm target only
 #   setup.sh cargo-deny VERSION FOLDER  cargo-deny of that version, in FOLDER/bin or on the PATH
+#   setup.sh zipkin FOLDER              the pinned Zipkin, in FOLDER; prints the path of its jar
 set -euo pipefail
 
 wasm_target=wasm32-wasip1
+zipkin_version=3.5.1
+zipkin_sha256=7ac633a6832647e71e50012a5e3e91fbc7054414955261724526030faf271d8d
 
 say() { printf 'setup: %s\n' "$*" >&2; }
 fail() {
@@ -37,6 +40,7 @@ packages() {
     # The tests of tracing start a real Zipkin. Without Java they say what they skipped; CI skips nothing.
     if [[ -n ${CI:-} ]]; then
         command -v java >/dev/null || missing+=(default-jre-headless)
+        command -v mvn >/dev/null || missing+=(maven)
     fi
     if ((${#missing[@]})); then install "${missing[@]}"; fi
 }
@@ -65,6 +69,20 @@ cargo_deny() {
     cargo install --quiet --debug --locked --root "$folder" --version "$version" cargo-deny >&2
 }
 
+zipkin() {
+    local folder=$1 jar
+    jar=$folder/zipkin-server-$zipkin_version-exec.jar
+    if ! sha256sum --check --status <<<"$zipkin_sha256  $jar" 2>/dev/null; then
+        command -v mvn >/dev/null || fail "Maven is missing, Zipkin cannot be fetched" "as root: apt-get install maven" "or name the jar: ZIPKIN_JAR="
+        say "fetching Zipkin $zipkin_version (once, 130 MB)"
+        mkdir -p "$folder"
+        mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy -Dmdep.useBaseVersion=true \
+            -Dartifact="io.zipkin:zipkin-server:$zipkin_version:jar:exec" -DoutputDirectory="$folder" </dev/null >&2
+        sha256sum --check --status <<<"$zipkin_sha256  $jar" || fail "$jar is not what is pinned" "remove it and try again"
+    fi
+    printf '%s\n' "$jar"
+}
+
 case ${1:-all} in
     all)
         packages
@@ -76,5 +94,6 @@ case ${1:-all} in
         wasm
         ;;
     cargo-deny) cargo_deny "$2" "$3" ;;
+    zipkin) zipkin "$2" ;;
     *) fail "unknown step: $1" ;;
 esac

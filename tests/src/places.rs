@@ -69,3 +69,13 @@ pub fn envoy() -> PathBuf {
         })
         .clone()
 }
+
+/// The pinned Zipkin: what `ZIPKIN_JAR` names, else the fetched one, else fetched now; nothing where it cannot be had.
+pub fn zipkin() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("ZIPKIN_JAR") {
+        return Some(named.into());
+    }
+    let folder = checkout().join(".windrose/zipkin");
+    let output = Command::new(checkout().join("tests/setup.sh")).arg("zipkin").arg(folder).output().ok()?;
+    output.status.success().then(|| PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()))
+}

@@ -1,6 +1,8 @@
 //! What only the real, stock Envoy can answer: each module is one story told to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a step of a test that fails ends the test")]
 
+#[path = "envoy/certificates.rs"]
+mod certificates;
 #[path = "envoy/first_route.rs"]
 mod first_route;
 #[path = "envoy/hot_change.rs"]
@@ -15,3 +17,7 @@ mod samples;
 mod stage;
 #[path = "envoy/stock.rs"]
 mod stock;
+#[path = "envoy/traces.rs"]
+mod traces;
+#[path = "envoy/ways_in.rs"]
+mod ways_in;

@@ -10,7 +10,7 @@ use windrose_tests::envoy::EnvoyProcess;
 use windrose_tests::load::{Load, Tally};
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service};
+use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service, workload};
 
 /// Changes, and the requests that must have gone through meanwhile.
 const CHANGES: usize = 200;
@@ -98,4 +98,32 @@ async fn a_server_killed_under_load_comes_back_and_resends_nothing() {
     stage.synced("gateway/shop/edge").await;
     all_good(&load.finish().await);
     assert_eq!(moved(&before, &receipts(&edge).await), ["cluster.shop/one/80.update_success"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_comes_back_with_the_same_certificates_for_its_sidecars() {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("web", home.port(9001)).await;
+    let declared = documents(&[
+        gateway(&[("http", home.port(8080))]),
+        service("web"),
+        workload("web", home.ip(), &[("web", 15_080, 9001)], &[]),
+        route("web", EVERYTHING, "web"),
+    ]);
+    let mut stage = Stage::set(home, &declared).await;
+    let (edge, web) = (stage.envoy("gateway", "edge", &[]).await, stage.envoy("workload", "web", &[]).await);
+    let call = Call::get(stage.home.port(8080), "/");
+    answered_by(&call, "web").await;
+    stage.synced("workload/shop/web").await;
+    stage.synced("gateway/shop/edge").await;
+
+    let before = (receipts(&edge).await, receipts(&web).await);
+    assert!(before.1.iter().any(|(name, count)| name.contains("sds") && *count > 0), "{:?}", before.1);
+    let load = Load::start(2, Duration::from_millis(1), &call);
+    stage.kill_and_restart().await;
+    stage.synced("workload/shop/web").await;
+    stage.synced("gateway/shop/edge").await;
+    all_good(&load.finish().await);
+    let after = (receipts(&edge).await, receipts(&web).await);
+    assert_eq!((moved(&before.0, &after.0), moved(&before.1, &after.1)), (Vec::new(), Vec::new()));
 }

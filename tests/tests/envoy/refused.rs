@@ -55,7 +55,7 @@ async fn programmed(stage: &Stage, kind: &str, name: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_listener_on_a_held_port_is_told_in_envoys_words_and_programmed_once_it_is_free() {
+async fn a_listener_on_a_held_port_is_told_in_envoys_words_and_programmed_once_repaired() {
     let home = Loopback::claim();
     let _back = EchoServer::start("one", home.port(9001)).await;
     let declared = with_listener_at(&home, &[("http", 8080)]);
@@ -79,18 +79,42 @@ async fn a_listener_on_a_held_port_is_told_in_envoys_words_and_programmed_once_i
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_envoy_refuses_waits_alone_and_a_restarted_envoy_gets_what_was_accepted() {
+    a_refused_route_waits_alone(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_holds_for_state_of_the_world() {
+    a_refused_route_waits_alone(&["--state-of-the-world"]).await;
+}
+
+async fn a_refused_route_waits_alone(arguments: &[&str]) {
     let home = Loopback::claim();
     let _backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
     let declared = routes(&home, "{ type: Exact, value: /a }");
-    let stage = Stage::set(home, &declared).await;
-    let edge = stage.envoy("gateway", "edge", &[]).await;
+    let mut stage = Stage::set(home, &declared).await;
+    let edge = stage.envoy("gateway", "edge", arguments).await;
     let at = stage.home.port(8080);
     answered_by(&Call::get(at, "/a"), "other").await;
 
     stage.declare("shop.yaml", &routes(&stage.home, UNKNOWN_TO_RE2));
-    let object = told(&stage, "HTTPRoute", "special", "perl operator").await;
-    println!("{object:#}");
+    told(&stage, "HTTPRoute", "special", "perl operator").await;
+    told(&stage, "HTTPRoute", "special", "RefusedByEnvoy").await;
+    answered_by(&Call::get(at, "/"), "one").await;
+    answered_by(&Call::get(at, "/a"), "other").await;
     drop(edge);
+    let edge = stage.same_envoy("edge").await;
+    answered_by(&Call::get(at, "/"), "one").await;
+    answered_by(&Call::get(at, "/a"), "other").await;
+
+    // With the server gone too, only what it kept (at most once a second) can tell what was accepted.
+    drop(edge);
+    let ledger = stage.server.options().state.join("accepted.bin");
+    wait_until(PATIENCE, "the refusal to be kept", async || {
+        let kept = std::fs::read(&ledger).map_err(|cause| cause.to_string())?;
+        if String::from_utf8_lossy(&kept).contains("perl operator") { Ok(()) } else { Err("it is not".to_owned()) }
+    })
+    .await;
+    stage.kill_and_restart().await;
     let _edge = stage.same_envoy("edge").await;
     answered_by(&Call::get(at, "/"), "one").await;
     answered_by(&Call::get(at, "/a"), "other").await;
@@ -98,5 +122,27 @@ async fn a_route_that_envoy_refuses_waits_alone_and_a_restarted_envoy_gets_what_
     stage.declare("shop.yaml", &routes(&stage.home, "{ type: Exact, value: /b }"));
     answered_by(&Call::get(at, "/b"), "other").await;
     until(&Call::get(at, "/a"), "the former path to be the other route's", |reply| reply.header("x-echo-server") == "one").await;
+    programmed(&stage, "HTTPRoute", "special").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_first_start_with_a_refused_route_serves_the_others() {
+    let home = Loopback::claim();
+    let _backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
+    let declared = routes(&home, UNKNOWN_TO_RE2);
+    let stage = Stage::set(home, &declared).await;
+    let at = stage.home.port(8080);
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    answered_by(&Call::get(at, "/"), "one").await;
+    told(&stage, "HTTPRoute", "special", "perl operator").await;
+    programmed(&stage, "HTTPRoute", "web").await;
+    // The trial of the suspects is over by then, and its verdict stays.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    told(&stage, "HTTPRoute", "special", "perl operator").await;
+    programmed(&stage, "HTTPRoute", "web").await;
+    answered_by(&Call::get(at, "/"), "one").await;
+
+    stage.declare("shop.yaml", &routes(&stage.home, "{ type: Exact, value: /a }"));
+    answered_by(&Call::get(at, "/a"), "other").await;
     programmed(&stage, "HTTPRoute", "special").await;
 }

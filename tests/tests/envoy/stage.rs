@@ -1,7 +1,7 @@
 //! What the stories share: a folder of declared YAML, the real server on it, bootstraps for its proxies, its word on
 //! status; and the pieces of YAML they are written in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -157,6 +157,27 @@ metadata: {{ name: {name}, namespace: shop }}
 spec:
   parentRefs: [{{ name: edge }}]
   rules: [{{ matches: [{{ path: {matching} }}], backendRefs: [{{ name: {service}, port: 80 }}] }}]"
+    )
+}
+
+/// A Workload with a service account of its own name. `serves`: service, sidecar's port, application's port.
+/// `calls`: service, port on which its sidecar listens for it.
+pub(crate) fn workload(name: &str, at: IpAddr, serves: &[(&str, u16, u16)], calls: &[(&str, u16)]) -> String {
+    let serves = serves.iter().map(|(service, listen, application)| {
+        format!("{{ service: {service}, port: 80, listen: {listen}, application: \"{at}:{application}\" }}")
+    });
+    let calls = calls.iter().map(|(service, listen)| format!("{{ service: {service}, port: 80, listen: \"{at}:{listen}\" }}"));
+    format!(
+        "apiVersion: windrose.dev/v1alpha1
+kind: Workload
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  serviceAccount: {name}
+  address: \"{at}\"
+  serves: [{}]
+  calls: [{}]",
+        serves.collect::<Vec<_>>().join(", "),
+        calls.collect::<Vec<_>>().join(", ")
     )
 }
 
