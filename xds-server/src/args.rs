@@ -62,7 +62,7 @@ pub(crate) enum Command {
     )]
     Status(Status),
     /// Show every connected proxy: what it has, what it refused and why, how far behind it is
-    #[command(after_help = "Examples:\n  windrose proxies\n  windrose proxies -o wide\n  windrose proxies -o json | jq '.[].nacks'")]
+    #[command(after_help = "Examples:\n  windrose proxies\n  windrose proxies -o wide\n  windrose proxies -o json | jq '.[].refused'")]
     Proxies(Proxies),
     /// Make a signed JSON Web Token for development
     #[command(
@@ -75,7 +75,10 @@ pub(crate) enum Command {
     )]
     Schema(Schema),
     /// The Envoy that this version is tested with
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  windrose envoy fetch              into .windrose/envoy\n  ENVOY=/usr/local/bin/envoy windrose envoy which"
+    )]
     Envoy(EnvoyCommand),
     /// Print a completion script
     #[command(
@@ -86,6 +89,7 @@ pub(crate) enum Command {
         shell: clap_complete::Shell,
     },
     /// Print versions
+    #[command(after_help = "Examples:\n  windrose version\n  windrose version -o json")]
     Version {
         /// Output format.
         #[arg(short, long, value_enum, default_value = "table")]

@@ -10,10 +10,10 @@ use windrose_plan::{Coverage, Plan, Refused};
 use windrose_vocab::Severity;
 
 use super::Ending;
-use crate::args;
 use crate::envoy_binary::EnvoyBinary;
 use crate::offline::{self, Offline};
 use crate::output::{self, lines, table, verdict};
+use crate::{args, filters};
 
 /// What `-o json` shows.
 #[derive(Serialize)]
@@ -64,7 +64,7 @@ fn ask_envoy(options: &args::Check, offline: &Offline, plan: &Plan) -> anyhow::R
     if let Some(warning) = envoy.version_warning() {
         output::tell(&format!("warning: {warning}"));
     }
-    let modules = crate::filters::read(&crate::filters::folder(options.common.filters.as_deref())?)?;
+    let modules = filters::read(&filters::folder(options.common.filters.as_deref())?)?;
     plan.programs.iter().map(|(proxy, program)| offline.ask(&envoy, proxy, program, &modules).with_context(|| proxy.to_string())).collect()
 }
 
