@@ -58,11 +58,11 @@ impl FilterContext for Stream {
     fn on_request_headers(&mut self, host: &dyn Host, _end_of_stream: bool) -> Verdict {
         let path = ["xds", "route_metadata", "filter_metadata", policy::METADATA_NAMESPACE, METADATA_KEY];
         let Some(id) = host.property(&path) else { return Verdict::Continue };
-        let named = std::str::from_utf8(&id).ok().and_then(|id| self.filter.config.policies.get_key_value(id));
-        let Some((id, limits)) = named else {
+        let named = std::str::from_utf8(&id).ok().and_then(|id| self.filter.config.policies.get(id));
+        let Some(limits) = named else {
             return deny(host, Denial::new(503, "rate_limit_unknown", "the rate limit of this route is not in force, so it is closed"));
         };
-        let shares: Vec<Share<'_>> = limits.iter().map(|limit| share(host, id, limit)).collect();
+        let shares: Vec<Share<'_>> = limits.iter().map(|limit| share(host, limit)).collect();
         match spend(host, &shares) {
             Ok(tell) => self.tell = tell,
             Err((share, retry_after)) => return self.refuse(host, share, retry_after),
@@ -109,13 +109,13 @@ impl Stream {
     }
 }
 
-fn share<'a>(host: &dyn Host, policy: &str, limit: &'a Limit) -> Share<'a> {
+fn share<'a>(host: &dyn Host, limit: &'a Limit) -> Share<'a> {
     let named = limit.plans.as_ref().and_then(|plans| {
         let plan = policy::verified_claim(host, &plans.claim).and_then(|plan| String::from_utf8(plan).ok())?;
         plans.quotas.get(&plan).map(|quota| (plan, *quota))
     });
     let (plan, quota) = named.map_or((None, limit.default), |(plan, quota)| (Some(plan), quota));
-    Share { limit, quota, key: key::key(host, policy, limit, plan.as_deref()) }
+    Share { limit, quota, key: key::key(host, limit, plan.as_deref()) }
 }
 
 /// Takes one request from every enforced limit, or from none: a request that one limit refuses costs the others nothing.
@@ -170,6 +170,7 @@ mod tests {
                   "plans":{"claim":"plan","quotas":{"gold":{"requests":100,"window_ms":60000,"burst":100}}}}],
         "two":[{"name":"wide","default":{"requests":10,"window_ms":60000,"burst":10}},
                {"name":"narrow","key":[{"header":"x-k"}],"default":{"requests":1,"window_ms":60000,"burst":1}}],
+        "wide":[{"name":"wide","default":{"requests":10,"window_ms":60000,"burst":10}}],
         "shadow":[{"name":"s","default":{"requests":1,"window_ms":60000,"burst":1},"shadow":true}],
         "none":[{"name":"n","default":{"requests":0,"window_ms":1000,"burst":0}}]}}"#;
 
@@ -248,6 +249,18 @@ mod tests {
             assert_eq!(request(&host, &filter, "two", &[], &[("x-k", &other.to_string())]), None);
         }
         assert!(request(&host, &filter, "two", &[], &[("x-k", "z")]).is_some(), "the wide limit is used up now");
+    }
+
+    #[test]
+    fn a_limit_counts_over_all_routes_that_it_is_part_of() {
+        let host = FakeHost::new();
+        let filter = filter(&host);
+        for own in 0..5 {
+            assert_eq!(request(&host, &filter, "two", &[], &[("x-k", &own.to_string())]), None);
+            assert_eq!(request(&host, &filter, "wide", &[], &[]), None);
+        }
+        assert!(request(&host, &filter, "wide", &[], &[]).is_some());
+        assert!(request(&host, &filter, "two", &[], &[("x-k", "new")]).is_some());
     }
 
     #[test]
