@@ -5,5 +5,7 @@
 mod jwt;
 #[path = "wasm/module.rs"]
 mod module;
+#[path = "wasm/rate_limit.rs"]
+mod rate_limit;
 #[path = "wasm/transcoder.rs"]
 mod transcoder;

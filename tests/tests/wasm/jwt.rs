@@ -27,14 +27,6 @@ const READER: &str = r#"(module
       (then (drop (call $set (i32.const 0) (i32.const 64) (i32.const 6) (i32.load (i32.const 0)) (i32.load (i32.const 4))))))
     (i32.const 0)))"#;
 
-/// A module that panics at every request, as Rust does: by `unreachable`.
-const PANICKING: &str = r#"(module
-  (memory (export "memory") 1)
-  (func (export "proxy_abi_version_0_2_1"))
-  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
-  (func (export "proxy_on_context_create") (param i32 i32))
-  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;
-
 /// Tokens that OpenSSL signed, shared with the filter's native tests; good until 2100.
 fn vectors() -> Value {
     serde_json::from_str(include_str!("../../../wasm-filters/filters/jwt-auth/src/tests/vectors.json")).unwrap()
@@ -245,7 +237,7 @@ async fn two_configurations_in_one_vm_do_not_mix() {
 #[tokio::test]
 async fn a_panicking_module_lets_nobody_through() {
     let folder = tempfile::tempdir().unwrap();
-    let panicking = module::from_text(folder.path(), "jwt-auth", PANICKING);
+    let panicking = module::from_text(folder.path(), "jwt-auth", module::PANICKING);
     let filters = [module::filter("jwt-auth", &panicking, &configuration())];
     let gateway = Gateway::start_with(&filters, &[module::route("/", Some("orders"))], folder).await;
     for _ in 0..10 {
@@ -275,19 +267,7 @@ async fn an_absent_or_broken_module_lets_nobody_through() {
         let bootstrap = module::bootstrap(listener.port(10_000), upstream.port(8080), &direct, &route);
         assert_eq!(validate(&bootstrap).is_ok(), name == "good", "{name}");
 
-        let delivery = folder.path().join("ecds.json");
-        let resource =
-            json!({"@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "name": "jwt-auth", "typed_config": plugin});
-        std::fs::write(&delivery, json!({"resources": [resource]}).to_string()).unwrap();
-        let by_ecds = [json!({"name": "jwt-auth", "config_discovery": {
-            "config_source": {"path_config_source": {"path": delivery}, "resource_api_version": "V3"},
-            "type_urls": [
-                "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-                "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-            ],
-            "default_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": {"action": "ALLOW"}},
-            "apply_default_config_without_warming": true,
-        }})];
+        let by_ecds = [module::delivered(folder.path(), "jwt-auth", &plugin)];
         let gateway = Gateway::start_with(&by_ecds, &route, tempfile::tempdir().unwrap()).await;
         let (status, passed) = if name == "good" { (200, 3) } else { (403, 0) };
         for _ in 0..3 {

@@ -93,3 +93,37 @@ pub(crate) fn bootstrap(listener: SocketAddr, upstream: SocketAddr, filters: &[V
     }})
     .to_string()
 }
+
+/// A module that panics at every request, as Rust does: by `unreachable`.
+pub(crate) const PANICKING: &str = r#"(module
+  (memory (export "memory") 1)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) (i32.const 1024))
+  (func (export "proxy_on_context_create") (param i32 i32))
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;
+
+/// The filter `name` as the product delivers it: by ECDS (here from a file of `folder`) with a default that denies.
+pub(crate) fn delivered(folder: &Path, name: &str, plugin: &Value) -> Value {
+    deliver(folder, name, plugin);
+    json!({"name": name, "config_discovery": {
+        "config_source": {"path_config_source": {"path": delivery(folder, name)}, "resource_api_version": "V3"},
+        "type_urls": [
+            "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
+        ],
+        "default_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": {"action": "ALLOW"}},
+        "apply_default_config_without_warming": true,
+    }})
+}
+
+/// Replaces what [`delivered`] delivers; Envoy follows the rename.
+pub(crate) fn deliver(folder: &Path, name: &str, plugin: &Value) {
+    let resource = json!({"@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "name": name, "typed_config": plugin});
+    let new = folder.join("ecds.new");
+    std::fs::write(&new, json!({"resources": [resource]}).to_string()).unwrap();
+    std::fs::rename(new, delivery(folder, name)).unwrap();
+}
+
+fn delivery(folder: &Path, name: &str) -> PathBuf {
+    folder.join(format!("{name}.ecds.json"))
+}

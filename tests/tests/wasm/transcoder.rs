@@ -100,11 +100,15 @@ fn configuration() -> Value {
 }
 
 fn bootstrap(listener: SocketAddr, upstream: SocketAddr, configuration: &Value) -> String {
+    bootstrap_with(listener, upstream, module::filter("grpc-transcoder", &module::built("grpc-transcoder"), configuration))
+}
+
+fn bootstrap_with(listener: SocketAddr, upstream: SocketAddr, filter: Value) -> String {
     let lua = json!({"name": "give-body", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
         "default_source_code": {"inline_string": GIVE_BODY_LUA},
     }});
-    let filters = [lua, module::filter("grpc-transcoder", &module::built("grpc-transcoder"), configuration)];
+    let filters = [lua, filter];
     let route = |prefix: &str, transcode: Option<&str>| {
         let mut route = module::route(prefix, None);
         if let Some(id) = transcode {
@@ -125,6 +129,10 @@ fn bootstrap(listener: SocketAddr, upstream: SocketAddr, configuration: &Value) 
 
 impl Gateway {
     async fn start() -> Self {
+        Self::start_with(module::filter("grpc-transcoder", &module::built("grpc-transcoder"), &configuration())).await
+    }
+
+    async fn start_with(filter: Value) -> Self {
         let home = Loopback::claim();
         let service = Scripted::default();
         let calls = Arc::clone(&service.calls);
@@ -135,7 +143,7 @@ impl Gateway {
                 .serve_with_incoming(TcpListenerStream::new(listener)),
         );
         let options = EnvoyOptions { component_log_level: "wasm:debug".to_owned(), ..EnvoyOptions::default() };
-        let envoy = EnvoyProcess::start_with(&bootstrap(home.port(10_000), home.port(8080), &configuration()), &options).await;
+        let envoy = EnvoyProcess::start_with(&bootstrap_with(home.port(10_000), home.port(8080), filter), &options).await;
         Self { envoy, home, calls }
     }
 
@@ -316,4 +324,23 @@ async fn envoy_refuses_a_configuration_that_we_refuse() {
     let reason = Config::parse(configuration.to_string().as_bytes()).unwrap().compile().unwrap_err();
     assert!(reason.0.contains("orders.v1.Nothing"), "{reason}");
     assert!(validate(&bootstrap(home.port(10_000), home.port(8080), &configuration)).is_err());
+}
+
+/// Without the filter REST would reach the service as it is: nobody passes, be the route transcoded or not.
+#[tokio::test]
+async fn an_absent_refused_or_panicking_module_lets_nobody_through() {
+    let folder = tempfile::tempdir().unwrap();
+    let panicking = module::from_text(folder.path(), "panicking", module::PANICKING);
+    let refused = json!({"policies": {"orders": {"descriptors": "absent", "services": []}}});
+    for (name, plugin) in [
+        ("absent", module::plugin("grpc-transcoder", &folder.path().join("absent.wasm"), &configuration())),
+        ("refused", module::plugin("grpc-transcoder", &module::built("grpc-transcoder"), &refused)),
+        ("panicking", module::plugin("grpc-transcoder", &panicking, &configuration())),
+    ] {
+        let gateway = Gateway::start_with(module::delivered(folder.path(), "grpc-transcoder", &plugin)).await;
+        for reply in [gateway.post("{}").send().await.unwrap(), gateway.get("/untouched").await] {
+            assert!(reply.status == 403 || reply.status >= 500, "{name}: {} {}", reply.status, reply.text());
+        }
+        assert_eq!(gateway.calls(), 0, "{name}");
+    }
 }
