@@ -22,11 +22,11 @@ impl Teller {
     }
 
     /// Opens a step; a person says when.
-    pub(crate) fn step(&self, number: usize, title: &str) {
+    pub(crate) async fn step(&self, number: usize, title: &str) {
         if !self.once && number > 1 {
             let _ = write!(std::io::stdout().lock(), "{}", self.paint("2", "Enter for the next step "));
             let _ = std::io::stdout().flush();
-            let _ = std::io::stdin().lock().read_line(&mut String::new());
+            enter().await;
         }
         self.say(&format!("\n{}", self.paint("1", &format!("{number}. {title}"))));
     }
@@ -49,4 +49,14 @@ impl Teller {
     fn paint(&self, style: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// Waits for a line of standard input. Read on a thread that nobody waits for: Ctrl-C must work meanwhile.
+async fn enter() {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().lock().read_line(&mut String::new());
+        let _ = sender.send(());
+    });
+    let _ = receiver.await;
 }

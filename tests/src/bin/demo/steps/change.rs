@@ -16,7 +16,7 @@ const CHANGE_MAX: Duration = Duration::from_secs(5);
 
 /// From save to the first changed answer.
 pub(super) async fn live_edit(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(9, "One file edited live");
+    tell.step(9, "One file edited live").await;
     let file = stage.config("3-routes.yaml");
     let before = std::fs::read_to_string(&file)?;
     let call = stage.get("/v2/whoami").bearer(&stage.token(&["--audience", "shop", "--claim", "plan=gold"])?);
@@ -43,7 +43,7 @@ pub(super) async fn live_edit(stage: &Stage, tell: &Teller) -> Result<(), Failur
 
 /// A typing error hurts nobody.
 pub(super) async fn broken_file(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(10, "One file broken on purpose");
+    tell.step(10, "One file broken on purpose").await;
     let file = stage.config("3-routes.yaml");
     let before = std::fs::read_to_string(&file)?;
     tell.command("sed -i '0,/backendRefs/s//backendRfes/' 3-routes.yaml && windrose status");
@@ -74,7 +74,7 @@ pub(super) async fn broken_file(stage: &Stage, tell: &Teller) -> Result<(), Fail
 
 /// Envoy's own words on the object that caused them.
 pub(super) async fn refused_by_envoy(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(11, "A configuration that Envoy itself refuses: a port that another process holds");
+    tell.step(11, "A configuration that Envoy itself refuses: a port that another process holds").await;
     let _held = TcpListener::bind("127.0.0.1:8081")?;
     let file = stage.config("1-gateway.yaml");
     let before = std::fs::read_to_string(&file)?;

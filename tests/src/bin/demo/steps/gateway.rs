@@ -7,7 +7,7 @@ use crate::tell::Teller;
 
 /// No token, a token for somebody else, a good one.
 pub(super) async fn tokens(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(1, "Nobody comes in without a token");
+    tell.step(1, "Nobody comes in without a token").await;
     tell.command(&format!("curl http://{EDGE}/whoami"));
     let none = stage.get("/whoami").send().await?;
     tell.answer(&shown(&none));
@@ -33,7 +33,7 @@ pub(super) async fn tokens(stage: &Stage, tell: &Teller) -> Result<(), Failure> 
 
 /// Bronze runs out, gold goes on.
 pub(super) async fn plans(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(2, "Billing plans: bronze has 5 requests in 10 seconds, gold a thousand");
+    tell.step(2, "Billing plans: bronze has 5 requests in 10 seconds, gold a thousand").await;
     let plan = |user, plan: &str| stage.token(&["--audience", "shop", "--subject", user, "--claim", &format!("plan={plan}")]);
     let (bronze, gold) = (plan("bob", "bronze")?, plan("eve", "gold")?);
     tell.command(&format!("for i in 1 2 3 4 5 6; do curl -H \"authorization: Bearer $BRONZE\" http://{EDGE}/whoami; done"));
@@ -63,7 +63,7 @@ pub(super) async fn plans(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
 
 /// JSON in, gRPC inside, JSON out.
 pub(super) async fn transcoding(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(3, "REST outside, gRPC inside");
+    tell.step(3, "REST outside, gRPC inside").await;
     let token = stage.token(&["--audience", "shop", "--subject", "ann"])?;
     let order = r#"{"product":"compass","quantity":2,"customer":"ann"}"#;
     tell.command(&format!(
@@ -93,7 +93,7 @@ pub(super) async fn transcoding(stage: &Stage, tell: &Teller) -> Result<(), Fail
 
 /// Nine to one.
 pub(super) async fn canary(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(4, "A canary: one request in ten goes to version 2");
+    tell.step(4, "A canary: one request in ten goes to version 2").await;
     tell.command(&format!("for i in $(seq 300); do curl -s http://{EDGE}/v1/products | jq -r .version; done | sort | uniq -c"));
     let mut second = 0;
     for _ in 0..300 {

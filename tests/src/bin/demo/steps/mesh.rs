@@ -14,7 +14,7 @@ const V2: &str = "127.0.1.4:9000";
 
 /// The edge proves who it is, and so does the service.
 pub(super) async fn identities(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(5, "From the edge to the service: mutual TLS, with an identity at both ends");
+    tell.step(5, "From the edge to the service: mutual TLS, with an identity at both ends").await;
     let token = stage.token(&["--audience", "shop", "--subject", "ann", "--claim", "plan=gold"])?;
     tell.command(&format!("curl -H \"authorization: Bearer $TOKEN\" http://{EDGE}/whoami | jq '.headers.\"x-forwarded-client-cert\"[0]'"));
     let reply = stage.get("/whoami").bearer(&token).send().await?;
@@ -28,7 +28,7 @@ pub(super) async fn identities(stage: &Stage, tell: &Teller) -> Result<(), Failu
 
 /// Who speaks plain text to a strict sidecar is cut off.
 pub(super) async fn plain_text(_: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(6, "Plain text to a sidecar is refused");
+    tell.step(6, "Plain text to a sidecar is refused").await;
     tell.command("curl http://127.0.1.3:15080/v1/products");
     let answer = raw(address("127.0.1.3:15080"), b"GET /v1/products HTTP/1.1\r\nhost: catalog\r\n\r\n", Duration::from_secs(3)).await;
     let bytes = answer.unwrap_or_default();
@@ -40,7 +40,7 @@ pub(super) async fn plain_text(_: &Stage, tell: &Teller) -> Result<(), Failure> 
 
 /// A failing instance is covered by retries, then ejected.
 pub(super) async fn retries_and_ejection(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(7, "A failing instance: retried within a budget, then ejected");
+    tell.step(7, "A failing instance: retried within a budget, then ejected").await;
     tell.command(&format!("curl -X POST 'http://{V2}/control?failRate=1'      # every second instance now answers 503"));
     stage.control(V2, "failRate=1").await?;
     tell.command(&format!("for i in $(seq 60); do curl http://{EDGE}/mixed; done"));
@@ -65,7 +65,7 @@ pub(super) async fn retries_and_ejection(stage: &Stage, tell: &Teller) -> Result
 
 /// An overloaded service fails fast for those over the limit.
 pub(super) async fn circuit_breaker(stage: &Stage, tell: &Teller) -> Result<(), Failure> {
-    tell.step(8, "An overloaded service: the circuit breaker fails fast");
+    tell.step(8, "An overloaded service: the circuit breaker fails fast").await;
     tell.command(&format!("curl -X POST 'http://{V1}/control?delayMs=800'; for i in $(seq 20); do curl http://{EDGE}/reports & done"));
     stage.control(V1, "delayMs=800").await?;
     let begun = Instant::now();
