@@ -2,6 +2,7 @@
 //! It knows what an object is called and where it stands, and leaves what it means to `api`.
 
 pub mod folder;
+mod kept;
 pub mod limits;
 pub mod origin;
 pub mod print;
@@ -12,6 +13,7 @@ mod values;
 pub mod watch;
 mod world;
 
+pub use kept::Kept;
 pub use origin::{Finding, Origin, Place, SourceMap};
 pub use reload::Reloader;
 pub use tree::{Located, SyntaxError, parse};

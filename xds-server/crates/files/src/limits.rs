@@ -34,3 +34,6 @@ pub const POLL_ALONE: Duration = Duration::from_secs(1);
 
 /// Lines shown above and below the one that is wrong.
 pub const CONTEXT_LINES: usize = 1;
+
+/// Objects named in the message about a file that keeps them.
+pub const HELD_SHOWN: usize = 5;

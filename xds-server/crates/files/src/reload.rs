@@ -1,5 +1,6 @@
 //! Reads files again and again: only what changed is decoded again, what cannot be decoded keeps its last good version,
-//! and a file that is half written keeps all its objects. The result depends on the files, their order and what was good before.
+//! and a file that is half written keeps all its objects. The result depends on the files, their order and what was good before,
+//! which may be before a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,14 +11,17 @@ use windrose_api::policy::TargetRef;
 use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, ObjectRef, Severity};
 
 use crate::folder::{self, Listing, Problem};
+use crate::kept::Kept;
 use crate::limits;
 use crate::origin::{Finding, Origin, Place, SourceMap};
 use crate::values::{self, Seen};
 use crate::world::World;
 
 mod document;
+mod keep;
 
 use document::{Declaration, decode_file};
+use keep::absolute;
 
 /// Follows a set of files and folders.
 #[derive(Debug)]
@@ -27,6 +31,10 @@ pub struct Reloader {
     in_effect: BTreeMap<ObjectRef, InEffect>,
     decoded: usize,
     world: World,
+    /// What was good before a restart, until the first reading is over.
+    remembered: BTreeMap<ObjectRef, Kept>,
+    /// The version and file of each object that were handed out to be kept; nothing where nobody asks.
+    kept: Option<BTreeMap<ObjectRef, (Fingerprint, Arc<Path>)>>,
 }
 
 /// What one file said when it was last read.
@@ -50,7 +58,25 @@ impl Reloader {
     /// Reads `paths` for the first time.
     #[must_use]
     pub fn new(paths: Vec<PathBuf>) -> Self {
-        let mut reloader = Self { paths, files: BTreeMap::new(), in_effect: BTreeMap::new(), decoded: 0, world: World::default() };
+        Self::start(paths, BTreeMap::new(), None)
+    }
+
+    /// Reads `paths` for the first time after a restart: what was good then stays for what cannot be read now.
+    /// From here on [`Self::take_unkept`] says what to remember next time.
+    #[must_use]
+    pub fn remembering(paths: Vec<PathBuf>, remembered: Vec<Kept>) -> Self {
+        let kept = remembered.iter().map(|kept| (kept.object.clone(), (kept.version, Arc::clone(&kept.file)))).collect();
+        let remembered = remembered.into_iter().map(|kept| (kept.object.clone(), kept)).collect();
+        Self::start(paths, remembered, Some(kept))
+    }
+
+    fn start(
+        paths: Vec<PathBuf>,
+        remembered: BTreeMap<ObjectRef, Kept>,
+        kept: Option<BTreeMap<ObjectRef, (Fingerprint, Arc<Path>)>>,
+    ) -> Self {
+        let (files, in_effect, world) = (BTreeMap::new(), BTreeMap::new(), World::default());
+        let mut reloader = Self { paths, files, in_effect, decoded: 0, world, remembered, kept };
         reloader.reload();
         reloader
     }
@@ -86,6 +112,7 @@ impl Reloader {
         for path in &listing.files {
             self.read(path);
         }
+        self.restore(&listing);
         self.merge(&listing)
     }
 
@@ -104,6 +131,7 @@ impl Reloader {
                 let state = self.files.entry(path.to_owned()).or_default();
                 state.findings = vec![about_file(path, Severity::Error, message)];
                 state.content = None;
+                state.holds_on = true;
                 return;
             }
         };
@@ -112,15 +140,24 @@ impl Reloader {
             return;
         }
         self.decoded += 1;
-        let mut state = decode_file(path, &content);
+        let mut state = decode_file(path, &content, self.kept.is_some());
         state.content = fingerprint;
-        if content.is_empty() && self.in_effect.values().any(|entry| entry.file == path) {
+        if content.is_empty() && self.held(path) {
             // An editor empties a file before it writes it.
             state.holds_on = true;
             let message = "is empty: what it declared before stays until it is deleted or says something else".to_owned();
             state.findings.push(about_file(path, Severity::Warning, message));
         }
         self.files.insert(path.to_owned(), state);
+    }
+
+    /// Whether objects of this file are in effect, or were before a restart.
+    fn held(&self, path: &Path) -> bool {
+        let remembered = || {
+            let absolute = absolute(path);
+            self.remembered.values().any(|kept| *kept.file == *absolute)
+        };
+        self.in_effect.values().any(|entry| entry.file == path) || remembered()
     }
 
     /// Puts the files together, in the order of their paths.
@@ -132,12 +169,15 @@ impl Reloader {
             merged.findings.extend(file.findings.iter().cloned());
             file.declarations.iter().for_each(|declaration| merged.declare(path, declaration, &self.in_effect));
         }
+        let mut held: BTreeMap<&Path, Vec<&ObjectRef>> = BTreeMap::new();
         for (object, entry) in &self.in_effect {
             let holds_on = self.files.get(&entry.file).is_some_and(|file| file.holds_on);
             if holds_on && !merged.origins.contains_key(object) {
                 merged.in_effect.insert(object.clone(), entry.clone());
+                held.entry(&entry.file).or_default().push(object);
             }
         }
+        merged.findings.extend(held.into_iter().map(|(path, objects)| about_held(path, &objects)));
         merged.findings.extend(listing.problems.iter().map(|(path, problem)| about_path(path, problem)));
         self.take(merged)
     }
@@ -200,6 +240,9 @@ impl Merged {
             (None, Some(last_good)) => {
                 let last_good = InEffect { file: path.to_owned(), ..last_good.clone() };
                 self.in_effect.insert(object.clone(), last_good);
+                let message = format!("the last good version of {object} stays in effect");
+                let diagnostic = Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message);
+                self.findings.push(declaration.origin.find(diagnostic));
             }
             (None, None) if object.kind.group() == "windrose.dev" => {
                 self.set_aside.insert(object.clone(), declaration.targets.as_slice().into());
@@ -218,6 +261,18 @@ fn about_path(path: &Path, problem: &Problem) -> Finding {
         }
         Problem::TooMuch(why) => about_file(path, Severity::Error, format!("`{}`: {why}", path.display())),
     }
+}
+
+/// Objects that a file kept although it does not name them now; a person recognises it by the first few.
+fn about_held(path: &Path, objects: &[&ObjectRef]) -> Finding {
+    let first = objects.iter().take(limits::HELD_SHOWN).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let more = match objects.len().saturating_sub(limits::HELD_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let mut finding = about_file(path, Severity::Warning, format!("the last good versions of {first}{more} stay in effect"));
+    finding.diagnostic.code = Code::LastGood;
+    finding
 }
 
 fn about_file(path: &Path, severity: Severity, message: String) -> Finding {

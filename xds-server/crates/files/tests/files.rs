@@ -7,5 +7,7 @@ mod official;
 mod printing;
 #[path = "files/reloading.rs"]
 mod reloading;
+#[path = "files/remembering.rs"]
+mod remembering;
 #[path = "files/watching.rs"]
 mod watching;

@@ -77,6 +77,8 @@ pub enum Code {
     Shadowed,
     /// Envoy refused what was made from the object.
     RefusedByEnvoy,
+    /// What is written cannot be taken; the last good version stays in effect.
+    LastGood,
 }
 
 impl Code {
@@ -108,6 +110,7 @@ impl Code {
             Self::Open => "Open",
             Self::Shadowed => "Shadowed",
             Self::RefusedByEnvoy => "RefusedByEnvoy",
+            Self::LastGood => "LastGood",
         }
     }
 }

@@ -10,6 +10,7 @@ use windrose_api::{Source, decode};
 use windrose_vocab::{FieldPath, ObjectRef, Severity};
 
 use super::FileState;
+use crate::kept::Recorder;
 use crate::origin::{Finding, Origin};
 use crate::split::{Document, split};
 use crate::tree::{self, SyntaxError};
@@ -20,24 +21,33 @@ use crate::values::Beside;
 pub(super) struct Declaration {
     pub(super) reference: ObjectRef,
     pub(super) object: Option<AnyObject>,
+    /// The object as text, until somebody keeps it.
+    pub(super) text: Option<Arc<str>>,
     pub(super) targets: Vec<TargetRef>,
     pub(super) origin: Arc<Origin>,
     pub(super) findings: Vec<Finding>,
 }
 
+/// What decoding one file needs beside its documents.
+struct Reading<'a> {
+    values: Beside<'a>,
+    /// Whether good objects are wanted as text too.
+    keeps: bool,
+}
+
 /// Decodes every document of a file. `content` is left for the caller to fill in.
-pub(super) fn decode_file(path: &Path, content: &[u8]) -> FileState {
+pub(super) fn decode_file(path: &Path, content: &[u8], keeps: bool) -> FileState {
     let mut state = FileState::default();
-    let values = Beside::new(path);
+    let reading = Reading { values: Beside::new(path), keeps };
     let file: Arc<Path> = path.into();
     for document in split(content) {
-        decode_document(&file, document, &values, &mut state);
+        decode_document(&file, document, &reading, &mut state);
     }
-    state.values = values.seen();
+    state.values = reading.values.seen();
     state
 }
 
-fn decode_document(file: &Arc<Path>, document: Document<'_>, values: &Beside<'_>, state: &mut FileState) {
+fn decode_document(file: &Arc<Path>, document: Document<'_>, reading: &Reading<'_>, state: &mut FileState) {
     let text = String::from_utf8_lossy(document.bytes);
     let origin = Origin::new(Arc::clone(file), document.first_line, text.as_ref().into());
     let tree = match std::str::from_utf8(document.bytes) {
@@ -46,7 +56,7 @@ fn decode_document(file: &Arc<Path>, document: Document<'_>, values: &Beside<'_>
     };
     match tree.map(|tree| tree.to_node()) {
         Ok(Value::Null) => {}
-        Ok(node) => decode_node(node, &Arc::new(origin), values, state),
+        Ok(node) => decode_node(node, &Arc::new(origin), reading, state),
         Err(error) => {
             state.holds_on = true;
             state.findings.push(origin.syntax(&error));
@@ -55,29 +65,32 @@ fn decode_document(file: &Arc<Path>, document: Document<'_>, values: &Beside<'_>
 }
 
 /// A `List`, as `kubectl get -o yaml` writes it, stands for its items.
-fn decode_node(mut node: Value, origin: &Arc<Origin>, values: &Beside<'_>, state: &mut FileState) {
+fn decode_node(mut node: Value, origin: &Arc<Origin>, reading: &Reading<'_>, state: &mut FileState) {
     let is_list = node.get("kind").and_then(Value::as_str) == Some("List") && node.get("apiVersion").and_then(Value::as_str) == Some("v1");
     match node.get_mut("items").filter(|_| is_list).map(Value::take) {
         Some(Value::Array(items)) => {
             for (index, item) in items.into_iter().enumerate() {
                 let prefix = FieldPath::root().field("items").index(index);
-                declare(item, &Arc::new(origin.within(prefix)), values, state);
+                declare(item, &Arc::new(origin.within(prefix)), reading, state);
             }
         }
-        Some(_) | None => declare(node, origin, values, state),
+        Some(_) | None => declare(node, origin, reading, state),
     }
 }
 
-fn declare(node: Value, origin: &Arc<Origin>, values: &Beside<'_>, state: &mut FileState) {
+fn declare(node: Value, origin: &Arc<Origin>, reading: &Reading<'_>, state: &mut FileState) {
     // Without a name it may be the first half of something, even where its kind seems to be somebody else's.
     let has_name = node.pointer("/metadata/name").is_some();
-    let decoded = decode(node, Source::Files(values));
+    let written = reading.keeps.then(|| node.clone());
+    let recorder = Recorder::new(&reading.values);
+    let decoded = decode(node, Source::Files(&recorder));
     let is_error = decoded.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error);
     state.holds_on |= decoded.reference.is_none() && (is_error || !has_name);
     let findings = decoded.diagnostics.into_iter().map(|diagnostic| origin.find(diagnostic));
     match decoded.reference {
         Some(reference) => state.declarations.push(Declaration {
             reference,
+            text: written.filter(|_| decoded.object.is_some()).and_then(|node| recorder.text(node)),
             object: decoded.object,
             targets: decoded.targets,
             findings: findings.collect(),
