@@ -11,6 +11,8 @@ mod hot_change;
 mod mesh;
 #[path = "envoy/refused.rs"]
 mod refused;
+#[path = "envoy/refused_restart.rs"]
+mod refused_restart;
 #[path = "envoy/samples.rs"]
 mod samples;
 #[path = "envoy/stage.rs"]

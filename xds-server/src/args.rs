@@ -28,7 +28,7 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Serve what a folder declares to the Envoys that connect
     #[command(
-        after_help = "Examples:\n  windrose serve shop/\n  windrose serve shop/ --listen 0.0.0.0:18000 --name xds.shop.example\n  windrose serve shop/ --state /var/lib/windrose --log-format json\n\nThe folder is watched. A file that cannot be read keeps its last good version; nothing else waits for it.\nSIGHUP reads again, SIGTERM and Ctrl-C end in order."
+        after_help = "Examples:\n  windrose serve shop/\n  windrose serve shop/ --listen 0.0.0.0:18000 --name xds.shop.example\n  windrose serve shop/ --state /var/lib/windrose --log-format json\n\nThe folder is watched. A file that cannot be read keeps its last good version, also over a restart; nothing else waits for it.\nSIGHUP reads again, SIGTERM and Ctrl-C end in order."
     )]
     Serve(Serve),
     /// Serve a folder and start a local Envoy for each of its Gateways and Workloads

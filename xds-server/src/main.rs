@@ -8,6 +8,7 @@ mod filters;
 mod fleet;
 mod identities;
 mod judges;
+mod last_good;
 mod logs;
 mod metrics;
 mod offline;

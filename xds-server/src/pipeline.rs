@@ -15,6 +15,7 @@ use windrose_state::{Accepted, Desired, DesiredReader, ResourceSet, Scope};
 use windrose_vocab::{NodeClass, ProxyKey, ResourceKind};
 
 use crate::identities::Nodes;
+use crate::last_good::{LastGood, Remembered};
 use crate::refusals::{Evidence, Refusals};
 use crate::svids::Svids;
 
@@ -50,6 +51,7 @@ pub(crate) struct Parts {
     pub(crate) nodes: Arc<Nodes>,
     pub(crate) desired: Desired,
     pub(crate) accepted: Arc<Accepted>,
+    pub(crate) last_good: Arc<LastGood>,
     pub(crate) picture: Arc<ArcSwap<Picture>>,
 }
 
@@ -67,12 +69,13 @@ pub(crate) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(crate) fn new(parts: Parts) -> Self {
+    /// A pipeline that has planned nothing yet, and knows what was good and refused before a restart.
+    pub(crate) fn new(parts: Parts, remembered: Remembered) -> Self {
         Self {
             reader: parts.desired.reader(),
             planner: Planner::new(parts.settings.clone()),
-            refused: Refused::default(),
-            refusals: Refusals::default(),
+            refused: remembered.refused.clone(),
+            refusals: Refusals::after_restart(remembered),
             declared: Declared::default(),
             plan: Plan::default(),
             served: BTreeMap::new(),
@@ -84,6 +87,7 @@ impl Pipeline {
     /// Takes a new world.
     pub(crate) fn declare(&mut self, declared: Declared, changed: &Changed, now: SystemTime) {
         self.refusals.before(&self.declared, changed, &self.refused);
+        self.refusals.take_up(&declared);
         self.declared = declared;
         self.replan(changed, now);
     }
@@ -95,11 +99,23 @@ impl Pipeline {
         }
     }
 
-    /// Looks at what proxies refused, and plans the last good version of what caused it.
+    /// Looks at what proxies refused, and plans the last good version of what caused it. Looks again after each plan: what it
+    /// makes may have been answered before, and then no proxy answers once more.
     pub(crate) fn follow_observed(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) {
         if self.generation == 0 {
             return;
         }
+        while let Some((refused, changed)) = self.look(streams, now) {
+            self.refused = refused;
+            self.replan(&changed, now);
+        }
+        // Verdicts only: suspects of a trial that a restart cuts short would stay set aside.
+        if !self.refusals.is_trying() {
+            self.parts.last_good.note_refused(&self.refused);
+        }
+    }
+
+    fn look(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) -> Option<(Refused, Changed)> {
         let evidence = Evidence {
             streams,
             plan: &self.plan,
@@ -109,11 +125,7 @@ impl Pipeline {
             desired: &|scope, id| self.served.get(scope)?.resources.lookup(id).map(|resource| resource.version),
             now,
         };
-        let found = self.refusals.look(&evidence);
-        if let Some((refused, changed)) = found {
-            self.refused = refused;
-            self.replan(&changed, now);
-        }
+        self.refusals.look(&evidence)
     }
 
     /// Renews certificates whose slot is over.

@@ -10,9 +10,12 @@ use std::time::{Duration, SystemTime};
 
 use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Changed};
+use windrose_files::Kept;
 use windrose_plan::{Plan, Refusal, Refused};
 use windrose_state::{Accepted, Scope, StreamStatus};
 use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion, ProxyKey, Resource, ResourceId};
+
+use crate::last_good::Remembered;
 
 /// Former versions of a resource whose objects are remembered: enough for a proxy that is several changes behind.
 const VERSIONS_REMEMBERED: usize = 8;
@@ -29,9 +32,11 @@ pub(crate) struct Refusals {
     carried: BTreeMap<(ProxyKey, ResourceId), Vec<(Fingerprint, Carried)>>,
     /// The version of each object before its newest one, if that was not refused.
     previous: BTreeMap<ObjectRef, AnyObject>,
-    /// The world as it was read first; none while there was no other. What proxies accepted before that is remembered
-    /// without what it carried, so only what came later can be suspected then.
-    first: Option<Declared>,
+    /// What was in effect before the restart, else the world as it was read first; none while there was no other. What proxies
+    /// accepted before that is remembered without what it carried, so only what came later can be suspected then.
+    first: Option<BTreeSet<ObjectVersion>>,
+    /// What was good before the restart, until the first world is read.
+    remembered: Vec<Kept>,
     /// Refused resources that were dealt with.
     judged: BTreeSet<(ResourceId, Fingerprint)>,
     trial: Option<Trial>,
@@ -74,10 +79,30 @@ enum Standing {
 }
 
 impl Refusals {
+    /// The memory of a former run.
+    pub(crate) fn after_restart(Remembered { kept, refused }: Remembered) -> Self {
+        let in_place = refused.objects.iter().filter_map(|(version, refusal)| Some((version.object.clone(), refusal.last_good.clone()?)));
+        let previous = in_place.collect();
+        let first = (!kept.is_empty()).then(|| kept.iter().map(Kept::identity).collect());
+        let remembered = kept.into_iter().filter(|kept| !refused.objects.contains_key(&kept.identity())).collect();
+        Self { previous, first, remembered, ..Self::default() }
+    }
+
+    /// Remembers the versions before the restart of what the first world has in another one.
+    pub(crate) fn take_up(&mut self, first: &Declared) {
+        for kept in std::mem::take(&mut self.remembered) {
+            if !declares(first, &kept.identity())
+                && let Some(former) = kept.decode()
+            {
+                self.previous.insert(kept.object, former);
+            }
+        }
+    }
+
     /// Remembers the objects as they were, before a change.
     pub(crate) fn before(&mut self, declared: &Declared, changed: &Changed, refused: &Refused) {
         if self.first.is_none() && declared.iter().next().is_some() {
-            self.first = Some(declared.clone());
+            self.first = Some(declared.iter().map(|object| object.meta().identity()).collect());
         }
         for object in &changed.objects {
             if let Some(former) = declared.get(object).filter(|former| !refused.objects.contains_key(&former.meta().identity())) {
@@ -100,6 +125,11 @@ impl Refusals {
     /// Forgets a proxy that is no longer declared.
     pub(crate) fn forget(&mut self, proxy: &ProxyKey) {
         self.carried.retain(|(one, _), _| one != proxy);
+    }
+
+    /// Whether suspects are set aside that may turn out to be innocent.
+    pub(crate) fn is_trying(&self) -> bool {
+        self.trial.is_some()
     }
 
     /// What to plan without, if that changed.
@@ -166,16 +196,16 @@ impl Refusals {
         let good = evidence.accepted.last(scope, resource).map(|last| last.version);
         let before = self.carried.get(&(proxy.clone(), resource.clone()));
         let innocent = before.and_then(|versions| versions.iter().find(|(version, _)| Some(*version) == good)).map(|(_, carried)| carried);
-        let now = carried(evidence.plan, proxy, resource);
-        let suspicious = |version: &ObjectVersion| match (innocent, good) {
-            (Some(innocent), _) => !innocent.contains(version),
-            (None, Some(_)) => self.first.as_ref().is_some_and(|first| !declares(first, version)),
-            // Nothing of it ever ran, so nothing is lost while it is tried.
-            (None, None) => true,
+        let mut all = carried(evidence.plan, proxy, resource);
+        all.retain(|version| self.last_good(version).is_some() || can_be_left_out(version.object.kind));
+        let came_later = |version: &&ObjectVersion| self.first.as_ref().is_some_and(|first| !first.contains(*version));
+        let later: Vec<ObjectVersion> = match innocent {
+            Some(innocent) => all.iter().filter(|version| !innocent.contains(*version)).cloned().collect(),
+            None => all.iter().filter(came_later).cloned().collect(),
         };
-        now.into_iter()
-            .filter(|version| suspicious(version) && (self.last_good(version).is_some() || can_be_left_out(version.object.kind)))
-            .collect()
+        // Of what nothing ever ran, nothing is lost while it is tried.
+        let never_ran = innocent.is_none() && good.is_none();
+        if later.is_empty() && never_ran { all.into_iter().collect() } else { later }
     }
 
     /// The version of the same object before this one, if that was not refused.

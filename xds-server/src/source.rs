@@ -8,8 +8,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
-use windrose_files::{Finding, Reloader, SourceMap, Wake, Watch};
+use windrose_files::{Finding, Kept, Reloader, SourceMap, Wake, Watch};
 
+use crate::last_good::LastGood;
 use crate::report::{SourceReport, describe};
 
 /// One reading.
@@ -49,6 +50,13 @@ impl News {
     }
 }
 
+/// What is served, the same however its path is written and wherever the server is started.
+pub(crate) fn name(path: &Path) -> String {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    // Without a slash at the end.
+    absolute.components().collect::<PathBuf>().display().to_string()
+}
+
 /// `file:line:column` of a finding.
 pub(crate) fn place(finding: &Finding) -> Option<String> {
     let place = finding.place.as_ref()?;
@@ -59,10 +67,11 @@ pub(crate) fn place(finding: &Finding) -> Option<String> {
     })
 }
 
-/// Reads `path` and follows it. Returns the readings and a way to ask for one.
+/// Reads `path` and follows it; `remembered` is what was good before a restart. Returns the readings and a way to ask for one.
 pub(crate) fn start(
     tasks: &mut JoinSet<()>,
     path: &Path,
+    (memory, remembered): (Arc<LastGood>, Vec<Kept>),
     end: CancellationToken,
 ) -> anyhow::Result<(watch::Receiver<Arc<News>>, mpsc::Sender<()>)> {
     refuse_what_declares_nothing(path)?;
@@ -72,8 +81,9 @@ pub(crate) fn start(
     if let Some(problem) = watcher.problem() {
         tracing::warn!(problem, "changes are not reported by the system; the folder is looked at in intervals");
     }
-    let reloader = Reloader::new(paths);
+    let mut reloader = Reloader::remembering(paths, remembered);
     tell(reloader.world());
+    memory.note(reloader.take_unkept());
     let (sender, receiver) = watch::channel(Arc::new(News::of(&reloader)));
     let (reload, mut asked) = mpsc::channel(1);
     let handle = watcher.handle();
@@ -85,11 +95,11 @@ pub(crate) fn start(
             }
         }
     });
-    tasks.spawn_blocking(move || follow(watcher, reloader, &sender));
+    tasks.spawn_blocking(move || follow(watcher, reloader, &memory, &sender));
     Ok((receiver, reload))
 }
 
-fn follow(mut watcher: Watch, mut reloader: Reloader, news: &watch::Sender<Arc<News>>) {
+fn follow(mut watcher: Watch, mut reloader: Reloader, memory: &LastGood, news: &watch::Sender<Arc<News>>) {
     loop {
         watcher.also(reloader.value_files());
         match watcher.wait() {
@@ -106,6 +116,7 @@ fn follow(mut watcher: Watch, mut reloader: Reloader, news: &watch::Sender<Arc<N
         if told_anew || !changed.objects.is_empty() || reloader.decoded() != decoded {
             tracing::info!(objects = changed.objects.len(), "read again");
             news.send_replace(Arc::new(News::of(&reloader)));
+            memory.note(reloader.take_unkept());
         }
     }
 }
@@ -126,4 +137,17 @@ fn tell(world: &windrose_files::World) {
 /// A server that starts on the wrong path would withdraw everything from every proxy.
 fn refuse_what_declares_nothing(path: &Path) -> anyhow::Result<()> {
     crate::offline::files(&[PathBuf::from(path)]).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_has_one_name() {
+        let here = std::env::current_dir().unwrap().display().to_string();
+        for path in ["shop", "shop/", "./shop", ".//shop/."] {
+            assert_eq!(name(Path::new(path)), format!("{here}/shop"), "{path}");
+        }
+    }
 }

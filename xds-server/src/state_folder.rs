@@ -61,6 +61,11 @@ impl StateFolder {
         self.path.join(SOCKET)
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A folder in it.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.path.join(name)

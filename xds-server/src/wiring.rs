@@ -18,6 +18,7 @@ use windrose_xds_serve::{Counters, Tls, Xds};
 use crate::args::ServerOptions;
 use crate::fleet::Fleet;
 use crate::identities::Nodes;
+use crate::last_good::{LastGood, Remembered};
 use crate::pipeline::{Parts, Picture, Pipeline};
 use crate::report::{Reports, SourceReport};
 use crate::source::{self, News};
@@ -29,8 +30,10 @@ use crate::{filters, judges};
 const CLOCK: Duration = Duration::from_secs(30);
 /// Between two looks at what proxies refused.
 const ANSWERS_PAUSE: Duration = Duration::from_millis(100);
-/// What proxies accepted is written at most this often.
+/// What is to survive a restart is written at most this often.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two tries to write what could not be written.
+const KEEP_RETRY: Duration = Duration::from_secs(5);
 /// Time for everything to end after the signal.
 const END_MAX: Duration = Duration::from_secs(15);
 
@@ -40,7 +43,9 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     let lock = state.lock()?;
     let modules_folder = filters::folder(options.common.filters.as_deref())?;
     let nodes_authority = Arc::new(state.node_authority(&options.common.trust_domain)?);
-    let server = Server::build(options, &state, &modules_folder, &nodes_authority)?;
+    let (last_good, remembered) = LastGood::open(state.path(), &options.path);
+    let (last_good, kept) = (Arc::new(last_good), remembered.kept.clone());
+    let server = Server::build(options, &state, &modules_folder, &nodes_authority, (last_good.clone(), remembered))?;
     let bound = Bound::open(options, &state).await?;
     let tls = server_tls(options, &nodes_authority)?;
     let end = CancellationToken::new();
@@ -49,8 +54,8 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     tasks.spawn(windrose_xds_serve::serve(bound.xds, tls.clone(), server.xds.clone(), end.child_token()));
     tasks.spawn(admin(bound.admin, server.reports.clone(), end.child_token()));
     tasks.spawn(renew_server_certificate(options.clone(), nodes_authority.clone(), tls, end.child_token()));
-    tasks.spawn(keep_accepted(state.clone(), server.xds.accepted.clone(), end.child_token()));
-    let (news, reload) = source::start(&mut tasks, &options.path, end.child_token())?;
+    keep(&mut tasks, &state, &server.xds.accepted, &last_good, &end);
+    let (news, reload) = source::start(&mut tasks, &options.path, (last_good.clone(), kept), end.child_token())?;
     let answers = paced(&mut tasks, &server.reports, end.child_token());
     tasks.spawn(follow(server.pipeline, news, answers, server.reports.clone(), server.xds.desired.clone(), end.child_token()));
     if let Some(order) = fleet {
@@ -62,6 +67,9 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     tracing::info!(xds = %options.listen, admin = %options.admin, path = %options.path.display(), "serving");
     let told = until_told(&end, reload, &mut tasks).await;
     end_in_order(tasks).await;
+    if let Err(error) = last_good.flush() {
+        tracing::error!(error = format!("{error:#}"), "a restart does not know the last changes");
+    }
     let _ = std::fs::remove_file(state.socket());
     drop(lock);
     tracing::info!("ended");
@@ -96,6 +104,7 @@ impl Server {
         state: &StateFolder,
         modules: &std::path::Path,
         authority: &Arc<NodeAuthority>,
+        (last_good, remembered): (Arc<LastGood>, Remembered),
     ) -> anyhow::Result<Self> {
         let trust_domain =
             TrustDomain::parse(&options.common.trust_domain).with_context(|| format!("--trust-domain {}", options.common.trust_domain))?;
@@ -122,7 +131,7 @@ impl Server {
             source: Arc::new(ArcSwap::from_pointee(SourceReport::default())),
             programmed: Mutex::new(Programmed::default()),
         });
-        let pipeline = Pipeline::new(Parts {
+        let parts = Parts {
             settings: judges::settings(trust_domain),
             modules: filters::read(modules)?,
             version_key: state.version_key()?,
@@ -130,8 +139,10 @@ impl Server {
             nodes,
             desired,
             accepted,
+            last_good,
             picture,
-        });
+        };
+        let pipeline = Pipeline::new(parts, remembered);
         Ok(Self { xds, reports, pipeline })
     }
 }
@@ -200,21 +211,37 @@ async fn renew_server_certificate(options: ServerOptions, authority: Arc<NodeAut
     }
 }
 
-async fn keep_accepted(state: Arc<StateFolder>, accepted: Arc<Accepted>, end: CancellationToken) {
-    let mut changes = accepted.changes();
+/// Writes what is to survive a restart.
+fn keep(tasks: &mut JoinSet<()>, state: &Arc<StateFolder>, accepted: &Arc<Accepted>, last_good: &Arc<LastGood>, end: &CancellationToken) {
+    let (changes, state, accepted) = (accepted.changes(), state.clone(), accepted.clone());
+    tasks.spawn(keep_one(changes, move || state.keep_accepted(&accepted), end.child_token()));
+    let (changes, last_good) = (last_good.changes(), last_good.clone());
+    tasks.spawn(keep_one(changes, move || last_good.flush(), end.child_token()));
+}
+
+/// Writes after changes, again until it could be written, and once more at the end. The disk is waited for off the async threads.
+async fn keep_one<T: Send + Sync>(
+    mut changes: watch::Receiver<T>,
+    write: impl Fn() -> anyhow::Result<()> + Clone + Send + 'static,
+    end: CancellationToken,
+) {
+    let mut failed = false;
     loop {
-        let ended = end.run_until_cancelled(changes.changed()).await.is_none();
-        let (state, accepted) = (state.clone(), accepted.clone());
-        let kept = tokio::task::spawn_blocking(move || state.keep_accepted(&accepted)).await;
-        if let Ok(Err(error)) = kept {
-            tracing::error!(error = format!("{error:#}"), "after a restart, proxies may be sent what they refused");
+        let due = async { if failed { tokio::time::sleep(KEEP_RETRY).await } else { drop(changes.changed().await) } };
+        let ended = end.run_until_cancelled(due).await.is_none();
+        changes.mark_unchanged();
+        let written = tokio::task::spawn_blocking(write.clone()).await.map_err(anyhow::Error::new).flatten();
+        let fails = written.is_err();
+        match written {
+            Err(error) if !failed => tracing::error!(error = format!("{error:#}"), "a restart would not know it; trying again"),
+            Ok(()) if failed => tracing::info!("what could not be kept is kept now"),
+            Err(_) | Ok(()) => {}
         }
-        if ended
-            || end.run_until_cancelled(tokio::time::sleep(KEEP_INTERVAL)).await.is_none()
-                && changes.has_changed().is_ok_and(|changed| !changed)
-        {
+        failed = fails;
+        if ended {
             return;
         }
+        end.run_until_cancelled(tokio::time::sleep(KEEP_INTERVAL)).await;
     }
 }
 

@@ -1,0 +1,378 @@
+//! The last good version of every object, and what Envoy refused, over a restart: in the state folder, for its owner alone, at the
+//! cost of what changed. Damage, or another folder that is served, costs the memory and never the start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::Context;
+use tokio::sync::watch;
+use windrose_files::Kept;
+use windrose_plan::{Refusal, Refused};
+use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
+
+mod log;
+mod record;
+
+use log::{Log, Place};
+use record::{Name, Record, RefusedVersion};
+
+/// Name of the log in the state folder.
+const FILE: &str = "last-good.log";
+/// Bytes of all versions that are remembered: a hundred times the largest world the benchmarks know.
+const BYTES_MAX: u64 = 256 << 20;
+/// Bytes of what is out of date that are always allowed, so that a small world is not written anew all the time.
+const SLACK: u64 = 1 << 20;
+
+/// The memory. Whoever notes something waits for no disk; [`Self::flush`] does.
+#[derive(Debug)]
+pub(crate) struct LastGood {
+    path: PathBuf,
+    source: String,
+    pending: Mutex<Pending>,
+    /// The refused versions that were noted last.
+    noted: Mutex<Vec<RefusedVersion>>,
+    written: Mutex<Written>,
+    changes: watch::Sender<()>,
+}
+
+/// What the last run left behind.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Remembered {
+    /// The newest good version of each object.
+    pub(crate) kept: Vec<Kept>,
+    /// What Envoy refused, and what runs in its place.
+    pub(crate) refused: Refused,
+}
+
+/// What is not on the disk yet, newest only.
+#[derive(Debug, Default)]
+struct Pending {
+    objects: BTreeMap<ObjectRef, Option<Kept>>,
+    refused: Option<Vec<RefusedVersion>>,
+}
+
+/// What is on the disk, and where. Of each object the newest version, the one before, which may turn out to be the last that Envoy
+/// takes, and those that run in place of a refused one.
+#[derive(Debug, Default)]
+struct Written {
+    log: Option<Log>,
+    versions: BTreeMap<ObjectRef, Vec<(Fingerprint, Place)>>,
+    refused: Vec<RefusedVersion>,
+}
+
+impl LastGood {
+    /// The memory in `folder` of what `source` declared.
+    pub(crate) fn open(folder: &Path, source: &Path) -> (Self, Remembered) {
+        let path = folder.join(FILE);
+        let source = crate::source::name(source);
+        let written = Written::open(&path, &source).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "last good versions cannot be read; starting without them");
+            Written::default()
+        });
+        let remembered = written.remembered();
+        let noted = Mutex::new(written.refused.clone());
+        let (pending, written, changes) = (Mutex::default(), Mutex::new(written), watch::Sender::new(()));
+        (Self { path, source, pending, noted, written, changes }, remembered)
+    }
+
+    /// Takes note of versions, and of objects that are gone.
+    pub(crate) fn note(&self, unkept: Vec<(ObjectRef, Option<Kept>)>) {
+        if !unkept.is_empty() {
+            lock(&self.pending).objects.extend(unkept);
+            self.changes.send_replace(());
+        }
+    }
+
+    /// Takes note of everything that Envoy refuses now, if that is not known.
+    pub(crate) fn note_refused(&self, refused: &Refused) {
+        let of = |(version, refusal): (&ObjectVersion, &Refusal)| {
+            RefusedVersion::new(version, &refusal.reason, refusal.last_good.as_ref().map(|object| object.meta().version))
+        };
+        let all: Vec<RefusedVersion> = refused.objects.iter().map(of).collect();
+        let mut noted = lock(&self.noted);
+        if *noted != all {
+            lock(&self.pending).refused = Some(all.clone());
+            *noted = all;
+            self.changes.send_replace(());
+        }
+    }
+
+    /// Changes when there is something to write.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
+    /// Writes what was noted, whole or not at all; what cannot be written is noted again. Blocks on the disk.
+    pub(crate) fn flush(&self) -> anyhow::Result<()> {
+        let pending = std::mem::take(&mut *lock(&self.pending));
+        if pending.objects.is_empty() && pending.refused.is_none() {
+            return Ok(());
+        }
+        let written = lock(&self.written).write(&self.path, &self.source, &pending);
+        written
+            .inspect_err(|_| self.note_again(pending))
+            .with_context(|| format!("{}: last good versions cannot be kept", self.path.display()))
+    }
+
+    fn note_again(&self, former: Pending) {
+        let mut pending = lock(&self.pending);
+        for (object, kept) in former.objects {
+            pending.objects.entry(object).or_insert(kept);
+        }
+        pending.refused = pending.refused.take().or(former.refused);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Written {
+    fn open(path: &Path, source: &str) -> std::io::Result<Self> {
+        let mut found = Self::default();
+        let mut is_ours = false;
+        let (log, damaged) = Log::open(path, |place, bytes| match Record::parse(bytes) {
+            Some(Record::Source(of)) => is_ours = of == source,
+            Some(record) if is_ours => found.replay(record, place),
+            Some(_) | None => {}
+        })?;
+        if damaged {
+            tracing::warn!(path = %path.display(), "a part of the last good versions is damaged; starting with the rest");
+        }
+        found.log = is_ours.then_some(log);
+        Ok(found)
+    }
+
+    fn replay(&mut self, record: Record, place: Place) {
+        match record {
+            Record::Source(_) => {}
+            Record::Good { object, version, .. } => {
+                if let (Some(object), Some(version)) = (object.parse(), Fingerprint::parse(&version)) {
+                    self.add(object, version, place);
+                }
+            }
+            Record::Gone(object) => drop(object.parse().and_then(|object| self.versions.remove(&object))),
+            Record::Refused(refused) => self.refused = refused,
+        }
+    }
+
+    fn add(&mut self, object: ObjectRef, version: Fingerprint, place: Place) {
+        let pinned: BTreeSet<ObjectVersion> = self.refused.iter().filter_map(RefusedVersion::last_good).collect();
+        let versions = self.versions.entry(object.clone()).or_default();
+        versions.retain(|(known, _)| *known != version);
+        versions.push((version, place));
+        let older = versions.len().saturating_sub(2);
+        let mut position = 0;
+        versions.retain(|(version, _)| {
+            position += 1;
+            position > older || pinned.contains(&ObjectVersion { object: object.clone(), version: *version })
+        });
+    }
+
+    fn remembered(&self) -> Remembered {
+        let newest = self.versions.values().filter_map(|versions| versions.last());
+        let kept = newest.filter_map(|(_, place)| self.kept(*place)).collect();
+        let refused = self.refused.iter().filter_map(|one| {
+            let last_good = match one.last_good() {
+                // Without the version that runs in its place, the refused one is tried again.
+                Some(version) => Some(self.find(&version)?.decode()?),
+                None => None,
+            };
+            Some((one.identity()?, Refusal { reason: one.reason.clone(), last_good }))
+        });
+        Remembered { kept, refused: Refused { objects: refused.collect() } }
+    }
+
+    fn find(&self, wanted: &ObjectVersion) -> Option<Kept> {
+        let (_, place) = self.versions.get(&wanted.object)?.iter().find(|(version, _)| *version == wanted.version)?;
+        self.kept(*place)
+    }
+
+    fn kept(&self, place: Place) -> Option<Kept> {
+        Record::parse(&self.log.as_ref()?.read(place).ok()?)?.into_kept()
+    }
+
+    fn write(&mut self, path: &Path, source: &str, pending: &Pending) -> std::io::Result<()> {
+        let mut log = match self.log.take() {
+            Some(log) => log,
+            None => begun(path, source)?,
+        };
+        let mut room = BYTES_MAX.saturating_sub(self.live());
+        let mut objects = Vec::new();
+        let mut records = Vec::new();
+        for (object, kept) in &pending.objects {
+            let record = kept.as_ref().map_or_else(|| Record::Gone(Name::from(object)), Record::good).to_bytes();
+            match room.checked_sub(record.len() as u64) {
+                Some(left) => room = left,
+                None if kept.is_some() => {
+                    tracing::warn!(%object, "there is more than {BYTES_MAX} bytes to remember; its last good version is lost at a restart");
+                    continue;
+                }
+                None => {}
+            }
+            objects.push((object, kept));
+            records.push(record);
+        }
+        records.extend(pending.refused.clone().map(|refused| Record::Refused(refused).to_bytes()));
+        let appended = log.append(&records);
+        self.log = Some(log);
+        for ((object, kept), place) in objects.into_iter().zip(appended?) {
+            match kept {
+                Some(kept) => self.add(object.clone(), kept.version, place),
+                None => drop(self.versions.remove(object)),
+            }
+        }
+        if let Some(refused) = &pending.refused {
+            self.refused.clone_from(refused);
+        }
+        if let Err(error) = self.tidy(source) {
+            tracing::warn!(path = %path.display(), %error, "what is out of date stays in the file for now");
+        }
+        Ok(())
+    }
+
+    /// Writes the log anew when more than half of it is out of date.
+    fn tidy(&mut self, source: &str) -> std::io::Result<()> {
+        let live = self.live();
+        let Some(log) = self.log.as_mut().filter(|log| log.end() > 2 * live + SLACK) else { return Ok(()) };
+        let mut records = vec![Record::Source(source.to_owned()).to_bytes(), Record::Refused(self.refused.clone()).to_bytes()];
+        let first = records.len();
+        for (_, place) in self.versions.values().flatten() {
+            records.push(log.read(*place)?);
+        }
+        let places = log.rewrite(&records)?;
+        for ((_, place), fresh) in self.versions.values_mut().flatten().zip(places.into_iter().skip(first)) {
+            *place = fresh;
+        }
+        Ok(())
+    }
+
+    fn live(&self) -> u64 {
+        self.versions.values().flatten().map(|(_, place)| place.bytes()).sum()
+    }
+}
+
+/// A new log, in place of whatever is there.
+fn begun(path: &Path, source: &str) -> std::io::Result<Log> {
+    let _ = std::fs::remove_file(path);
+    let (mut log, _) = Log::open(path, |_, _| {})?;
+    log.append(&[Record::Source(source.to_owned()).to_bytes()])?;
+    Ok(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use windrose_vocab::Kind;
+
+    use super::*;
+
+    fn object(name: &str) -> ObjectRef {
+        ObjectRef::new(Kind::ConfigMap, "default", name)
+    }
+
+    fn kept(name: &str, value: &str) -> Kept {
+        let text = format!(
+            r#"{{"object":{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"a":"{value}"}}}},"files":{{}}}}"#
+        );
+        let mut kept =
+            Kept { object: object(name), version: Fingerprint::default(), file: Path::new("/shop/a.yaml").into(), text: text.into() };
+        kept.version = kept.decode().unwrap().meta().version;
+        kept
+    }
+
+    fn open(folder: &Path) -> (LastGood, Remembered) {
+        LastGood::open(folder, Path::new("/shop"))
+    }
+
+    fn note(memory: &LastGood, name: &str, value: Option<&str>) {
+        memory.note(vec![(object(name), value.map(|value| kept(name, value)))]);
+        memory.flush().unwrap();
+    }
+
+    #[test]
+    fn the_newest_version_of_each_object_is_remembered_and_a_gone_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, remembered) = open(folder.path());
+        assert!(remembered.kept.is_empty());
+        note(&memory, "one", Some("x"));
+        note(&memory, "two", Some("x"));
+        note(&memory, "one", Some("y"));
+        note(&memory, "two", None);
+        assert_eq!(open(folder.path()).1.kept, [kept("one", "y")]);
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.path().join(FILE)).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn what_runs_in_place_of_a_refused_version_is_remembered_however_often_it_is_edited() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, _) = open(folder.path());
+        let good = kept("one", "good").decode();
+        note(&memory, "one", Some("good"));
+        for edit in 0..3 {
+            note(&memory, "one", Some(&format!("bad-{edit}")));
+            let version = kept("one", &format!("bad-{edit}")).decode().unwrap().meta().identity();
+            let refusal = Refusal { reason: "no".into(), last_good: good.clone() };
+            memory.note_refused(&Refused { objects: [(version.clone(), refusal)].into_iter().collect() });
+            memory.flush().unwrap();
+            let remembered = open(folder.path()).1;
+            assert_eq!(remembered.refused.objects.get(&version).unwrap().last_good, good, "{edit}");
+            assert_eq!(remembered.kept, [kept("one", &format!("bad-{edit}"))]);
+        }
+    }
+
+    #[test]
+    fn another_folder_that_is_served_costs_the_memory() {
+        let folder = tempfile::tempdir().unwrap();
+        note(&open(folder.path()).0, "one", Some("x"));
+        let (other, remembered) = LastGood::open(folder.path(), Path::new("/elsewhere"));
+        assert!(remembered.kept.is_empty());
+        note(&other, "two", Some("x"));
+        assert!(open(folder.path()).1.kept.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_no_log_costs_the_memory_and_not_the_start() {
+        for damage in [&b"not a log"[..], &[0xff; 4096], &[]] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(FILE), damage).unwrap();
+            let (memory, remembered) = open(folder.path());
+            assert!(remembered.kept.is_empty());
+            note(&memory, "one", Some("x"));
+            assert_eq!(open(folder.path()).1.kept.len(), 1);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_written_when_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("gone");
+        let (memory, _) = open(&path);
+        memory.note(vec![(object("one"), Some(kept("one", "x")))]);
+        let refused = format!("{:#}", memory.flush().unwrap_err());
+        assert!(refused.contains("last-good.log") && refused.contains("No such file"), "{refused}");
+        memory.note(vec![(object("two"), Some(kept("two", "x")))]);
+        std::fs::create_dir(&path).unwrap();
+        memory.flush().unwrap();
+        assert_eq!(open(&path).1.kept.len(), 2);
+    }
+
+    #[test]
+    fn the_log_grows_by_what_changed_and_does_not_grow_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, _) = open(folder.path());
+        let size = || std::fs::metadata(folder.path().join(FILE)).unwrap().len();
+        memory.note((0..5_000).map(|index| (object(&format!("m{index}")), Some(kept(&format!("m{index}"), "x")))).collect());
+        memory.flush().unwrap();
+        let whole = size();
+        note(&memory, "m7", Some("y"));
+        assert!(size() - whole < 1_000, "one edit of {whole} bytes wrote {}", size() - whole);
+        let large = "x".repeat(100_000);
+        for edit in 0..100 {
+            note(&memory, "m8", Some(&format!("{edit}{large}")));
+        }
+        assert!(size() < 2 * (whole + 2 * 100_000) + SLACK + 200_000, "{}", size());
+        assert_eq!(open(folder.path()).1.kept.len(), 5_000);
+    }
+}
