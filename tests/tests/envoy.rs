@@ -7,6 +7,8 @@ mod certificates;
 mod first_route;
 #[path = "envoy/hot_change.rs"]
 mod hot_change;
+#[path = "envoy/local_fleet.rs"]
+mod local_fleet;
 #[path = "envoy/mesh.rs"]
 mod mesh;
 #[path = "envoy/refused.rs"]

@@ -1,6 +1,8 @@
 //! Local Envoys, one for each proxy of the plan: started when it appears, started again when it ends by itself, ended when it is gone.
+//! None outlives the run, however that ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -10,11 +12,15 @@ use anyhow::Context;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use windrose_envoy::bootstrap::BOOTSTRAP_FILE;
 use windrose_pki::NodeAuthority;
 use windrose_vocab::ProxyKey;
 
 use crate::args::IdentityKind;
 use crate::commands::bootstrap::{self, Order};
+
+mod leftovers;
+mod ports;
 
 /// Between two starts of an Envoy that ends by itself.
 const RESTART_PAUSE: Duration = Duration::from_secs(2);
@@ -33,7 +39,7 @@ pub(crate) struct Fleet {
     pub(crate) envoy: PathBuf,
     pub(crate) folder: PathBuf,
     pub(crate) modules: PathBuf,
-    pub(crate) server: std::net::SocketAddr,
+    pub(crate) server: SocketAddr,
     pub(crate) authority: Arc<NodeAuthority>,
     /// Only these, if not empty.
     pub(crate) only: Vec<ProxyKey>,
@@ -45,42 +51,60 @@ enum Local {
     Waiting(Instant),
 }
 
+/// The proxies that should run, with the addresses they listen on.
+pub(crate) type Wanted = BTreeMap<ProxyKey, BTreeSet<SocketAddr>>;
+
+impl Local {
+    fn pid(&self) -> Option<u32> {
+        match self {
+            Self::Running(child) => child.id(),
+            Self::Waiting(_) => None,
+        }
+    }
+}
+
 impl Fleet {
-    /// Keeps the Envoys of `wanted` running until `end`.
-    pub(crate) async fn run(self, wanted: impl Fn() -> Vec<ProxyKey>, end: CancellationToken) {
+    /// Keeps the Envoys of `wanted` running until `end`. To be polled by the thread that lives as long as the process: the
+    /// system ends an Envoy with the thread that started it.
+    pub(crate) async fn run(self, wanted: impl Fn() -> Wanted, end: CancellationToken) {
+        leftovers::end_all(&self.folder, BOOTSTRAP_FILE, END_MAX).await;
         let mut locals: BTreeMap<ProxyKey, Local> = BTreeMap::new();
+        let mut ports = ports::Look::default();
         let mut told = false;
         while !end.is_cancelled() {
-            let declared = wanted();
-            if !told && !declared.is_empty() {
+            let mut wanted = wanted();
+            if !told && !wanted.is_empty() {
                 told = true;
-                for missing in self.only.iter().filter(|proxy| !declared.contains(proxy)) {
-                    let there = declared.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                    tracing::warn!(%missing, there, "--only names a proxy that is not declared");
-                }
+                self.tell_missing(&wanted);
             }
-            let wanted: Vec<ProxyKey> = declared.into_iter().filter(|proxy| self.only.is_empty() || self.only.contains(proxy)).collect();
-            let gone: Vec<ProxyKey> = locals.keys().filter(|proxy| !wanted.contains(proxy)).cloned().collect();
+            wanted.retain(|proxy, _| self.only.is_empty() || self.only.contains(proxy));
+            let gone: Vec<ProxyKey> = locals.keys().filter(|proxy| !wanted.contains_key(proxy)).cloned().collect();
             for proxy in gone {
                 if let Some(Local::Running(child)) = locals.remove(&proxy) {
                     tracing::info!(%proxy, "no longer declared; its Envoy ends");
-                    end_one(*child).await;
+                    self.end_one(&proxy, *child).await;
                 }
             }
-            for proxy in wanted {
+            ports.again(&wanted, locals.values().filter_map(Local::pid));
+            for proxy in wanted.into_keys() {
                 let local = locals.remove(&proxy).unwrap_or(Local::Waiting(Instant::now()));
                 locals.insert(proxy.clone(), self.look(&proxy, local));
             }
-            tokio::select! {
-                () = end.cancelled() => {}
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
-            }
+            end.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await;
         }
-        let running = locals.into_values().filter_map(|local| match local {
-            Local::Running(child) => Some(end_one(*child)),
+        let running = locals.into_iter().filter_map(|(proxy, local)| match local {
+            Local::Running(child) => Some((proxy, child)),
             Local::Waiting(_) => None,
         });
-        futures::future::join_all(running).await;
+        let fleet = &self;
+        futures::future::join_all(running.map(|(proxy, child)| async move { fleet.end_one(&proxy, *child).await })).await;
+    }
+
+    fn tell_missing(&self, declared: &Wanted) {
+        for missing in self.only.iter().filter(|proxy| !declared.contains_key(proxy)) {
+            let there = declared.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            tracing::warn!(%missing, there, "--only names a proxy that is not declared");
+        }
     }
 
     fn look(&self, proxy: &ProxyKey, local: Local) -> Local {
@@ -109,11 +133,14 @@ impl Fleet {
         let home = self.home(proxy);
         bootstrap::write(&self.order(proxy, &home), &self.authority)?;
         let log = std::fs::File::options().create(true).append(true).open(home.join(LOG)).with_context(|| home.display().to_string())?;
-        let mut command = Command::new(&self.envoy);
-        command.arg("-c").arg(home.join(windrose_envoy::bootstrap::BOOTSTRAP_FILE));
+        let mut command = ending_with_us(&self.envoy);
+        command.arg("-c").arg(home.join(BOOTSTRAP_FILE));
         command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).process_group(0);
         let child = command.spawn().with_context(|| self.envoy.display().to_string())?;
+        if let Some(pid) = child.id() {
+            leftovers::remember(&home, pid).with_context(|| home.display().to_string())?;
+        }
         tracing::info!(%proxy, pid = child.id(), log = %home.join(LOG).display(), "its Envoy was started");
         Ok(child)
     }
@@ -132,10 +159,20 @@ impl Fleet {
             server_name: "localhost".into(),
             identity: IdentityKind::Certificate,
             ttl: CREDENTIAL_TTL,
-            admin: (!socket_fits).then(|| std::net::SocketAddr::from(([127, 0, 0, 1], 0))),
+            admin: (!socket_fits).then(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             state_of_the_world: false,
             modules: Some(self.modules.clone()),
         }
+    }
+
+    async fn end_one(&self, proxy: &ProxyKey, mut child: Child) {
+        if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+        if tokio::time::timeout(END_MAX, child.wait()).await.is_err() {
+            let _ = child.kill().await;
+        }
+        leftovers::forget(&self.home(proxy));
     }
 
     fn home(&self, proxy: &ProxyKey) -> PathBuf {
@@ -146,11 +183,11 @@ impl Fleet {
 /// Name of the file with what an Envoy says.
 const LOG: &str = "envoy.log";
 
-async fn end_one(mut child: Child) {
-    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw) {
-        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
-    }
-    if tokio::time::timeout(END_MAX, child.wait()).await.is_err() {
-        let _ = child.kill().await;
-    }
+/// Runs `envoy` so that it ends when we do, also when we are killed. Where there is no `setpriv` (util-linux), the next run ends it.
+fn ending_with_us(envoy: &Path) -> Command {
+    let setpriv = [Path::new("/usr/bin/setpriv"), Path::new("/bin/setpriv")].into_iter().find(|path| path.is_file());
+    let Some(setpriv) = setpriv else { return Command::new(envoy) };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "TERM"]).arg(envoy);
+    command
 }

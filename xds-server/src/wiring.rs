@@ -16,7 +16,7 @@ use windrose_vocab::{ProxyKey, TrustDomain};
 use windrose_xds_serve::{Counters, Tls, Xds};
 
 use crate::args::ServerOptions;
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, Wanted};
 use crate::identities::Nodes;
 use crate::last_good::{LastGood, Remembered};
 use crate::pipeline::{Parts, Picture, Pipeline};
@@ -58,14 +58,21 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     let (news, reload) = source::start(&mut tasks, &options.path, (last_good.clone(), kept), end.child_token())?;
     let answers = paced(&mut tasks, &server.reports, end.child_token());
     tasks.spawn(follow(server.pipeline, news, answers, server.reports.clone(), server.xds.desired.clone(), end.child_token()));
-    if let Some(order) = fleet {
-        let fleet = order.fleet(options, &state, modules_folder, nodes_authority);
-        let picture = server.reports.picture.clone();
-        let wanted = move || picture.load().plan.programs.keys().cloned().collect();
-        tasks.spawn(fleet.run(wanted, end.child_token()));
-    }
+    let picture = server.reports.picture.clone();
+    let fleet = fleet.map(|order| order.fleet(options, &state, modules_folder, nodes_authority));
+    let fleet = async {
+        if let Some(fleet) = fleet {
+            fleet.run(|| wanted(&picture.load()), end.child_token()).await;
+        }
+    };
     tracing::info!(xds = %options.listen, admin = %options.admin, path = %options.path.display(), "serving");
-    let told = until_told(&end, reload, &mut tasks).await;
+    let told = async {
+        let told = until_told(reload, &mut tasks).await;
+        end.cancel();
+        told
+    };
+    // Together, by the main thread: see `Fleet::run`.
+    let (told, ()) = tokio::join!(told, fleet);
     end_in_order(tasks).await;
     if let Err(error) = last_good.flush() {
         tracing::error!(error = format!("{error:#}"), "a restart does not know the last changes");
@@ -89,6 +96,12 @@ impl FleetOrder {
         let modules = std::path::absolute(&modules).unwrap_or(modules);
         Fleet { envoy: self.envoy, folder, modules, server: options.listen, authority, only: self.only }
     }
+}
+
+/// The proxies of the plan, and where they listen.
+fn wanted(picture: &Picture) -> Wanted {
+    let addresses = |program: &windrose_ir::Program| program.listeners.values().flat_map(|listener| listener.addresses.clone()).collect();
+    picture.plan.programs.iter().map(|(proxy, program)| (proxy.clone(), addresses(program))).collect()
 }
 
 /// Everything that is shared between tasks.
@@ -333,7 +346,7 @@ fn take(pipeline: &mut Pipeline, step: &Step, former: &News, reports: &Reports) 
 }
 
 /// Returns when a signal says so, or when a task that must live ended.
-async fn until_told(end: &CancellationToken, reload: tokio::sync::mpsc::Sender<()>, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
+async fn until_told(reload: tokio::sync::mpsc::Sender<()>, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
     let (mut terminate, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     loop {
         tokio::select! {
@@ -344,13 +357,11 @@ async fn until_told(end: &CancellationToken, reload: tokio::sync::mpsc::Sender<(
                 let _ = reload.try_send(());
             }
             Some(ended) = tasks.join_next() => {
-                end.cancel();
                 ended.context("a task failed")?;
                 anyhow::bail!("a task ended by itself");
             }
         }
     }
-    end.cancel();
     Ok(())
 }
 

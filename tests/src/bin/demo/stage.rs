@@ -1,6 +1,6 @@
 //! Everything that runs during the demonstration, in one folder, ended in order.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -29,6 +29,7 @@ impl Stage {
     /// Lays out the folder and starts everything.
     pub(crate) fn set(arguments: &Arguments) -> Result<Self, Failure> {
         let folder = arguments.folder.clone();
+        refuse_held(&[EDGE, XDS, ADMIN, "127.0.1.1:9000", "127.0.1.2:9000", "127.0.1.3:9000", "127.0.1.4:9000"])?;
         lay_out(&folder, &arguments.config)?;
         let sample = std::env::current_exe()?.with_file_name("sample-service");
         let config = folder.join("config");
@@ -123,6 +124,18 @@ const SERVICES: [(&str, &[&str]); 4] = [
 /// An address literal of this file or of the steps.
 pub(crate) fn address(text: &str) -> SocketAddr {
     text.parse().unwrap_or_else(|_| SocketAddr::from(([127, 0, 0, 1], 1)))
+}
+
+/// Envoys share a port without a word (SO_REUSEPORT), and whoever holds it would answer in our place.
+fn refuse_held(addresses: &[&str]) -> Result<(), Failure> {
+    for text in addresses {
+        let address = address(text);
+        TcpListener::bind(address).map_err(|cause| {
+            let port = address.port();
+            format!("{address} is held by another process ({cause}): `ss -ltnp 'sport = :{port}'` shows which; end it and start again")
+        })?;
+    }
+    Ok(())
 }
 
 fn lay_out(folder: &Path, config: &Path) -> Result<(), Failure> {
