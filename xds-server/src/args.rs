@@ -53,7 +53,7 @@ pub(crate) enum Command {
     Render(Render),
     /// Write an Envoy bootstrap, with the identity the proxy will authenticate with
     #[command(
-        after_help = "Examples:\n  windrose bootstrap --gateway shop/edge -O edge/            into the folder edge/ (0700), then: envoy -c edge/envoy.yaml\n  windrose bootstrap --workload shop/orders -O orders/ --server xds.shop.example:18000\n  windrose bootstrap --workload shop/orders -O orders/ --renew\n\nHow a virtual machine joins:\n  1. declare a Workload for it (windrose schema Workload);\n  2. where the control plane runs: windrose bootstrap --workload NS/NAME -O DIR --at /etc/windrose/NAME --server HOST:PORT;\n  3. copy DIR to /etc/windrose/NAME on the machine, over a channel you trust, keep its mode 0700, and run:\n     envoy -c /etc/windrose/NAME/envoy.yaml;\n  4. windrose proxies shows it.\nThe node credential lives 90 days (--ttl), is good for the xDS stream only, is revoked by deleting the Workload,\nand is renewed by --renew: Envoy follows the files. The certificate that the workload shows to others is another one;\nit comes over SDS and lives 24 hours."
+        after_help = "Examples:\n  windrose bootstrap --gateway shop/edge -O edge/            into the folder edge/ (0700), then: envoy -c edge/envoy.yaml\n  windrose bootstrap --workload shop/orders -O orders/ --server xds.shop.example:18000\n  windrose bootstrap --workload shop/orders -O orders/ --renew\n  windrose bootstrap --workload shop/orders --revoke             when a credential may have been stolen\n\nHow a virtual machine joins:\n  1. declare a Workload for it (windrose schema Workload);\n  2. where the control plane runs: windrose bootstrap --workload NS/NAME -O DIR --at /etc/windrose/NAME --server HOST:PORT;\n  3. copy DIR to /etc/windrose/NAME on the machine, over a channel you trust, keep its mode 0700, and run:\n     envoy -c /etc/windrose/NAME/envoy.yaml;\n  4. windrose proxies shows it.\nThe node credential lives 90 days (--ttl), is good for the xDS stream only, and is renewed by --renew: Envoy follows the\nfiles. Deleting the Workload ends its streams at once; when it stays deleted for 10 minutes, its credentials are revoked for\ngood, also if the name comes back (a file that is only moved or renamed revokes nothing). --revoke revokes them at once.\nThe certificate that the workload shows to others is another one; it comes over SDS and lives 24 hours."
     )]
     Bootstrap(Bootstrap),
     /// Show what runs, object by object
@@ -229,8 +229,8 @@ pub(crate) struct Bootstrap {
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pub(crate) workload: Option<String>,
     /// Folder for the bootstrap, the credential and the CA (made 0700).
-    #[arg(short = 'O', long, value_name = "DIR")]
-    pub(crate) output_dir: PathBuf,
+    #[arg(short = 'O', long, value_name = "DIR", required_unless_present = "revoke")]
+    pub(crate) output_dir: Option<PathBuf>,
     /// Where the folder will lie on the machine that runs Envoy; where it is written, if absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) at: Option<PathBuf>,
@@ -252,6 +252,9 @@ pub(crate) struct Bootstrap {
     /// Only make a new credential in a folder that has a bootstrap; a running Envoy follows.
     #[arg(long)]
     pub(crate) renew: bool,
+    /// Refuse every credential of this proxy that was issued before, within seconds; with -O, make a new one.
+    #[arg(long)]
+    pub(crate) revoke: bool,
     /// Envoy's own admin address; a Unix socket in the folder where absent.
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub(crate) envoy_admin: Option<SocketAddr>,

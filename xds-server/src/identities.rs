@@ -1,7 +1,7 @@
-//! Who may open a stream: whoever shows a credential of our node authority for a proxy that is still declared.
-//! Deleting a Workload or Gateway takes its credentials back at once.
+//! Who may open a stream: whoever shows a credential of our node authority for a proxy that is still declared, issued after
+//! the last moment that the proxy's credentials were taken back at. Deleting a Workload or Gateway ends its streams at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
@@ -18,12 +18,19 @@ pub(crate) struct Nodes {
     authority: Arc<NodeAuthority>,
     /// `None` until the first complete world: until then nobody is revoked, and nobody gets anything either.
     declared: RwLock<Option<BTreeSet<ProxyKey>>>,
+    /// Credentials that were issued before this are refused.
+    revoked: RwLock<BTreeMap<ProxyKey, SystemTime>>,
     changes: watch::Sender<u64>,
 }
 
 impl Nodes {
-    pub(crate) fn new(authority: Arc<NodeAuthority>) -> Self {
-        Self { authority, declared: RwLock::new(None), changes: watch::Sender::new(0) }
+    pub(crate) fn new(authority: Arc<NodeAuthority>, revoked: BTreeMap<ProxyKey, SystemTime>) -> Self {
+        Self { authority, declared: RwLock::new(None), revoked: RwLock::new(revoked), changes: watch::Sender::new(0) }
+    }
+
+    /// When the root of all node credentials ends.
+    pub(crate) fn root_end(&self) -> SystemTime {
+        self.authority.facts().not_after
     }
 
     /// Makes these the proxies that may connect.
@@ -36,6 +43,17 @@ impl Nodes {
         }
     }
 
+    /// Refuses what was issued before these moments, from now on.
+    pub(crate) fn revoke(&self, revoked: BTreeMap<ProxyKey, SystemTime>) {
+        *self.revoked.write().unwrap_or_else(std::sync::PoisonError::into_inner) = revoked;
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    fn was_revoked(&self, proxy: &ProxyKey, issued_at: SystemTime) -> bool {
+        let revoked = self.revoked.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        revoked.get(proxy).is_some_and(|moment| issued_at < *moment)
+    }
+
     fn is_declared(&self, proxy: &ProxyKey) -> bool {
         let declared = self.declared.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         declared.as_ref().is_none_or(|proxies| proxies.contains(proxy))
@@ -45,6 +63,9 @@ impl Nodes {
         let identity = identity.map_err(|problem| Refusal::Wrong(problem.to_string()))?;
         if !self.is_declared(&identity.proxy) {
             return Err(Refusal::Wrong(format!("{} is not declared", identity.proxy)));
+        }
+        if self.was_revoked(&identity.proxy, identity.issued_at) {
+            return Err(Refusal::Wrong(CredentialProblem::Revoked.to_string()));
         }
         Ok(Peer {
             identity: Text::from(format!("{}#{}", identity.proxy, identity.credential)),
@@ -66,10 +87,50 @@ impl Identify for Nodes {
     }
 
     fn is_revoked(&self, peer: &Peer) -> bool {
-        !self.is_declared(&peer.proxy)
+        !self.is_declared(&peer.proxy) || self.was_revoked(&peer.proxy, peer.issued_at)
     }
 
     fn revocations(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustls_pki_types::pem::PemObject;
+    use windrose_pki::{Directory, SystemEntropy};
+    use windrose_vocab::TrustDomain;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_credential_from_before_the_revocation_is_refused_and_one_from_after_it_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let domain = TrustDomain::parse("windrose.local").unwrap();
+        // Certificates and revocations count whole seconds.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let directory = Directory::open(folder.path().join("state")).unwrap();
+        let authority = Arc::new(NodeAuthority::open(&directory, &domain, now, &SystemEntropy).unwrap());
+        let nodes = Nodes::new(authority.clone(), BTreeMap::new());
+        let proxy = ProxyKey::parse("workload/shop/orders").unwrap();
+        let month = Duration::from_secs(30 * 86_400);
+        let token = |at| authority.issue_token(&proxy, month, at, &SystemEntropy).unwrap();
+        let certificate = |at| {
+            let made = authority.issue_certificate(&proxy, month, at, &SystemEntropy).unwrap();
+            CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap()
+        };
+        let (moment, later) = (now + Duration::from_secs(60), now + Duration::from_secs(61));
+        let (old, new) = ((token(now), certificate(now)), (token(moment), certificate(moment)));
+        let peer = nodes.by_certificate(&old.1, later).await.unwrap();
+
+        nodes.revoke(BTreeMap::from([(proxy.clone(), moment)]));
+        assert!(nodes.is_revoked(&peer), "its stream ends");
+        assert!(nodes.by_certificate(&old.1, later).await.is_err());
+        assert!(nodes.by_token(old.0.expose(), later).await.is_err());
+        let peer = nodes.by_certificate(&new.1, later).await.unwrap();
+        assert!(!nodes.is_revoked(&peer));
+        assert!(nodes.by_token(new.0.expose(), later).await.is_ok());
     }
 }

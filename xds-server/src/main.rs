@@ -16,6 +16,7 @@ mod output;
 mod pipeline;
 mod refusals;
 mod report;
+mod revocations;
 mod source;
 mod state_folder;
 mod svids;

@@ -12,11 +12,12 @@ use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
 use windrose_ir::Program;
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_state::{Accepted, Desired, DesiredReader, ResourceSet, Scope};
-use windrose_vocab::{NodeClass, ProxyKey, ResourceKind};
+use windrose_vocab::{Kind, NodeClass, ProxyKey, ProxyRole, ResourceKind};
 
 use crate::identities::Nodes;
 use crate::last_good::{LastGood, Remembered};
 use crate::refusals::{Evidence, Refusals};
+use crate::revocations::Absences;
 use crate::svids::Svids;
 
 /// What is served now, for reports.
@@ -49,6 +50,7 @@ pub(crate) struct Parts {
     pub(crate) version_key: VersionKey,
     pub(crate) svids: Svids,
     pub(crate) nodes: Arc<Nodes>,
+    pub(crate) absences: Absences,
     pub(crate) desired: Desired,
     pub(crate) accepted: Arc<Accepted>,
     pub(crate) last_good: Arc<LastGood>,
@@ -134,6 +136,7 @@ impl Pipeline {
             return;
         }
         self.parts.svids.renew_authority(now);
+        self.follow_absences(now);
         for scope in self.served.keys().cloned().collect::<Vec<_>>() {
             let secrets = self.secrets(&scope.proxy, now);
             if let Err(error) = self.parts.desired.publish_secrets(&scope, &secrets) {
@@ -149,10 +152,21 @@ impl Pipeline {
         self.generation += 1;
         let proxies: BTreeSet<ProxyKey> = self.plan.programs.keys().cloned().collect();
         self.parts.nodes.declare(proxies);
+        self.follow_absences(now);
         self.publish(&before, now);
         let identities: BTreeSet<_> = self.plan.identities.values().cloned().collect();
         self.parts.svids.retain(|identity| identities.contains(identity));
         self.show();
+    }
+
+    /// A proxy is deleted when its object is: one that only becomes nothing, by a mistake somewhere else, is there.
+    fn follow_absences(&mut self, now: SystemTime) {
+        let gateways = self.declared.gateways.keys().map(|key| ProxyKey { role: ProxyRole::Gateway, object: key.clone() });
+        let aside = self.declared.set_aside.keys().filter(|object| object.kind == Kind::Workload).map(|object| &object.key);
+        let workloads = self.declared.workloads.keys().chain(aside);
+        let workloads = workloads.map(|key| ProxyKey { role: ProxyRole::Workload, object: key.clone() });
+        let declared = gateways.chain(workloads).collect();
+        self.parts.absences.follow(&declared, (now, std::time::Instant::now()));
     }
 
     /// Renders and publishes every scope: those of the plan in the default class, and those that clients asked for.
@@ -209,6 +223,7 @@ impl Pipeline {
         let (leaves, authority) = self.parts.svids.ends();
         let mut certificates: Vec<_> = leaves.into_iter().map(|(identity, end)| (identity.to_string(), end, true)).collect();
         certificates.push(("the mesh's issuing certificate".to_owned(), authority, true));
+        certificates.push(("the root of node credentials".to_owned(), self.parts.nodes.root_end(), false));
         certificates.sort_by_key(|(_, end, _)| *end);
         let picture = Picture { generation: self.generation, declared: self.declared.clone(), plan: self.plan.clone(), certificates };
         self.parts.picture.store(Arc::new(picture));

@@ -13,6 +13,7 @@ use windrose_state::Accepted;
 use windrose_vocab::TrustDomain;
 
 use crate::client::SOCKET;
+use crate::revocations::Revocations;
 
 /// What proxies accepted and refused, over a restart.
 const ACCEPTED: &str = "accepted.bin";
@@ -64,6 +65,11 @@ impl StateFolder {
     /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The credentials that were taken back.
+    pub(crate) fn revocations(&self) -> anyhow::Result<Revocations> {
+        Revocations::open(&self.path)
     }
 
     /// A folder in it.

@@ -21,6 +21,7 @@ use crate::identities::Nodes;
 use crate::last_good::{LastGood, Remembered};
 use crate::pipeline::{Parts, Picture, Pipeline};
 use crate::report::{Reports, SourceReport};
+use crate::revocations::{Absences, Revocations};
 use crate::source::{self, News};
 use crate::state_folder::StateFolder;
 use crate::svids::Svids;
@@ -34,6 +35,8 @@ const ANSWERS_PAUSE: Duration = Duration::from_millis(100);
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two tries to write what could not be written.
 const KEEP_RETRY: Duration = Duration::from_secs(5);
+/// Between two looks at revocations, which other processes make.
+const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(1);
 /// Time for everything to end after the signal.
 const END_MAX: Duration = Duration::from_secs(15);
 
@@ -53,6 +56,7 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
 
     tasks.spawn(windrose_xds_serve::serve(bound.xds, tls.clone(), server.xds.clone(), end.child_token()));
     tasks.spawn(admin(bound.admin, server.reports.clone(), end.child_token()));
+    tasks.spawn(follow_revocations(state.revocations()?, server.nodes.clone(), end.child_token()));
     tasks.spawn(renew_server_certificate(options.clone(), nodes_authority.clone(), tls, end.child_token()));
     keep(&mut tasks, &state, &server.xds.accepted, &last_good, &end);
     let (news, reload) = source::start(&mut tasks, &options.path, (last_good.clone(), kept), end.child_token())?;
@@ -108,6 +112,7 @@ fn wanted(picture: &Picture) -> Wanted {
 struct Server {
     xds: Xds,
     reports: Arc<Reports>,
+    nodes: Arc<Nodes>,
     pipeline: Pipeline,
 }
 
@@ -124,7 +129,7 @@ impl Server {
         let desired = Desired::new();
         let reader = desired.reader();
         let accepted = Arc::new(state.accepted()?);
-        let nodes = Arc::new(Nodes::new(authority.clone()));
+        let nodes = Arc::new(Nodes::new(authority.clone(), state.revocations()?.all()));
         let picture = Arc::new(ArcSwap::from_pointee(Picture::default()));
         let xds = Xds {
             desired: reader.clone(),
@@ -149,14 +154,15 @@ impl Server {
             modules: filters::read(modules)?,
             version_key: state.version_key()?,
             svids: Svids::new(state.authority(&options.common.trust_domain, options.authority.as_ref())?),
-            nodes,
+            nodes: nodes.clone(),
+            absences: Absences::open(state.path(), &options.path, (SystemTime::now(), std::time::Instant::now()))?,
             desired,
             accepted,
             last_good,
             picture,
         };
         let pipeline = Pipeline::new(parts, remembered);
-        Ok(Self { xds, reports, pipeline })
+        Ok(Self { xds, reports, nodes, pipeline })
     }
 }
 
@@ -209,6 +215,20 @@ fn server_tls(options: &ServerOptions, authority: &NodeAuthority) -> anyhow::Res
 async fn admin(listeners: windrose_admin::Listeners, reports: Arc<Reports>, end: CancellationToken) {
     if let Err(error) = windrose_admin::serve(listeners, reports, end).await {
         tracing::error!(%error, "the admin API ended");
+    }
+}
+
+async fn follow_revocations(revocations: Revocations, nodes: Arc<Nodes>, end: CancellationToken) {
+    let mut known = None;
+    loop {
+        let changed = revocations.changed();
+        if changed != known {
+            known = changed;
+            nodes.revoke(revocations.all());
+        }
+        if end.run_until_cancelled(tokio::time::sleep(REVOCATIONS_INTERVAL)).await.is_none() {
+            return;
+        }
     }
 }
 

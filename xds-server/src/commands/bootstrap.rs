@@ -38,7 +38,14 @@ pub(crate) struct Order {
 pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     let state = StateFolder::open(&options.common.state)?;
     let authority = state.node_authority(&options.common.trust_domain)?;
-    let order = order(options)?;
+    if options.revoke {
+        // Before the new credential is issued, which must not be among those that are taken back.
+        let proxy = proxy(options)?;
+        state.revocations()?.revoke(&proxy, SystemTime::now())?;
+        put(&format!("revoked every credential of {proxy} that was issued until now\n"))?;
+    }
+    let Some(folder) = &options.output_dir else { return Ok(()) };
+    let order = order(options, folder)?;
     if options.renew {
         if !order.folder.join(bootstrap::BOOTSTRAP_FILE).is_file() {
             bail!("--renew: {} has no {} (leave --renew out to make one)", order.folder.display(), bootstrap::BOOTSTRAP_FILE);
@@ -123,8 +130,8 @@ fn settings(order: &Order, authority: &NodeAuthority) -> anyhow::Result<Settings
     })
 }
 
-fn order(options: &args::Bootstrap) -> anyhow::Result<Order> {
-    let folder = std::path::absolute(&options.output_dir).with_context(|| format!("-O {}", options.output_dir.display()))?;
+fn order(options: &args::Bootstrap, folder: &Path) -> anyhow::Result<Order> {
+    let folder = std::path::absolute(folder).with_context(|| format!("-O {}", folder.display()))?;
     let installed = options.at.clone().unwrap_or_else(|| folder.clone());
     anyhow::ensure!(installed.is_absolute(), "--at {}: an absolute path is needed, Envoy takes no other", installed.display());
     let server = host_and_port(&options.server)?;

@@ -84,6 +84,12 @@ impl NodeAuthority {
         Ok(Self { trust_domain: trust_domain.clone(), root, tokens })
     }
 
+    /// What the root says, for status: with its end, every node credential ends.
+    #[must_use]
+    pub fn facts(&self) -> &CertificateFacts {
+        self.root.facts()
+    }
+
     /// The root in PEM: what a bootstrap trusts for the xDS server.
     #[must_use]
     pub fn root_pem(&self) -> String {
@@ -155,7 +161,8 @@ impl NodeAuthority {
             proxy,
             trust_domain: self.trust_domain.clone(),
             credential: facts.serial.as_str().into(),
-            issued_at: facts.not_before,
+            // Its validity begins before that, for slow clocks.
+            issued_at: facts.not_before + limits::BACKDATE,
             expires_at: facts.not_after,
         })
     }

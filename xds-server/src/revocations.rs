@@ -1,0 +1,272 @@
+//! Which credentials of a proxy are taken back: all that were issued before a moment, which the state folder remembers. A proxy
+//! that stays undeclared loses those it had when it was deleted; `windrose bootstrap --revoke` does it at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use windrose_pki::{Directory, SystemEntropy};
+use windrose_vocab::{Fingerprint, ProxyKey};
+
+/// Folder in the state folder, a file for each proxy.
+const FOLDER: &str = "revoked";
+/// File in it with the proxies that are declared, and when those that are not were seen last.
+const DECLARED: &str = "declared";
+/// A proxy that is absent so long was deleted. Until then it may be an editor's rename, a branch that is switched or a folder
+/// that is moved, and revoking would cut off machines that are hard to reach. While it is absent, nobody gets in anyway.
+const ABSENCE_MAX: Duration = Duration::from_secs(600);
+
+/// The moments before which credentials are refused, on the disk.
+#[derive(Debug)]
+pub(crate) struct Revocations {
+    directory: Directory,
+}
+
+/// The one who follows what is declared and takes back what belongs to proxies that were deleted.
+#[derive(Debug)]
+pub(crate) struct Absences {
+    revocations: Revocations,
+    /// What is served: absence from another folder says nothing.
+    source: String,
+    known: BTreeMap<ProxyKey, Option<Absent>>,
+    /// Whether the disk has something else.
+    unwritten: bool,
+}
+
+/// A proxy that was declared before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Absent {
+    /// When it was missed first.
+    since: SystemTime,
+    /// The same by a clock that does not jump, of this process.
+    seen: Instant,
+}
+
+impl Revocations {
+    /// Those in the state folder.
+    pub(crate) fn open(state: &Path) -> anyhow::Result<Self> {
+        Ok(Self { directory: Directory::open(state.join(FOLDER))? })
+    }
+
+    /// Refuses every credential of `proxy` that was issued before `moment`, from now on.
+    pub(crate) fn revoke(&self, proxy: &ProxyKey, moment: SystemTime) -> anyhow::Result<()> {
+        let former = self.of(&name(proxy)).map_or(UNIX_EPOCH, |(_, former)| former);
+        let line = format!("{proxy} {}\n", seconds(moment.max(former)));
+        self.directory.write(&name(proxy), &line, &SystemEntropy).with_context(|| format!("{proxy} is not revoked"))
+    }
+
+    /// All of them. One that is damaged says so, and says nothing else.
+    pub(crate) fn all(&self) -> BTreeMap<ProxyKey, SystemTime> {
+        let entries = std::fs::read_dir(self.directory.path("")).into_iter().flatten();
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| name != DECLARED && !name.starts_with('.')).filter_map(|name| self.of(&name)).collect()
+    }
+
+    /// Changes whenever [`Self::all`] may.
+    pub(crate) fn changed(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.directory.path("")).and_then(|folder| folder.modified()).ok()
+    }
+
+    fn of(&self, name: &str) -> Option<(ProxyKey, SystemTime)> {
+        let text = match self.directory.read(name) {
+            Ok(text) => text?,
+            Err(error) => {
+                tracing::error!(%error, "a revocation cannot be read");
+                return None;
+            }
+        };
+        let parsed = text.trim().split_once(' ').and_then(|(proxy, at)| Some((ProxyKey::parse(proxy)?, moment(at)?)));
+        if parsed.is_none() {
+            tracing::error!(file = %self.directory.path(name).display(), "a revocation is damaged: issue it again (windrose bootstrap --revoke)");
+        }
+        parsed
+    }
+}
+
+impl Absences {
+    /// What was known before a restart, of this `source`.
+    pub(crate) fn open(state: &Path, source: &Path, now: (SystemTime, Instant)) -> anyhow::Result<Self> {
+        let revocations = Revocations::open(state)?;
+        let source = crate::source::name(source);
+        let text = revocations.directory.read(DECLARED).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what was declared before is not known");
+            None
+        });
+        let text = text.map(|text| text.to_string()).unwrap_or_default();
+        let known = match text.split_once('\n') {
+            Some((of, lines)) if of == source => lines.lines().filter_map(|line| known(line, now)).collect(),
+            Some(_) | None => BTreeMap::new(),
+        };
+        Ok(Self { revocations, source, known, unwritten: false })
+    }
+
+    /// Takes the proxies that are declared now, and takes back the credentials of those that have been absent for too long.
+    pub(crate) fn follow(&mut self, declared: &BTreeSet<ProxyKey>, (now, clock): (SystemTime, Instant)) {
+        for (proxy, absent) in &mut self.known {
+            let is = match *absent {
+                _ if declared.contains(proxy) => None,
+                Some(absent) => Some(absent),
+                None => Some(Absent { since: now, seen: clock }),
+            };
+            self.unwritten |= *absent != is;
+            *absent = is;
+        }
+        for proxy in declared {
+            if !self.known.contains_key(proxy) {
+                self.known.insert(proxy.clone(), None);
+                self.unwritten = true;
+            }
+        }
+        let is_deleted = |absent: &Absent| clock.duration_since(absent.seen) >= ABSENCE_MAX;
+        let absent = self.known.iter().filter_map(|(proxy, absent)| Some((proxy.clone(), absent.filter(is_deleted)?)));
+        for (proxy, absent) in absent.collect::<Vec<_>>() {
+            match self.revocations.revoke(&proxy, absent.since.min(now)) {
+                Ok(()) => {
+                    tracing::info!(%proxy, "was deleted; the credentials that it had are revoked");
+                    self.known.remove(&proxy);
+                    self.unwritten = true;
+                }
+                Err(error) => tracing::error!(error = format!("{error:#}"), "trying again"),
+            }
+        }
+        if self.unwritten {
+            self.keep();
+        }
+    }
+
+    fn keep(&mut self) {
+        let line = |(proxy, absent): (&ProxyKey, &Option<Absent>)| match absent {
+            Some(absent) => format!("{proxy} {}\n", seconds(absent.since)),
+            None => format!("{proxy}\n"),
+        };
+        let text = format!("{}\n{}", self.source, self.known.iter().map(line).collect::<String>());
+        match self.revocations.directory.write(DECLARED, &text, &SystemEntropy) {
+            Ok(()) => self.unwritten = false,
+            Err(error) => tracing::error!(%error, "a proxy that is deleted while no server runs keeps its credentials"),
+        }
+    }
+}
+
+fn known(line: &str, (now, clock): (SystemTime, Instant)) -> Option<(ProxyKey, Option<Absent>)> {
+    let (proxy, since) = line.split_once(' ').map_or((line, None), |(proxy, since)| (proxy, moment(since)));
+    Some((ProxyKey::parse(proxy)?, since.map(|since| Absent { since: since.min(now), seen: clock })))
+}
+
+/// One file name for each proxy.
+fn name(proxy: &ProxyKey) -> String {
+    Fingerprint::of("windrose revoked", &proxy.to_string()).to_string()
+}
+
+fn seconds(moment: SystemTime) -> u64 {
+    moment.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn moment(text: &str) -> Option<SystemTime> {
+    UNIX_EPOCH.checked_add(Duration::from_secs(text.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1_800_000_000);
+
+    /// A state folder at a time that only the test moves.
+    struct Clocked {
+        folder: tempfile::TempDir,
+        clock: Instant,
+    }
+
+    impl Clocked {
+        fn new() -> Self {
+            Self { folder: tempfile::tempdir().unwrap(), clock: Instant::now() }
+        }
+
+        fn at(&self, minutes: u64) -> (SystemTime, Instant) {
+            let since = Duration::from_secs(60 * minutes);
+            (UNIX_EPOCH + START + since, self.clock + since)
+        }
+
+        fn start(&self, source: &str, minutes: u64) -> Absences {
+            Absences::open(self.folder.path(), Path::new(source), self.at(minutes)).unwrap()
+        }
+
+        fn revoked(&self) -> Vec<(String, u64)> {
+            let all = Revocations::open(self.folder.path()).unwrap().all();
+            all.into_iter().map(|(proxy, at)| (proxy.to_string(), (seconds(at) - START.as_secs()) / 60)).collect()
+        }
+    }
+
+    fn proxies(names: &[&str]) -> BTreeSet<ProxyKey> {
+        names.iter().map(|name| ProxyKey::parse(&format!("workload/shop/{name}")).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_proxy_that_stays_away_loses_the_credentials_it_had_when_it_left() {
+        let home = Clocked::new();
+        let mut absences = home.start("/shop", 0);
+        absences.follow(&proxies(&["a", "b"]), home.at(0));
+        absences.follow(&proxies(&["a"]), home.at(5));
+        absences.follow(&proxies(&["a"]), home.at(14));
+        assert!(home.revoked().is_empty());
+        absences.follow(&proxies(&["a"]), home.at(15));
+        assert_eq!(home.revoked(), [("workload/shop/b".to_owned(), 5)]);
+        absences.follow(&proxies(&["a", "b"]), home.at(20));
+        assert_eq!(home.revoked(), [("workload/shop/b".to_owned(), 5)], "it stays so when the name comes back");
+    }
+
+    #[test]
+    fn a_proxy_that_is_away_for_a_moment_keeps_its_credentials() {
+        let home = Clocked::new();
+        let mut absences = home.start("/shop", 0);
+        for minute in (0..60).step_by(9) {
+            absences.follow(&proxies(&["a"]), home.at(minute));
+            absences.follow(&proxies(&[]), home.at(minute));
+        }
+        assert!(home.revoked().is_empty());
+    }
+
+    #[test]
+    fn what_is_deleted_while_no_server_runs_is_noticed_at_the_next_start() {
+        let home = Clocked::new();
+        home.start("/shop", 0).follow(&proxies(&["a", "b"]), home.at(0));
+        let mut absences = home.start("/shop", 100);
+        absences.follow(&proxies(&["a"]), home.at(100));
+        home.start("/shop", 105).follow(&proxies(&["a"]), home.at(105));
+        assert!(home.revoked().is_empty(), "each start looks for itself for a while");
+        absences.follow(&proxies(&["a"]), home.at(110));
+        assert_eq!(home.revoked(), [("workload/shop/b".to_owned(), 100)]);
+    }
+
+    #[test]
+    fn another_folder_that_is_served_by_mistake_revokes_nothing() {
+        let home = Clocked::new();
+        home.start("/shop", 0).follow(&proxies(&["a"]), home.at(0));
+        let mut wrong = home.start("/elsewhere", 1);
+        wrong.follow(&proxies(&[]), home.at(1));
+        wrong.follow(&proxies(&[]), home.at(500));
+        assert!(home.revoked().is_empty());
+    }
+
+    #[test]
+    fn a_clock_that_jumps_revokes_nothing() {
+        let home = Clocked::new();
+        let mut absences = home.start("/shop", 0);
+        absences.follow(&proxies(&["a"]), home.at(0));
+        absences.follow(&proxies(&[]), home.at(1));
+        absences.follow(&proxies(&[]), (home.at(50_000).0, home.at(2).1));
+        absences.follow(&proxies(&[]), (UNIX_EPOCH, home.at(3).1));
+        assert!(home.revoked().is_empty());
+    }
+
+    #[test]
+    fn a_later_revocation_is_not_taken_back_by_an_earlier_one() {
+        let home = Clocked::new();
+        let revocations = Revocations::open(home.folder.path()).unwrap();
+        let proxy = ProxyKey::parse("workload/shop/a").unwrap();
+        revocations.revoke(&proxy, home.at(9).0).unwrap();
+        revocations.revoke(&proxy, home.at(3).0).unwrap();
+        assert_eq!(home.revoked(), [("workload/shop/a".to_owned(), 9)]);
+    }
+}
