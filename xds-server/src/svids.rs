@@ -72,3 +72,30 @@ impl Svids {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use windrose_pki::Directory;
+    use windrose_vocab::TrustDomain;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_jumps_takes_nobodys_certificate_away_and_all_is_well_when_it_is_right_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (now, years) = (SystemTime::now(), |count: u64| Duration::from_secs(count * 365 * 86_400));
+        let directory = Directory::open(folder.path().join("state")).unwrap();
+        let authority = Authority::open(directory, &TrustDomain::parse("windrose.local").unwrap(), now, &SystemEntropy).unwrap();
+        let mut svids = Svids::new(authority);
+        let identity = SpiffeId::parse("spiffe://windrose.local/ns/shop/sa/orders").unwrap();
+        for at in [now, now + years(2), now - years(2), now + years(30), now] {
+            svids.renew_authority(at);
+            assert_eq!(svids.of(&identity, at).len(), 2, "an SVID and the bundle");
+        }
+        let (leaves, authority) = svids.ends();
+        let day = Duration::from_secs(86_400);
+        assert!(now < leaves[0].1 && leaves[0].1 <= now + day && now + day < authority, "{leaves:?} {authority:?}");
+    }
+}

@@ -233,11 +233,18 @@ async fn follow_revocations(revocations: Revocations, nodes: Arc<Nodes>, end: Ca
 }
 
 async fn renew_server_certificate(options: ServerOptions, authority: Arc<NodeAuthority>, tls: Tls, end: CancellationToken) {
-    let half_life = windrose_pki::limits::SERVER_LIFETIME / 2;
-    while end.run_until_cancelled(tokio::time::sleep(half_life)).await.is_some() {
-        let made = authority.issue_server(&server_names(&options), SystemTime::now(), &SystemEntropy);
+    let (half_life, backdate) = (windrose_pki::limits::SERVER_LIFETIME / 2, windrose_pki::limits::BACKDATE);
+    let mut made_at = SystemTime::now();
+    while end.run_until_cancelled(tokio::time::sleep(CLOCK)).await.is_some() {
+        // By the clock that clients go by: one that was set makes a certificate as old as time does.
+        let now = SystemTime::now();
+        if made_at <= now + backdate && now < made_at + half_life {
+            continue;
+        }
+        let made = authority.issue_server(&server_names(&options), now, &SystemEntropy);
         let replaced =
             made.map_err(anyhow::Error::new).and_then(|made| tls.replace(made.chain, made.key.expose()).map_err(anyhow::Error::new));
+        made_at = if replaced.is_ok() { now } else { made_at };
         if let Err(error) = replaced {
             tracing::error!(error = format!("{error:#}"), "the server's certificate cannot be renewed; the former one stays");
         }

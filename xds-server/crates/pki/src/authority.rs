@@ -102,15 +102,17 @@ impl Authority {
         Ok(WorkloadCertificate { chain, key: signed.key, facts, version: leaf_version(identity, self.issuer.fingerprint(), slot), slot })
     }
 
-    /// Replaces the intermediate when half of its life is over. Returns whether it did; all leaves have new versions then.
+    /// Replaces the intermediate when half of its life is over, or when the clock was set to a time before it. Returns whether it
+    /// did; all leaves have new versions then.
     ///
     /// # Errors
     /// As [`Self::open`]. The former intermediate stays in use.
     pub fn renew(&mut self, now: SystemTime, entropy: &dyn Entropy) -> Result<bool, Error> {
         let Some(own) = &self.own else { return Ok(false) };
-        if !self.issuer.is_past_half_life(now) {
+        if !self.issuer.is_past_half_life(now) && self.issuer.facts().is_valid_at(now) {
             return Ok(false);
         }
+        refuse_outside_validity("the root", own.root.facts(), now)?;
         let issuer = own.new_intermediate(&self.trust_domain, now, entropy)?;
         self.adopt(issuer);
         Ok(true)
