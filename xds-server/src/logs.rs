@@ -2,14 +2,13 @@
 
 use std::io::IsTerminal;
 
-use anyhow::Context;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::LogFormat;
 
 /// Starts the logs for the life of the process.
 pub(crate) fn start(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let levels = EnvFilter::try_new(filter).with_context(|| format!("--log {filter}"))?;
+    let levels = EnvFilter::try_new(filter).map_err(|cause| anyhow::anyhow!("--log {filter}: {cause}"))?;
     let terminal = std::io::stderr().is_terminal();
     let logs = tracing_subscriber::fmt().with_env_filter(levels).with_writer(std::io::stderr).with_ansi(terminal);
     // Nobody reads them: that is no reason to fail.

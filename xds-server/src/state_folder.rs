@@ -1,7 +1,7 @@
 //! The state folder: keys, what proxies accepted, the admin socket. For its owner alone, and for one server at a time.
 
 use std::fs::File;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -35,6 +35,7 @@ impl StateFolder {
     /// Opens the folder, made where it is absent.
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         let keys = Directory::open(path).with_context(|| format!("state folder {} (--state names another)", path.display()))?;
+        refuse_foreign(path)?;
         Ok(Self { path: path.to_owned(), keys })
     }
 
@@ -125,8 +126,21 @@ impl StateFolder {
             file.sync_all()?;
             std::fs::rename(&fresh, &path)
         };
-        write().with_context(|| format!("{}: what proxies accepted cannot be kept", path.display()))
+        let written = write().inspect_err(|_| drop(std::fs::remove_file(&fresh)));
+        written.with_context(|| format!("{}: what proxies accepted cannot be kept", path.display()))
     }
+}
+
+/// Root may read every folder; whoever owns one may put keys of his own into it.
+fn refuse_foreign(path: &Path) -> anyhow::Result<()> {
+    let owner = std::fs::metadata(path).with_context(|| path.display().to_string())?.uid();
+    let user = rustix::process::geteuid().as_raw();
+    anyhow::ensure!(
+        owner == user,
+        "state folder {} belongs to user {owner}, and this is user {user}: run as that user, chown the folder, or name another by --state",
+        path.display()
+    );
+    Ok(())
 }
 
 fn parse(trust_domain: &str) -> anyhow::Result<TrustDomain> {
@@ -145,6 +159,18 @@ mod tests {
         assert!(state.lock().unwrap_err().to_string().contains("another windrose"));
         drop(first);
         state.lock().unwrap();
+    }
+
+    #[test]
+    fn a_folder_of_another_user_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        StateFolder::open(&path).unwrap();
+        // Only root can give a folder away, and only root could use one that is not his.
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            let refused = StateFolder::open(&path).unwrap_err().to_string();
+            assert!(refused.contains("belongs to user 65534"), "{refused}");
+        }
     }
 
     #[test]

@@ -144,11 +144,19 @@ fn order(options: &args::Bootstrap, folder: &Path) -> anyhow::Result<Order> {
         server,
         server_name,
         identity: options.identity,
-        ttl: super::parse_ttl("--ttl", &options.ttl)?,
+        ttl: ttl(&options.ttl)?,
         admin: options.envoy_admin,
         state_of_the_world: options.state_of_the_world,
         modules,
     })
+}
+
+fn ttl(text: &str) -> anyhow::Result<Duration> {
+    let ttl = super::parse_ttl("--ttl", text)?;
+    let (min, max) = (windrose_pki::limits::NODE_LIFETIME_MIN, windrose_pki::limits::NODE_LIFETIME_MAX);
+    let (minutes, days) = (min.as_secs() / 60, max.as_secs() / 86_400);
+    anyhow::ensure!((min..=max).contains(&ttl), "--ttl {text}: at least {minutes}m and at most {days}d");
+    Ok(ttl)
 }
 
 fn proxy(options: &args::Bootstrap) -> anyhow::Result<ProxyKey> {
@@ -174,7 +182,11 @@ fn copy_modules(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to).with_context(|| to.display().to_string())?;
     for name in filters::NAMES {
         let (source, target) = (filters::file(from, name), filters::file(to, name));
-        std::fs::copy(&source, &target).with_context(|| format!("{} to {}", source.display(), target.display()))?;
+        // Renamed into place: a full disk leaves no half of a module for Envoy to find.
+        let draft = to.join(format!(".{name}.new"));
+        let copied = std::fs::copy(&source, &draft).and_then(|_| std::fs::rename(&draft, &target));
+        let copied = copied.inspect_err(|_| drop(std::fs::remove_file(&draft)));
+        copied.with_context(|| format!("{} to {}", source.display(), target.display()))?;
     }
     Ok(())
 }
@@ -194,6 +206,14 @@ fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_credential_lives_a_minute_to_a_year() {
+        assert_eq!(ttl("90d").unwrap(), Duration::from_secs(90 * 86_400));
+        for wrong in ["1s", "367d"] {
+            assert_eq!(ttl(wrong).unwrap_err().to_string(), format!("--ttl {wrong}: at least 1m and at most 366d"));
+        }
+    }
 
     #[test]
     fn a_server_is_a_host_and_a_port() {

@@ -8,14 +8,14 @@ use crate::check::PairProblem;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The file system refused: no space, no permission, not a directory.
-    #[error("cannot {action} {}: {source}", path.display())]
+    #[error("cannot {action} {}: {cause}", path.display())]
     Io {
         /// What was tried: `read`, `write`, `create`, `lock down`.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the operating system says.
-        source: std::io::Error,
+        /// What the operating system says. It stands in the message, so it is not the source of the error as well.
+        cause: std::io::Error,
     },
     /// A private file that others can read or write.
     #[error("{} can be read or written by others (mode {mode:04o}): chmod go-rwx it, and replace the key if others may have read it", path.display())]
@@ -119,11 +119,11 @@ pub enum Error {
     #[error("the operating system gives no randomness")]
     Entropy,
     /// The cryptographic library refused.
-    #[error("cannot {action}: {source}")]
+    #[error("cannot {action}: {cause}")]
     Crypto {
         /// What was tried.
         action: &'static str,
         /// What the library says.
-        source: rcgen::Error,
+        cause: rcgen::Error,
     },
 }

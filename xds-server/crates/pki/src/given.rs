@@ -74,7 +74,7 @@ impl Given {
 impl NamedPem {
     fn read(path: &Path) -> Result<Self, Error> {
         let read = std::fs::read_to_string(path);
-        let pem = read.map_err(|source| Error::Io { action: "read", path: path.to_owned(), source })?;
+        let pem = read.map_err(|cause| Error::Io { action: "read", path: path.to_owned(), cause })?;
         Ok(Self { file: path.display().to_string(), pem: SecretText::new(pem) })
     }
 

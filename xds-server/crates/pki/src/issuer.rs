@@ -179,5 +179,5 @@ fn generate() -> Result<SigningKey, Error> {
 }
 
 fn crypto(action: &'static str) -> impl FnOnce(rcgen::Error) -> Error {
-    move |source| Error::Crypto { action, source }
+    move |cause| Error::Crypto { action, cause }
 }

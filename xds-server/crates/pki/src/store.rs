@@ -41,7 +41,7 @@ impl Directory {
         let mut file = match fs::File::open(&path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(Error::Io { action: "read", path, source }),
+            Err(cause) => return Err(Error::Io { action: "read", path, cause }),
         };
         let metadata = file.metadata().map_err(failed("read", &path))?;
         refuse_exposed(&path, metadata.permissions().mode())?;
@@ -75,7 +75,7 @@ impl Directory {
         let linked = match fs::hard_link(&draft, &path) {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
-            Err(source) => Err(Error::Io { action: "write", path, source }),
+            Err(cause) => Err(Error::Io { action: "write", path, cause }),
         };
         let _ = fs::remove_file(&draft);
         let written = linked?;
@@ -92,7 +92,7 @@ impl Directory {
         match fs::remove_file(&path) {
             Ok(()) => self.sync(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(Error::Io { action: "remove", path, source }),
+            Err(cause) => Err(Error::Io { action: "remove", path, cause }),
         }
     }
 
@@ -138,7 +138,7 @@ impl Directory {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
-    move |source| Error::Io { action, path, source }
+    move |cause| Error::Io { action, path, cause }
 }
 
 fn refuse_exposed(path: &Path, mode: u32) -> Result<(), Error> {
