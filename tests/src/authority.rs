@@ -31,6 +31,24 @@ impl TestAuthority {
         &self.root_pem
     }
 
+    /// Its private key, as PEM.
+    pub fn key_pem(&self) -> String {
+        self.issuer.key().serialize_pem()
+    }
+
+    /// A root whose time was over in 2021, and its key, as PEM.
+    ///
+    /// # Panics
+    /// Never, as long as keys can be made.
+    pub fn expired() -> (String, String) {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let key = KeyPair::generate().expect("a key can be made");
+        (params.self_signed(&key).expect("a root can sign itself").pem(), key.serialize_pem())
+    }
+
     /// A certificate for these names: a name with `://` becomes a URI, any other a DNS name or an IP address.
     ///
     /// # Panics
