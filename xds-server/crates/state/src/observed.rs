@@ -127,6 +127,13 @@ pub enum Observation {
         /// The client's words, reduced.
         reason: Reason,
     },
+    /// The client accepted a version that its surroundings kept out before.
+    Recovered {
+        /// Of which kind.
+        kind: ResourceKind,
+        /// Which.
+        name: Text,
+    },
     /// The names asked for that do not exist changed.
     Missing {
         /// Of which kind.
@@ -145,7 +152,7 @@ pub struct KindStatus {
     pub acked: KindMap,
     /// When it last accepted something.
     pub acked_at: Option<SystemTime>,
-    /// The newest rejection of each name; gone when a newer version of that name is accepted.
+    /// The newest rejection of each name; gone when a newer version of that name is accepted, or this one after all.
     pub rejected: BTreeMap<Text, Rejection>,
     /// The newest rejection that named no resource; gone with the next acceptance.
     pub rejected_response: Option<Rejection>,
@@ -298,6 +305,7 @@ impl StreamStatus {
             Observation::Rejected { kind, name, version, reason } => {
                 self.kinds[kind.index()].reject(name, Rejection { version, reason, at: now });
             }
+            Observation::Recovered { kind, name } => drop(self.kinds[kind.index()].rejected.remove(&name)),
             Observation::Missing { kind, missing } => self.kinds[kind.index()].missing = missing,
         }
     }
@@ -395,6 +403,17 @@ pub(crate) mod tests {
         assert!(!observed.stream(id).unwrap().is_in_sync());
         observed.record(id, [acked(&[("c", 3)])], at(3));
         assert_eq!(rejections(), 0);
+    }
+
+    #[test]
+    fn a_rejection_ends_when_the_same_version_was_kept_out_by_the_surroundings_and_is_accepted() {
+        let observed = Observed::new();
+        let id = observed.open(opened("n")).unwrap();
+        let recovered = Observation::Recovered { kind: ResourceKind::Cluster, name: "c".into() };
+        observed.record(id, [rejected("c", 2), acked(&[("c", 2)])], at(1));
+        assert!(!observed.stream(id).unwrap().is_in_sync());
+        observed.record(id, [recovered], at(2));
+        assert!(observed.stream(id).unwrap().of_kind(ResourceKind::Cluster).rejected.is_empty());
     }
 
     #[test]

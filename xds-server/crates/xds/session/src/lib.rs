@@ -13,6 +13,7 @@ pub mod limits;
 pub mod message;
 mod nack;
 mod rejected;
+mod retry;
 mod session;
 mod track;
 mod wants;

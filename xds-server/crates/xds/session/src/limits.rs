@@ -32,6 +32,12 @@ pub const WINDOW: usize = 1;
 /// How long a resource waits for what it refers to before it is sent anyway.
 pub const GATE: Duration = Duration::from_secs(5);
 
+/// How long the first retry of what the client's surroundings kept out waits: a port that is handed over is free by then.
+pub const RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// How long a later retry waits at most: whoever frees a port sees it used within this time.
+pub const RETRY_LONGEST: Duration = Duration::from_secs(30);
+
 /// Resources whose rejected versions are remembered per stream; the oldest name in order goes.
 pub const REJECTED_RESOURCES: usize = 4_096;
 

@@ -28,6 +28,15 @@ impl Rejected {
         }
     }
 
+    /// Lets it be sent once more.
+    pub(crate) fn remove(&mut self, id: &ResourceId, version: Fingerprint) {
+        let Some(versions) = self.versions.get_mut(id) else { return };
+        versions.retain(|one| *one != version);
+        if versions.is_empty() {
+            self.versions.remove(id);
+        }
+    }
+
     pub(crate) fn contains(&self, id: &ResourceId, version: Fingerprint) -> bool {
         self.versions.get(id).is_some_and(|versions| versions.contains(&version))
     }

@@ -16,6 +16,7 @@ use crate::effect::{Diagnosis, Effect};
 use crate::limits;
 use crate::message::{Moment, NodeClaim};
 use crate::rejected::Rejected;
+use crate::retry::Retries;
 use crate::track::Track;
 use crate::wants::Wants;
 
@@ -54,6 +55,7 @@ pub struct Session {
     wants: Wants,
     tracks: [Track; ResourceKind::ALL.len()],
     rejected: Rejected,
+    retries: Retries,
     /// Clusters that the client did not have and that are not yet known to be warm: routes to them wait.
     fresh: BTreeSet<Text>,
     nonces: u64,
@@ -83,6 +85,7 @@ impl Session {
             wants: Wants::default(),
             tracks: ResourceKind::ALL.map(Track::new),
             rejected,
+            retries: Retries::default(),
             fresh: BTreeSet::new(),
             nonces: 0,
             begun: None,
@@ -112,11 +115,13 @@ impl Session {
         }
     }
 
-    /// Does what is due: opens gates that waited long enough, renews lifetimes, repairs unasked.
+    /// Does what is due: opens gates that waited long enough, renews lifetimes, repairs unasked, tries again what the
+    /// client's surroundings kept out.
     pub fn on_tick(&mut self, now: Moment) {
         self.open_gates(now);
         self.renew(now);
         self.repair_unasked(now);
+        self.retry(now);
     }
 
     /// When [`Self::on_tick`] has something to do at the earliest.
@@ -125,7 +130,7 @@ impl Session {
         let gates = self.tracks.iter().flat_map(|track| track.due.values()).filter_map(|due| due.gate.as_ref());
         let gates = gates.filter(|gate| !gate.open).map(|gate| gate.since + limits::GATE);
         let renewals = self.tracks.iter().filter(|track| !track.renewal_due).filter_map(|track| track.renew_at);
-        gates.chain(renewals).chain(self.grace_end()).min()
+        gates.chain(renewals).chain(self.grace_end()).chain(self.retries.next()).min()
     }
 
     /// What happened since the last call.

@@ -8,16 +8,16 @@ use windrose_vocab::{Fingerprint, Resource, ResourceKind};
 use super::Session;
 use super::subscribe::only;
 use crate::effect::{Diagnosis, Effect};
-use crate::message::Failure;
+use crate::message::{Failure, Moment};
 use crate::nack::{self, Blame};
 use crate::track::Flight;
 
 impl Session {
     /// Takes the answer to the response with that nonce; false where there is no such response on this stream that
     /// still waits for one.
-    pub(super) fn on_answer(&mut self, kind: ResourceKind, nonce: &str, failure: Option<&Failure>) -> bool {
+    pub(super) fn on_answer(&mut self, kind: ResourceKind, nonce: &str, failure: Option<&Failure>, now: Moment) -> bool {
         match failure {
-            Some(failure) => self.on_nack(kind, nonce, failure),
+            Some(failure) => self.on_nack(kind, nonce, failure, now),
             None => self.on_ack(kind, nonce),
         }
     }
@@ -33,7 +33,9 @@ impl Session {
             self.accept_changes(kind, &landed);
         }
         let acked = self.track(kind).acked.clone();
+        let recovered = self.retries.take_accepted(kind, &acked);
         self.tell(Effect::Observe(Observation::Acked { kind, acked }));
+        recovered.into_iter().for_each(|name| self.tell(Effect::Observe(Observation::Recovered { kind, name })));
         self.forget_warm_clusters();
         true
     }
@@ -70,7 +72,7 @@ impl Session {
     }
 
     /// Takes a NACK; false where the nonce is unknown.
-    pub(super) fn on_nack(&mut self, kind: ResourceKind, nonce: &str, failure: &Failure) -> bool {
+    pub(super) fn on_nack(&mut self, kind: ResourceKind, nonce: &str, failure: &Failure, now: Moment) -> bool {
         let full_state = self.is_full_state(kind);
         let track = self.track_mut(kind);
         let Some(at) = track.flights.iter().position(|flight| &*flight.nonce == nonce) else { return false };
@@ -81,18 +83,18 @@ impl Session {
         let named = nack::named(kind, &failure.message, |name| flight.said_of(name).is_some());
         let bad: Vec<_> = named.into_iter().filter_map(|one| Some((Arc::clone(flight.said_of(one.name)?), one.blame))).collect();
         if bad.is_empty() {
-            self.on_unnamed(kind, &flight, nack::blame(kind, &failure.message));
+            self.on_unnamed(kind, &flight, nack::blame(kind, &failure.message), now);
         } else {
-            self.repair(kind, &flight, &bad);
+            self.repair(kind, &flight, &bad, now);
         }
         true
     }
 
     /// A refusal that names nothing: one resource is to blame, or several are suspects.
-    fn on_unnamed(&mut self, kind: ResourceKind, flight: &Flight, blame: Blame) {
+    fn on_unnamed(&mut self, kind: ResourceKind, flight: &Flight, blame: Blame, now: Moment) {
         let suspects = self.suspects(kind, flight);
         if let [only] = &suspects[..] {
-            return self.repair(kind, flight, &[(Arc::clone(only), blame)]);
+            return self.repair(kind, flight, &[(Arc::clone(only), blame)], now);
         }
         let (resources, reason) = (suspects.len(), blame.reason);
         self.tell(Effect::Diagnose(Diagnosis::RejectedUnnamed { kind, resources, reason: reason.clone() }));
@@ -114,8 +116,8 @@ impl Session {
         if explained { Vec::new() } else { unproven }
     }
 
-    fn repair(&mut self, kind: ResourceKind, flight: &Flight, bad: &[(Arc<Resource>, Blame)]) {
-        let newest: Vec<_> = bad.iter().filter(|(resource, blame)| self.reject(resource, blame)).collect();
+    fn repair(&mut self, kind: ResourceKind, flight: &Flight, bad: &[(Arc<Resource>, Blame)], now: Moment) {
+        let newest: Vec<_> = bad.iter().filter(|(resource, blame)| self.reject(resource, blame, now)).collect();
         self.choose();
         for (resource, _) in newest {
             let name = &resource.id.name;
@@ -131,12 +133,15 @@ impl Session {
     }
 
     /// Takes note of a refused version; false where a newer one is on its way already.
-    fn reject(&mut self, resource: &Arc<Resource>, blame: &Blame) -> bool {
+    fn reject(&mut self, resource: &Arc<Resource>, blame: &Blame, now: Moment) -> bool {
         let Blame { reason, environment } = blame;
         self.rejected.insert(&resource.id, resource.version);
-        if !environment {
+        let news = if *environment {
+            self.retries.refused(&resource.id, resource.version, now)
+        } else {
             self.params.accepted.rejected(&self.params.identity, resource, reason);
-        }
+            true
+        };
         let (kind, name, version) = (resource.id.kind, resource.id.name.clone(), resource.version);
         let full_state = self.is_full_state(kind);
         let track = self.track_mut(kind);
@@ -146,9 +151,20 @@ impl Session {
             track.held.insert(name.clone(), Arc::clone(former));
         }
         let reason = reason.clone();
-        self.tell(Effect::Diagnose(Diagnosis::Rejected { resource: resource.id.clone(), version, reason: reason.clone() }));
+        if news {
+            self.tell(Effect::Diagnose(Diagnosis::Rejected { resource: resource.id.clone(), version, reason: reason.clone() }));
+        }
         self.tell(Effect::Observe(Observation::Rejected { kind, name: Some(name), version, reason }));
         newest
+    }
+
+    /// Sends once more what only the client's surroundings kept out: nobody tells when they change.
+    pub(super) fn retry(&mut self, now: Moment) {
+        let due = self.retries.take_due(now);
+        if !due.is_empty() {
+            due.iter().for_each(|(id, version)| self.rejected.remove(id, *version));
+            self.choose();
+        }
     }
 
     /// The good ones of a refused response: Envoy applied some, and does not tell which. With full state the next

@@ -32,12 +32,12 @@ impl Session {
             // A stale request changes nothing: the client will answer the newest response with the same names.
             // What it refused is worth knowing all the same.
             if let Some(failure) = request.error_detail {
-                self.on_nack(kind, &request.response_nonce, &failure);
+                self.on_nack(kind, &request.response_nonce, &failure, now);
             }
             return Ok(());
         }
         if !first {
-            self.on_answer(kind, &request.response_nonce, request.error_detail.as_ref());
+            self.on_answer(kind, &request.response_nonce, request.error_detail.as_ref(), now);
         }
         self.track_mut(kind).started = true;
         self.returning |= first && !request.version_info.is_empty();
@@ -61,7 +61,7 @@ impl Session {
         if kind == ResourceKind::Secret && request.subscribe.iter().any(|name| name == WILDCARD) {
             return Err(StreamError::SecretWildcard);
         }
-        let answered = self.on_answer(kind, &request.response_nonce, request.error_detail.as_ref());
+        let answered = self.on_answer(kind, &request.response_nonce, request.error_detail.as_ref(), now);
         let idle = request.subscribe.is_empty() && request.unsubscribe.is_empty();
         if answered && idle {
             // Also the answer to a response that was sent unasked, which subscribes to nothing.

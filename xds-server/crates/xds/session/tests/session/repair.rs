@@ -279,12 +279,65 @@ fn rule_05_a_port_that_is_taken_concerns_that_stream_only() {
     let open = || setup(Protocol::Delta).accepted(&accepted).open();
     let mut stream = after(open(), "LDS l@1", &[]);
     stream.subscribe("LDS", &[]);
-    refuse(&mut stream, "LDS +l@1", "Error adding/updating listener(s) l: cannot bind '127.0.0.1:80': Address already in use\n");
+    refuse(&mut stream, "LDS +l@1", HELD);
     assert_eq!(stream.accept_all(), NONE);
     assert_eq!(stream.diagnoses().len(), 1);
     let mut again = after(open(), "LDS l@1", &[]);
     again.subscribe("LDS", &[]);
     assert_eq!(again.accept_all(), ["LDS +l@1"]);
+}
+
+/// Envoy's words about listener `l`.
+const HELD: &str = "Error adding/updating listener(s) l: cannot bind '127.0.0.1:80': Address already in use\n";
+
+#[test]
+fn rule_05_a_port_that_is_taken_is_tried_again_in_growing_intervals_until_it_is_free() {
+    let mut stream = after(delta(), "LDS k@1; LDS l@1", &[]);
+    stream.subscribe("LDS", &[]);
+    refuse(&mut stream, "LDS +k@1 +l@1", HELD);
+    for wait in [1, 2, 4, 8, 16, 30, 30] {
+        stream.accept_all();
+        stream.wait(wait - 1);
+        assert_eq!(stream.accept_all(), NONE);
+        stream.wait(1);
+        refuse(&mut stream, "LDS +l@1", HELD);
+    }
+    assert_eq!(stream.diagnoses().len(), 1, "nobody wants to read the same every half minute");
+    assert!(stream.recovered().is_empty());
+    stream.wait(30);
+    assert_eq!(stream.accept_all(), ["LDS +l@1"]);
+    assert_eq!((stream.last_acked("LDS"), stream.recovered()), (vec!["k@1".into(), "l@1".into()], vec!["l".into()]));
+    stream.wait(1_000);
+    assert_eq!(stream.accept_all(), NONE);
+}
+
+#[test]
+fn rule_05_sotw_a_port_that_becomes_free_is_used_and_the_others_stay() {
+    let mut stream = after(sotw(), "LDS k@1; LDS l@1", &[]);
+    stream.subscribe("LDS", &[]);
+    refuse(&mut stream, "LDS +k@1 +l@1", HELD);
+    assert_eq!(stream.accept_all(), ["LDS +k@1"]);
+    stream.wait(1);
+    refuse(&mut stream, "LDS +k@1 +l@1", HELD);
+    assert_eq!(stream.accept_all(), ["LDS +k@1"]);
+    stream.wait(2);
+    assert_eq!(stream.accept_all(), ["LDS +k@1 +l@1"]);
+    assert_eq!(stream.recovered(), ["l"]);
+}
+
+#[test]
+fn rule_05_while_a_port_is_taken_the_former_listener_stays_and_an_edit_ends_the_retries() {
+    let mut stream = after(delta(), "LDS l@1", &[("LDS", &[])]);
+    stream.view("LDS l@2");
+    refuse(&mut stream, "LDS +l@2", HELD);
+    assert_eq!(stream.accept_all(), ["LDS +l@1"]);
+    stream.wait(1);
+    refuse(&mut stream, "LDS +l@2", HELD);
+    assert_eq!(stream.accept_all(), ["LDS +l@1"]);
+    stream.view("LDS l@3");
+    assert_eq!(stream.accept_all(), ["LDS +l@3"]);
+    stream.wait(1_000);
+    assert_eq!(stream.accept_all(), NONE);
 }
 
 #[test]

@@ -276,3 +276,14 @@ impl Stream {
         missing.map(|one| (one.count, one.first.iter().map(ToString::to_string).collect())).unwrap_or_default()
     }
 }
+
+impl Stream {
+    /// Names that were kept out by the client's surroundings and then accepted.
+    pub(crate) fn recovered(&self) -> Vec<String> {
+        let names = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Observe(Observation::Recovered { name, .. }) => Some(name.to_string()),
+            Effect::Observe(_) | Effect::Diagnose(_) => None,
+        });
+        names.collect()
+    }
+}

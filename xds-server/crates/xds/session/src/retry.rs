@@ -1,0 +1,102 @@
+//! Versions that a client's surroundings kept out, such as a listener whose port another process holds: when each is
+//! sent again. The wait doubles with every refusal, so what stays impossible costs little.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use windrose_state::KindMap;
+use windrose_vocab::{Fingerprint, ResourceId, ResourceKind, Text};
+
+use crate::limits;
+use crate::message::Moment;
+
+/// What waits to be sent again, by resource.
+#[derive(Debug, Default)]
+pub(crate) struct Retries {
+    waiting: BTreeMap<ResourceId, Retry>,
+}
+
+#[derive(Debug)]
+struct Retry {
+    version: Fingerprint,
+    wait: Duration,
+    /// None while the client has not answered the newest attempt.
+    at: Option<Moment>,
+}
+
+impl Retries {
+    /// Takes note of a refusal; false where this version was refused before.
+    pub(crate) fn refused(&mut self, id: &ResourceId, version: Fingerprint, now: Moment) -> bool {
+        let known = self.waiting.get(id).filter(|known| known.version == version);
+        let wait = known.map_or(limits::RETRY_FIRST, |known| (known.wait * 2).min(limits::RETRY_LONGEST));
+        let first = known.is_none();
+        self.waiting.insert(id.clone(), Retry { version, wait, at: Some(now + wait) });
+        if self.waiting.len() > limits::REJECTED_RESOURCES {
+            self.waiting.pop_first();
+        }
+        first
+    }
+
+    /// When the next one is due.
+    pub(crate) fn next(&self) -> Option<Moment> {
+        self.waiting.values().filter_map(|retry| retry.at).min()
+    }
+
+    /// What is due, each once until it is refused again.
+    pub(crate) fn take_due(&mut self, now: Moment) -> Vec<(ResourceId, Fingerprint)> {
+        let due = self.waiting.iter_mut().filter(|(_, retry)| retry.at.is_some_and(|at| now >= at));
+        due.map(|(id, retry)| {
+            retry.at = None;
+            (id.clone(), retry.version)
+        })
+        .collect()
+    }
+
+    /// The names of a kind that waited and are now among what the client accepted; they wait no longer.
+    pub(crate) fn take_accepted(&mut self, kind: ResourceKind, acked: &KindMap) -> Vec<Text> {
+        let is_in = |id: &ResourceId, retry: &Retry| acked.get(&*id.name).is_some_and(|one| one.version == retry.version);
+        let mut accepted = Vec::new();
+        self.waiting.retain(|id, retry| {
+            let done = id.kind == kind && is_in(id, retry);
+            accepted.extend(done.then(|| id.name.clone()));
+            !done
+        });
+        accepted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(seconds: u64) -> Moment {
+        Duration::from_secs(seconds)
+    }
+
+    fn listener(n: usize) -> ResourceId {
+        ResourceId::new(ResourceKind::Listener, format!("l{n}"))
+    }
+
+    #[test]
+    fn the_wait_doubles_up_to_half_a_minute_and_another_version_begins_anew() {
+        let (mut retries, mut now, version) = (Retries::default(), Moment::ZERO, Fingerprint::from_bits(1));
+        for wait in [1, 2, 4, 8, 16, 30, 30] {
+            assert_eq!(retries.refused(&listener(0), version, now), wait == 1);
+            assert_eq!(retries.next(), Some(now + seconds(wait)));
+            now += seconds(wait);
+            assert_eq!(retries.take_due(now), [(listener(0), version)]);
+            assert_eq!((retries.next(), retries.take_due(now)), (None, Vec::new()), "it is out");
+        }
+        assert!(retries.refused(&listener(0), Fingerprint::from_bits(2), now));
+        assert_eq!(retries.next(), Some(now + seconds(1)));
+    }
+
+    #[test]
+    fn what_waits_is_bounded() {
+        let mut retries = Retries::default();
+        for n in 0..=limits::REJECTED_RESOURCES {
+            retries.refused(&listener(n), Fingerprint::from_bits(1), Moment::ZERO);
+        }
+        assert_eq!(retries.waiting.len(), limits::REJECTED_RESOURCES);
+    }
+}
