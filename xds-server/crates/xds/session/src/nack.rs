@@ -23,14 +23,14 @@ pub(crate) struct Blame {
     pub(crate) environment: bool,
 }
 
-/// The resources that `text` names, among those that `is_known` knows. Only CDS and LDS name any.
+/// The resources that `text` names, among those that `is_known` knows. Only CDS and LDS name any, and ECDS the Wasm plugin,
+/// which has the name of its resource.
 pub(crate) fn named<'a>(kind: ResourceKind, text: &'a str, is_known: impl Fn(&str) -> bool) -> Vec<Verdict<'a>> {
     let (intro, separator) = match kind {
         ResourceKind::Cluster => ("Error adding/updating cluster(s) ", ", "),
         ResourceKind::Listener => ("Error adding/updating listener(s) ", "\n"),
-        ResourceKind::Endpoints | ResourceKind::Secret | ResourceKind::Extension | ResourceKind::ScopedRoutes | ResourceKind::Routes => {
-            return Vec::new();
-        }
+        ResourceKind::Extension => return plugin(text, is_known).into_iter().collect(),
+        ResourceKind::Endpoints | ResourceKind::Secret | ResourceKind::ScopedRoutes | ResourceKind::Routes => return Vec::new(),
     };
     let text = bounded(text);
     let Some(start) = text.find(intro) else { return Vec::new() };
@@ -47,6 +47,12 @@ pub(crate) fn named<'a>(kind: ResourceKind, text: &'a str, is_known: impl Fn(&st
         at = end + separator.len();
     }
     entries.into_iter().map(|(name, from, to)| Verdict { name, blame: blame(kind, &list[from..to]) }).collect()
+}
+
+/// Tried alone it would not be found: Envoy accepts the same bytes the second time without loading them.
+fn plugin(text: &str, is_known: impl Fn(&str) -> bool) -> Option<Verdict<'_>> {
+    let name = text.strip_prefix("Unable to create Wasm plugin ")?.trim_end();
+    is_known(name).then(|| Verdict { name, blame: blame(ResourceKind::Extension, text) })
 }
 
 /// Why a resource, or a whole response, was refused.
@@ -162,6 +168,14 @@ mod tests {
         assert_eq!(names(ResourceKind::Cluster, "Unable to decode: negative duration", &["a"]), []);
         assert_eq!(names(ResourceKind::Cluster, "Error adding/updating cluster(s) x: bad", &["a"]), []);
         assert_eq!(names(ResourceKind::Routes, "Error adding/updating cluster(s) a: bad", &["a"]), []);
+    }
+
+    #[test]
+    fn rule_05a_the_text_of_ecds_names_the_plugin() {
+        let text = "Unable to create Wasm plugin windrose.jwt";
+        let expected = [pair("windrose.jwt", "the Wasm plugin cannot be created")];
+        assert_eq!(names(ResourceKind::Extension, text, &["windrose.jwt", "windrose.limit"]), expected);
+        assert_eq!(names(ResourceKind::Extension, text, &["windrose.limit"]), []);
     }
 
     #[test]

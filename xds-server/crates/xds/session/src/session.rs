@@ -155,7 +155,8 @@ impl Session {
         let Some(view) = &self.view else { return };
         let Params { accepted, scope, .. } = &self.params;
         let held = |id: &ResourceId| self.tracks[id.kind.index()].held.get(&*id.name).cloned();
-        let new = Wants::choose(view, &self.rejected, |id| accepted.last(scope, id), held);
+        let keeps = |id: &ResourceId| self.would_lose(id);
+        let new = Wants::choose(view, &self.rejected, |id| accepted.last(scope, id), held, keeps);
         for (resource, missing) in &new.withheld {
             if !self.wants.withheld.contains_key(resource) {
                 let (resource, missing) = (resource.clone(), missing.clone());
@@ -166,6 +167,12 @@ impl Session {
         for kind in ResourceKind::ALL {
             self.mark_changes(kind, &old);
         }
+    }
+
+    /// A full state without it would delete what a returning client has, or may have as long as nothing was said to it.
+    fn would_lose(&self, id: &ResourceId) -> bool {
+        let track = self.track(id.kind);
+        self.returning && self.is_full_state(id.kind) && (track.last_nonce.is_none() || track.held.contains_key(&*id.name))
     }
 
     fn mark_changes(&mut self, kind: ResourceKind, old: &Wants) {

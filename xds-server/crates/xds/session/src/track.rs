@@ -29,6 +29,8 @@ pub(crate) struct Track {
     pub(crate) flights: VecDeque<Flight>,
     /// Resources of a refused response that named none, in the groups in which they are tried again.
     pub(crate) suspects: VecDeque<Vec<Arc<Resource>>>,
+    /// Suspects whose former versions go out before they are tried: without that the client would not look at them again.
+    pub(crate) takes_back: Vec<Arc<Resource>>,
     /// With full state, suspects are on trial: what the client has is compared anew when they are through.
     pub(crate) trying: bool,
     /// Subscribed by name and not wanted.
@@ -102,6 +104,7 @@ impl Track {
             due: BTreeMap::new(),
             flights: VecDeque::new(),
             suspects: VecDeque::new(),
+            takes_back: Vec::new(),
             trying: false,
             missing: BTreeSet::new(),
             missing_bytes: 0,

@@ -18,12 +18,14 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    /// Chooses from `view`. `last` gives the last accepted version of a resource, `has` what the client holds.
+    /// Chooses from `view`. `last` gives the last accepted version of a resource, `has` what the client holds; what
+    /// `keeps` names is never held back.
     pub(crate) fn choose(
         view: &View,
         rejected: &Rejected,
         last: impl Fn(&ResourceId) -> Option<Arc<Resource>>,
         has: impl Fn(&ResourceId) -> Option<Arc<Resource>>,
+        keeps: impl Fn(&ResourceId) -> bool,
     ) -> Self {
         let mut wants = Self { set: view.resources.clone(), withheld: BTreeMap::new() };
         let good = |id: &ResourceId| last(id).filter(|one| !rejected.contains(id, one.version));
@@ -43,7 +45,7 @@ impl Wants {
         }
         wants.put_back(replaced, &good, &has);
         if !absent_secrets.is_empty() {
-            wants.withhold(&absent_secrets, &good);
+            wants.withhold(&absent_secrets, &good, keeps);
         }
         wants
     }
@@ -68,7 +70,12 @@ impl Wants {
 
     /// Never a listener or cluster that names a secret we do not serve: its last good version where that names none
     /// of them, else silence. Walks the three kinds; happens only while a secret without a good version is refused.
-    fn withhold(&mut self, absent: &[ResourceId], good: &impl Fn(&ResourceId) -> Option<Arc<Resource>>) {
+    fn withhold(
+        &mut self,
+        absent: &[ResourceId],
+        good: &impl Fn(&ResourceId) -> Option<Arc<Resource>>,
+        keeps: impl Fn(&ResourceId) -> bool,
+    ) {
         for kind in [ResourceKind::Cluster, ResourceKind::Extension, ResourceKind::Listener] {
             let needs = |one: &Resource| absent.iter().find(|id| one.refs.binary_search(id).is_ok()).cloned();
             let blocked: Vec<_> = self.set.iter_kind(kind).filter_map(|one| Some((one.id.clone(), needs(one)?))).collect();
@@ -78,6 +85,7 @@ impl Wants {
                     Some(former) => {
                         self.set.insert(former);
                     }
+                    None if keeps(&id) => {}
                     None => {
                         self.set.remove(kind, &id.name);
                         self.withheld.insert(id, missing);

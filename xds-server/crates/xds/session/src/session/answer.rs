@@ -184,6 +184,9 @@ impl Session {
     fn suspect_all(&mut self, kind: ResourceKind, flight: &Flight, suspects: &[Arc<Resource>]) {
         let full_state = self.is_full_state(kind);
         let track = self.track_mut(kind);
+        if is_blind_to_repetition(kind) {
+            track.takes_back = suspects.to_vec();
+        }
         if full_state {
             track.trying = true;
             track.held = track.acked.clone();
@@ -207,6 +210,20 @@ fn is_healed_by_removal(kind: ResourceKind) -> bool {
     match kind {
         ResourceKind::Cluster | ResourceKind::Endpoints | ResourceKind::Secret => true,
         ResourceKind::Extension | ResourceKind::Listener | ResourceKind::ScopedRoutes | ResourceKind::Routes => false,
+    }
+}
+
+/// Envoy compares a scope with what it read last, also where it refused the response and applied nothing: the same
+/// bytes again are accepted and do nothing, so the former version or a removal has to come between.
+fn is_blind_to_repetition(kind: ResourceKind) -> bool {
+    match kind {
+        ResourceKind::ScopedRoutes => true,
+        ResourceKind::Cluster
+        | ResourceKind::Endpoints
+        | ResourceKind::Secret
+        | ResourceKind::Extension
+        | ResourceKind::Listener
+        | ResourceKind::Routes => false,
     }
 }
 

@@ -61,6 +61,9 @@ impl Session {
         if track.is_idle() || !track.has_window() {
             return None;
         }
+        if let Some(former) = self.take_back(kind) {
+            return Some(self.launch(kind, former, now));
+        }
         if let Some(trial) = self.next_trial(kind) {
             return Some(self.launch(kind, trial, now));
         }
@@ -78,6 +81,24 @@ impl Session {
             return None;
         }
         Some(self.launch(kind, batch, now))
+    }
+
+    /// What the client had before the suspects: their last accepted versions, or nothing.
+    fn take_back(&mut self, kind: ResourceKind) -> Option<Batch> {
+        let suspects = std::mem::take(&mut self.track_mut(kind).takes_back);
+        if suspects.is_empty() {
+            return None;
+        }
+        let mut batch = Batch { trial: true, ..Batch::default() };
+        // A full state is that of the accepted ones already.
+        for one in suspects.iter().filter(|_| !self.is_full_state(kind)) {
+            let last = self.params.accepted.last(&self.params.scope, &one.id);
+            match last.filter(|last| last.version != one.version && !self.rejected.contains(&last.id, last.version)) {
+                Some(former) => batch.send.push(former),
+                None => batch.remove.push(one.id.name.clone()),
+            }
+        }
+        Some(batch)
     }
 
     /// The next group of suspects that are still wanted as they are. With full state the groups come one by one,

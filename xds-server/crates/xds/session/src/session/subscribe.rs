@@ -40,7 +40,9 @@ impl Session {
             self.on_answer(kind, &request.response_nonce, request.error_detail.as_ref(), now);
         }
         self.track_mut(kind).started = true;
-        self.returning |= first && !request.version_info.is_empty();
+        if first && !request.version_info.is_empty() && !std::mem::replace(&mut self.returning, true) {
+            self.choose();
+        }
         self.replace_names(kind, &request.resource_names);
         if first && self.track(kind).interest.is_wildcard() && !request.version_info.is_empty() {
             self.trust_version(kind, &request.version_info);

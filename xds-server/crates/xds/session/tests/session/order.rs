@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use windrose_state::{Accepted, Protocol};
+use windrose_xds_session::SotwRequest;
 
 use crate::stream::{Stream, delta, line, setup, sotw};
+use crate::world::kind;
 
 const NONE: [&str; 0] = [];
 const OLD: &str = "CDS a@1 -> EDS a; EDS a@1; LDS l@1 -> RDS r; RDS r@1 -> CDS a";
@@ -380,4 +382,32 @@ fn sotw_the_first_full_state_of_a_returning_client_lacks_nothing_that_only_waits
     assert_eq!(stream.lines(), NONE, "l alone would delete m");
     stream.ack(&clusters);
     assert_eq!(stream.lines(), ["LDS +l@1 +m@1"]);
+}
+
+#[test]
+fn rule_34_sotw_a_returning_client_keeps_a_listener_whose_good_secret_the_server_forgot() {
+    const GOOD: &str = "LDS l@1 -> SDS s; SDS s@1";
+    const BAD: &str = "LDS l@1 -> SDS s; SDS s@2";
+    let accepted = Arc::new(Accepted::new());
+    let mut stream = setup(Protocol::Sotw).accepted(&accepted).open();
+    stream.view(GOOD);
+    stream.subscribe("LDS", &[]);
+    stream.subscribe("SDS", &["s"]);
+    stream.accept_all();
+    stream.view(BAD);
+    let secret = stream.poll().unwrap();
+    stream.nack(&secret, "no");
+    stream.accept_all();
+
+    // No private key is written to disk, so the next server has no good version of the secret.
+    let kept = Arc::new(Accepted::from_bytes(&accepted.to_bytes()).unwrap());
+    let open = || setup(Protocol::Sotw).accepted(&kept).open();
+    let (mut back, mut new) = (open(), open());
+    back.view(BAD);
+    let listeners = SotwRequest { type_url: kind("LDS").type_url().into(), version_info: "of before".into(), ..SotwRequest::default() };
+    back.sotw_request(listeners).unwrap();
+    assert_eq!(back.accept_all(), ["LDS +l@1"], "without it the client would delete it");
+    new.view(BAD);
+    new.subscribe("LDS", &[]);
+    assert_eq!(new.accept_all(), ["LDS"], "who does not have it does not get it");
 }

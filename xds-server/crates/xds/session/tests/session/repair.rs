@@ -441,3 +441,34 @@ fn rule_05_a_refused_good_version_is_refused_too_and_there_it_ends() {
     refuse(&mut stream, "CDS -a", "no");
     assert_eq!(stream.lines(), NONE);
 }
+
+#[test]
+fn rule_05a_scopes_are_taken_back_before_each_is_tried_alone() {
+    let mut stream = after(delta(), "SRDS a@1", &[("SRDS", &[])]);
+    stream.view("SRDS a@2; SRDS b@1; SRDS c@1");
+    refuse(&mut stream, "SRDS +a@2 +b@1 +c@1", "bad");
+    let former = stream.poll().unwrap();
+    assert_eq!((line(&former), stream.lines()), ("SRDS +a@1 -b -c".into(), Vec::new()));
+    stream.ack(&former);
+    let first = stream.poll().unwrap();
+    assert_eq!(line(&first), "SRDS +a@2");
+    stream.ack(&first);
+    refuse(&mut stream, "SRDS +b@1", "bad");
+    assert_eq!(stream.accept_all(), ["SRDS +c@1"]);
+    assert_eq!(stream.last_acked("SRDS"), ["a@2", "c@1"]);
+}
+
+#[test]
+fn rule_05a_sotw_scopes_are_taken_back_before_halves_are_tried() {
+    let mut stream = after(sotw(), "SRDS a@1; SRDS b@1", &[("SRDS", &[])]);
+    stream.view("SRDS a@2; SRDS b@2");
+    refuse(&mut stream, "SRDS +a@2 +b@2", "bad");
+    let former = stream.poll().unwrap();
+    assert_eq!(line(&former), "SRDS +a@1 +b@1");
+    stream.ack(&former);
+    let first = stream.poll().unwrap();
+    assert_eq!(line(&first), "SRDS +a@2 +b@1");
+    stream.ack(&first);
+    refuse(&mut stream, "SRDS +a@2 +b@2", "bad");
+    assert_eq!(stream.accept_all(), ["SRDS +a@2 +b@1"]);
+}

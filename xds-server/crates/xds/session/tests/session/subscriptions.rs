@@ -258,3 +258,15 @@ fn names_that_do_not_exist_are_told() {
     stream.view("EDS a@1; EDS x@1");
     assert_eq!(stream.last_missing(), (1, vec!["y".to_owned()]));
 }
+
+#[test]
+fn rule_27_a_listener_asked_for_by_name_is_answered_at_once_also_when_it_is_absent() {
+    let mut stream = delta();
+    stream.view("LDS a@1");
+    stream.subscribe("LDS", &["a", "b"]);
+    assert_eq!(stream.accept_all(), ["LDS +a@1 -b"]);
+    let mut stream = sotw();
+    stream.view("LDS a@1");
+    stream.subscribe("LDS", &["b"]);
+    assert_eq!(stream.accept_all(), ["LDS"], "a full state without it says that it is absent");
+}
