@@ -78,6 +78,40 @@ async fn a_listener_on_a_held_port_is_told_in_envoys_words_and_programmed_once_r
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_port_that_becomes_free_is_programmed_without_an_edit() {
+    a_held_port_becomes_free(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_port_that_becomes_free_is_programmed_by_state_of_the_world_too() {
+    a_held_port_becomes_free(&["--state-of-the-world"]).await;
+}
+
+async fn a_held_port_becomes_free(arguments: &[&str]) {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("one", home.port(9001)).await;
+    let held = TcpListener::bind(home.port(8081)).unwrap();
+    let declared = with_listener_at(&home, &[("http", 8080), ("held", 8081)]);
+    let stage = Stage::set(home, &declared).await;
+    let edge = stage.envoy("gateway", "edge", arguments).await;
+    answered_by(&Call::get(stage.home.port(8080), "/"), "one").await;
+    told(&stage, "Gateway", "edge", "annot bind").await;
+    // The first retry is over, and the word stays.
+    wait_until(PATIENCE, "a retry", async || match edge.stat("listener_manager.lds.update_rejected").await {
+        0 | 1 => Err("none yet".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    told(&stage, "Gateway", "edge", "annot bind").await;
+    assert_eq!(stage.object("Gateway", "edge")["programmed"]["acknowledged"], 0);
+
+    drop(held);
+    answered_by(&Call::get(stage.home.port(8081), "/"), "one").await;
+    programmed(&stage, "Gateway", "edge").await;
+    assert!(!stage.object("Gateway", "edge").to_string().contains("annot bind"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_envoy_refuses_waits_alone_and_a_restarted_envoy_gets_what_was_accepted() {
     a_refused_route_waits_alone(&[]).await;
 }
