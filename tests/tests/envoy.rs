@@ -3,6 +3,8 @@
 
 #[path = "envoy/certificates.rs"]
 mod certificates;
+#[path = "envoy/csds.rs"]
+mod csds;
 #[path = "envoy/first_route.rs"]
 mod first_route;
 #[path = "envoy/hot_change.rs"]

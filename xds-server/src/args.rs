@@ -111,11 +111,21 @@ pub(crate) struct ServerOptions {
     /// Where the read-only HTTP API, metrics and readiness are; loopback, unless you know better.
     #[arg(long, default_value = "127.0.0.1:18001", value_name = "ADDRESS:PORT")]
     pub(crate) admin: SocketAddr,
+    /// Where CSDS (gRPC, in the clear) tells what every proxy has, private keys left out; loopback only. Nowhere where absent:
+    /// each proxy can ask about itself at --listen.
+    #[arg(long, value_parser = loopback, value_name = "ADDRESS:PORT")]
+    pub(crate) csds: Option<SocketAddr>,
     /// The mesh's authority, if you have one of your own.
     #[command(flatten)]
     pub(crate) authority: Option<GivenAuthority>,
     #[command(flatten)]
     pub(crate) common: Common,
+}
+
+/// An address that no other machine reaches.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr = text.parse().map_err(|_| "write it as ADDRESS:PORT, such as 127.0.0.1:18002".to_owned())?;
+    if address.ip().is_loopback() { Ok(address) } else { Err("not a loopback address, and whoever reaches it sees every proxy".to_owned()) }
 }
 
 /// An authority that the user brings.

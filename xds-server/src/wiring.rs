@@ -55,6 +55,9 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     let mut tasks = JoinSet::new();
 
     tasks.spawn(windrose_xds_serve::serve(bound.xds, tls.clone(), server.xds.clone(), end.child_token()));
+    if let Some(csds) = bound.csds {
+        tasks.spawn(windrose_xds_serve::serve_status(csds, server.status(), end.child_token()));
+    }
     tasks.spawn(admin(bound.admin, server.reports.clone(), end.child_token()));
     tasks.spawn(follow_revocations(state.revocations()?, server.nodes.clone(), end.child_token()));
     tasks.spawn(renew_server_certificate(options.clone(), nodes_authority.clone(), tls, end.child_token()));
@@ -164,19 +167,33 @@ impl Server {
         let pipeline = Pipeline::new(parts, remembered);
         Ok(Self { xds, reports, nodes, pipeline })
     }
+
+    /// What CSDS tells of all proxies; whoever asks is counted apart from them.
+    fn status(&self) -> windrose_xds_serve::Status {
+        windrose_xds_serve::Status {
+            observed: self.xds.observed.clone(),
+            counters: Arc::new(Counters::default()),
+            settings: self.xds.settings,
+        }
+    }
 }
 
 /// The open ports.
 struct Bound {
     xds: TcpListener,
     admin: windrose_admin::Listeners,
+    csds: Option<TcpListener>,
 }
 
 impl Bound {
     async fn open(options: &ServerOptions, state: &StateFolder) -> anyhow::Result<Self> {
         let xds = windrose_xds_serve::bind(options.listen).await.context("--listen")?;
         let tcp = windrose_xds_serve::bind(options.admin).await.context("--admin")?;
-        Ok(Self { xds, admin: windrose_admin::Listeners { tcp, unix: socket(state)? } })
+        let csds = match options.csds {
+            Some(address) => Some(windrose_xds_serve::bind(address).await.context("--csds")?),
+            None => None,
+        };
+        Ok(Self { xds, admin: windrose_admin::Listeners { tcp, unix: socket(state)? }, csds })
     }
 }
 

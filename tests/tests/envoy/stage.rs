@@ -26,11 +26,18 @@ pub(crate) struct Stage {
 impl Stage {
     /// Starts the server on one file with this text.
     pub(crate) async fn set(home: Loopback, declared: &str) -> Self {
+        Self::set_with(home, declared, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub(crate) async fn set_with(home: Loopback, declared: &str, arguments: &[&str]) -> Self {
         let place = tempfile::tempdir().unwrap();
         let folder = place.path().join("declared");
         std::fs::create_dir(&folder).unwrap();
         std::fs::write(folder.join("shop.yaml"), declared).unwrap();
-        let server = ServerProcess::start(&ServerOptions::new(&folder, &place.path().join("state"), &home)).await;
+        let mut options = ServerOptions::new(&folder, &place.path().join("state"), &home);
+        options.arguments = arguments.iter().map(ToString::to_string).collect();
+        let server = ServerProcess::start(&options).await;
         Self { home, server, place }
     }
 
@@ -58,6 +65,14 @@ impl Stage {
     /// Starts Envoy with the bootstrap that was written before.
     pub(crate) async fn same_envoy(&self, name: &str) -> EnvoyProcess {
         EnvoyProcess::start_in(&self.envoy_home(name), &EnvoyOptions::default()).await
+    }
+
+    /// Starts the Envoy of a Gateway with this bearer token in the place of its own; it may never be ready.
+    pub(crate) async fn envoy_with_token(&self, name: &str, token: &str) -> EnvoyProcess {
+        let home = self.envoy_home(name);
+        self.server.bootstrap("gateway", &format!("shop/{name}"), &home, &["--identity", "token"]);
+        std::fs::write(home.join("credential/token"), token).unwrap();
+        EnvoyProcess::start_in(&home, &EnvoyOptions { until_ready: false, ..EnvoyOptions::default() }).await
     }
 
     fn envoy_home(&self, name: &str) -> PathBuf {

@@ -20,6 +20,8 @@ pub(crate) enum ResponseBody {
     Unary { message: Option<Bytes> },
     /// Messages until the end.
     Stream(StreamBody),
+    /// Framed messages, and a status where they end by an error.
+    Answers(mpsc::Receiver<Result<Bytes, Status>>),
 }
 
 /// The transport's end of a stream.
@@ -123,6 +125,15 @@ impl Body for ResponseBody {
                 }
             },
             Self::Stream(stream) => stream.poll_part(cx),
+            Self::Answers(answers) => {
+                let end = match ready!(answers.poll_recv(cx)) {
+                    Some(Ok(message)) => return Poll::Ready(Some(Ok(Part::data(message)))),
+                    Some(Err(status)) => status,
+                    None => Status::ok(""),
+                };
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(Part::trailers(trailers(&end)))))
+            }
         }
     }
 

@@ -65,6 +65,11 @@ fn client_config(client: &StreamStatus, contents: bool, room: &mut usize) -> Res
     let mut generic_xds_configs = Vec::new();
     for kind in ResourceKind::ALL {
         let status = client.of_kind(kind);
+        let absent = status.missing.first.iter().filter(|name| !status.sent.contains_key(*name) && !status.rejected.contains_key(*name));
+        for name in absent {
+            *room = room.checked_sub(name.len() + 256).ok_or_else(too_long)?;
+            generic_xds_configs.push(not_sent(kind, name));
+        }
         for (name, resource) in &status.sent {
             let shown = contents && is_shown(kind);
             let cost = name.len() + 256 + if shown { resource.bytes.len() } else { 0 };
@@ -123,6 +128,17 @@ fn only_rejected(kind: ResourceKind, name: &Text, rejection: &Rejection) -> Gene
         config_status: ConfigStatus::Error.into(),
         client_status: ClientResourceStatus::Nacked.into(),
         error_state: Some(failure(rejection)),
+        ..Default::default()
+    }
+}
+
+/// Asked for, and not there to be sent.
+fn not_sent(kind: ResourceKind, name: &Text) -> GenericXdsConfig {
+    GenericXdsConfig {
+        type_url: kind.type_url().to_owned(),
+        name: name.to_string(),
+        config_status: ConfigStatus::NotSent.into(),
+        client_status: ClientResourceStatus::DoesNotExist.into(),
         ..Default::default()
     }
 }

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
-use prost::Message;
 use tonic::Status;
 use windrose_state::{Observed, StreamStatus};
 
@@ -15,8 +13,8 @@ use crate::body::{self, ResponseBody, trailers};
 use crate::connection::Circumstances;
 use crate::identity::{Peer, authenticate};
 use crate::message::Messages;
-use crate::service::Shared;
-use crate::{csds, service};
+use crate::service::{self, Shared};
+use crate::status::{self, Sight};
 
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -42,7 +40,7 @@ impl Router {
         }
         let answered = match self {
             Self::Xds(shared) => xds(shared, request, at).await,
-            Self::Status(status) => status_of_all(status, request).await,
+            Self::Status(of) => status_of_all(of, request, at).await,
         };
         answered.unwrap_or_else(|status| refused(&status))
     }
@@ -60,16 +58,20 @@ async fn xds(shared: &Arc<Shared>, request: Request<Incoming>, at: &Arc<Circumst
     match request.uri().path() {
         SOTW => Ok(open::<Sotw>(shared, request, peer, at)),
         DELTA => Ok(open::<Delta>(shared, request, peer, at)),
-        FETCH_STATUS => fetch_status(&shared.xds.observed, request, |stream| stream.opened.scope.proxy == peer.proxy).await,
-        STREAM_STATUS => Err(Status::unimplemented("use FetchClientStatus, or the status address of the server")),
+        FETCH_STATUS => status::fetch(&shared.xds.observed, request, itself(shared, peer)).await.map(grpc),
+        STREAM_STATUS => Ok(grpc(status::stream(shared.xds.observed.clone(), request, at, itself(shared, peer)))),
         _ => Err(Status::unimplemented("no such method")),
     }
 }
 
-async fn status_of_all(status: &service::Status, request: Request<Incoming>) -> Result<Response<ResponseBody>, Status> {
+async fn status_of_all(
+    of: &service::Status,
+    request: Request<Incoming>,
+    at: &Arc<Circumstances>,
+) -> Result<Response<ResponseBody>, Status> {
     match request.uri().path() {
-        FETCH_STATUS => fetch_status(&status.observed, request, |_| true).await,
-        STREAM_STATUS => Err(Status::unimplemented("use FetchClientStatus")),
+        FETCH_STATUS => status::fetch(&of.observed, request, everybody).await.map(grpc),
+        STREAM_STATUS => Ok(grpc(status::stream(of.observed.clone(), request, at, everybody))),
         _ => Err(Status::unimplemented("no such method")),
     }
 }
@@ -81,26 +83,19 @@ fn open<V: Variant>(shared: &Arc<Shared>, request: Request<Incoming>, peer: Peer
     grpc(ResponseBody::Stream(body))
 }
 
-async fn fetch_status(
-    observed: &Observed,
-    request: Request<Incoming>,
-    may_see: impl Fn(&StreamStatus) -> bool,
-) -> Result<Response<ResponseBody>, Status> {
-    let mut messages = Messages::new(request.into_body());
-    let asked = messages.next().await?.ok_or_else(|| Status::invalid_argument("no request message"))?;
-    let clients: Vec<_> = observed.snapshot().into_iter().filter(may_see).collect();
-    let answer = csds::answer(&clients, &asked)?;
-    Ok(grpc(ResponseBody::Unary { message: Some(framed(&answer)?) }))
+/// Only itself, and only as long as it may open streams.
+fn itself(shared: &Arc<Shared>, peer: Peer) -> impl Sight {
+    let shared = shared.clone();
+    move |observed| {
+        if shared.now() >= peer.expires_at || shared.xds.identify.is_revoked(&peer) {
+            return Err(Status::unauthenticated("the credential is no longer valid"));
+        }
+        Ok(observed.snapshot().into_iter().filter(|stream| stream.opened.scope.proxy == peer.proxy).collect())
+    }
 }
 
-fn framed(message: &impl Message) -> Result<Bytes, Status> {
-    let length = message.encoded_len();
-    let prefix = u32::try_from(length).map_err(|_| Status::resource_exhausted("the answer is too long"))?;
-    let mut framed = BytesMut::with_capacity(5 + length);
-    framed.put_u8(0);
-    framed.put_u32(prefix);
-    message.encode(&mut framed).map_err(|_| Status::internal("the answer cannot be encoded"))?;
-    Ok(framed.freeze())
+fn everybody(observed: &Observed) -> Result<Vec<StreamStatus>, Status> {
+    Ok(observed.snapshot())
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {

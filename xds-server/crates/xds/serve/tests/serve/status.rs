@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use envoy_types::pb::envoy::admin::v3::ClientResourceStatus;
+use envoy_types::pb::envoy::service::discovery::v3::DeltaDiscoveryRequest;
+use envoy_types::pb::envoy::service::status::v3::client_config::GenericXdsConfig;
 use envoy_types::pb::envoy::service::status::v3::client_status_discovery_service_client::ClientStatusDiscoveryServiceClient;
-use envoy_types::pb::envoy::service::status::v3::{ClientStatusRequest, ConfigStatus};
+use envoy_types::pb::envoy::service::status::v3::{ClientStatusRequest, ClientStatusResponse, ConfigStatus};
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::envoy::r#type::matcher::v3::{NodeMatcher, StringMatcher};
 use tokio_util::sync::CancellationToken;
@@ -13,8 +15,8 @@ use tonic::transport::Endpoint;
 use windrose_vocab::ResourceKind;
 use windrose_xds_serve::{Counters, Settings, Status, bind, serve_status};
 
-use crate::client::with_token;
-use crate::stage::{Stage, catalog, cluster, orders, resource, until};
+use crate::client::{with_token, within};
+use crate::stage::{DAY, Stage, catalog, cluster, orders, resource, until};
 
 /// A server with one synchronised client per proxy, which has a cluster and a secret.
 async fn stage() -> (Stage, Vec<crate::client::Delta>) {
@@ -49,7 +51,7 @@ async fn stage() -> (Stage, Vec<crate::client::Delta>) {
 }
 
 #[tokio::test]
-async fn a_client_sees_itself_without_private_keys() {
+async fn rule_49_a_client_sees_itself_without_private_keys() {
     let (stage, _streams) = stage().await;
     let credential = stage.bearer(&orders());
     let mut client = ClientStatusDiscoveryServiceClient::new(stage.channel(&credential).await.unwrap());
@@ -65,6 +67,69 @@ async fn a_client_sees_itself_without_private_keys() {
         .fetch_client_status(ClientStatusRequest::default())
         .await;
     assert_eq!(none.unwrap_err().code(), Code::Unauthenticated);
+}
+
+/// What the answer says of each resource: name, status, reason.
+fn told(answer: &ClientStatusResponse) -> Vec<(String, ConfigStatus, String)> {
+    let all = answer.config.iter().flat_map(|client| &client.generic_xds_configs);
+    let reason = |one: &GenericXdsConfig| one.error_state.as_ref().map(|error| error.details.clone()).unwrap_or_default();
+    all.map(|one| (one.name.clone(), one.config_status(), reason(one))).collect()
+}
+
+#[tokio::test]
+async fn a_stream_of_questions_tells_what_is_on_its_way_refused_and_absent_and_ends_with_the_credential() {
+    let (mut stage, mut streams) = stage().await;
+    let credential = stage.bearer(&orders());
+    let (ask, questions) = tokio::sync::mpsc::channel(1);
+    let request = with_token(tokio_stream::wrappers::ReceiverStream::new(questions), &credential);
+    let mut client = ClientStatusDiscoveryServiceClient::new(stage.channel(&credential).await.unwrap());
+    let mut answers = client.stream_client_status(request).await.unwrap().into_inner();
+    let (cluster_a, secret) =
+        (|status, reason: &str| ("a".to_owned(), status, reason.to_owned()), ("own".to_owned(), ConfigStatus::Synced, String::new()));
+
+    ask.send(ClientStatusRequest::default()).await.unwrap();
+    let first = within(answers.message()).await.unwrap().unwrap();
+    assert_eq!(told(&first), [cluster_a(ConfigStatus::Synced, ""), secret.clone()]);
+
+    stage.publish(&orders(), [cluster("a", "two"), resource(ResourceKind::Secret, "own", "PRIVATE KEY")]);
+    let response = streams[0].next().await.unwrap();
+    ask.send(ClientStatusRequest::default()).await.unwrap();
+    let second = within(answers.message()).await.unwrap().unwrap();
+    assert_eq!(told(&second), [cluster_a(ConfigStatus::Stale, ""), secret.clone()]);
+
+    let nack = DeltaDiscoveryRequest {
+        type_url: response.type_url.clone(),
+        response_nonce: response.nonce.clone(),
+        error_detail: Some(envoy_types::pb::google::rpc::Status {
+            code: 13,
+            message: "Error adding/updating cluster(s) a: no such thing {private_key: \"PRIVATE KEY\"}".into(),
+            details: Vec::new(),
+        }),
+        ..Default::default()
+    };
+    let absent = DeltaDiscoveryRequest {
+        type_url: ResourceKind::Endpoints.type_url().into(),
+        resource_names_subscribe: vec!["nowhere".into()],
+        ..Default::default()
+    };
+    for request in [nack, absent] {
+        streams[0].send.send(request).await.unwrap();
+    }
+    let observed = stage.observed.clone();
+    until("both are noticed", || {
+        let all = observed.snapshot();
+        all.iter()
+            .any(|one| !one.of_kind(ResourceKind::Cluster).rejected.is_empty() && one.of_kind(ResourceKind::Endpoints).missing.count == 1)
+    })
+    .await;
+    ask.send(ClientStatusRequest::default()).await.unwrap();
+    let third = within(answers.message()).await.unwrap().unwrap();
+    let nowhere = ("nowhere".to_owned(), ConfigStatus::NotSent, String::new());
+    assert_eq!(told(&third), [cluster_a(ConfigStatus::Error, "no such thing"), nowhere, secret]);
+
+    stage.move_clock(2 * DAY);
+    ask.send(ClientStatusRequest::default()).await.unwrap();
+    assert_eq!(within(answers.message()).await.unwrap_err().code(), Code::Unauthenticated);
 }
 
 #[tokio::test]
