@@ -1,7 +1,7 @@
 //! A certificate authority of the test's own, apart from the product's: for public certificates and for strangers.
 
 use rcgen::string::Ia5String;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, SanType, date_time_ymd};
 
 use crate::tls::Identity;
 
@@ -10,6 +10,8 @@ use crate::tls::Identity;
 pub struct TestAuthority {
     issuer: Issuer<'static, KeyPair>,
     root_pem: String,
+    /// What leaves are sent with.
+    between_pem: String,
 }
 
 impl TestAuthority {
@@ -23,7 +25,19 @@ impl TestAuthority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key can be made");
         let root = params.self_signed(&key).expect("a root can sign itself");
-        Self { root_pem: root.pem(), issuer: Issuer::new(params, key) }
+        Self { root_pem: root.pem(), issuer: Issuer::new(params, key), between_pem: String::new() }
+    }
+
+    /// A thief who has the files of another authority: its roots, and an issuing certificate with its key, as PEM.
+    ///
+    /// # Panics
+    /// When the files hold something else.
+    pub fn stolen(roots_pem: &str, issuing_pem: &str) -> Self {
+        let key = issuing_pem.find("-----BEGIN PRIVATE KEY").expect("a key is there");
+        let certificate = issuing_pem.find("-----BEGIN CERTIFICATE").expect("a certificate is there");
+        let key = KeyPair::from_pem(&issuing_pem[key..]).expect("the key can be read");
+        let issuer = Issuer::from_ca_cert_pem(&issuing_pem[certificate..], key).expect("the certificate can be read");
+        Self { issuer, root_pem: certificates_only(roots_pem), between_pem: certificates_only(issuing_pem) }
     }
 
     /// The root, as PEM.
@@ -54,12 +68,46 @@ impl TestAuthority {
     /// # Panics
     /// When a name is none.
     pub fn issue(&self, names: &[&str]) -> Identity {
-        let mut params = CertificateParams::default();
-        params.subject_alt_names = names.iter().map(|name| alternative(name)).collect();
+        self.sign(&leaf(names))
+    }
+
+    /// The same, and its time is over.
+    ///
+    /// # Panics
+    /// When a name is none.
+    pub fn issue_expired(&self, names: &[&str]) -> Identity {
+        let mut params = leaf(names);
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(2020, 1, 2));
+        self.sign(&params)
+    }
+
+    fn sign(&self, params: &CertificateParams) -> Identity {
         let key = KeyPair::generate().expect("a key can be made");
         let leaf = params.signed_by(&key, &self.issuer).expect("a leaf can be signed");
-        Identity { chain_pem: leaf.pem(), key_pem: key.serialize_pem() }
+        Identity { chain_pem: leaf.pem() + &self.between_pem, key_pem: key.serialize_pem() }
     }
+}
+
+/// A certificate that nobody but its own key signed.
+///
+/// # Panics
+/// When a name is none.
+pub fn self_signed(names: &[&str]) -> Identity {
+    let key = KeyPair::generate().expect("a key can be made");
+    let leaf = leaf(names).self_signed(&key).expect("a leaf can sign itself");
+    Identity { chain_pem: leaf.pem(), key_pem: key.serialize_pem() }
+}
+
+fn leaf(names: &[&str]) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = names.iter().map(|name| alternative(name)).collect();
+    params
+}
+
+fn certificates_only(pem: &str) -> String {
+    const END: &str = "-----END CERTIFICATE-----\n";
+    let blocks = pem.split_inclusive(END).filter_map(|block| block.find("-----BEGIN CERTIFICATE").map(|at| &block[at..]));
+    blocks.filter(|block| block.ends_with(END)).collect()
 }
 
 fn alternative(name: &str) -> SanType {

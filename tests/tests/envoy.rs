@@ -11,6 +11,8 @@ mod first_route;
 mod hot_change;
 #[path = "envoy/local_fleet.rs"]
 mod local_fleet;
+#[path = "envoy/identities.rs"]
+mod identities;
 #[path = "envoy/mesh.rs"]
 mod mesh;
 #[path = "envoy/refused.rs"]
