@@ -7,6 +7,8 @@ mod foundations;
 mod generated;
 #[path = "tidy/rooms.rs"]
 mod rooms;
+#[path = "tidy/rules.rs"]
+mod rules;
 #[path = "tidy/stems.rs"]
 mod stems;
 #[path = "tidy/words.rs"]

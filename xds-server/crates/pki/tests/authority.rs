@@ -117,7 +117,7 @@ fn the_intermediate_is_renewed_at_half_life_and_old_leaves_are_still_taken() {
 }
 
 #[test]
-fn a_root_rotation_overlaps_and_then_really_refuses_the_old_root() {
+fn rule_34_a_root_rotation_overlaps_and_then_really_refuses_the_old_root() {
     let folder = tempfile::tempdir().unwrap();
     let mut authority = open(folder.path(), noon()).unwrap();
     let (old, before) = (authority.issue(&orders(), noon(), &SystemEntropy).unwrap(), authority.bundle().clone());

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_spelling_is_refused() {
+    fn rule_51_every_other_spelling_is_refused() {
         let texts = [
             "SPIFFE://cluster.local/ns/shop/sa/orders",
             "spiffe://Cluster.local/ns/shop/sa/orders",

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_half_open_connection_is_noticed_within_40_seconds() {
+    async fn rule_43_a_half_open_connection_is_noticed_within_40_seconds() {
         let (mut client, server) = connected(DAY);
         client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         let (_, after) = server.await.unwrap();

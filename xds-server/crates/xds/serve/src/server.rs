@@ -131,13 +131,17 @@ impl Listening {
         }
     }
 
-    /// Spread evenly and without randomness over the connections of this process.
     fn age(&self) -> Duration {
-        let spread = 2 * limits::CONNECTION_AGE_JITTER;
-        let drawn = Fingerprint::of("windrose.xds.age", &self.counters.connections.get()).bits() % u128::from(spread + 1);
-        let percent = 100 - limits::CONNECTION_AGE_JITTER + u32::try_from(drawn).unwrap_or(0);
-        self.settings.connection_age * percent / 100
+        spread(self.settings.connection_age, self.counters.connections.get())
     }
+}
+
+/// The age of a connection, spread evenly and without randomness over the connections of this process.
+fn spread(age: Duration, connection: u64) -> Duration {
+    let width = 2 * limits::CONNECTION_AGE_JITTER;
+    let drawn = Fingerprint::of("windrose.xds.age", &connection).bits() % u128::from(width + 1);
+    let percent = 100 - limits::CONNECTION_AGE_JITTER + u32::try_from(drawn).unwrap_or(0);
+    age * percent / 100
 }
 
 /// One handshake, as long as it lasts.
@@ -153,5 +157,19 @@ impl<'a> Handshake<'a> {
 impl Drop for Handshake<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rule_40_connections_that_came_together_do_not_leave_together() {
+        let hour = Duration::from_secs(3_600);
+        let ages: Vec<_> = (0..1_000).map(|connection| spread(hour, connection)).collect();
+        assert!(ages.iter().all(|age| (hour * 4 / 5..=hour * 6 / 5).contains(age)));
+        let same = |age: &Duration| ages.iter().filter(|other| *other == age).count();
+        assert!(ages.iter().map(same).all(|count| count < 50), "at most one in twenty at the same moment");
     }
 }

@@ -116,7 +116,7 @@ fn deep(levels: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn hostile_messages_end_their_stream_with_a_clean_error() {
+async fn rule_45_hostile_messages_end_their_stream_with_a_clean_error() {
     let mut stage = Stage::new().await;
     let mut witness = witness(&mut stage).await;
     let mut many = request();
@@ -207,7 +207,7 @@ impl Frames {
 }
 
 #[tokio::test]
-async fn floods_of_frames_end_their_connection_and_no_other() {
+async fn rule_45_floods_of_frames_end_their_connection_and_no_other() {
     let mut stage = Stage::new().await;
     let mut witness = witness(&mut stage).await;
     let stranger = Credential::default();
@@ -244,7 +244,7 @@ async fn floods_of_frames_end_their_connection_and_no_other() {
 }
 
 #[tokio::test]
-async fn headers_beyond_the_limit_are_refused() {
+async fn rule_45_headers_beyond_the_limit_are_refused() {
     let mut stage = Stage::new().await;
     let mut witness = witness(&mut stage).await;
     let mut frames = Frames::open(&stage, &Credential::default()).await;
@@ -257,7 +257,7 @@ async fn headers_beyond_the_limit_are_refused() {
 }
 
 #[tokio::test]
-async fn who_speaks_no_tls_or_no_http2_is_closed() {
+async fn rule_45_who_speaks_no_tls_or_no_http2_is_closed() {
     let mut stage = Stage::new().await;
     let mut witness = witness(&mut stage).await;
     for words in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &[0x16, 3, 1, 0xff, 0xff], &[0; 64]] {
@@ -275,7 +275,7 @@ async fn who_speaks_no_tls_or_no_http2_is_closed() {
 }
 
 #[tokio::test]
-async fn many_idle_streams_disturb_nobody_and_are_bounded_per_connection() {
+async fn rule_42_many_idle_streams_disturb_nobody_and_are_bounded_per_connection() {
     let mut stage = Stage::new().await;
     let mut witness = witness(&mut stage).await;
     let credential = stage.certificate(&orders());
@@ -295,7 +295,7 @@ async fn many_idle_streams_disturb_nobody_and_are_bounded_per_connection() {
 }
 
 #[test]
-fn a_server_without_file_descriptors_recovers() {
+fn rule_45_a_server_without_file_descriptors_recovers() {
     let own = std::env::current_exe().unwrap();
     let script = "ulimit -n 64; exec \"$0\" --exact hostile::with_64_descriptors --ignored --nocapture";
     let output = Command::new("sh").args(["-c", script]).arg(own).output().unwrap();

@@ -70,7 +70,7 @@ fn forged(stage: &Stage, uris: &[&str]) -> Credential {
 }
 
 #[tokio::test]
-async fn a_certificate_with_two_names_or_a_workloads_name_is_unauthenticated() {
+async fn rule_51_a_certificate_with_two_names_or_a_workloads_name_is_unauthenticated() {
     let stage = Stage::new().await;
     let node = "spiffe://cluster.local/windrose/node/workload/shop/orders";
     let cases: [&[&str]; 3] = [
@@ -95,7 +95,7 @@ async fn an_expired_credential_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_stream_is_cut_when_its_credential_expires() {
+async fn rule_50_a_stream_is_cut_when_its_credential_expires() {
     let mut stage = Stage::with(Default::default(), Some(Duration::from_millis(300))).await;
     stage.publish(&orders(), [cluster("a", "one")]);
     let mut stream = stage.delta(&stage.certificate(&orders())).await.unwrap();
@@ -125,7 +125,7 @@ async fn a_stream_is_cut_when_its_credential_is_revoked_and_another_is_not() {
 }
 
 #[tokio::test]
-async fn a_node_that_claims_to_be_another_gets_nothing_of_either() {
+async fn rule_47_a_node_that_claims_to_be_another_gets_nothing_of_either() {
     use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
     let mut stage = Stage::new().await;
     stage.publish(&orders(), [cluster("a", "one")]);
@@ -141,7 +141,7 @@ async fn a_node_that_claims_to_be_another_gets_nothing_of_either() {
 }
 
 #[tokio::test]
-async fn the_node_id_decides_nothing() {
+async fn rule_47_the_node_id_decides_nothing() {
     let mut stage = Stage::new().await;
     stage.publish(&orders(), [cluster("mine", "one")]);
     stage.publish(&catalog(), [cluster("theirs", "one")]);
@@ -157,7 +157,7 @@ async fn the_node_id_decides_nothing() {
 }
 
 #[tokio::test]
-async fn a_secret_of_another_does_not_exist_and_all_secrets_cannot_be_asked_for() {
+async fn rule_48_a_secret_of_another_does_not_exist_and_all_secrets_cannot_be_asked_for() {
     let mut stage = Stage::new().await;
     let secret = |name: &str| resource(ResourceKind::Secret, name, "PRIVATE KEY");
     stage.publish(&orders(), [secret("spiffe://cluster.local/ns/shop/sa/orders")]);
