@@ -1,6 +1,7 @@
 //! The `windrose` binary: arguments, logs, and the exit code. 0 good, 1 wrong input or a failure, 2 wrong usage.
 
 mod args;
+mod carried;
 mod client;
 mod commands;
 mod envoy_binary;

@@ -12,8 +12,9 @@ use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
 use windrose_ir::Program;
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_state::{Accepted, Desired, DesiredReader, ResourceSet, Scope};
-use windrose_vocab::{Kind, NodeClass, ProxyKey, ProxyRole, ResourceKind};
+use windrose_vocab::{Fingerprint, Kind, NodeClass, ProxyKey, ProxyRole, ResourceId, ResourceKind};
 
+use crate::carried::Carried;
 use crate::identities::Nodes;
 use crate::last_good::{LastGood, Remembered};
 use crate::refusals::{Evidence, Refusals};
@@ -25,10 +26,16 @@ use crate::svids::Svids;
 pub(crate) struct Picture {
     /// Counts the worlds and refusals that were planned; 0 before the first.
     pub(crate) generation: u64,
+    /// When it was published.
+    pub(crate) published: Option<SystemTime>,
     /// What is declared.
     pub(crate) declared: Declared,
+    /// Which versions Envoy refused.
+    pub(crate) refused: Refused,
     /// What follows from it.
     pub(crate) plan: Plan,
+    /// What former versions of resources carried.
+    pub(crate) carried: Carried,
     /// Certificates and their ends.
     pub(crate) certificates: Vec<(String, SystemTime, bool)>,
 }
@@ -64,10 +71,12 @@ pub(crate) struct Pipeline {
     planner: Planner,
     refused: Refused,
     refusals: Refusals,
+    carried: Carried,
     declared: Declared,
     plan: Plan,
     served: BTreeMap<Scope, Served>,
     generation: u64,
+    published: Option<SystemTime>,
 }
 
 impl Pipeline {
@@ -78,17 +87,19 @@ impl Pipeline {
             planner: Planner::new(parts.settings.clone()),
             refused: remembered.refused.clone(),
             refusals: Refusals::after_restart(remembered),
+            carried: Carried::default(),
             declared: Declared::default(),
             plan: Plan::default(),
             served: BTreeMap::new(),
             generation: 0,
+            published: None,
             parts,
         }
     }
 
     /// Takes a new world.
     pub(crate) fn declare(&mut self, declared: Declared, changed: &Changed, now: SystemTime) {
-        self.refusals.before(&self.declared, changed, &self.refused);
+        self.refusals.before(&self.declared, &declared, changed, &self.refused);
         self.refusals.take_up(&declared);
         self.declared = declared;
         self.replan(changed, now);
@@ -107,27 +118,39 @@ impl Pipeline {
         if self.generation == 0 {
             return;
         }
-        while let Some((refused, changed)) = self.look(streams, now) {
-            self.refused = refused;
-            self.replan(&changed, now);
-        }
+        while self.look(streams, now) {}
         // Verdicts only: suspects of a trial that a restart cuts short would stay set aside.
         if !self.refusals.is_trying() {
             self.parts.last_good.note_refused(&self.refused);
         }
     }
 
-    fn look(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) -> Option<(Refused, Changed)> {
+    /// Whether it planned anew.
+    fn look(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) -> bool {
         let evidence = Evidence {
             streams,
             plan: &self.plan,
             declared: &self.declared,
             accepted: &self.parts.accepted,
+            carried: &self.carried,
             refused: &self.refused,
-            desired: &|scope, id| self.served.get(scope)?.resources.lookup(id).map(|resource| resource.version),
+            desired: &|scope, id| version(&self.served, scope, id),
             now,
         };
-        self.refusals.look(&evidence)
+        let found = self.refusals.look(&evidence);
+        let planned_anew = found.is_some();
+        if let Some((refused, changed)) = found {
+            self.refused = refused;
+            self.replan(&changed, now);
+        }
+        let served = &self.served;
+        self.refusals.asked(&|scope, id| version(served, scope, id));
+        planned_anew
+    }
+
+    /// Whether [`Self::follow_observed`] may find something although no proxy says anything.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.refusals.is_waiting()
     }
 
     /// Renews certificates whose slot is over.
@@ -150,6 +173,7 @@ impl Pipeline {
         let before = std::mem::take(&mut self.plan);
         self.plan = self.planner.update(&self.declared, &self.refused, changed);
         self.generation += 1;
+        self.published = Some(now);
         let proxies: BTreeSet<ProxyKey> = self.plan.programs.keys().cloned().collect();
         self.parts.nodes.declare(proxies);
         self.follow_absences(now);
@@ -177,7 +201,7 @@ impl Pipeline {
             declared.chain(self.reader.scopes()).filter(|scope| self.plan.programs.contains_key(&scope.proxy)).collect();
         for gone in self.served.keys().filter(|scope| !wanted.contains(scope)).cloned().collect::<Vec<_>>() {
             self.served.remove(&gone);
-            self.refusals.forget(&gone.proxy);
+            self.carried.forget(&gone.proxy);
             self.parts.desired.withdraw(&gone);
             self.parts.accepted.forget(&gone);
         }
@@ -201,7 +225,10 @@ impl Pipeline {
         let rendered = served.renderer.update(&served.rendered, &served.program, &program);
         for kind in ResourceKind::ALL {
             let changes = windrose_state::set::changes(served.rendered.of_kind(kind), rendered.of_kind(kind));
-            changes.filter_map(windrose_state::Change::before).for_each(|former| self.refusals.replaced(&scope.proxy, former, before));
+            for former in changes.filter_map(windrose_state::Change::before) {
+                let sources = before.sources.get(&scope.proxy).and_then(|sources| sources.get(&former.id));
+                self.carried.replaced(&scope.proxy, former, sources.cloned().unwrap_or_default());
+            }
             served.resources.set_kind(kind, rendered.of_kind(kind).clone());
         }
         (served.rendered, served.program, served.published) = (rendered, program, true);
@@ -225,7 +252,20 @@ impl Pipeline {
         certificates.push(("the mesh's issuing certificate".to_owned(), authority, true));
         certificates.push(("the root of node credentials".to_owned(), self.parts.nodes.root_end(), false));
         certificates.sort_by_key(|(_, end, _)| *end);
-        let picture = Picture { generation: self.generation, declared: self.declared.clone(), plan: self.plan.clone(), certificates };
+        let picture = Picture {
+            generation: self.generation,
+            published: self.published,
+            declared: self.declared.clone(),
+            refused: self.refused.clone(),
+            plan: self.plan.clone(),
+            carried: self.carried.clone(),
+            certificates,
+        };
         self.parts.picture.store(Arc::new(picture));
     }
+}
+
+/// The version of a resource that a scope should have.
+fn version(served: &BTreeMap<Scope, Served>, scope: &Scope, id: &ResourceId) -> Option<Fingerprint> {
+    served.get(scope)?.resources.lookup(id).map(|resource| resource.version)
 }

@@ -1,9 +1,12 @@
 //! Which object made Envoy refuse a resource. The sessions have repaired the proxies by then; here the object that is to
 //! blame is set aside in its refused version, so that the new versions of all others are served.
 //!
-//! Suspects are the objects that the refused resource carries and its last accepted version did not. One suspect is
-//! guilty. Several are all set aside, and let in again group by group, halving a group that is refused once more:
-//! n suspects with one culprit take about 2·log₂ n exchanges with a proxy.
+//! Suspects are the objects that the refused resource carries and its last accepted version did not; a [`Trial`] finds
+//! the guilty among them. Nobody is blamed for what the proxy's surroundings did, for a version that another proxy
+//! accepted, or on the word of a single sidecar where the object concerns others.
+
+mod evidence;
+mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
@@ -11,25 +14,23 @@ use std::time::{Duration, SystemTime};
 use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Changed};
 use windrose_files::Kept;
-use windrose_plan::{Plan, Refusal, Refused};
-use windrose_state::{Accepted, Scope, StreamStatus};
-use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion, ProxyKey, Resource, ResourceId};
+use windrose_plan::{Refusal, Refused};
+use windrose_state::Scope;
+use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion, ProxyRole, ResourceId};
 
 use crate::last_good::Remembered;
+pub(crate) use evidence::Evidence;
+use evidence::Rejected;
+use trial::Trial;
 
-/// Former versions of a resource whose objects are remembered: enough for a proxy that is several changes behind.
-const VERSIONS_REMEMBERED: usize = 8;
-/// A group under test that no proxy answers for is taken as good.
-const TEST_MAX: Duration = Duration::from_secs(5);
-
-/// Objects by version of a resource.
-type Carried = BTreeSet<ObjectVersion>;
+/// A trial that no proxy answers ends. Longer than a session holds a response back for others.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The time that other proxies of the same kind have to contradict a refusal.
+const SECOND_OPINION: Duration = Duration::from_secs(1);
 
 /// The memory that blame needs, and the trial under way.
 #[derive(Default)]
 pub(crate) struct Refusals {
-    /// What former versions of changed resources carried, newest last.
-    carried: BTreeMap<(ProxyKey, ResourceId), Vec<(Fingerprint, Carried)>>,
     /// The version of each object before its newest one, if that was not refused.
     previous: BTreeMap<ObjectRef, AnyObject>,
     /// What was in effect before the restart, else the world as it was read first; none while there was no other. What proxies
@@ -37,45 +38,23 @@ pub(crate) struct Refusals {
     first: Option<BTreeSet<ObjectVersion>>,
     /// What was good before the restart, until the first world is read.
     remembered: Vec<Kept>,
-    /// Refused resources that were dealt with.
-    judged: BTreeSet<(ResourceId, Fingerprint)>,
-    trial: Option<Trial>,
+    /// Refused resources that were dealt with; with the number of refusals there were, where one more may change that.
+    judged: BTreeMap<(ResourceId, Fingerprint), Option<usize>>,
+    case: Option<Case>,
+    /// Somebody may still contradict.
+    undecided: bool,
 }
 
-/// Suspects of one resource, let in again group by group.
-struct Trial {
+/// A trial about one resource.
+struct Case {
     scope: Scope,
     resource: ResourceId,
     reason: String,
-    waiting: Vec<Vec<ObjectVersion>>,
-    testing: Option<(Vec<ObjectVersion>, SystemTime)>,
-}
-
-/// What blame is decided on.
-pub(crate) struct Evidence<'a> {
-    pub(crate) streams: &'a [StreamStatus],
-    pub(crate) plan: &'a Plan,
-    pub(crate) declared: &'a Declared,
-    pub(crate) accepted: &'a Accepted,
-    pub(crate) refused: &'a Refused,
-    /// The version of a resource that a scope should have now.
-    pub(crate) desired: &'a dyn Fn(&Scope, &ResourceId) -> Option<Fingerprint>,
-    pub(crate) now: SystemTime,
-}
-
-/// A version of a resource that a proxy refuses now.
-struct Rejected {
-    scope: Scope,
-    resource: ResourceId,
-    version: Fingerprint,
-    reason: String,
-}
-
-/// How a resource of the present plan stands with the proxies.
-enum Standing {
-    Unanswered,
-    Accepted,
-    Refused,
+    trial: Trial<ObjectVersion>,
+    /// When the question was asked that is open now.
+    asked: SystemTime,
+    /// The version of the resource that asks it.
+    version: Option<Fingerprint>,
 }
 
 impl Refusals {
@@ -99,37 +78,35 @@ impl Refusals {
         }
     }
 
-    /// Remembers the objects as they were, before a change.
-    pub(crate) fn before(&mut self, declared: &Declared, changed: &Changed, refused: &Refused) {
-        if self.first.is_none() && declared.iter().next().is_some() {
-            self.first = Some(declared.iter().map(|object| object.meta().identity()).collect());
+    /// Remembers the objects as they were, before a change. One that is deleted has no earlier version any more.
+    pub(crate) fn before(&mut self, former: &Declared, declared: &Declared, changed: &Changed, refused: &Refused) {
+        if self.first.is_none() && former.iter().next().is_some() {
+            self.first = Some(former.iter().map(|object| object.meta().identity()).collect());
         }
         for object in &changed.objects {
-            if let Some(former) = declared.get(object).filter(|former| !refused.objects.contains_key(&former.meta().identity())) {
-                self.previous.insert(object.clone(), former);
+            if declared.get(object).is_none() {
+                self.previous.remove(object);
+            } else if let Some(one) = former.get(object).filter(|one| !refused.objects.contains_key(&one.meta().identity())) {
+                self.previous.insert(object.clone(), one);
             }
         }
     }
 
-    /// Remembers what the former version of a resource carried.
-    pub(crate) fn replaced(&mut self, proxy: &ProxyKey, former: &Resource, plan: &Plan) {
-        let carried = carried(plan, proxy, &former.id);
-        let versions = self.carried.entry((proxy.clone(), former.id.clone())).or_default();
-        versions.retain(|(version, _)| *version != former.version);
-        versions.push((former.version, carried));
-        if versions.len() > VERSIONS_REMEMBERED {
-            versions.remove(0);
+    /// Takes note of what is served after [`Self::look`]: when that changes, somebody else changed it.
+    pub(crate) fn asked(&mut self, desired: &dyn Fn(&Scope, &ResourceId) -> Option<Fingerprint>) {
+        if let Some(case) = &mut self.case {
+            case.version = desired(&case.scope, &case.resource);
         }
     }
 
-    /// Forgets a proxy that is no longer declared.
-    pub(crate) fn forget(&mut self, proxy: &ProxyKey) {
-        self.carried.retain(|(one, _), _| one != proxy);
+    /// Whether time alone can change what [`Self::look`] says.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.case.is_some() || self.undecided
     }
 
     /// Whether suspects are set aside that may turn out to be innocent.
     pub(crate) fn is_trying(&self) -> bool {
-        self.trial.is_some()
+        self.case.is_some()
     }
 
     /// What to plan without, if that changed.
@@ -137,8 +114,8 @@ impl Refusals {
         let mut refused = evidence.refused.clone();
         let gone = refused.objects.keys().filter(|version| !declares(evidence.declared, version)).cloned().collect::<Vec<_>>();
         gone.iter().for_each(|version| drop(refused.objects.remove(version)));
-        match self.trial.take() {
-            Some(trial) => self.trial = self.go_on(trial, evidence, &mut refused),
+        match self.case.take() {
+            Some(case) => self.go_on(case, evidence, &mut refused),
             None => self.open(evidence, &mut refused),
         }
         let changed = difference(evidence.refused, &refused);
@@ -147,75 +124,110 @@ impl Refusals {
 
     /// Looks for a refused resource that nobody was blamed for.
     fn open(&mut self, evidence: &Evidence<'_>, refused: &mut Refused) {
-        let rejections = rejections(evidence);
-        self.judged.retain(|(resource, version)| rejections.iter().any(|one| one.resource == *resource && one.version == *version));
-        for Rejected { scope, resource, version, reason } in rejections {
-            let proxy = scope.proxy.clone();
-            if !self.judged.insert((resource.clone(), version)) {
+        let rejections = evidence.rejections();
+        self.judged.retain(|(resource, version), _| rejections.iter().any(|one| one.resource == *resource && one.version == *version));
+        self.undecided = false;
+        for rejected in &rejections {
+            let judged = (rejected.resource.clone(), rejected.version);
+            if self.judged.get(&judged).is_some_and(|count| count.is_none_or(|count| count == rejections.len())) {
                 continue;
             }
-            let suspects = self.suspects(&scope, &resource, evidence);
-            tracing::warn!(%proxy, %resource, reason, suspects = suspects.len(), "Envoy refused a resource");
-            for suspect in &suspects {
-                self.refuse(suspect, &reason, refused);
+            if evidence.may_be_contradicted(rejected, SECOND_OPINION) {
+                self.undecided = true;
+                continue;
             }
-            if suspects.len() > 1 {
-                self.trial = Some(Trial { scope, resource, reason, waiting: halves(suspects), testing: None });
-                return;
+            let carries_new = self.suspects(&rejected.scope, &rejected.resource, evidence);
+            let suspects: BTreeSet<_> = carries_new.into_iter().filter(|one| evidence.may_blame(rejected, one, &rejections)).collect();
+            tell(rejected, suspects.len());
+            // A sidecar that stands alone is heard again when another one agrees.
+            let alone = rejected.scope.proxy.role == ProxyRole::Workload && suspects.is_empty();
+            self.judged.insert(judged, alone.then_some(rejections.len()));
+            if !suspects.is_empty() {
+                let Rejected { scope, resource, reason, .. } = rejected;
+                let (scope, resource, reason) = (scope.clone(), resource.clone(), reason.clone());
+                let case = Case { scope, resource, reason, trial: Trial::new(suspects), asked: evidence.now, version: None };
+                return self.settle(case, evidence, refused);
             }
         }
     }
 
-    fn go_on(&mut self, mut trial: Trial, evidence: &Evidence<'_>, refused: &mut Refused) -> Option<Trial> {
-        if let Some((group, since)) = trial.testing.take() {
-            match standing(&trial, evidence) {
-                Standing::Unanswered if evidence.now.duration_since(since).unwrap_or_default() < TEST_MAX => {
-                    trial.testing = Some((group, since));
-                    return Some(trial);
-                }
-                Standing::Unanswered | Standing::Accepted => {}
-                Standing::Refused => {
-                    group.iter().for_each(|suspect| self.refuse(suspect, &trial.reason, refused));
-                    if group.len() > 1 {
-                        trial.waiting.extend(halves(group));
-                    }
+    fn go_on(&mut self, mut case: Case, evidence: &Evidence<'_>, refused: &mut Refused) {
+        if case.version != (evidence.desired)(&case.scope, &case.resource) {
+            self.take_in(&mut case, evidence);
+        } else if !evidence.is_connected(&case.scope) {
+            case.trial.end();
+        } else {
+            let waited = evidence.now.duration_since(case.asked).unwrap_or_default();
+            match evidence.answer(&case.scope, &case.resource, waited) {
+                Some(answer) => case.trial.take(answer),
+                None if waited >= ANSWER_MAX => case.trial.end(),
+                None => {
+                    self.case = Some(case);
+                    return;
                 }
             }
+            case.asked = evidence.now;
         }
-        let group = trial.waiting.pop()?;
-        for suspect in &group {
-            refused.objects.remove(suspect);
+        self.settle(case, evidence, refused);
+    }
+
+    /// What was declared since the last question: new versions are suspects too, and what was answered is in doubt.
+    fn take_in(&mut self, case: &mut Case, evidence: &Evidence<'_>) {
+        case.asked = evidence.now;
+        case.trial.doubt(|suspect| declares(evidence.declared, suspect));
+        let now = self.suspects(&case.scope, &case.resource, evidence);
+        case.trial.join(now.into_iter().filter(|one| declares(evidence.declared, one)).collect());
+    }
+
+    /// Plans without those that are set aside at this stage of the trial.
+    fn settle(&mut self, case: Case, evidence: &Evidence<'_>, refused: &mut Refused) {
+        let (aside, count) = (case.trial.aside(), case.trial.suspects().len());
+        for suspect in case.trial.suspects() {
+            if !aside.contains(suspect) {
+                refused.objects.remove(suspect);
+            } else if declares(evidence.declared, suspect) {
+                let proven = case.trial.guilty().contains(suspect);
+                let reason = if proven { case.reason.clone() } else { format!("{} (one of {count} suspects, being tried)", case.reason) };
+                refused.objects.insert(suspect.clone(), Refusal { reason, last_good: self.last_good(suspect).cloned() });
+            }
         }
-        trial.testing = Some((group, evidence.now));
-        Some(trial)
+        if case.trial.is_over() {
+            tracing::info!(proxy = %case.scope.proxy, resource = %case.resource, guilty = case.trial.guilty().len(), of = count, "trial over");
+        } else {
+            self.case = Some(case);
+        }
     }
 
     /// What the resource carries now and its last accepted version did not.
-    fn suspects(&self, scope: &Scope, resource: &ResourceId, evidence: &Evidence<'_>) -> Vec<ObjectVersion> {
-        let proxy = &scope.proxy;
+    fn suspects(&self, scope: &Scope, resource: &ResourceId, evidence: &Evidence<'_>) -> BTreeSet<ObjectVersion> {
         let good = evidence.accepted.last(scope, resource).map(|last| last.version);
-        let before = self.carried.get(&(proxy.clone(), resource.clone()));
-        let innocent = before.and_then(|versions| versions.iter().find(|(version, _)| Some(*version) == good)).map(|(_, carried)| carried);
-        let mut all = carried(evidence.plan, proxy, resource);
-        all.retain(|version| self.last_good(version).is_some() || can_be_left_out(version.object.kind));
-        let came_later = |version: &&ObjectVersion| self.first.as_ref().is_some_and(|first| !first.contains(*version));
-        let later: Vec<ObjectVersion> = match innocent {
-            Some(innocent) => all.iter().filter(|version| !innocent.contains(*version)).cloned().collect(),
-            None => all.iter().filter(came_later).cloned().collect(),
+        if good.is_some() && good == (evidence.desired)(scope, resource) {
+            return BTreeSet::new();
+        }
+        let innocent = good.and_then(|version| evidence.carried.by(&scope.proxy, resource, version));
+        let replaceable = |version: &&ObjectVersion| self.last_good(version).is_some() || can_be_left_out(version.object.kind);
+        let all = || evidence.carries(&scope.proxy, resource).filter(replaceable);
+        let came_later = |version: &&ObjectVersion| match innocent {
+            Some(innocent) => !innocent.contains(version),
+            None => self.first.as_ref().is_some_and(|first| !first.contains(*version)),
         };
+        let later: BTreeSet<ObjectVersion> = all().filter(came_later).cloned().collect();
         // Of what nothing ever ran, nothing is lost while it is tried.
-        let never_ran = innocent.is_none() && good.is_none();
-        if later.is_empty() && never_ran { all.into_iter().collect() } else { later }
+        if later.is_empty() && good.is_none() { all().cloned().collect() } else { later }
     }
 
     /// The version of the same object before this one, if that was not refused.
     fn last_good(&self, version: &ObjectVersion) -> Option<&AnyObject> {
         self.previous.get(&version.object).filter(|former| former.meta().version != version.version)
     }
+}
 
-    fn refuse(&self, suspect: &ObjectVersion, reason: &str, refused: &mut Refused) {
-        let last_good = self.last_good(suspect).cloned();
-        refused.objects.insert(suspect.clone(), Refusal { reason: reason.to_owned(), last_good });
+fn tell(rejected: &Rejected, suspects: usize) {
+    let Rejected { scope, resource, reason, .. } = rejected;
+    if suspects == 0 {
+        tracing::debug!(proxy = %scope.proxy, %resource, reason, "Envoy refused a resource, and no object can be blamed");
+    } else {
+        tracing::warn!(proxy = %scope.proxy, %resource, reason, suspects, "Envoy refused a resource");
     }
 }
 
@@ -251,51 +263,8 @@ fn can_be_left_out(kind: Kind) -> bool {
     }
 }
 
-fn carried(plan: &Plan, proxy: &ProxyKey, resource: &ResourceId) -> Carried {
-    let sources = plan.sources.get(proxy).and_then(|sources| sources.get(resource));
-    sources.into_iter().flat_map(|sources| sources.iter().cloned()).collect()
-}
-
 fn declares(declared: &Declared, version: &ObjectVersion) -> bool {
     declared.get(&version.object).is_some_and(|object| object.meta().version == version.version)
-}
-
-fn halves(mut all: Vec<ObjectVersion>) -> Vec<Vec<ObjectVersion>> {
-    let second = all.split_off(all.len() / 2);
-    [all, second].into_iter().filter(|half| !half.is_empty()).collect()
-}
-
-/// What proxies refuse now of what they should have, for a reason that is not their surroundings: those are not
-/// remembered in `accepted`.
-fn rejections(evidence: &Evidence<'_>) -> Vec<Rejected> {
-    let mut all = Vec::new();
-    for stream in evidence.streams {
-        for kind in windrose_vocab::ResourceKind::ALL {
-            for (name, rejection) in &stream.of_kind(kind).rejected {
-                let (scope, resource) = (stream.opened.scope.clone(), ResourceId::new(kind, name.clone()));
-                let wanted = (evidence.desired)(&scope, &resource) == Some(rejection.version);
-                if wanted && evidence.accepted.reason(&resource, rejection.version).is_some() {
-                    let reason = rejection.reason.as_str().to_owned();
-                    all.push(Rejected { scope, resource, version: rejection.version, reason });
-                }
-            }
-        }
-    }
-    all
-}
-
-/// Decided on the version that is wanted: one that was refused before is not sent again, so nobody answers for it.
-fn standing(trial: &Trial, evidence: &Evidence<'_>) -> Standing {
-    let Some(wanted) = (evidence.desired)(&trial.scope, &trial.resource) else { return Standing::Accepted };
-    let of_scope = evidence.streams.iter().filter(|stream| stream.opened.scope == trial.scope);
-    let mut status = of_scope.map(|stream| stream.of_kind(trial.resource.kind));
-    if status.any(|status| status.acked.get(&trial.resource.name).is_some_and(|acked| acked.version == wanted)) {
-        Standing::Accepted
-    } else if evidence.accepted.reason(&trial.resource, wanted).is_some() {
-        Standing::Refused
-    } else {
-        Standing::Unanswered
-    }
 }
 
 /// The objects whose refusal differs.
@@ -311,3 +280,6 @@ fn difference(before: &Refused, after: &Refused) -> Changed {
     objects.extend(only(after, before));
     Changed { objects }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,8 @@ use crate::{filters, judges};
 const CLOCK: Duration = Duration::from_secs(30);
 /// Between two looks at what proxies refused.
 const ANSWERS_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks while somebody may be silent or contradict.
+const SILENCE_LOOK: Duration = Duration::from_millis(500);
 /// What is to survive a restart is written at most this often.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
 /// Between two tries to write what could not be written.
@@ -336,6 +338,7 @@ async fn follow(
             Ok(()) = news.changed() => Step::World(news.borrow_and_update().clone()),
             Ok(()) = demand.changed() => Step::Demand,
             Ok(()) = answers.changed() => Step::Observed,
+            () = tokio::time::sleep(SILENCE_LOOK), if pipeline.is_waiting() => Step::Observed,
             _ = clock.tick() => Step::Clock,
         };
         let worker = tokio::task::spawn_blocking({

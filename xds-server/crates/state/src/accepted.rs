@@ -127,11 +127,18 @@ impl Accepted {
         versions.filter(|(_, one)| one.binds(identity)).map(|(id, one)| (id.clone(), one.version)).collect()
     }
 
-    /// The reason for which a version was last rejected, if it was.
+    /// The reason for which a version was last rejected, if it was and nobody accepted it.
     #[must_use]
     pub fn reason(&self, id: &ResourceId, version: Fingerprint) -> Option<Reason> {
         let inner = self.inner();
-        inner.rejected.get(id)?.iter().find(|one| one.version == version).map(|one| one.reason.clone())
+        inner.rejected.get(id)?.iter().find(|one| one.version == version && !one.accepted).map(|one| one.reason.clone())
+    }
+
+    /// The reason for which a stream of this identity is not sent that version; see [`Self::quarantine`].
+    #[must_use]
+    pub fn withheld(&self, identity: &str, id: &ResourceId, version: Fingerprint) -> Option<Reason> {
+        let inner = self.inner();
+        inner.rejected.get(id)?.iter().find(|one| one.version == version && one.binds(identity)).map(|one| one.reason.clone())
     }
 
     /// Forgets a scope that is no longer declared.
@@ -266,8 +273,11 @@ mod tests {
         let accepted = Accepted::new();
         let bad = cluster("c", 2);
         refuse(&accepted, "a", &bad);
+        assert!(accepted.withheld("a", &bad.id, bad.version).is_some());
         accepted.acked(&scope(), "b", [&bad]);
         assert_eq!(accepted.quarantine("a"), []);
+        assert_eq!(accepted.withheld("a", &bad.id, bad.version), None);
+        assert_eq!(accepted.reason(&bad.id, bad.version), None);
     }
 
     #[test]

@@ -17,6 +17,14 @@ use crate::set::KindMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(u64);
 
+impl StreamId {
+    /// The number, from 1.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl fmt::Display for StreamId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.0)
@@ -45,6 +53,8 @@ pub struct Opened {
     pub protocol: Protocol,
     /// When it was opened.
     pub since: SystemTime,
+    /// When the credential that opened it expires.
+    pub credential_expires: SystemTime,
 }
 
 /// A rejection's text after reduction: at most [`limits::REASON_BYTES`], one line, no secret.
@@ -167,6 +177,8 @@ pub struct StreamStatus {
     pub id: StreamId,
     /// Who.
     pub opened: Opened,
+    /// Counts what it said: equal numbers, equal status.
+    pub news: u64,
     kinds: [KindStatus; ResourceKind::ALL.len()],
 }
 
@@ -175,6 +187,12 @@ impl StreamStatus {
     #[must_use]
     pub fn of_kind(&self, kind: ResourceKind) -> &KindStatus {
         &self.kinds[kind.index()]
+    }
+
+    /// When it last accepted something.
+    #[must_use]
+    pub fn acked_at(&self) -> Option<SystemTime> {
+        self.kinds.iter().filter_map(|kind| kind.acked_at).max()
     }
 
     /// Whether everything sent was accepted and nothing is rejected.
@@ -228,7 +246,7 @@ impl Observed {
         }
         streams.opened += 1;
         let id = StreamId(streams.opened);
-        streams.open.insert(id, StreamStatus { id, opened, kinds: Default::default() });
+        streams.open.insert(id, StreamStatus { id, opened, news: 0, kinds: Default::default() });
         drop(streams);
         self.changed();
         Ok(id)
@@ -299,6 +317,7 @@ impl Observed {
 
 impl StreamStatus {
     fn take_in(&mut self, news: Observation, now: SystemTime) {
+        self.news += 1;
         match news {
             Observation::Sent { kind, held } => self.kinds[kind.index()].sent = held,
             Observation::Acked { kind, acked } => self.kinds[kind.index()].accept(acked, now),
@@ -355,6 +374,7 @@ pub(crate) mod tests {
             scope: ProxyKey::gateway("shop", "edge").into(),
             protocol: Protocol::Delta,
             since: SystemTime::UNIX_EPOCH,
+            credential_expires: SystemTime::UNIX_EPOCH,
         }
     }
 

@@ -268,7 +268,8 @@ fn params<V: Variant>(shared: &Shared, peer: &Peer, scope: &Scope) -> Params {
 }
 
 fn opened<V: Variant>(shared: &Shared, peer: &Peer, scope: Scope, node: String) -> Opened {
-    Opened { node: node.into(), identity: peer.identity.clone(), scope, protocol: V::PROTOCOL, since: shared.now() }
+    let (identity, since, credential_expires) = (peer.identity.clone(), shared.now(), peer.expires_at);
+    Opened { node: node.into(), identity, scope, protocol: V::PROTOCOL, since, credential_expires }
 }
 
 fn tell(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {
