@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "windrose", version, propagate_version = true, arg_required_else_help = true)]
 #[command(
-    after_help = "First steps:\n  windrose init shop/            write a commented example\n  windrose check shop/           see what is wrong with it, without running anything\n  windrose run shop/             control plane and local Envoys for it\n  windrose status                what runs, object by object\n\nDocumentation: README.md, docs/"
+    after_help = "First steps:\n  windrose init shop/            write a commented example\n  windrose check shop/           see what is wrong with it, without running anything\n  windrose run shop/             control plane and local Envoys for it\n  windrose status                what runs, object by object\n\nExit codes: 0 good, 1 wrong input or a failure, 2 the command line is wrong.\nColours are for terminals only; NO_COLOR=1 turns them off.\nDocumentation: README.md, docs/"
 )]
 pub(crate) struct Cli {
     /// What to do.
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Init(Init),
     /// Say everything that is wrong with a folder, without running anything
     #[command(
-        after_help = "Examples:\n  windrose check shop/\n  windrose check shop/routes.yaml -o json\n  windrose check shop/ --envoy          also ask the real Envoy about the result\n  windrose check shop/ --coverage       each route: protected by what, public by whose word, or open\n\nExit codes: 0 nothing is wrong, 1 there are errors (with --strict also warnings), 2 the command line is wrong."
+        after_help = "Examples:\n  windrose check shop/\n  windrose check shop/routes.yaml -o json\n  windrose check shop/ --envoy          also ask the real Envoy about the result\n  windrose check shop/ --coverage       each route: protected by what, public by whose word, or open\n\nWhat is checked is what the given paths declare together: give a file with the folder that has what it refers to.\n\nExit codes: 0 nothing is wrong, 1 there are errors (with --strict also warnings), 2 the command line is wrong."
     )]
     Check(Check),
     /// Print the exact Envoy resources of one proxy
@@ -58,11 +58,13 @@ pub(crate) enum Command {
     Bootstrap(Bootstrap),
     /// Show what runs, object by object
     #[command(
-        after_help = "Examples:\n  windrose status\n  windrose status --watch\n  windrose status HTTPRoute/shop/orders -o yaml\n\nPROGRAMMED n/m: of m proxies that the object concerns, n have acknowledged every resource it became."
+        after_help = "Examples:\n  windrose status\n  windrose status --watch\n  windrose status HTTPRoute/shop/orders -o yaml\n  windrose status -o json | jq '.objects[] | select(.inForce != \"declared\")'\n\nPROGRAMMED n/m: of m connected proxies that the object concerns, n have acknowledged every resource it became, and what\nthose need to work. Green once all have had this version (a proxy that comes later does not end that, a refusal does).\n`last good` says that an earlier version is in force, because the newest cannot be read or Envoy refused it.\nSINCE is the moment at which that became so. Credentials that end within 30 days are forecast below the table.\n\nExit codes: 0 the server answered (whatever it said), 1 it did not, or has no such object, 2 the command line is wrong."
     )]
     Status(Status),
     /// Show every connected proxy: what it has, what it refused and why, how far behind it is
-    #[command(after_help = "Examples:\n  windrose proxies\n  windrose proxies -o wide\n  windrose proxies -o json | jq '.[].refused'")]
+    #[command(
+        after_help = "Examples:\n  windrose proxies\n  windrose proxies -o wide\n  windrose proxies -o json | jq '.[] | select(.synced | not)'\n\nACKNOWLEDGED n/m: of m resources that it should have, it has acknowledged n in their newest version.\nBEHIND: by how many resources of which type, and for how long. CREDENTIAL: how long its node credential lives."
+    )]
     Proxies(Proxies),
     /// Make a signed JSON Web Token for development
     #[command(
@@ -387,6 +389,16 @@ pub(crate) enum Output {
     Json,
     /// YAML.
     Yaml,
+}
+
+impl Output {
+    /// Whether it is drawn as a table.
+    pub(crate) fn is_for_people(self) -> bool {
+        match self {
+            Self::Table | Self::Wide => true,
+            Self::Json | Self::Yaml => false,
+        }
+    }
 }
 
 /// How logs are written.

@@ -41,22 +41,30 @@ impl Server {
         Ok(if looks_like_address { Self::Tcp(text.clone()) } else { Self::Unix(text.into()) })
     }
 
-    /// The JSON at `path`.
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+    /// The JSON at `path`, unless it is the same as `known`, the revision of an earlier answer.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, known: Option<&str>) -> anyhow::Result<Option<Answer<T>>> {
         let answer = async {
             match self {
-                Self::Unix(socket) => ask(connect(socket).await?, "localhost", path).await,
+                Self::Unix(socket) => ask(connect(socket).await?, "localhost", path, known).await,
                 Self::Tcp(address) => {
                     let stream = tokio::net::TcpStream::connect(address.as_str())
                         .await
                         .with_context(|| format!("no server answers at {address} (is `windrose serve` running? its address is --admin)"))?;
-                    ask(stream, address, path).await
+                    ask(stream, address, path, known).await
                 }
             }
         };
-        let body = tokio::time::timeout(TIMEOUT, answer).await.with_context(|| format!("no answer in {TIMEOUT:?}"))??;
-        serde_json::from_slice(&body).context("the server's answer is not what this version expects (windrose version)")
+        let answer = tokio::time::timeout(TIMEOUT, answer).await.with_context(|| format!("no answer in {TIMEOUT:?}"))??;
+        let Some((revision, body)) = answer else { return Ok(None) };
+        let report = serde_json::from_slice(&body).context("the server's answer is not what this version expects (windrose version)")?;
+        Ok(Some(Answer { report, revision }))
     }
+}
+
+/// A report, and what to name when asking whether it changed.
+pub(crate) struct Answer<T> {
+    pub(crate) report: T,
+    pub(crate) revision: Option<String>,
 }
 
 async fn connect(socket: &Path) -> anyhow::Result<tokio::net::UnixStream> {
@@ -68,17 +76,31 @@ async fn connect(socket: &Path) -> anyhow::Result<tokio::net::UnixStream> {
     })
 }
 
-async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, host: &str, path: &str) -> anyhow::Result<bytes::Bytes> {
+/// The revision and body of the answer; nothing where it is the known one.
+async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    host: &str,
+    path: &str,
+    known: Option<&str>,
+) -> anyhow::Result<Option<(Option<String>, bytes::Bytes)>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = http::Request::get(path).header(http::header::HOST, host).body(Empty::<bytes::Bytes>::new())?;
+    let mut request = http::Request::get(path).header(http::header::HOST, host);
+    if let Some(known) = known {
+        request = request.header(http::header::IF_NONE_MATCH, known);
+    }
+    let request = request.body(Empty::<bytes::Bytes>::new())?;
     let exchange = async {
         let response = sender.send_request(request).await?;
         let status = response.status();
+        let revision = response.headers().get(http::header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        if status == http::StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
         let body = Limited::new(response.into_body(), REPORT_BYTES).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
         if !status.is_success() {
             bail!("the server says {status}: {}", String::from_utf8_lossy(&body).trim());
         }
-        Ok(body)
+        Ok(Some((revision, body)))
     };
     tokio::pin!(connection);
     tokio::select! {

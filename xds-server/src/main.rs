@@ -15,6 +15,7 @@ mod metrics;
 mod offline;
 mod output;
 mod pipeline;
+mod progress;
 mod refusals;
 mod report;
 mod revocations;

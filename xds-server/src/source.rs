@@ -1,14 +1,18 @@
 //! The folder as a source: a thread that waits for changes, reads what changed, and leaves the newest world for whoever follows.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use windrose_admin::report::DiagnosticReport;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
 use windrose_files::{Finding, Kept, Reloader, SourceMap, Wake, Watch};
+use windrose_vocab::{Code, ObjectRef, Severity};
 
 use crate::last_good::LastGood;
 use crate::report::{SourceReport, describe};
@@ -22,6 +26,7 @@ pub(crate) struct News {
     pub(crate) complete: bool,
     diagnostics: Vec<Finding>,
     source_map: Arc<SourceMap>,
+    read_at: Option<SystemTime>,
 }
 
 impl News {
@@ -35,8 +40,33 @@ impl News {
         let source_map = self.source_map.clone();
         SourceReport {
             diagnostics: self.diagnostics.iter().map(|finding| describe(&finding.diagnostic, place(finding))).collect(),
+            unread: self.unread(),
+            held: self.held(),
+            read_at: self.read_at,
             places: Some(Box::new(move |diagnostic| place(&source_map.find(diagnostic.clone())))),
         }
+    }
+
+    /// Objects whose newest version cannot be read, each with the first thing that is wrong. Of two with one name the first
+    /// counts, so the second says nothing of it.
+    fn unread(&self) -> BTreeMap<ObjectRef, DiagnosticReport> {
+        let errors = self.diagnostics.iter().filter(|finding| {
+            let diagnostic = &finding.diagnostic;
+            diagnostic.severity == Severity::Error && diagnostic.code != Code::Duplicate
+        });
+        let mut unread = BTreeMap::new();
+        for finding in errors {
+            if let Some(object) = &finding.diagnostic.object {
+                unread.entry(object.clone()).or_insert_with(|| describe(&finding.diagnostic, place(finding)));
+            }
+        }
+        unread
+    }
+
+    /// Objects in effect that stand in no document that can be read.
+    fn held(&self) -> BTreeSet<ObjectRef> {
+        let objects = self.declared.iter().map(|object| object.meta().object.clone());
+        objects.filter(|object| self.source_map.origin(object).is_none()).collect()
     }
 
     fn of(reloader: &Reloader) -> Self {
@@ -46,6 +76,7 @@ impl News {
             complete: true,
             diagnostics: world.diagnostics.clone(),
             source_map: world.source_map.clone(),
+            read_at: Some(SystemTime::now()),
         }
     }
 }

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windrose_pki::{NodeAuthority, SystemEntropy};
-use windrose_state::{Accepted, Desired, DesiredReader, Observed, Programmed};
+use windrose_state::{Accepted, Desired, DesiredReader, Observed};
 use windrose_vocab::{ProxyKey, TrustDomain};
 use windrose_xds_serve::{Counters, Tls, Xds};
 
@@ -20,7 +20,7 @@ use crate::fleet::{Fleet, Wanted};
 use crate::identities::Nodes;
 use crate::last_good::{LastGood, Remembered};
 use crate::pipeline::{Parts, Picture, Pipeline};
-use crate::report::{Reports, SourceReport};
+use crate::report::{Memory, Reports, SourceReport};
 use crate::revocations::{Absences, Revocations};
 use crate::source::{self, News};
 use crate::state_folder::StateFolder;
@@ -66,7 +66,10 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     keep(&mut tasks, &state, &server.xds.accepted, &last_good, &end);
     let (news, reload) = source::start(&mut tasks, &options.path, (last_good.clone(), kept), end.child_token())?;
     let answers = paced(&mut tasks, &server.reports, end.child_token());
-    tasks.spawn(follow(server.pipeline, news, answers, server.reports.clone(), server.xds.desired.clone(), end.child_token()));
+    let (published, publications) = watch::channel(());
+    tasks.spawn(watch_progress(server.reports.clone(), publications, end.child_token()));
+    let follower = Follower { news, answers, published, reports: server.reports.clone(), desired: server.xds.desired.clone() };
+    tasks.spawn(follow(server.pipeline, follower, end.child_token()));
     let picture = server.reports.picture.clone();
     let fleet = fleet.map(|order| order.fleet(options, &state, modules_folder, nodes_authority));
     let fleet = async {
@@ -152,7 +155,8 @@ impl Server {
             accepted: xds.accepted.clone(),
             counters: xds.counters.clone(),
             source: Arc::new(ArcSwap::from_pointee(SourceReport::default())),
-            programmed: Mutex::new(Programmed::default()),
+            memory: Mutex::new(Memory::default()),
+            started: SystemTime::now(),
         });
         let parts = Parts {
             settings: judges::settings(trust_domain),
@@ -319,15 +323,42 @@ fn paced(tasks: &mut JoinSet<()>, reports: &Reports, end: CancellationToken) -> 
     receiver
 }
 
-/// Hands worlds, wishes, answers and the time to the pipeline, off the async threads, one after the other.
-async fn follow(
-    mut pipeline: Pipeline,
-    mut news: watch::Receiver<Arc<News>>,
-    mut answers: watch::Receiver<()>,
+/// Looks at what proxies acknowledge while they do, so that the status knows since when; at most a tenth of the time, however
+/// large the fleet is.
+async fn watch_progress(reports: Arc<Reports>, mut publications: watch::Receiver<()>, end: CancellationToken) {
+    let mut answers = reports.observed.changes();
+    loop {
+        let news = async {
+            tokio::select! {
+                told = answers.changed() => told,
+                told = publications.changed() => told,
+            }
+        };
+        let Some(Ok(())) = end.run_until_cancelled(news).await else { return };
+        let (began, reports) = (std::time::Instant::now(), reports.clone());
+        let looked = tokio::task::spawn_blocking(move || reports.look()).await;
+        if let Err(error) = looked {
+            tracing::error!(%error, "the progress of proxies cannot be followed; the status finds it out when it is asked");
+        }
+        let pause = ANSWERS_PAUSE.max(began.elapsed() * 9);
+        if end.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What the pipeline follows, and whom it tells.
+struct Follower {
+    news: watch::Receiver<Arc<News>>,
+    answers: watch::Receiver<()>,
+    published: watch::Sender<()>,
     reports: Arc<Reports>,
     desired: DesiredReader,
-    end: CancellationToken,
-) {
+}
+
+/// Hands worlds, wishes, answers and the time to the pipeline, off the async threads, one after the other.
+async fn follow(mut pipeline: Pipeline, follower: Follower, end: CancellationToken) {
+    let Follower { mut news, mut answers, published, reports, desired } = follower;
     let mut demand = desired.demand();
     let mut clock = tokio::time::interval(CLOCK);
     let mut former = Arc::new(News::default());
@@ -353,7 +384,10 @@ async fn follow(
             former = world;
         }
         match worker.await {
-            Ok(back) => pipeline = back,
+            Ok(back) => {
+                pipeline = back;
+                published.send_replace(());
+            }
             Err(error) => {
                 tracing::error!(%error, "the pipeline failed; what is served stays as it is");
                 end.cancelled().await;

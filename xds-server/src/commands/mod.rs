@@ -18,7 +18,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use anyhow::Context;
 use clap::CommandFactory;
 
-use crate::args::{Cli, Command, EnvoyCommand};
+use crate::args::{Cli, Command, EnvoyCommand, Output};
+use crate::client::{Answer, Server};
 
 /// Between two looks of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_secs(1);
@@ -72,19 +73,52 @@ fn block_on<T>(future: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resul
     tokio::runtime::Builder::new_current_thread().enable_all().build().context("async runtime")?.block_on(future)
 }
 
-/// Shows once, or again and again until Ctrl-C.
-async fn watch(again: bool, mut show: impl AsyncFnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
+/// Shows the report at `path` once, or again and again until Ctrl-C: on a terminal each second, because ages grow, and
+/// elsewhere when something changed. A server that goes away for a moment ends nothing.
+async fn watch<T: serde::de::DeserializeOwned>(
+    again: bool,
+    output: Output,
+    server: &Server,
+    path: &str,
+    mut show: impl FnMut(&T) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut shown = server.get::<T>(path, None).await?.context("the server says that nothing changed, and was not asked that")?;
     if !again {
-        return show().await;
+        return show(&shown.report);
     }
-    loop {
-        if std::io::IsTerminal::is_terminal(&std::io::stdout()) {
+    let screen = output.is_for_people() && std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let mut draw = |answer: &Answer<T>, problem: Option<&anyhow::Error>| {
+        if screen {
             crate::output::put("\x1b[2J\x1b[H")?;
+        } else if let Some(problem) = problem {
+            crate::output::tell(&format!("warning: {problem:#}"));
+            return Ok(());
         }
-        show().await?;
+        show(&answer.report)?;
+        problem.filter(|_| screen).map_or(Ok(()), |problem| crate::output::put(&format!("\nas it was last: {problem:#}\n")))
+    };
+    draw(&shown, None)?;
+    let mut failing = false;
+    loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(()),
             () = tokio::time::sleep(WATCH_INTERVAL) => {}
+        }
+        match server.get::<T>(path, shown.revision.as_deref()).await {
+            Ok(answer) => {
+                let changed = answer.is_some();
+                shown = answer.unwrap_or(shown);
+                if changed || screen {
+                    draw(&shown, None)?;
+                }
+                failing = false;
+            }
+            Err(problem) => {
+                if screen || !failing {
+                    draw(&shown, Some(&problem))?;
+                }
+                failing = true;
+            }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `windrose proxies`: every connected proxy.
+//! `windrose proxies`: every connected proxy, and what it is behind with.
 
 use std::fmt::Write;
 
@@ -11,10 +11,8 @@ use crate::output::{self, age, lines, span, table, verdict};
 
 pub(crate) async fn run(options: args::Proxies) -> anyhow::Result<()> {
     let server = Server::find(&options.target)?;
-    super::watch(options.watch, async || {
-        let report: Vec<ProxyReport> = server.get("/v1/proxies").await?;
-        let now = super::now();
-        output::print(options.output, &report, |wide| show(&report, wide, now))
+    super::watch(options.watch, options.output, &server, "/v1/proxies", |report: &Vec<ProxyReport>| {
+        output::print(options.output, report, |wide| show(report, wide, super::now()))
     })
     .await
 }
@@ -24,39 +22,71 @@ pub(crate) fn show(report: &[ProxyReport], wide: bool, now: u64) -> String {
     if report.is_empty() {
         return "no proxy is connected (windrose bootstrap --help says how one joins)\n".into();
     }
-    let mut headings = vec!["proxy", "node", "synced", "acknowledged", "connected", "credential"];
+    let mut headings = vec!["proxy", "node", "synced", "acknowledged", "behind", "connected", "credential"];
     if wide {
-        headings.extend(["identity", "spiffe id", "types"]);
+        headings.extend(["stream", "identity", "spiffe id", "types"]);
     }
     let mut rows = table(&headings);
     for proxy in report {
         rows.add_row(row(proxy, wide, now));
     }
     let mut text = lines(&rows);
-    for proxy in report {
-        for refusal in &proxy.refused {
-            let _ = write!(text, "\n{} refused {}:\n  {}\n", proxy.proxy, refusal.resource, refusal.reason);
-        }
+    for refusal in report.iter().flat_map(|proxy| &proxy.refused) {
+        let _ = write!(text, "\n{} refused {}:\n  {}\n", refusal.proxy, refusal.resource, refusal.reason);
     }
     text
 }
 
 fn row(proxy: &ProxyReport, wide: bool, now: u64) -> Vec<Cell> {
-    let (acknowledged, sent) = proxy.types.values().fold((0, 0), |(a, s), counts| (a + counts.acknowledged, s + counts.sent));
+    let (acknowledged, wanted) = proxy.types.values().fold((0, 0), |(a, w), counts| (a + counts.acknowledged, w + counts.wanted));
     let credential = proxy.credential_expires.map_or_else(|| "-".into(), |end| span(end.saturating_sub(now)));
     let mut cells = vec![
         Cell::new(&proxy.proxy),
         Cell::new(&proxy.node),
         verdict(if proxy.synced { "yes" } else { "no" }, proxy.synced),
-        Cell::new(format!("{acknowledged}/{sent}")),
+        Cell::new(format!("{acknowledged}/{wanted}")),
+        Cell::new(behind(proxy, now)),
         Cell::new(age(now, proxy.connected)),
         Cell::new(credential),
     ];
     if wide {
-        let types = proxy.types.iter().map(|(name, counts)| format!("{name} {}/{}", counts.acknowledged, counts.sent));
+        let types = proxy.types.iter().map(|(name, counts)| format!("{name} {}/{}", counts.acknowledged, counts.wanted));
+        cells.push(Cell::new(proxy.stream));
         cells.push(Cell::new(&proxy.identity));
         cells.push(Cell::new(proxy.spiffe_id.as_deref().unwrap_or("-")));
         cells.push(Cell::new(types.collect::<Vec<_>>().join(" ")));
     }
     cells
+}
+
+/// By how many resources of which types, and for how long: `2 CDS, 1 RDS for 3s`.
+fn behind(proxy: &ProxyReport, now: u64) -> String {
+    let lacking = proxy.types.iter().filter(|(_, counts)| counts.acknowledged < counts.wanted);
+    let types: Vec<_> = lacking.map(|(name, counts)| format!("{} {name}", counts.wanted - counts.acknowledged)).collect();
+    let since = proxy.behind_since.filter(|_| !types.is_empty()).map(|since| format!(" for {}", age(now, since)));
+    if types.is_empty() { "-".into() } else { types.join(", ") + &since.unwrap_or_default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use windrose_admin::report::TypeReport;
+
+    use super::*;
+
+    #[test]
+    fn a_proxy_says_by_how_much_of_what_it_is_behind_and_when_its_credential_ends() {
+        let types = [("CDS", 3, 5), ("LDS", 1, 1), ("RDS", 0, 1)];
+        let types = types.map(|(name, acknowledged, wanted)| (name.to_owned(), TypeReport { acknowledged, wanted }));
+        let proxy = ProxyReport {
+            proxy: "gateway/shop/edge".into(),
+            types: types.into_iter().collect(),
+            behind_since: Some(90),
+            credential_expires: Some(100 + 90 * 86_400),
+            ..ProxyReport::default()
+        };
+        let text = show(&[proxy], false, 100);
+        for words in ["2 CDS, 1 RDS for 10s", "4/7", "90d00h"] {
+            assert!(text.contains(words), "{words} is not in {text}");
+        }
+    }
 }

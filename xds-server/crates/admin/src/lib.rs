@@ -17,10 +17,12 @@ pub trait Source: Send + Sync + 'static {
     /// # Errors
     /// The reason, as a person reads it.
     fn ready(&self) -> Result<(), String>;
-    /// Every declared object and what became of it.
-    fn status(&self) -> StatusReport;
+    /// Equal as long as [`Self::status`] and [`Self::proxies`] would say the same; cheap to ask.
+    fn revision(&self) -> String;
+    /// Every declared object and what became of it; `only` the one of that id (`KIND/NAMESPACE/NAME`).
+    fn status(&self, only: Option<&str>) -> StatusReport;
     /// Every connected proxy.
     fn proxies(&self) -> Vec<ProxyReport>;
-    /// Metrics in the Prometheus text format 0.0.4.
+    /// Metrics in the OpenMetrics text format 1.0.
     fn metrics(&self) -> String;
 }

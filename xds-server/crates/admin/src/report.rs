@@ -36,39 +36,64 @@ pub struct ObjectReport {
     pub resolved: bool,
     /// Whether it runs on every proxy that it concerns; absent for objects that become nothing on a proxy.
     pub programmed: Option<ProgrammedReport>,
+    /// Which version of it is served.
+    pub in_force: InForce,
     /// The reason for what is not as it should be: a word of Gateway API or of ours.
     pub reason: String,
     /// The same for a person, in Envoy's words where Envoy refused.
     pub message: String,
+    /// `file:line:column` of what is wrong, where it is known.
+    pub position: Option<String>,
+}
+
+impl ObjectReport {
+    /// `KIND/NAMESPACE/NAME`, or `KIND/NAME` for cluster-scoped kinds.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let Self { kind, namespace, name, .. } = self;
+        if namespace.is_empty() { format!("{kind}/{name}") } else { format!("{kind}/{namespace}/{name}") }
+    }
+}
+
+/// Which version of an object is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum InForce {
+    /// The one that is declared.
+    #[default]
+    Declared,
+    /// The last good one: the one that is declared cannot be read, or Envoy refused it.
+    LastGood,
+    /// None: there was no good one before.
+    Nothing,
 }
 
 /// Whether an object runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProgrammedReport {
-    /// Proxies that have acknowledged everything it became.
+    /// Whether all proxies that it concerns have had this version. A proxy that comes later does not end that, a refusal
+    /// and a new version do.
+    pub status: bool,
+    /// `Programmed`, `Pending` (no proxy that it concerns was there yet), `Acknowledging` or `RefusedByEnvoy`.
+    pub reason: String,
+    /// Since when that is so, in seconds since 1970.
+    pub since: Option<u64>,
+    /// Proxies that have acknowledged everything it became, and what that needs to work.
     pub acknowledged: usize,
     /// Proxies that it concerns and that are connected.
     pub targets: usize,
-    /// Since when all have, in seconds since 1970; absent while not all have.
-    pub since: Option<u64>,
-    /// Proxies that refused a part of it.
+    /// The first of those that have not, as `gateway/NS/NAME (node)`.
+    pub behind: Vec<String>,
+    /// The first of those that refused a part of it.
     pub refused: Vec<RefusalReport>,
-}
-
-impl ProgrammedReport {
-    /// Whether it runs everywhere it should, and somewhere.
-    #[must_use]
-    pub fn is_true(&self) -> bool {
-        self.targets > 0 && self.acknowledged == self.targets
-    }
 }
 
 /// A resource that a proxy refused.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RefusalReport {
-    /// The proxy, as `gateway/NS/NAME`, and its stream.
+    /// The proxy, as `gateway/NS/NAME (node)`.
     pub proxy: String,
     /// Type and name of the resource.
     pub resource: String,
@@ -126,11 +151,13 @@ pub struct ProxyReport {
     pub connected: u64,
     /// When the credential of its stream expires, in seconds since 1970.
     pub credential_expires: Option<u64>,
-    /// Resources by type: sent and acknowledged.
+    /// Resources by type: what it should have, and what of that it has acknowledged.
     pub types: BTreeMap<String, TypeReport>,
+    /// Since when it lacks something, in seconds since 1970; absent while it lacks nothing.
+    pub behind_since: Option<u64>,
     /// What it refused and has not accepted since.
     pub refused: Vec<RefusalReport>,
-    /// Whether it has acknowledged everything.
+    /// Whether it has acknowledged everything that it should have.
     pub synced: bool,
 }
 
@@ -140,6 +167,6 @@ pub struct ProxyReport {
 pub struct TypeReport {
     /// Resources it acknowledged in their newest version.
     pub acknowledged: usize,
-    /// Resources it was sent.
-    pub sent: usize,
+    /// Resources it should have.
+    pub wanted: usize,
 }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, middleware};
@@ -35,15 +35,45 @@ async fn readyz(State(source): Shared) -> Response {
 }
 
 async fn metrics(State(source): Shared) -> Response {
-    answer(move || source.metrics(), |text| ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()).await
+    answer(
+        move || source.metrics(),
+        |text| ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
+    )
+    .await
 }
 
-async fn status(State(source): Shared) -> Response {
-    answer(move || source.status(), |report| Json(report).into_response()).await
+/// What part of the status is asked for.
+#[derive(serde::Deserialize)]
+struct Part {
+    /// `KIND/NAMESPACE/NAME`.
+    object: Option<String>,
 }
 
-async fn proxies(State(source): Shared) -> Response {
-    answer(move || source.proxies(), |report| Json(report).into_response()).await
+async fn status(State(source): Shared, Query(part): Query<Part>, headers: HeaderMap) -> Response {
+    report(source, &headers, move |source| source.status(part.object.as_deref())).await
+}
+
+async fn proxies(State(source): Shared, headers: HeaderMap) -> Response {
+    report(source, &headers, |source| source.proxies()).await
+}
+
+/// The report, unless whoever asks has it already: one who watches costs next to nothing while nothing changes.
+async fn report<T: serde::Serialize + Send + 'static>(
+    source: Arc<dyn Source>,
+    headers: &HeaderMap,
+    ask: impl FnOnce(&dyn Source) -> T + Send + 'static,
+) -> Response {
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let asked = move || {
+        let revision = format!("\"{}\"", source.revision());
+        let fresh = (known.as_deref() != Some(&revision)).then(|| ask(&*source));
+        (revision, fresh)
+    };
+    answer(asked, |(revision, fresh)| match fresh {
+        Some(report) => ([(header::ETAG, revision)], Json(report)).into_response(),
+        None => (StatusCode::NOT_MODIFIED, [(header::ETAG, revision)]).into_response(),
+    })
+    .await
 }
 
 /// Runs `ask` off the async threads.
@@ -93,8 +123,11 @@ mod tests {
         fn ready(&self) -> Result<(), String> {
             self.0.clone()
         }
-        fn status(&self) -> StatusReport {
-            StatusReport { generation: 7, ..StatusReport::default() }
+        fn revision(&self) -> String {
+            "7".into()
+        }
+        fn status(&self, only: Option<&str>) -> StatusReport {
+            StatusReport { generation: 7, version: only.unwrap_or_default().into(), ..StatusReport::default() }
         }
         fn proxies(&self) -> Vec<ProxyReport> {
             vec![ProxyReport { proxy: "gateway/shop/edge".into(), ..ProxyReport::default() }]
@@ -119,6 +152,25 @@ mod tests {
         let (_, body) = ask(Fixed(Ok(())), "/v1/proxies", "localhost").await;
         assert_eq!(serde_json::from_str::<Vec<ProxyReport>>(&body).unwrap()[0].proxy, "gateway/shop/edge");
         assert_eq!(ask(Fixed(Ok(())), "/metrics", "[::1]:18001").await.1, "windrose_up 1\n");
+    }
+
+    #[tokio::test]
+    async fn a_report_that_is_known_is_not_sent_again() {
+        let ask = async |known: &str| {
+            let request = Request::get("/v1/status").header("host", "localhost").header("if-none-match", known);
+            let response = router(Arc::new(Fixed(Ok(())))).oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            (response.status(), response.headers()["etag"].clone(), response.into_body().collect().await.unwrap().to_bytes().len())
+        };
+        assert_eq!(ask("\"7\"").await, (StatusCode::NOT_MODIFIED, "\"7\"".parse().unwrap(), 0));
+        let (status, revision, length) = ask("\"6\"").await;
+        assert_eq!((status, revision), (StatusCode::OK, "\"7\"".parse().unwrap()));
+        assert!(length > 0);
+    }
+
+    #[tokio::test]
+    async fn a_status_can_be_asked_for_one_object() {
+        let (_, body) = ask(Fixed(Ok(())), "/v1/status?object=HTTPRoute/shop/a", "localhost").await;
+        assert_eq!(serde_json::from_str::<StatusReport>(&body).unwrap().version, "HTTPRoute/shop/a");
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use windrose_api::declared::route::ParentRef;
 use windrose_ir::Program;
@@ -42,6 +43,14 @@ impl Sources {
     #[must_use]
     pub fn contains(&self, version: &ObjectVersion) -> bool {
         self.0.contains_key(version)
+    }
+
+    /// The versions that `former` does not carry. Costs the difference where one grew from the other.
+    pub fn beyond<'a>(&'a self, former: &'a Self) -> impl Iterator<Item = &'a ObjectVersion> {
+        former.0.diff(&self.0).filter_map(|item| match item {
+            DiffItem::Add(version, _) => Some(version),
+            DiffItem::Update { .. } | DiffItem::Remove(..) => None,
+        })
     }
 
     pub(crate) fn add(&mut self, version: &ObjectVersion) {

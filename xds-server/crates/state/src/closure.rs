@@ -26,6 +26,11 @@ impl Closure {
         self.missing.iter()
     }
 
+    /// Whether a resource of the set refers to it.
+    pub(crate) fn is_referred_to(&self, id: &ResourceId) -> bool {
+        self.referrers.contains_key(id)
+    }
+
     /// The same for `new`, in the size of the difference.
     pub(crate) fn advanced_to(&self, new: &ResourceSet) -> Self {
         let mut next = Self { set: new.clone(), ..self.clone() };

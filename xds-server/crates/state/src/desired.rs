@@ -139,7 +139,8 @@ impl Desired {
     }
 
     /// Makes `resources`, and on top of them `secrets` (those of the scope's own identity), what the proxies of
-    /// `scope` should have. Costs the difference from the last publication where the set was made by editing the
+    /// `scope` should have. Those of `secrets` that no resource refers to are left out: no client would ask for them, and
+    /// one that never comes for what it should have looks like one that is behind. Costs the difference from the last publication where the set was made by editing the
     /// former one (see [`ResourceSet::rebased_on`]); scopes that share a set share the work.
     ///
     /// # Errors
@@ -147,7 +148,9 @@ impl Desired {
     pub fn publish(&mut self, scope: &Scope, resources: &ResourceSet, secrets: &KindMap) -> Result<Published, NotClosed> {
         let base = self.closure_of(scope, resources);
         refuse_dangling(scope, &base, secrets)?;
-        let view = View::ready(scope.class.clone(), with_secrets(base.set(), secrets));
+        let needed = secrets.iter().filter(|(_, secret)| base.is_referred_to(&secret.id));
+        let needed = needed.map(|(name, secret)| (name.clone(), Arc::clone(secret))).collect();
+        let view = View::ready(scope.class.clone(), with_secrets(base.set(), &needed));
         self.published.insert(scope.clone(), Publication { base, secrets: secrets.clone() });
         Ok(self.show(scope, view))
     }

@@ -2,19 +2,19 @@
 //! or rejected (`Accepted`). Maps and channels of shared, encoded resources; no protobuf, no clock, no I/O.
 
 pub mod accepted;
+pub mod behind;
 mod closure;
 pub mod desired;
 pub mod limits;
 pub mod observed;
-pub mod programmed;
 pub mod scope;
 pub mod set;
 
 pub use accepted::{Accepted, CorruptLedger};
+pub use behind::{Behind, Lack};
 pub use desired::{Desired, DesiredReader, Feed, NotClosed, Published, TooManyScopes, View};
 pub use observed::{
     KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, Rejection, StreamId, StreamStatus, TooManyStreams,
 };
-pub use programmed::{Needed, Programmed, ProxyProgress};
 pub use scope::Scope;
 pub use set::{Change, Dangling, KindMap, ResourceSet, changes};

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Code, Status};
 use windrose_state::{Feed, Observation, Opened, Protocol, Scope, StreamId};
+use windrose_vocab::ResourceId;
 use windrose_xds_session::{DeltaRequest, Diagnosis, Effect, Moment, Params, Session, SotwRequest, StreamError};
 
 use crate::body::Outbox;
@@ -274,8 +275,9 @@ fn opened<V: Variant>(shared: &Shared, peer: &Peer, scope: Scope, node: String) 
 
 fn tell(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {
     match diagnosis {
-        Diagnosis::Rejected { .. } | Diagnosis::RejectedUnnamed { .. } => {
+        Diagnosis::Rejected { resource: ResourceId { kind, .. }, .. } | Diagnosis::RejectedUnnamed { kind, .. } => {
             shared.xds.counters.rejections.up();
+            shared.xds.counters.rejections_of[kind.index()].up();
             tracing::warn!(peer = %peer.identity, "{diagnosis}");
         }
         Diagnosis::GateOpened { .. } | Diagnosis::Withheld { .. } | Diagnosis::UnaskedRepair { .. } => {

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use windrose_vocab::ResourceKind;
+
 /// One number. Exact, and cheap enough for every message.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
@@ -63,6 +65,8 @@ pub struct Counters {
     pub resources: Count,
     /// Rejections (NACKs) by clients.
     pub rejections: Count,
+    /// The same by kind, in the order of `ResourceKind::ALL`.
+    pub rejections_of: [Count; ResourceKind::ALL.len()],
 }
 
 /// Counts something open until it is dropped.

@@ -1,0 +1,316 @@
+//! Since when each version of an object runs on the proxies that it concerns, followed from look to look at the cost of what
+//! changed. It reads what is planned, published and acknowledged, and decides nothing about what is served.
+//!
+//! A version runs on a proxy when the proxy has acknowledged every resource that carries it, each in a version that
+//! carries it, and has all that those need to work. It is programmed once all proxies that are there have it; from
+//! then on only a refusal ends that, not a proxy that comes later.
+
+mod concerns;
+mod lag;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use windrose_state::{Accepted, DesiredReader, Scope, StreamId, StreamStatus, View};
+use windrose_vocab::{ObjectVersion, ProxyKey};
+
+pub(crate) use lag::Lag;
+
+use crate::pipeline::Picture;
+use concerns::Concerns;
+
+/// What is known at one moment.
+pub(crate) struct Moment<'a> {
+    pub(crate) picture: &'a Arc<Picture>,
+    pub(crate) streams: &'a [StreamStatus],
+    pub(crate) desired: &'a DesiredReader,
+    pub(crate) accepted: &'a Accepted,
+    pub(crate) now: SystemTime,
+}
+
+/// The memory from look to look.
+#[derive(Default)]
+pub(crate) struct Progress {
+    picture: Arc<Picture>,
+    concerns: Concerns,
+    conditions: BTreeMap<ObjectVersion, Condition>,
+    /// Those that do not hold.
+    unsettled: BTreeSet<ObjectVersion>,
+    lagging: BTreeMap<ObjectVersion, BTreeMap<StreamId, Lag>>,
+    streams: BTreeMap<StreamId, Followed>,
+    present: BTreeMap<ProxyKey, Present>,
+    refused: BTreeMap<ObjectVersion, SystemTime>,
+    changes: BTreeMap<u64, Change>,
+    convergence: Vec<Duration>,
+    looked: Option<SystemTime>,
+    revision: u64,
+}
+
+/// Whether a version is programmed.
+struct Condition {
+    holds: bool,
+    since: SystemTime,
+    /// The change that it came with, while that waits for it.
+    change: Option<u64>,
+}
+
+/// A stream as it was seen last.
+struct Followed {
+    scope: Scope,
+    news: u64,
+    view: Arc<View>,
+    objects: BTreeSet<ObjectVersion>,
+    /// It lacks so much that all is said in one word.
+    joining: bool,
+    behind_since: Option<SystemTime>,
+    acked_at: Option<SystemTime>,
+}
+
+/// The streams of a proxy.
+#[derive(Default)]
+struct Present {
+    streams: BTreeSet<StreamId>,
+    joining: usize,
+}
+
+/// What was planned together, and waits to be acknowledged.
+struct Change {
+    published: SystemTime,
+    open: usize,
+    last: Option<SystemTime>,
+}
+
+/// How far one version of an object is.
+pub(crate) struct Standing<'a> {
+    /// Streams that it concerns.
+    pub(crate) targets: usize,
+    /// Those that have it.
+    pub(crate) acknowledged: usize,
+    pub(crate) holds: bool,
+    /// Since when that is so.
+    pub(crate) since: SystemTime,
+    /// Why others have not.
+    pub(crate) lags: Option<&'a BTreeMap<StreamId, Lag>>,
+}
+
+impl Progress {
+    /// Takes in what is new.
+    pub(crate) fn look(&mut self, moment: &Moment<'_>) {
+        let (dirty, fresh) = self.take_picture(moment);
+        let mut touched = self.unsettled.clone();
+        self.drop_gone(moment.streams, &mut touched);
+        let mut known = lag::Beyond::new();
+        for stream in moment.streams {
+            if self.differs(stream, moment, &dirty) {
+                let (followed, lags) = self.follow(stream, moment, &mut known);
+                self.replace(stream.id, Some(followed), lags, &mut touched);
+            }
+        }
+        self.await_all(&fresh);
+        for version in touched {
+            self.judge(&version, moment.now);
+        }
+        self.looked = Some(moment.now);
+    }
+
+    /// Grows with everything that a report may show.
+    pub(crate) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// How far a version is; nothing where no proxy gets anything of it.
+    pub(crate) fn of(&self, version: &ObjectVersion) -> Option<Standing<'_>> {
+        let condition = self.conditions.get(version)?;
+        let lags = self.lagging.get(version);
+        let present = || self.concerns.proxies(version).filter_map(|proxy| self.present.get(proxy));
+        let targets: usize = present().map(|one| one.streams.len()).sum();
+        let without = present().map(|one| one.joining).sum::<usize>() + lags.map_or(0, BTreeMap::len);
+        let acknowledged = targets.saturating_sub(without);
+        Some(Standing { targets, acknowledged, holds: condition.holds, since: condition.since, lags })
+    }
+
+    /// Since when Envoy's refusal of that version is in force.
+    pub(crate) fn refused_since(&self, version: &ObjectVersion) -> Option<SystemTime> {
+        self.refused.get(version).copied()
+    }
+
+    /// Since when a stream lacks something that it should have.
+    pub(crate) fn behind_since(&self, stream: StreamId) -> Option<SystemTime> {
+        self.streams.get(&stream)?.behind_since
+    }
+
+    /// How long changes took from their planning to the last acknowledgement, since the last call.
+    pub(crate) fn take_convergence(&mut self) -> Vec<Duration> {
+        std::mem::take(&mut self.convergence)
+    }
+
+    /// Returns the proxies whose resources carry something else than before, and the versions that are new.
+    fn take_picture(&mut self, moment: &Moment<'_>) -> (BTreeSet<ProxyKey>, BTreeSet<ObjectVersion>) {
+        if Arc::ptr_eq(&self.picture, moment.picture) {
+            return (BTreeSet::new(), BTreeSet::new());
+        }
+        self.revision += 1;
+        let former = std::mem::replace(&mut self.picture, Arc::clone(moment.picture));
+        let published = self.picture.published.unwrap_or(moment.now);
+        let differences = self.concerns.follow(&former.plan.sources, &self.picture.plan.sources);
+        for version in &differences.came {
+            self.conditions.insert(version.clone(), Condition { holds: false, since: published, change: None });
+            self.unsettled.insert(version.clone());
+        }
+        for version in &differences.went {
+            self.forget(version);
+        }
+        let refused = &self.picture.refused.objects;
+        self.refused.retain(|version, _| refused.contains_key(version));
+        for version in refused.keys() {
+            self.refused.entry(version.clone()).or_insert(published);
+        }
+        (differences.proxies, differences.came)
+    }
+
+    fn forget(&mut self, version: &ObjectVersion) {
+        self.unsettled.remove(version);
+        if let Some(Condition { change: Some(change), .. }) = self.conditions.remove(version) {
+            self.arrive(change, None);
+        }
+    }
+
+    fn drop_gone(&mut self, streams: &[StreamStatus], touched: &mut BTreeSet<ObjectVersion>) {
+        let open: BTreeSet<StreamId> = streams.iter().map(|stream| stream.id).collect();
+        let gone: Vec<StreamId> = self.streams.keys().filter(|id| !open.contains(id)).copied().collect();
+        for id in gone {
+            self.replace(id, None, BTreeMap::new(), touched);
+        }
+    }
+
+    fn differs(&self, stream: &StreamStatus, moment: &Moment<'_>, dirty: &BTreeSet<ProxyKey>) -> bool {
+        let Some(former) = self.streams.get(&stream.id) else { return true };
+        let same_view = moment.desired.current(&former.scope).is_some_and(|view| Arc::ptr_eq(&view, &former.view));
+        former.news != stream.news || !same_view || dirty.contains(&former.scope.proxy)
+    }
+
+    fn follow(&self, stream: &StreamStatus, moment: &Moment<'_>, known: &mut lag::Beyond) -> (Followed, BTreeMap<ObjectVersion, Lag>) {
+        let scope = &stream.opened.scope;
+        let view = moment.desired.current(scope).unwrap_or_else(|| Arc::new(View::cold(scope.class.clone())));
+        let found = lag::of(stream, &view, &self.picture, moment.accepted, known);
+        let former = self.streams.get(&stream.id);
+        let began = former.map_or(stream.opened.since, |former| former.behind_since.unwrap_or(moment.now));
+        let followed = Followed {
+            scope: scope.clone(),
+            news: stream.news,
+            view,
+            objects: found.objects.keys().cloned().collect(),
+            joining: found.much,
+            behind_since: found.behind.then_some(began),
+            acked_at: stream.acked_at(),
+        };
+        (followed, found.objects)
+    }
+
+    /// Puts a stream in the place of what it was, which may be nothing.
+    fn replace(
+        &mut self,
+        id: StreamId,
+        now: Option<Followed>,
+        mut lags: BTreeMap<ObjectVersion, Lag>,
+        touched: &mut BTreeSet<ObjectVersion>,
+    ) {
+        self.revision += 1;
+        if let Some(former) = self.streams.remove(&id) {
+            let present = self.present.entry(former.scope.proxy).or_default();
+            present.streams.remove(&id);
+            present.joining -= usize::from(former.joining);
+            for version in former.objects {
+                let Some(of_version) = self.lagging.get_mut(&version) else { continue };
+                match lags.get(&version) {
+                    Some(lag) if of_version.get(&id) == Some(lag) => drop(lags.remove(&version)),
+                    Some(_) => {}
+                    None => {
+                        of_version.remove(&id);
+                        if of_version.is_empty() {
+                            self.lagging.remove(&version);
+                        }
+                        touched.insert(version);
+                    }
+                }
+            }
+        }
+        for (version, lag) in lags {
+            self.lagging.entry(version.clone()).or_default().insert(id, lag);
+            touched.insert(version);
+        }
+        if let Some(now) = now {
+            let present = self.present.entry(now.scope.proxy.clone()).or_default();
+            present.streams.insert(id);
+            present.joining += usize::from(now.joining);
+            self.streams.insert(id, now);
+        }
+    }
+
+    /// Begins to measure a change, as far as there are proxies that it concerns.
+    fn await_all(&mut self, fresh: &BTreeSet<ObjectVersion>) {
+        let (generation, Some(published)) = (self.picture.generation, self.picture.published) else { return };
+        let aimed: Vec<&ObjectVersion> = fresh.iter().filter(|version| self.has_target(version)).collect();
+        for version in &aimed {
+            if let Some(condition) = self.conditions.get_mut(*version) {
+                condition.change = Some(generation);
+            }
+        }
+        if !aimed.is_empty() {
+            self.changes.insert(generation, Change { published, open: aimed.len(), last: None });
+        }
+    }
+
+    /// One version of a change has arrived everywhere, or has been replaced by another.
+    fn arrive(&mut self, change: u64, at: Option<SystemTime>) {
+        let Some(open) = self.changes.get_mut(&change) else { return };
+        open.open -= 1;
+        open.last = open.last.max(at);
+        if open.open == 0 {
+            let took = self.changes.remove(&change).and_then(|done| done.last?.duration_since(done.published).ok());
+            self.convergence.extend(took);
+        }
+    }
+
+    fn has_target(&self, version: &ObjectVersion) -> bool {
+        self.concerns.proxies(version).any(|proxy| self.present.get(proxy).is_some_and(|present| !present.streams.is_empty()))
+    }
+
+    fn is_joining(&self, version: &ObjectVersion) -> bool {
+        self.concerns.proxies(version).any(|proxy| self.present.get(proxy).is_some_and(|present| present.joining > 0))
+    }
+
+    fn judge(&mut self, version: &ObjectVersion, now: SystemTime) {
+        let Some(condition) = self.conditions.get(version) else { return };
+        let lags = self.lagging.get(version);
+        if condition.holds {
+            let refusal = lags.and_then(|lags| lags.values().filter(|lag| lag.refused.is_some()).map(|lag| lag.at).max());
+            if let Some(at) = refusal {
+                self.set(version, false, at.unwrap_or(now));
+            }
+        } else if lags.is_none() && self.has_target(version) && !self.is_joining(version) {
+            let answers = self.concerns.proxies(version).filter_map(|proxy| self.present.get(proxy)).flat_map(|one| &one.streams);
+            let answered = answers.filter_map(|id| self.streams.get(id)?.acked_at).max();
+            let since = answered.max(self.looked).map_or(now, |at| at.max(condition.since).min(now));
+            let change = condition.change;
+            self.set(version, true, since);
+            change.into_iter().for_each(|change| self.arrive(change, Some(since)));
+        }
+    }
+
+    fn set(&mut self, version: &ObjectVersion, holds: bool, since: SystemTime) {
+        self.revision += 1;
+        if holds {
+            self.unsettled.remove(version);
+        } else {
+            self.unsettled.insert(version.clone());
+        }
+        if let Some(condition) = self.conditions.get_mut(version) {
+            *condition = Condition { holds, since, change: None };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! One row for each object, also for those that cannot be read: what became of it, and which version of it is served.
+
+use std::collections::BTreeMap;
+
+use windrose_admin::report::{DiagnosticReport, InForce, ObjectReport, ProgrammedReport, RefusalReport};
+use windrose_plan::{ConditionType, Plan, Refusal, Verdict};
+use windrose_state::StreamId;
+use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion};
+
+use super::{SourceReport, seconds};
+use crate::pipeline::Picture;
+use crate::progress::{Lag, Progress, Standing};
+
+/// Proxies named in one row: the first tell what is wrong, and `windrose proxies` has them all.
+const NAMED: usize = 8;
+
+/// What the rows are made of.
+pub(super) struct Known<'a> {
+    pub(super) picture: &'a Picture,
+    pub(super) source: &'a SourceReport,
+    pub(super) progress: &'a Progress,
+    /// What streams are called.
+    pub(super) names: &'a BTreeMap<StreamId, String>,
+}
+
+/// All objects, or the one of that id, by kind, namespace and name.
+pub(super) fn all(known: &Known<'_>, only: Option<&str>) -> Vec<ObjectReport> {
+    let declared = &known.picture.declared;
+    let wanted = |object: &ObjectRef| only.is_none_or(|only| super::is_called(object, only));
+    let read = declared.iter().map(|object| object.meta().identity()).filter(|version| wanted(&version.object));
+    let never_good = known.source.unread.iter().filter(|(object, _)| declared.get(object).is_none() && wanted(object));
+    let mut rows: Vec<ObjectReport> = read.map(|version| row(known, &version)).collect();
+    rows.extend(never_good.map(|(object, problem)| unread(blank(object), problem, InForce::Nothing)));
+    rows.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
+    rows
+}
+
+fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {
+    let Known { picture, source, progress, .. } = known;
+    if let Some(refusal) = picture.refused.objects.get(version) {
+        return refused(known, version, refusal);
+    }
+    let mut report = verdicts(&picture.plan, &version.object);
+    report.programmed = progress.of(version).map(|standing| programmed(known, &standing));
+    if let Some(problem) = source.unread.get(&version.object) {
+        return unread(report, problem, InForce::LastGood);
+    }
+    if source.held.contains(&version.object) {
+        report.in_force = InForce::LastGood;
+        (report.reason, report.message) =
+            (Code::Syntax.as_str().into(), "its file cannot be read as a whole, so what it declared before stays in force".into());
+    }
+    report
+}
+
+fn blank(object: &ObjectRef) -> ObjectReport {
+    ObjectReport {
+        kind: object.kind.to_string(),
+        namespace: object.key.namespace.to_string(),
+        name: object.key.name.to_string(),
+        accepted: true,
+        resolved: true,
+        ..ObjectReport::default()
+    }
+}
+
+/// Its newest version cannot be read.
+fn unread(report: ObjectReport, problem: &DiagnosticReport, in_force: InForce) -> ObjectReport {
+    let stead = match in_force {
+        InForce::LastGood => "its last good version stays in force",
+        InForce::Declared | InForce::Nothing => "it has no earlier version that was good",
+    };
+    ObjectReport {
+        accepted: false,
+        resolved: report.resolved && in_force == InForce::LastGood,
+        in_force,
+        reason: problem.code.clone(),
+        message: format!("{}; {stead}", problem.message),
+        position: problem.position.clone(),
+        ..report
+    }
+}
+
+/// Its newest version runs nowhere: Envoy refused it.
+fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> ObjectReport {
+    let in_stead = refusal.last_good.as_ref().and_then(|good| known.progress.of(&good.meta().identity()));
+    let targets = in_stead.map_or(0, |standing| standing.targets);
+    let object = &version.object;
+    let about = |one: &&std::sync::Arc<Diagnostic>| one.code == Code::RefusedByEnvoy && one.object.as_ref() == Some(object);
+    let message = known.picture.plan.diagnostics.iter().find(about).map_or_else(|| refusal.reason.clone(), |one| one.message.clone());
+    let place = Diagnostic::error(object.clone(), FieldPath::root(), Code::RefusedByEnvoy, String::new());
+    ObjectReport {
+        in_force: if refusal.last_good.is_some() { InForce::LastGood } else { InForce::Nothing },
+        programmed: Some(ProgrammedReport {
+            reason: Code::RefusedByEnvoy.as_str().into(),
+            since: known.progress.refused_since(version).map(seconds),
+            targets,
+            ..ProgrammedReport::default()
+        }),
+        reason: Code::RefusedByEnvoy.as_str().into(),
+        message,
+        position: known.source.places.as_ref().and_then(|places| places(&place)),
+        ..verdicts(&known.picture.plan, object)
+    }
+}
+
+/// The object's conditions, those towards its parents and those of its sections as one: the first that is not as it should be speaks.
+fn verdicts(plan: &Plan, object: &ObjectRef) -> ObjectReport {
+    let mut report = blank(object);
+    let first = windrose_plan::Subject::object(object.clone());
+    let of_object = plan.verdicts.range(first..).take_while(|(subject, _)| subject.object == *object);
+    of_object.for_each(|(_, verdict)| join(&mut report, verdict));
+    if report.reason.is_empty() {
+        report.reason = "Accepted".into();
+    }
+    report
+}
+
+fn join(report: &mut ObjectReport, verdict: &Verdict) {
+    for (condition, state) in &verdict.conditions {
+        let wrong = match condition {
+            ConditionType::Accepted => {
+                report.accepted &= state.status;
+                !state.status
+            }
+            ConditionType::ResolvedRefs => {
+                report.resolved &= state.status;
+                !state.status
+            }
+            ConditionType::Conflicted | ConditionType::PartiallyInvalid | ConditionType::OverlappingTlsConfig => state.status,
+        };
+        if wrong && report.reason.is_empty() {
+            (report.reason, report.message) = (state.reason.into(), state.message.clone());
+        }
+    }
+}
+
+fn programmed(known: &Known<'_>, standing: &Standing<'_>) -> ProgrammedReport {
+    let lags = || standing.lags.into_iter().flatten();
+    let name = |id: &StreamId| known.names.get(id).cloned().unwrap_or_default();
+    let refusals = lags().filter_map(|(id, lag)| refusal(name(id), lag));
+    let refused: Vec<RefusalReport> = refusals.take(NAMED).collect();
+    let reason = match (standing.holds, refused.is_empty(), standing.targets) {
+        (true, _, _) => "Programmed",
+        (false, false, _) => Code::RefusedByEnvoy.as_str(),
+        (false, true, 0) => "Pending",
+        (false, true, _) => "Acknowledging",
+    };
+    ProgrammedReport {
+        status: standing.holds,
+        reason: reason.into(),
+        since: Some(seconds(standing.since)),
+        acknowledged: standing.acknowledged,
+        targets: standing.targets,
+        behind: lags().map(|(id, _)| name(id)).take(NAMED).collect(),
+        refused,
+    }
+}
+
+fn refusal(proxy: String, lag: &Lag) -> Option<RefusalReport> {
+    let reason = lag.refused.as_ref()?.as_str().to_owned();
+    Some(RefusalReport { proxy, resource: lag.resource.to_string(), reason })
+}
