@@ -118,15 +118,27 @@ impl Pipeline {
         if self.generation == 0 {
             return;
         }
-        while self.look(streams, now) {}
+        loop {
+            let found = self.look(streams, now);
+            let is_over = found.is_none();
+            if let Some((refused, changed)) = found {
+                self.refused = refused;
+                self.replan(&changed, now);
+            }
+            let served = &self.served;
+            self.refusals.asked(&|scope, id| version(served, scope, id));
+            if is_over {
+                break;
+            }
+        }
         // Verdicts only: suspects of a trial that a restart cuts short would stay set aside.
         if !self.refusals.is_trying() {
             self.parts.last_good.note_refused(&self.refused);
         }
     }
 
-    /// Whether it planned anew.
-    fn look(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) -> bool {
+    fn look(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) -> Option<(Refused, Changed)> {
+        let served = &self.served;
         let evidence = Evidence {
             streams,
             plan: &self.plan,
@@ -134,18 +146,10 @@ impl Pipeline {
             accepted: &self.parts.accepted,
             carried: &self.carried,
             refused: &self.refused,
-            desired: &|scope, id| version(&self.served, scope, id),
+            desired: &|scope, id| version(served, scope, id),
             now,
         };
-        let found = self.refusals.look(&evidence);
-        let planned_anew = found.is_some();
-        if let Some((refused, changed)) = found {
-            self.refused = refused;
-            self.replan(&changed, now);
-        }
-        let served = &self.served;
-        self.refusals.asked(&|scope, id| version(served, scope, id));
-        planned_anew
+        self.refusals.look(&evidence)
     }
 
     /// Whether [`Self::follow_observed`] may find something although no proxy says anything.

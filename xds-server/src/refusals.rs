@@ -99,14 +99,14 @@ impl Refusals {
         }
     }
 
-    /// Whether time alone can change what [`Self::look`] says.
-    pub(crate) fn is_waiting(&self) -> bool {
-        self.case.is_some() || self.undecided
-    }
-
     /// Whether suspects are set aside that may turn out to be innocent.
     pub(crate) fn is_trying(&self) -> bool {
         self.case.is_some()
+    }
+
+    /// Whether time alone can change what [`Self::look`] says.
+    pub(crate) fn is_waiting(&self) -> bool {
+        self.is_trying() || self.undecided
     }
 
     /// What to plan without, if that changed.
@@ -204,16 +204,18 @@ impl Refusals {
         if good.is_some() && good == (evidence.desired)(scope, resource) {
             return BTreeSet::new();
         }
-        let innocent = good.and_then(|version| evidence.carried.by(&scope.proxy, resource, version));
         let replaceable = |version: &&ObjectVersion| self.last_good(version).is_some() || can_be_left_out(version.object.kind);
         let all = || evidence.carries(&scope.proxy, resource).filter(replaceable);
-        let came_later = |version: &&ObjectVersion| match innocent {
-            Some(innocent) => !innocent.contains(version),
-            None => self.first.as_ref().is_some_and(|first| !first.contains(*version)),
-        };
+        if let Some(innocent) = good.and_then(|version| evidence.carried.by(&scope.proxy, resource, version)) {
+            return all().filter(|version| !innocent.contains(version)).cloned().collect();
+        }
+        let came_later = |version: &&ObjectVersion| self.first.as_ref().is_some_and(|first| !first.contains(*version));
         let later: BTreeSet<ObjectVersion> = all().filter(came_later).cloned().collect();
-        // Of what nothing ever ran, nothing is lost while it is tried.
-        if later.is_empty() && good.is_none() { all().cloned().collect() } else { later }
+        if !later.is_empty() || good.is_some() {
+            return later;
+        }
+        // Nothing of it ever ran, so nothing is lost while all are tried, but for what runs in other resources.
+        all().filter(|version| !evidence.runs_elsewhere(scope, resource, version)).cloned().collect()
     }
 
     /// The version of the same object before this one, if that was not refused.

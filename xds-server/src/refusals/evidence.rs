@@ -108,6 +108,16 @@ impl Evidence<'_> {
         sources.into_iter().flat_map(|sources| sources.iter())
     }
 
+    /// Whether the proxies of a scope have accepted another resource of the same kind that carries this version.
+    pub(super) fn runs_elsewhere(&self, scope: &Scope, resource: &ResourceId, version: &ObjectVersion) -> bool {
+        let resources = self.plan.sources.get(&scope.proxy).into_iter().flatten();
+        let mut others = resources.filter(|(id, sources)| id.kind == resource.kind && *id != resource && sources.contains(version));
+        others.any(|(id, _)| {
+            let wanted = (self.desired)(scope, id);
+            wanted.is_some() && self.accepted.last(scope, id).map(|last| last.version) == wanted
+        })
+    }
+
     /// Whether a proxy of that scope is there.
     pub(super) fn is_connected(&self, scope: &Scope) -> bool {
         self.streams.iter().any(|stream| stream.opened.scope == *scope)

@@ -190,14 +190,15 @@ impl Stage {
 
     fn look(&mut self) -> bool {
         let streams = self.observed.snapshot();
+        let plan = &self.plan;
         let evidence = Evidence {
             streams: &streams,
-            plan: &self.plan,
+            plan,
             declared: &self.declared,
             accepted: &self.accepted,
             carried: &self.carried,
             refused: &self.refused,
-            desired: &|scope, id| resource(&self.plan, scope, id).map(|one| one.version),
+            desired: &|scope, id| resource(plan, scope, id).map(|one| one.version),
             now: self.now,
         };
         let found = self.refusals.look(&evidence);
@@ -294,6 +295,29 @@ fn at_a_first_start_everything_can_be_suspected_and_only_the_bad_one_is_set_asid
     assert_eq!(stage.aside(), ["bad"]);
     assert!(answers <= 2 + 2 * 4, "{answers} answers for 16 suspects");
     assert_eq!(stage.runs(edge).len(), 15);
+}
+
+#[test]
+fn at_a_new_table_that_is_refused_what_runs_elsewhere_stays() {
+    let mut stage = Stage::set(&[("old", "/")]);
+    stage.connect(edge(), "edge", true);
+    stage.settle();
+    let old = stage.declared.iter().find(|one| &*one.meta().object.key.name == "old").unwrap().meta().identity();
+    let table = stage.plan.sources[&edge().proxy].keys().find(|id| id.kind == ResourceKind::Routes).cloned().unwrap();
+    let other = ResourceId::new(ResourceKind::Routes, "new table");
+    let streams = stage.observed.snapshot();
+    let evidence = Evidence {
+        streams: &streams,
+        plan: &stage.plan,
+        declared: &stage.declared,
+        accepted: &stage.accepted,
+        carried: &stage.carried,
+        refused: &stage.refused,
+        desired: &|scope, id| resource(&stage.plan, scope, id).map(|one| one.version),
+        now: stage.now,
+    };
+    assert!(evidence.runs_elsewhere(&edge(), &other, &old));
+    assert!(!evidence.runs_elsewhere(&edge(), &table, &old), "no other one has it");
 }
 
 #[test]
