@@ -23,6 +23,8 @@ mod refused_restart;
 mod samples;
 #[path = "envoy/stage.rs"]
 mod stage;
+#[path = "envoy/status.rs"]
+mod status;
 #[path = "envoy/stock.rs"]
 mod stock;
 #[path = "envoy/traces.rs"]

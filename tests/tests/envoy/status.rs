@@ -1,0 +1,87 @@
+//! What `windrose status` and `windrose proxies` say of a running edge: since when, in which version, until when.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::Value;
+use windrose_tests::address::Loopback;
+use windrose_tests::client::Call;
+use windrose_tests::echo::EchoServer;
+use windrose_tests::wait::wait_until;
+
+use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service};
+
+fn world(home: &Loopback, routes: &[String]) -> String {
+    let back = [gateway(&[("http", home.port(8080))]), service("one"), endpoint("one", home.port(9001))];
+    documents(&[&back, routes].concat())
+}
+
+/// Waits until an object's report is as wanted.
+async fn told(stage: &Stage, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    wait_until(PATIENCE, &format!("{name}: {what}"), async || {
+        let status = stage.ask("status");
+        let found = status["objects"].as_array().into_iter().flatten().find(|one| one["name"] == name).cloned();
+        found.filter(&wanted).ok_or_else(|| status.to_string())
+    })
+    .await
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_counts_from_the_acknowledgement_and_names_last_good_versions() {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("one", home.port(9001)).await;
+    let good = route("web", EVERYTHING, "one");
+    let declared = world(&home, std::slice::from_ref(&good));
+    let stage = Stage::set(home, &declared).await;
+    let pending = told(&stage, "web", "pending", |one| one["programmed"]["reason"] == "Pending").await;
+    assert_eq!(pending["programmed"]["status"], false, "{pending}");
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let at = Call::get(stage.home.port(8080), "/");
+    answered_by(&at, "one").await;
+    // Nobody asks for a while: the moment is that of the acknowledgement, not that of the question.
+    stage.synced("gateway/shop/edge").await;
+    let acknowledged = now();
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let running = told(&stage, "web", "programmed", |one| one["programmed"]["status"] == true).await;
+    let since = running["programmed"]["since"].as_u64().unwrap();
+    assert!(since <= acknowledged + 1, "{since} is after {acknowledged}: {running}");
+
+    // One that cannot be read keeps its last good version, and one that never was good is there all the same.
+    let misspelt = [good.replace("backendRefs", "backendRefz"), route("new", EVERYTHING, "one").replace("rules", "rulez")];
+    stage.declare("shop.yaml", &world(&stage.home, &misspelt));
+    let kept = told(&stage, "web", "last good", |one| one["inForce"] == "lastGood").await;
+    assert_eq!((&kept["accepted"], &kept["reason"]), (&false.into(), &"UnknownField".into()), "{kept}");
+    assert_eq!((&kept["programmed"]["status"], &kept["programmed"]["since"]), (&true.into(), &since.into()), "{kept}");
+    assert!(kept["position"].as_str().unwrap().contains("shop.yaml:"), "{kept}");
+    told(&stage, "new", "nothing in force", |one| one["inForce"] == "nothing" && one["accepted"] == false).await;
+    answered_by(&at, "one").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proxies_tells_streams_apart_and_when_their_credentials_end() {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("one", home.port(9001)).await;
+    let declared = world(&home, &[route("web", EVERYTHING, "one")]);
+    let stage = Stage::set(home, &declared).await;
+    let _edge = stage.envoy("gateway", "edge", &["--ttl", "10d"]).await;
+    stage.synced("gateway/shop/edge").await;
+    let proxies = stage.ask("proxies");
+    let proxy = &proxies[0];
+    assert!(proxy["stream"].as_u64().unwrap() > 0, "{proxy}");
+    let left = proxy["credentialExpires"].as_u64().unwrap() - now();
+    assert!((9 * 86_400..=10 * 86_400).contains(&left), "{left} s of 10 days: {proxy}");
+    assert_eq!(proxy["behindSince"], Value::Null, "{proxy}");
+    let certificates = stage.ask("status")["certificates"].clone();
+    let credential = certificates.as_array().unwrap().iter().find(|one| one["renewedAutomatically"] == false).unwrap().clone();
+    assert!(credential["subject"].as_str().unwrap().contains("gateway/shop/edge"), "{credential}");
+    let text = stage.server.ask(&["status"]).stdout;
+    assert!(String::from_utf8_lossy(&text).contains("renew it"), "ten days are forecast");
+
+    let metrics = stage.server.admin_get("/metrics").await.unwrap().text();
+    for line in ["windrose_proxies 1", "windrose_proxies_synced 1", "windrose_proxy_resources_behind{type=\"LDS\"} 0"] {
+        assert!(metrics.lines().any(|one| one == line), "{line} is not in\n{metrics}");
+    }
+}
