@@ -163,9 +163,11 @@ fn proxies(sources: &Sources<'_>) -> Vec<Number> {
         synced += usize::from(view.ready && behind.is_empty());
         for (at, kind) in kinds() {
             wanted[at] += view.of_kind(kind).len() as u64;
-            refused[at] += stream.of_kind(kind).rejected.len() as u64;
         }
-        behind.keys().for_each(|id| lacking[id.kind.index()] += 1);
+        for (id, lack) in &behind {
+            lacking[id.kind.index()] += 1;
+            refused[id.kind.index()] += u64::from(lack.refused.is_some());
+        }
     }
     let by_type = |name, help, counts: [u64; ResourceKind::ALL.len()]| {
         labelled((name, help, MetricType::Gauge), "type", kinds().map(|(at, kind)| (kind.short(), counts[at])))
@@ -175,7 +177,7 @@ fn proxies(sources: &Sources<'_>) -> Vec<Number> {
         gauge("proxies_synced", "Proxies that have acknowledged everything that they should have", synced),
         by_type("proxy_resources", "Resources that connected proxies should have", wanted),
         by_type("proxy_resources_behind", "Those that they have not acknowledged in the newest version", lacking),
-        by_type("proxy_resources_refused", "Those that they refused last", refused),
+        by_type("proxy_resources_refused", "Those that they refuse in that version", refused),
     ]
 }
 

@@ -37,11 +37,12 @@ pub(crate) struct EnvoyAnswer {
 }
 
 impl Offline {
-    /// Reads `paths`.
+    /// Reads `paths`, each once.
     pub(crate) fn load(paths: &[PathBuf], trust_domain: &str) -> anyhow::Result<Self> {
         files(paths)?;
         let domain = TrustDomain::parse(trust_domain).with_context(|| format!("--trust-domain {trust_domain}"))?;
-        Ok(Self { world: windrose_files::load(paths), settings: judges::settings(domain) })
+        let once: Vec<PathBuf> = paths.iter().collect::<BTreeSet<_>>().into_iter().cloned().collect();
+        Ok(Self { world: windrose_files::load(&once), settings: judges::settings(domain) })
     }
 
     /// Everything that is wrong, with its place: first what reading found, then what planning found.
@@ -107,8 +108,21 @@ pub(crate) fn render(program: &Program, modules: Modules) -> Rendered {
     Renderer::new(NodeClass::default(), modules, VersionKey::new(OPEN_KEY)).full(program)
 }
 
-/// Envoy's last line that says what is wrong, without its time stamp.
+/// Envoy's last line that says what is wrong, without its time stamp and the name of our file.
 fn last_words(log: &str) -> String {
     let line = log.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("it ended without a word");
-    line.rsplit_once("] ").map_or(line, |(_, words)| words).trim().to_owned()
+    let words = line.rsplit_once("] ").map_or(line, |(_, words)| words);
+    words.rsplit_once("bootstrap.pb': ").map_or(words, |(_, words)| words).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_what_envoy_logs_its_words_are_kept() {
+        let log = "[2026-11-28 21:08:37.1][1][critical][main] [server.cc:1] error initializing configuration '/tmp/x/bootstrap.pb': no such thing\n\n";
+        assert_eq!(last_words(log), "no such thing");
+        assert_eq!(last_words(""), "it ended without a word");
+    }
 }

@@ -32,12 +32,19 @@ pub(crate) fn print<T: Serialize>(output: Output, value: &T, table: impl FnOnce(
     }
 }
 
+/// A terminal narrower than this is no table's.
+const COLUMNS_MIN: u16 = 60;
+
 /// An empty table under these headings.
 pub(crate) fn table(headings: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
-    if !anstream_is_terminal() {
+    if !std::io::IsTerminal::is_terminal(&std::io::stdout()) {
         table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
+    }
+    // Lines that wrap are easier to read than columns of single letters.
+    if table.width().is_some_and(|columns| columns < COLUMNS_MIN) {
+        table.set_content_arrangement(ContentArrangement::Disabled);
     }
     table.set_header(headings.iter().map(|heading| Cell::new(heading.to_uppercase())));
     table
@@ -68,8 +75,9 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
-fn anstream_is_terminal() -> bool {
-    std::io::IsTerminal::is_terminal(&std::io::stdout())
+/// Whether standard output shows colours: on a terminal, unless NO_COLOR or the like says otherwise.
+pub(crate) fn in_colour() -> bool {
+    anstream::AutoStream::choice(&std::io::stdout()) != anstream::ColorChoice::Never
 }
 
 #[cfg(test)]

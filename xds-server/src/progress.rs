@@ -5,6 +5,7 @@
 //! carries it, and has all that those need to work. It is programmed once all proxies that are there have it; from
 //! then on only a refusal ends that, not a proxy that comes later.
 
+mod change;
 mod concerns;
 mod lag;
 
@@ -18,6 +19,7 @@ use windrose_vocab::{ObjectVersion, ProxyKey};
 pub(crate) use lag::Lag;
 
 use crate::pipeline::Picture;
+use change::Changes;
 use concerns::Concerns;
 
 /// What is known at one moment.
@@ -41,8 +43,7 @@ pub(crate) struct Progress {
     streams: BTreeMap<StreamId, Followed>,
     present: BTreeMap<ProxyKey, Present>,
     refused: BTreeMap<ObjectVersion, SystemTime>,
-    changes: BTreeMap<u64, Change>,
-    convergence: Vec<Duration>,
+    changes: Changes,
     looked: Option<SystemTime>,
     revision: u64,
 }
@@ -72,13 +73,6 @@ struct Followed {
 struct Present {
     streams: BTreeSet<StreamId>,
     joining: usize,
-}
-
-/// What was planned together, and waits to be acknowledged.
-struct Change {
-    published: SystemTime,
-    open: usize,
-    last: Option<SystemTime>,
 }
 
 /// How far one version of an object is.
@@ -142,7 +136,7 @@ impl Progress {
 
     /// How long changes took from their planning to the last acknowledgement, since the last call.
     pub(crate) fn take_convergence(&mut self) -> Vec<Duration> {
-        std::mem::take(&mut self.convergence)
+        self.changes.take()
     }
 
     /// Returns the proxies whose resources carry something else than before, and the versions that are new.
@@ -172,7 +166,7 @@ impl Progress {
     fn forget(&mut self, version: &ObjectVersion) {
         self.unsettled.remove(version);
         if let Some(Condition { change: Some(change), .. }) = self.conditions.remove(version) {
-            self.arrive(change, None);
+            self.changes.arrive(change, None);
         }
     }
 
@@ -257,20 +251,7 @@ impl Progress {
                 condition.change = Some(generation);
             }
         }
-        if !aimed.is_empty() {
-            self.changes.insert(generation, Change { published, open: aimed.len(), last: None });
-        }
-    }
-
-    /// One version of a change has arrived everywhere, or has been replaced by another.
-    fn arrive(&mut self, change: u64, at: Option<SystemTime>) {
-        let Some(open) = self.changes.get_mut(&change) else { return };
-        open.open -= 1;
-        open.last = open.last.max(at);
-        if open.open == 0 {
-            let took = self.changes.remove(&change).and_then(|done| done.last?.duration_since(done.published).ok());
-            self.convergence.extend(took);
-        }
+        self.changes.begin(generation, published, aimed.len());
     }
 
     fn has_target(&self, version: &ObjectVersion) -> bool {
@@ -295,7 +276,7 @@ impl Progress {
             let since = answered.max(self.looked).map_or(now, |at| at.max(condition.since).min(now));
             let change = condition.change;
             self.set(version, true, since);
-            change.into_iter().for_each(|change| self.arrive(change, Some(since)));
+            change.into_iter().for_each(|change| self.changes.arrive(change, Some(since)));
         }
     }
 

@@ -115,7 +115,7 @@ impl Source for Reports {
             generation: picture.generation,
             objects: objects::all(&known, only),
             diagnostics: diagnostics(&memory.source, &picture.plan, only),
-            certificates: certificates(&picture, &streams),
+            certificates: if only.is_none() { certificates(&picture, &streams) } else { Vec::new() },
         };
         if only.is_none() {
             memory.status = Some((revision, status.clone()));
@@ -125,9 +125,10 @@ impl Source for Reports {
 
     fn proxies(&self) -> Vec<ProxyReport> {
         let (memory, picture, streams) = self.looked(SystemTime::now());
+        let known = proxies::Known { plan: &picture.plan, accepted: &self.accepted };
         let report = |stream: &StreamStatus| {
             let view = self.desired.current(&stream.opened.scope);
-            proxies::report(stream, view.as_deref(), &picture.plan, memory.progress.behind_since(stream.id))
+            proxies::report(stream, view.as_deref(), &known, memory.progress.behind_since(stream.id))
         };
         streams.iter().map(report).collect()
     }

@@ -1,13 +1,12 @@
 //! `windrose check`: everything that can be known without running, and, if asked, what the real Envoy says.
 
 use std::fmt::Write;
-use std::io::IsTerminal;
 
 use anyhow::Context;
 use serde::Serialize;
 use windrose_files::Finding;
 use windrose_plan::{Coverage, Plan, Refused};
-use windrose_vocab::Severity;
+use windrose_vocab::{Code, Severity};
 
 use super::Ending;
 use crate::envoy_binary::EnvoyBinary;
@@ -54,7 +53,8 @@ pub(crate) fn run(options: &args::Check) -> anyhow::Result<Ending> {
         coverage: options.coverage.then(|| coverage(&plan)),
         envoy,
     };
-    output::print(options.output, &report, |_| text(&findings, &report, offline.world.declared.iter().count()))?;
+    let (objects, alone) = (offline.world.declared.iter().count(), options.paths.iter().all(|path| path.is_file()));
+    output::print(options.output, &report, |_| text(&findings, &report, objects, alone))?;
     let wrong = errors > 0 || refused || (options.strict && warnings > 0);
     Ok(if wrong { Ending::Wrong } else { Ending::Good })
 }
@@ -68,8 +68,9 @@ fn ask_envoy(options: &args::Check, offline: &Offline, plan: &Plan) -> anyhow::R
     plan.programs.iter().map(|(proxy, program)| offline.ask(&envoy, proxy, program, &modules).with_context(|| proxy.to_string())).collect()
 }
 
-fn text(findings: &[Finding], report: &Report, objects: usize) -> String {
-    let colour = std::io::stdout().is_terminal();
+/// `alone`: only files were given, no folder.
+fn text(findings: &[Finding], report: &Report, objects: usize, alone: bool) -> String {
+    let colour = output::in_colour();
     let mut text = String::new();
     for finding in findings {
         let _ = writeln!(text, "{}\n", windrose_files::print::render(finding, colour).trim_end());
@@ -84,7 +85,13 @@ fn text(findings: &[Finding], report: &Report, objects: usize) -> String {
             Some(words) => writeln!(text, "{}: Envoy {} refuses it: {words}", answer.proxy, answer.version),
         };
     }
-    let _ = writeln!(text, "{objects} objects, {} errors, {} warnings", report.errors, report.warnings);
+    let elsewhere = findings.iter().filter(|one| one.diagnostic.code == Code::RefNotFound).count();
+    if alone && elsewhere > 0 {
+        let _ = writeln!(text, "{elsewhere} of these are references to what no given file declares: check the folder that has it too");
+    }
+    let (errors, warnings) = (report.errors, report.warnings);
+    let counted = |count: usize, word: &str| format!("{count} {word}{}", if count == 1 { "" } else { "s" });
+    let _ = writeln!(text, "{}, {}, {}", counted(objects, "object"), counted(errors, "error"), counted(warnings, "warning"));
     text
 }
 

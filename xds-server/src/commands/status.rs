@@ -10,7 +10,7 @@ use crate::client::Server;
 use crate::output::{self, lines, span, table, verdict};
 
 /// What ends sooner than this is forecast.
-const FORECAST: u64 = 30 * 86_400;
+const FORECAST: u64 = 14 * 86_400;
 /// A message up to this length stands in the row, a longer one below the table.
 const MESSAGE_MAX: usize = 100;
 

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use windrose_admin::report::{ProxyReport, RefusalReport, TypeReport};
 use windrose_plan::Plan;
-use windrose_state::{Behind, StreamStatus, View};
+use windrose_state::{Accepted, Behind, StreamStatus, View};
 use windrose_vocab::ResourceKind;
 
 use super::seconds;
@@ -14,8 +14,14 @@ pub(super) fn name(stream: &StreamStatus) -> String {
     format!("{} ({})", stream.opened.scope.proxy, stream.opened.node)
 }
 
-/// The row; `view` is what it should have.
-pub(super) fn report(stream: &StreamStatus, view: Option<&View>, plan: &Plan, behind_since: Option<SystemTime>) -> ProxyReport {
+/// What the rows are made of.
+pub(super) struct Known<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) accepted: &'a Accepted,
+}
+
+/// The row; `view` is what it should have, `behind_since` since when it has not.
+pub(super) fn report(stream: &StreamStatus, view: Option<&View>, known: &Known<'_>, behind_since: Option<SystemTime>) -> ProxyReport {
     let proxy = &stream.opened.scope.proxy;
     let behind = view.map(|view| stream.behind(view)).unwrap_or_default();
     let ready = view.is_some_and(|view| view.ready);
@@ -28,13 +34,13 @@ pub(super) fn report(stream: &StreamStatus, view: Option<&View>, plan: &Plan, be
         stream: stream.id.number(),
         node: stream.opened.node.to_string(),
         identity: stream.opened.identity.to_string(),
-        spiffe_id: plan.identities.get(proxy).map(ToString::to_string),
+        spiffe_id: known.plan.identities.get(proxy).map(ToString::to_string),
         connected: seconds(stream.opened.since),
         credential_expires: Some(seconds(stream.opened.credential_expires)),
         types: kinds.collect(),
         behind_since: behind_since.map(seconds),
-        refused: refused(stream).collect(),
-        synced: ready && behind.is_empty() && stream.is_in_sync(),
+        refused: refused(stream, &behind, known.accepted).collect(),
+        synced: ready && behind.is_empty(),
     }
 }
 
@@ -42,15 +48,15 @@ fn lacking(behind: &Behind, kind: ResourceKind) -> usize {
     behind.keys().filter(|id| id.kind == kind).count()
 }
 
-fn refused(stream: &StreamStatus) -> impl Iterator<Item = RefusalReport> {
-    ResourceKind::ALL.into_iter().flat_map(move |kind| {
-        let status = stream.of_kind(kind);
-        let named = status.rejected.iter().map(move |(name, rejection)| (format!("{kind} {name}"), rejection));
-        let whole = status.rejected_response.iter().map(move |rejection| (format!("{kind} (a whole response)"), rejection));
-        named.chain(whole).map(|(resource, rejection)| RefusalReport {
-            proxy: name(stream),
-            resource,
-            reason: rejection.reason.as_str().to_owned(),
-        })
-    })
+/// What it refuses of what it should have, now or in an earlier life; what it refused of other versions concerns nobody any more.
+fn refused<'a>(stream: &'a StreamStatus, behind: &'a Behind, accepted: &'a Accepted) -> impl Iterator<Item = RefusalReport> + 'a {
+    let whole = ResourceKind::ALL.into_iter().filter_map(|kind| {
+        let rejection = stream.of_kind(kind).rejected_response.as_ref()?;
+        Some((format!("{kind} (a whole response)"), rejection.reason.clone()))
+    });
+    let named = behind.iter().filter_map(|(id, lack)| {
+        let said = lack.refused.as_ref().map(|rejection| rejection.reason.clone());
+        Some((id.to_string(), said.or_else(|| accepted.withheld(&stream.opened.identity, id, lack.wanted))?))
+    });
+    named.chain(whole).map(|(resource, reason)| RefusalReport { proxy: name(stream), resource, reason: reason.as_str().to_owned() })
 }

@@ -155,7 +155,7 @@ pub struct ProxyReport {
     pub types: BTreeMap<String, TypeReport>,
     /// Since when it lacks something, in seconds since 1970; absent while it lacks nothing.
     pub behind_since: Option<u64>,
-    /// What it refused and has not accepted since.
+    /// What it refuses of what it should have.
     pub refused: Vec<RefusalReport>,
     /// Whether it has acknowledged everything that it should have.
     pub synced: bool,
