@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
+use imbl::ordmap::DiffItem;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
 use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
 use windrose_ir::Program;
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_state::{Accepted, Desired, DesiredReader, ResourceSet, Scope};
-use windrose_vocab::{Fingerprint, Kind, NodeClass, ProxyKey, ProxyRole, ResourceId, ResourceKind};
+use windrose_vocab::{Fingerprint, Kind, ProxyKey, ProxyRole, ResourceId, ResourceKind};
 
 use crate::carried::Carried;
 use crate::identities::Nodes;
@@ -37,7 +38,7 @@ pub(crate) struct Picture {
     /// What former versions of resources carried.
     pub(crate) carried: Carried,
     /// Certificates and their ends.
-    pub(crate) certificates: Vec<(String, SystemTime, bool)>,
+    pub(crate) certificates: Arc<Vec<(String, SystemTime, bool)>>,
 }
 
 /// One scope as it was last rendered.
@@ -46,8 +47,6 @@ struct Served {
     program: Arc<Program>,
     rendered: Rendered,
     resources: ResourceSet,
-    /// False until the first publication: a program can be empty.
-    published: bool,
 }
 
 /// What the pipeline stands on.
@@ -75,6 +74,7 @@ pub(crate) struct Pipeline {
     declared: Declared,
     plan: Plan,
     served: BTreeMap<Scope, Served>,
+    certificates: Arc<Vec<(String, SystemTime, bool)>>,
     generation: u64,
     published: Option<SystemTime>,
 }
@@ -91,6 +91,7 @@ impl Pipeline {
             declared: Declared::default(),
             plan: Plan::default(),
             served: BTreeMap::new(),
+            certificates: Arc::default(),
             generation: 0,
             published: None,
             parts,
@@ -107,8 +108,11 @@ impl Pipeline {
 
     /// Serves scopes that were asked for and are not served yet.
     pub(crate) fn follow_demand(&mut self, now: SystemTime) {
-        if self.generation > 0 {
-            self.publish(&self.plan.clone(), now);
+        if self.generation == 0 {
+            return;
+        }
+        for scope in self.reader.take_asked() {
+            self.publish_scope(&scope, &self.plan.clone(), now);
         }
     }
 
@@ -178,12 +182,20 @@ impl Pipeline {
         self.plan = self.planner.update(&self.declared, &self.refused, changed);
         self.generation += 1;
         self.published = Some(now);
-        let proxies: BTreeSet<ProxyKey> = self.plan.programs.keys().cloned().collect();
-        self.parts.nodes.declare(proxies);
-        self.follow_absences(now);
-        self.publish(&before, now);
-        let identities: BTreeSet<_> = self.plan.identities.values().cloned().collect();
-        self.parts.svids.retain(|identity| identities.contains(identity));
+        if self.generation == 1 || changed.objects.iter().any(|object| matches!(object.kind, Kind::Gateway | Kind::Workload)) {
+            self.follow_absences(now);
+        }
+        let differing = differing(&before, &self.plan);
+        if self.generation == 1 || differing.iter().any(|proxy| is_known(&before, proxy) != is_known(&self.plan, proxy)) {
+            self.parts.nodes.declare(self.plan.programs.keys().cloned().collect());
+        }
+        for proxy in &differing {
+            self.publish(proxy, &before, now);
+        }
+        if before.identities.diff(&self.plan.identities).next().is_some() {
+            let identities: BTreeSet<_> = self.plan.identities.values().cloned().collect();
+            self.parts.svids.retain(|identity| identities.contains(identity));
+        }
         self.show();
     }
 
@@ -197,21 +209,28 @@ impl Pipeline {
         self.parts.absences.follow(&declared, (now, std::time::Instant::now()));
     }
 
-    /// Renders and publishes every scope: those of the plan in the default class, and those that clients asked for.
+    /// Renders and publishes the scopes of a proxy: the default class, and those that clients asked for.
     /// `before` is the plan that the former resources come from.
-    fn publish(&mut self, before: &Plan, now: SystemTime) {
-        let declared = self.plan.programs.keys().map(|proxy| Scope::new(proxy.clone(), NodeClass::default()));
-        let wanted: BTreeSet<Scope> =
-            declared.chain(self.reader.scopes()).filter(|scope| self.plan.programs.contains_key(&scope.proxy)).collect();
-        for gone in self.served.keys().filter(|scope| !wanted.contains(scope)).cloned().collect::<Vec<_>>() {
-            self.served.remove(&gone);
-            self.carried.forget(&gone.proxy);
-            self.parts.desired.withdraw(&gone);
-            self.parts.accepted.forget(&gone);
+    fn publish(&mut self, proxy: &ProxyKey, before: &Plan, now: SystemTime) {
+        if !is_known(&self.plan, proxy) {
+            return self.withdraw(proxy);
         }
-        for scope in wanted {
+        let asked = self.reader.scopes_of(proxy);
+        let scopes: BTreeSet<Scope> = asked.into_iter().chain([Scope::from(proxy.clone())]).collect();
+        for scope in scopes {
             self.publish_scope(&scope, before, now);
         }
+    }
+
+    fn withdraw(&mut self, proxy: &ProxyKey) {
+        let first = Scope::from(proxy.clone());
+        let gone = self.served.range(first..).map(|(scope, _)| scope).take_while(|scope| scope.proxy == *proxy);
+        for scope in gone.cloned().collect::<Vec<_>>() {
+            self.served.remove(&scope);
+            self.parts.desired.withdraw(&scope);
+            self.parts.accepted.forget(&scope);
+        }
+        self.carried.forget(proxy);
     }
 
     fn publish_scope(&mut self, scope: &Scope, before: &Plan, now: SystemTime) {
@@ -221,11 +240,7 @@ impl Pipeline {
             program: Arc::default(),
             rendered: Rendered::default(),
             resources: ResourceSet::new(),
-            published: false,
         });
-        if served.published && Arc::ptr_eq(&served.program, &program) {
-            return;
-        }
         let rendered = served.renderer.update(&served.rendered, &served.program, &program);
         for kind in ResourceKind::ALL {
             let changes = windrose_state::set::changes(served.rendered.of_kind(kind), rendered.of_kind(kind));
@@ -235,7 +250,7 @@ impl Pipeline {
             }
             served.resources.set_kind(kind, rendered.of_kind(kind).clone());
         }
-        (served.rendered, served.program, served.published) = (rendered, program, true);
+        (served.rendered, served.program) = (rendered, program);
         let resources = served.resources.clone();
         let secrets = self.secrets(&scope.proxy, now);
         if let Err(error) = self.parts.desired.publish(scope, &resources, &secrets) {
@@ -250,12 +265,14 @@ impl Pipeline {
         }
     }
 
-    fn show(&self) {
-        let (leaves, authority) = self.parts.svids.ends();
-        let mut certificates: Vec<_> = leaves.into_iter().map(|(identity, end)| (identity.to_string(), end, true)).collect();
-        certificates.push(("the mesh's issuing certificate".to_owned(), authority, true));
-        certificates.push(("the root of node credentials".to_owned(), self.parts.nodes.root_end(), false));
-        certificates.sort_by_key(|(_, end, _)| *end);
+    fn show(&mut self) {
+        if let Some((leaves, authority)) = self.parts.svids.take_ends() {
+            let mut certificates: Vec<_> = leaves.into_iter().map(|(identity, end)| (identity.to_string(), end, true)).collect();
+            certificates.push(("the mesh's issuing certificate".to_owned(), authority, true));
+            certificates.push(("the root of node credentials".to_owned(), self.parts.nodes.root_end(), false));
+            certificates.sort_by_key(|(_, end, _)| *end);
+            self.certificates = Arc::new(certificates);
+        }
         let picture = Picture {
             generation: self.generation,
             published: self.published,
@@ -263,7 +280,7 @@ impl Pipeline {
             refused: self.refused.clone(),
             plan: self.plan.clone(),
             carried: self.carried.clone(),
-            certificates,
+            certificates: Arc::clone(&self.certificates),
         };
         self.parts.picture.store(Arc::new(picture));
     }
@@ -272,4 +289,21 @@ impl Pipeline {
 /// The version of a resource that a scope should have.
 fn version(served: &BTreeMap<Scope, Served>, scope: &Scope, id: &ResourceId) -> Option<Fingerprint> {
     served.get(scope)?.resources.lookup(id).map(|resource| resource.version)
+}
+
+/// The proxies whose program or identity is another one than before, or that came or went.
+fn differing(before: &Plan, after: &Plan) -> BTreeSet<ProxyKey> {
+    let programs = before.programs.diff(&after.programs).map(|change| key(&change));
+    let identities = before.identities.diff(&after.identities).map(|change| key(&change));
+    programs.chain(identities).collect()
+}
+
+fn key<V>(change: &DiffItem<'_, '_, ProxyKey, V>) -> ProxyKey {
+    match change {
+        DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => (*key).clone(),
+    }
+}
+
+fn is_known(plan: &Plan, proxy: &ProxyKey) -> bool {
+    plan.programs.contains_key(proxy)
 }

@@ -13,11 +13,13 @@ use windrose_vocab::{Fingerprint, Resource, Sensitive, SpiffeId};
 pub(crate) struct Svids {
     authority: Authority,
     issued: BTreeMap<SpiffeId, (Fingerprint, Arc<Resource>, SystemTime)>,
+    /// Whether an end of validity is another one than was told last.
+    ends_changed: bool,
 }
 
 impl Svids {
     pub(crate) fn new(authority: Authority) -> Self {
-        Self { authority, issued: BTreeMap::new() }
+        Self { authority, issued: BTreeMap::new(), ends_changed: true }
     }
 
     /// The secrets of `identity` at `now`. One that cannot be made keeps its former version, and is told in the log.
@@ -34,7 +36,10 @@ impl Svids {
     /// Replaces the intermediate when its half life is over. Everything is issued anew then.
     pub(crate) fn renew_authority(&mut self, now: SystemTime) {
         match self.authority.renew(now, &SystemEntropy) {
-            Ok(true) => tracing::info!("the intermediate certificate was renewed"),
+            Ok(true) => {
+                self.ends_changed = true;
+                tracing::info!("the intermediate certificate was renewed");
+            }
             Ok(false) => {}
             Err(error) => tracing::error!(%error, "the intermediate certificate cannot be renewed; the former one stays in use"),
         }
@@ -42,13 +47,15 @@ impl Svids {
 
     /// Forgets identities that are no longer declared.
     pub(crate) fn retain(&mut self, keep: impl Fn(&SpiffeId) -> bool) {
+        let before = self.issued.len();
         self.issued.retain(|identity, _| keep(identity));
+        self.ends_changed |= self.issued.len() != before;
     }
 
-    /// Identities with the end of their certificate, and the authority's own end.
-    pub(crate) fn ends(&self) -> (Vec<(SpiffeId, SystemTime)>, SystemTime) {
-        let leaves = self.issued.iter().map(|(identity, (_, _, end))| (identity.clone(), *end)).collect();
-        (leaves, self.authority.issuer().not_after)
+    /// Identities with the end of their certificate, and the authority's own end; none if they are what was told last.
+    pub(crate) fn take_ends(&mut self) -> Option<(Vec<(SpiffeId, SystemTime)>, SystemTime)> {
+        let leaves = self.issued.iter().map(|(identity, (_, _, end))| (identity.clone(), *end));
+        std::mem::take(&mut self.ends_changed).then(|| (leaves.collect(), self.authority.issuer().not_after))
     }
 
     fn svid(&mut self, identity: &SpiffeId, now: SystemTime) -> Option<Arc<Resource>> {
@@ -62,6 +69,7 @@ impl Svids {
             Ok(made) => {
                 let key = Sensitive::new(made.key.expose().as_bytes().to_vec());
                 let resource = Arc::new(windrose_envoy::render_svid(&made.chain, &key, made.version));
+                self.ends_changed = true;
                 self.issued.insert(identity.clone(), (version, Arc::clone(&resource), made.facts.not_after));
                 Some(resource)
             }

@@ -1,11 +1,11 @@
 //! What every proxy should have. One writer publishes closed sets per scope; any number of streams read the newest
 //! and are woken when it changes. A set that is not closed under reference is refused and the last good one stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
-use windrose_vocab::{NodeClass, Resource, ResourceId, ResourceKind};
+use windrose_vocab::{NodeClass, ProxyKey, Resource, ResourceId, ResourceKind};
 
 use crate::closure::Closure;
 use crate::limits;
@@ -97,6 +97,7 @@ pub struct TooManyScopes(pub Scope);
 #[derive(Debug)]
 struct Shared {
     slots: Mutex<BTreeMap<Scope, watch::Sender<Arc<View>>>>,
+    asked: Mutex<BTreeSet<Scope>>,
     demand: watch::Sender<u64>,
 }
 
@@ -116,6 +117,10 @@ impl Shared {
     fn slots(&self) -> MutexGuard<'_, BTreeMap<Scope, watch::Sender<Arc<View>>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn asked(&self) -> MutexGuard<'_, BTreeSet<Scope>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Default for Desired {
@@ -128,7 +133,7 @@ impl Desired {
     /// A state in which every scope is cold.
     #[must_use]
     pub fn new() -> Self {
-        let shared = Shared { slots: Mutex::default(), demand: watch::Sender::new(0) };
+        let shared = Shared { slots: Mutex::default(), asked: Mutex::default(), demand: watch::Sender::new(0) };
         Self { shared: Arc::new(shared), published: BTreeMap::new() }
     }
 
@@ -226,14 +231,22 @@ impl DesiredReader {
         }
         let idle =
             |at: &Scope, slot: &watch::Sender<Arc<View>>| at.proxy == scope.proxy && slot.receiver_count() == 0 && !slot.borrow().ready;
-        slots.retain(|at, slot| !idle(at, slot));
+        let mut asked = self.shared.asked();
+        slots.retain(|at, slot| {
+            let keep = !idle(at, slot);
+            if !keep {
+                asked.remove(at);
+            }
+            keep
+        });
         if slots.keys().filter(|at| at.proxy == scope.proxy).count() >= limits::CLASSES_PER_PROXY {
             return Err(TooManyScopes(scope.clone()));
         }
         let slot = watch::Sender::new(Arc::new(View::cold(scope.class.clone())));
         let feed = Feed { views: slot.subscribe() };
         slots.insert(scope.clone(), slot);
-        drop(slots);
+        asked.insert(scope.clone());
+        drop((asked, slots));
         self.shared.demand.send_modify(|count| *count = count.wrapping_add(1));
         Ok(feed)
     }
@@ -244,10 +257,17 @@ impl DesiredReader {
         self.shared.slots().get(scope).map(|slot| Arc::clone(&slot.borrow()))
     }
 
-    /// All scopes that were published or asked for, sorted: what a publisher should render.
+    /// The scopes of a proxy key that were published or asked for, sorted: what a publisher should render.
     #[must_use]
-    pub fn scopes(&self) -> Vec<Scope> {
-        self.shared.slots().keys().cloned().collect()
+    pub fn scopes_of(&self, proxy: &ProxyKey) -> Vec<Scope> {
+        let first = Scope::from(proxy.clone());
+        self.shared.slots().range(first..).map(|(scope, _)| scope).take_while(|scope| scope.proxy == *proxy).cloned().collect()
+    }
+
+    /// The scopes that were asked for while they were unknown, since the last call: what a publisher has not rendered yet.
+    #[must_use]
+    pub fn take_asked(&self) -> BTreeSet<Scope> {
+        std::mem::take(&mut *self.shared.asked())
     }
 
     /// Changes whenever a scope is asked for that was unknown.
@@ -295,7 +315,7 @@ fn refuse_dangling(scope: &Scope, base: &Closure, secrets: &KindMap) -> Result<(
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use windrose_vocab::{Fingerprint, ProxyKey, Text};
+    use windrose_vocab::{Fingerprint, Text};
 
     use super::*;
 
@@ -390,6 +410,8 @@ mod tests {
         assert!(reader.subscribe(&class(99)).is_err());
         drop(feeds);
         assert!(reader.subscribe(&class(99)).is_ok());
-        assert_eq!(reader.scopes().len(), 1);
+        assert_eq!(reader.scopes_of(&scope().proxy).len(), 1);
+        assert_eq!(reader.take_asked(), BTreeSet::from([class(99)]));
+        assert!(reader.take_asked().is_empty());
     }
 }
