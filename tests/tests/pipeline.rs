@@ -11,8 +11,8 @@ mod golden;
 mod judged;
 #[path = "pipeline/mesh.rs"]
 mod mesh;
-#[path = "pipeline/scoped.rs"]
-mod scoped;
+#[path = "pipeline/whole.rs"]
+mod whole;
 
 #[test]
 fn every_case_gives_its_golden_plan_resources_and_diagnostics() {

@@ -10,7 +10,7 @@ use windrose_tests::envoy::EnvoyProcess;
 use windrose_tests::load::{Load, Tally};
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service, workload};
+use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, at_host, documents, endpoint, gateway, route, service, workload};
 
 /// Changes, and the requests that must have gone through meanwhile.
 const CHANGES: usize = 200;
@@ -18,13 +18,17 @@ const REQUESTS: u64 = 10_000;
 
 /// Both services are there all the time; the route has one of them, so that each change brings a cluster and takes one.
 fn pointing_to(home: &Loopback, back: &str) -> String {
+    declaring(home, route("web", EVERYTHING, back))
+}
+
+fn declaring(home: &Loopback, route: String) -> String {
     documents(&[
         gateway(&[("http", home.port(8080))]),
         service("one"),
         endpoint("one", home.port(9001)),
         service("other"),
         endpoint("other", home.port(9002)),
-        route("web", EVERYTHING, back),
+        route,
     ])
 }
 
@@ -37,15 +41,28 @@ async fn two_hundred_changes_under_load_lose_no_request() {
     let home = Loopback::claim();
     let backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
     let declared = ["one", "other"].map(|back| pointing_to(&home, back));
+    let call = Call::get(home.port(8080), "/");
+    changes_lose_no_request(home, &declared, &call, &backs).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_changes_of_a_host_that_goes_by_itself_lose_no_request() {
+    let home = Loopback::claim();
+    let backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
+    let declared = ["one", "other"].map(|back| declaring(&home, at_host("shop.example", &route("web", EVERYTHING, back))));
+    let call = Call::get(home.port(8080), "/").host("shop.example");
+    changes_lose_no_request(home, &declared, &call, &backs).await;
+}
+
+async fn changes_lose_no_request(home: Loopback, declared: &[String; 2], call: &Call, backs: &[EchoServer; 2]) {
     let stage = Stage::set(home, &declared[0]).await;
     let _edge = stage.envoy("gateway", "edge", &[]).await;
-    let call = Call::get(stage.home.port(8080), "/");
-    answered_by(&call, "one").await;
+    answered_by(call, "one").await;
 
-    let load = Load::start(4, Duration::from_millis(1), &call);
+    let load = Load::start(4, Duration::from_millis(1), call);
     for change in 1..=CHANGES {
         stage.declare("shop.yaml", &declared[change % 2]);
-        answered_by(&call, ["one", "other"][change % 2]).await;
+        answered_by(call, ["one", "other"][change % 2]).await;
     }
     wait_until(PATIENCE, "enough requests", async || {
         let seen: u64 = backs.iter().map(EchoServer::requests).sum();

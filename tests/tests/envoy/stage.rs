@@ -62,6 +62,12 @@ impl Stage {
         self.same_envoy(name).await
     }
 
+    /// The same, where connections of a listener that changed may stay for so many seconds.
+    pub(crate) async fn envoy_that_drains(&self, role: &str, name: &str, drain_time_s: u32) -> EnvoyProcess {
+        self.server.bootstrap(role, &format!("shop/{name}"), &self.envoy_home(name), &[]);
+        EnvoyProcess::start_in(&self.envoy_home(name), &EnvoyOptions { drain_time_s, ..EnvoyOptions::default() }).await
+    }
+
     /// Starts Envoy with the bootstrap that was written before.
     pub(crate) async fn same_envoy(&self, name: &str) -> EnvoyProcess {
         EnvoyProcess::start_in(&self.envoy_home(name), &EnvoyOptions::default()).await
@@ -173,6 +179,11 @@ spec:
   parentRefs: [{{ name: edge }}]
   rules: [{{ matches: [{{ path: {matching} }}], backendRefs: [{{ name: {service}, port: 80 }}] }}]"
     )
+}
+
+/// The same route for one host, as YAML writes it.
+pub(crate) fn at_host(host: &str, route: &str) -> String {
+    route.replace("  rules: [", &format!("  hostnames: [{host}]\n  rules: ["))
 }
 
 /// A Workload with a service account of its own name. `serves`: service, sidecar's port, application's port.

@@ -12,7 +12,7 @@ use windrose_tests::places;
 use windrose_vocab::{NodeClass, ProxyKey, Resource, TrustDomain};
 
 use crate::mesh::Mesh;
-use crate::scoped::scoped;
+use crate::whole::whole;
 
 /// Where golden resources look for filter modules: no machine's own folder.
 const GOLDEN_MODULES: &str = "/usr/share/windrose/filters";
@@ -85,8 +85,8 @@ fn sets(folder: &Path, modules: &str, mesh: &Mesh) -> Vec<Set> {
             sets.push(Set { case, proxy: proxy.clone(), resources });
         };
         add(case.clone(), program);
-        if let Some(scoped) = scoped(program) {
-            add(format!("{case}, scoped,"), &scoped);
+        if let Some(whole) = whole(program) {
+            add(format!("{case}, whole,"), &whole);
         }
     }
     sets

@@ -7,18 +7,24 @@ pub(crate) mod jwt;
 pub(crate) mod rate_limit;
 pub(crate) mod rbac;
 pub(crate) mod router;
+pub(crate) mod spelling;
 pub(crate) mod transcoder;
 pub(crate) mod wasm;
 
-use windrose_ir::http::{ClientAddress, HttpFilter, HttpHandler};
+use windrose_ir::http::{ClientAddress, HttpFilter, HttpHandler, RouteSource};
 
 use crate::pb;
 
 /// All filters of a handler in the order requests pass them.
 pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
+    // The others read what the route says, so it has to be found before.
+    let spelling = match &handler.routes {
+        RouteSource::Scoped(_) => Some(spelling::filter()),
+        RouteSource::Table(_) => None,
+    };
     let limit = handler.limits.max_body_bytes.map(body_limit::filter);
     let declared = handler.filters.iter().flat_map(|one| filter(one, handler.client_address));
-    limit.into_iter().chain(declared).chain([router::filter()]).collect()
+    spelling.into_iter().chain(limit).chain(declared).chain([router::filter()]).collect()
 }
 
 fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {

@@ -8,16 +8,14 @@ use windrose_vocab::{ResourceId, ResourceKind};
 
 use crate::limits::{DOWNSTREAM_KEEPALIVE, DOWNSTREAM_KEEPALIVE_ANSWER, HEADERS_KIB, STREAMS, WINDOW_BYTES};
 use crate::pb;
-use crate::route::scoped::TABLE_HEADER;
+use crate::route::scoped;
 use crate::{filters, telemetry};
 use pb::core::http_protocol_options::HeadersWithUnderscoresAction;
 use pb::hcm::http_connection_manager::{
     ForwardClientCertDetails, InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
-    SetCurrentClientCertDetails, StripPortMode, UpgradeConfig,
+    SetCurrentClientCertDetails, UpgradeConfig,
 };
-use pb::hcm::scoped_routes::scope_key_builder::{FragmentBuilder, fragment_builder};
-use pb::hcm::scoped_routes::{ConfigSpecifier, ScopeKeyBuilder};
-use pb::hcm::{HttpConnectionManager, Rds, ScopedRds, ScopedRoutes};
+use pb::hcm::{HttpConnectionManager, Rds};
 
 pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnectionManager {
     let limits = &handler.limits;
@@ -40,7 +38,7 @@ pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnec
         normalize_path: pb::boolean(handler.paths.normalize),
         merge_slashes: handler.paths.merge_slashes,
         path_with_escaped_slashes_action: escaped_slashes(handler.paths.escaped_slashes) as i32,
-        upgrade_configs: if handler.websocket { vec![upgrade()] } else { vec![] },
+        upgrade_configs: vec![upgrade()],
         strip_trailing_host_dot: true,
         ..Default::default()
     };
@@ -108,9 +106,10 @@ fn escaped_slashes(action: EscapedSlashes) -> PathWithEscapedSlashesAction {
     }
 }
 
-/// Known, and off but for routes that turn it on.
+/// On but for routes that turn it off: Envoy asks before the filters run, when the scope of a host that is spelled
+/// otherwise is not found yet.
 fn upgrade() -> UpgradeConfig {
-    UpgradeConfig { upgrade_type: "websocket".to_owned(), enabled: pb::boolean(false), ..Default::default() }
+    UpgradeConfig { upgrade_type: "websocket".to_owned(), enabled: pb::boolean(true), ..Default::default() }
 }
 
 fn forward_certificate(manager: &mut HttpConnectionManager, certificate: ForwardedCertificate) {
@@ -127,45 +126,8 @@ fn route(manager: &mut HttpConnectionManager, source: &RouteSource) {
     manager.route_specifier = Some(match source {
         RouteSource::Table(name) => RouteSpecifier::Rds(Rds { config_source: pb::ads(), route_config_name: name.to_string() }),
         RouteSource::Scoped(name) => {
-            manager.early_header_mutation_extensions = vec![table_header(name)];
-            // A scope is found by the host as it is spelled.
-            manager.strip_port_mode = Some(StripPortMode::StripAnyHostPort(true));
-            RouteSpecifier::ScopedRoutes(scoped(name))
+            manager.early_header_mutation_extensions = vec![scoped::headers(name)];
+            RouteSpecifier::ScopedRoutes(scoped::source(name))
         }
     });
-}
-
-fn scoped(table: &str) -> ScopedRoutes {
-    ScopedRoutes {
-        name: table.to_owned(),
-        scope_key_builder: Some(ScopeKeyBuilder { fragments: [TABLE_HEADER, ":authority"].map(fragment).to_vec() }),
-        rds_config_source: None,
-        config_specifier: Some(ConfigSpecifier::ScopedRds(ScopedRds {
-            scoped_rds_config_source: pb::ads(),
-            srds_resources_locator: String::new(),
-        })),
-    }
-}
-
-fn fragment(header: &str) -> FragmentBuilder {
-    let whole = pb::hcm::scoped_routes::scope_key_builder::fragment_builder::HeaderValueExtractor {
-        name: header.to_owned(),
-        element_separator: String::new(),
-        extract_type: Some(fragment_builder::header_value_extractor::ExtractType::Index(0)),
-    };
-    FragmentBuilder { r#type: Some(fragment_builder::Type::HeaderValueExtractor(whole)) }
-}
-
-/// Writes the table's name over whatever a client sent under that header, before routes are looked up.
-fn table_header(table: &str) -> pb::core::TypedExtensionConfig {
-    let header = pb::core::HeaderValueOption {
-        header: Some(pb::core::HeaderValue { key: TABLE_HEADER.to_owned(), value: table.replace('%', "%%"), raw_value: vec![] }),
-        append_action: pb::core::header_value_option::HeaderAppendAction::OverwriteIfExistsOrAdd as i32,
-        ..Default::default()
-    };
-    let mutation = pb::mutation::HeaderMutation { action: Some(pb::mutation::header_mutation::Action::Append(header)) };
-    pb::extension(
-        "envoy.http.early_header_mutation.header_mutation",
-        &pb::early_header_mutation::HeaderMutation { mutations: vec![mutation] },
-    )
 }

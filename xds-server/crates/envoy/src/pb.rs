@@ -11,6 +11,8 @@ pub(crate) use envoy_types::pb::envoy::config::{
 pub(crate) use envoy_types::pb::envoy::extensions::{
     access_loggers::{file::v3 as log_file, stream::v3 as log_stream},
     clusters::{common::dns::v3 as dns_family, dns::v3 as dns_cluster},
+    common::matching::v3 as matching,
+    filters::common::matcher::action::v3 as matcher_action,
     filters::http::{
         body_size_limit::v3 as body_size_limit, cors::v3 as cors, credential_injector::v3 as credential_injector,
         grpc_stats::v3 as grpc_stats, lua::v3 as lua, rbac::v3 as http_rbac, router::v3 as router, upstream_codec::v3 as upstream_codec,
@@ -31,6 +33,7 @@ pub(crate) use envoy_types::pb::envoy::extensions::{
 pub(crate) use envoy_types::pb::envoy::service::discovery::v3 as discovery;
 pub(crate) use envoy_types::pb::envoy::r#type::{matcher::v3 as matcher, tracing::v3 as tracing, v3 as types};
 pub(crate) use envoy_types::pb::google::protobuf as google;
+pub(crate) use envoy_types::pb::xds::{core::v3 as xds_core, r#type::matcher::v3 as xds_matcher};
 
 /// The message with its type URL.
 pub(crate) fn any<M: Message + Name>(message: &M) -> google::Any {

@@ -1,6 +1,5 @@
 //! A program becomes resources: all of them at first, then only those whose values changed.
 
-use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -131,37 +130,47 @@ impl Renderer {
         }
     }
 
-    /// A table is one resource where a listener takes it whole, and one for each host where a listener takes scopes.
+    /// A table is one resource where a listener takes it whole, and one for each host where it goes by host.
     fn routes(&self, now: &mut Rendered, (old, was): (&Program, &Uses), (program, is): (&Program, &Uses)) {
-        for (name, table) in changed(&old.routes, &program.routes, was, is) {
-            if is.whole(name, table.1) {
-                let table = table.1.unwrap_or(&NO_HOSTS);
+        for (name, (before, after)) in changed(&old.routes, &program.routes, was, is) {
+            if is.whole(name, after) {
+                let none = RouteTable::default();
+                let table = after.unwrap_or(&none);
                 let id = ResourceId::new(ResourceKind::Routes, name.clone());
-                let resource = self.packer().pack(id, table, &route::message(name, table), route::refs(&table.hosts));
+                let hosts = || table.hosts.values().map(|host| &**host);
+                let resource = self.packer().pack(id, table, &route::message(name, table), route::refs(hosts()));
                 now.of_kind_mut(ResourceKind::Routes).insert(name.clone(), Arc::new(resource));
             } else if now.of_kind(ResourceKind::Routes).contains_key(name) {
                 now.of_kind_mut(ResourceKind::Routes).remove(name);
             }
-            let before = table.0.filter(|_| was.scoped(name)).map_or_else(Scopes::new, scoped::scopes);
-            let after = table.1.filter(|_| is.scoped(name)).map_or_else(Scopes::new, scoped::scopes);
-            self.scopes(now.of_kind_mut(ResourceKind::ScopedRoutes), name, &before, &after);
+            let (none, scopes) = (Hosts::new(), now.of_kind_mut(ResourceKind::ScopedRoutes));
+            self.scopes(scopes, name, was.hosts(name, before).unwrap_or(&none), is.hosts(name, after).unwrap_or(&none));
         }
     }
 
-    fn scopes(&self, now: &mut KindMap, table: &str, old: &Scopes<'_>, new: &Scopes<'_>) {
-        for authority in old.keys().filter(|authority| !new.contains_key(*authority)) {
-            now.remove(scoped::scope_name(table, authority).as_str());
+    fn scopes(&self, now: &mut KindMap, table: &str, old: &Hosts, new: &Hosts) {
+        for change in old.diff(new) {
+            let (before, after) = match change {
+                DiffItem::Add(_, new) => (None, Some(new)),
+                DiffItem::Update { old: (_, old), new: (_, new) } => (Some(old), Some(new)),
+                DiffItem::Remove(_, old) => (Some(old), None),
+            };
+            let (before, after) = (before.filter(|host| host.alone().is_some()), after.filter(|host| host.alone().is_some()));
+            match (before, after) {
+                (_, Some(host)) => _ = now.insert(RouteTable::scope_name(table, &host.name), Arc::new(self.scope(table, host))),
+                (Some(host), None) => _ = now.remove(&RouteTable::scope_name(table, &host.name)),
+                (None, None) => {}
+            }
         }
-        for (authority, host) in new.iter().filter(|(authority, host)| old.get(*authority) != Some(host)) {
-            let id = ResourceId::new(ResourceKind::ScopedRoutes, scoped::scope_name(table, authority));
-            let message = scoped::message(table, authority, host);
-            let resource = self.packer().pack(id.clone(), *host, &message, route::refs([*host]));
-            now.insert(id.name, Arc::new(resource));
-        }
+    }
+
+    fn scope(&self, table: &str, host: &VirtualHost) -> Resource {
+        let id = ResourceId::new(ResourceKind::ScopedRoutes, RouteTable::scope_name(table, &host.name));
+        self.packer().pack(id, host, &scoped::message(table, host), route::refs([host]))
     }
 }
 
-type Scopes<'a> = BTreeMap<Cow<'a, str>, &'a VirtualHost>;
+type Hosts = OrdMap<Text, Arc<VirtualHost>>;
 
 /// Brings the resources of a kind from the values of `old` to those of `new`.
 fn follow<V: Eq>(resources: &mut KindMap, old: &OrdMap<Text, Arc<V>>, new: &OrdMap<Text, Arc<V>>, render: impl Fn(&Text, &V) -> Resource) {
@@ -176,9 +185,6 @@ fn follow<V: Eq>(resources: &mut KindMap, old: &OrdMap<Text, Arc<V>>, new: &OrdM
         }
     }
 }
-
-/// What stands in for a table that a listener takes and nobody declares: a port whose table never comes stays shut.
-static NO_HOSTS: RouteTable = RouteTable { hosts: Vec::new() };
 
 /// How the listeners of a program use its tables and extensions.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -212,12 +218,14 @@ impl Uses {
         }));
     }
 
+    /// A table that nobody declares is whole and has no hosts: a port whose table never comes stays shut.
     fn whole(&self, name: &Text, table: Option<&RouteTable>) -> bool {
         self.whole.contains(name) || (table.is_some() && !self.scoped.contains(name))
     }
 
-    fn scoped(&self, table: &Text) -> bool {
-        self.scoped.contains(table)
+    /// The hosts that go by themselves, if any of the table do.
+    fn hosts<'a>(&self, name: &Text, table: Option<&'a RouteTable>) -> Option<&'a Hosts> {
+        table.filter(|table| table.by_host || self.scoped.contains(name)).map(|table| &table.hosts)
     }
 
     /// The tables that these and those use differently.

@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use windrose_ir::route::{Forward, Route, RouteAction, RouteTable, VirtualHost};
 use windrose_vocab::{Hostname, ResourceId, ResourceKind};
 
-use crate::filters::{cors, give_body};
+use crate::filters::{cors, give_body, spelling};
 use crate::limits::DIRECT_RESPONSE_BYTES;
 use crate::pb;
 use headers::Changes;
@@ -21,9 +21,7 @@ pub(crate) use matching::header_matcher;
 const METADATA: &str = "windrose";
 
 pub(crate) fn message(name: &str, table: &RouteTable) -> pb::route::RouteConfiguration {
-    let mut domains = Domains::of(&table.hosts);
-    let hosts = table.hosts.iter().filter_map(|host| virtual_host(host, domains.take(host))).collect();
-    configuration(name, hosts, &table.hosts, domains.ignore_port)
+    configuration(name, || table.hosts.values().map(|host| &**host))
 }
 
 /// The clusters that the routes of these hosts need.
@@ -41,23 +39,19 @@ fn clusters(forward: &Forward) -> impl Iterator<Item = &str> {
     backends.chain(forward.mirrors.iter().map(|mirror| &*mirror.cluster))
 }
 
-fn configuration(
-    name: &str,
-    virtual_hosts: Vec<pb::route::VirtualHost>,
-    from: &[VirtualHost],
-    ignore_port: bool,
-) -> pb::route::RouteConfiguration {
-    let longest = from.iter().flat_map(|host| &host.routes).filter_map(|route| match &route.action {
+fn configuration<'a, I: Iterator<Item = &'a VirtualHost>>(name: &str, hosts: impl Fn() -> I) -> pb::route::RouteConfiguration {
+    let mut domains = Domains::of(hosts());
+    let longest = hosts().flat_map(|host| &host.routes).filter_map(|route| match &route.action {
         RouteAction::Respond { body, .. } => Some(body.len()),
         RouteAction::Forward(_) | RouteAction::Redirect(_) => None,
     });
     let longest = longest.max().filter(|bytes| *bytes > DIRECT_RESPONSE_BYTES).and_then(|bytes| u32::try_from(bytes).ok());
     pb::route::RouteConfiguration {
         name: name.to_owned(),
-        virtual_hosts,
+        virtual_hosts: hosts().filter_map(|host| virtual_host(host, domains.take(host))).collect(),
         // A share of a split may name no cluster on purpose (`action::NO_CLUSTER`), and a late cluster is no reason to refuse a table.
         validate_clusters: pb::boolean(false),
-        ignore_port_in_host_matching: ignore_port,
+        ignore_port_in_host_matching: domains.ignore_port,
         max_direct_response_body_size_bytes: longest.map(|value| pb::google::UInt32Value { value }),
         ..Default::default()
     }
@@ -96,13 +90,10 @@ fn per_filter(route: &Route) -> HashMap<String, pb::google::Any> {
 }
 
 fn metadata(route: &Route) -> Option<pb::core::Metadata> {
-    (!route.policies.is_empty()).then(|| pb::core::Metadata {
-        filter_metadata: HashMap::from([(
-            METADATA.to_owned(),
-            pb::string_struct(route.policies.iter().map(|(filter, entry)| (&**filter, &**entry))),
-        )]),
-        ..Default::default()
-    })
+    let policies = pb::string_struct(route.policies.iter().map(|(filter, entry)| (&**filter, &**entry)));
+    let policies = (!route.policies.is_empty()).then(|| (METADATA.to_owned(), policies));
+    let filter_metadata: HashMap<_, _> = policies.into_iter().chain(spelling::metadata(route)).collect();
+    (!filter_metadata.is_empty()).then(|| pb::core::Metadata { filter_metadata, ..Default::default() })
 }
 
 /// The domains of a table, each given to the first host that claims it: Envoy refuses a table that has one twice.
@@ -115,8 +106,8 @@ struct Domains {
 }
 
 impl Domains {
-    fn of(hosts: &[VirtualHost]) -> Self {
-        let ignore_port = !hosts.iter().flat_map(|host| &host.authorities).any(|authority| has_port(authority));
+    fn of<'a>(hosts: impl Iterator<Item = &'a VirtualHost>) -> Self {
+        let ignore_port = !hosts.flat_map(|host| &host.authorities).any(|authority| has_port(authority));
         Self { ignore_port, taken: BTreeSet::new() }
     }
 

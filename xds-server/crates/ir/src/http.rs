@@ -21,7 +21,7 @@ pub struct HttpHandler {
     pub client_certificate: ForwardedCertificate,
     /// How paths are made plain before they are matched.
     pub paths: PathNormalization,
-    /// Whether WebSocket and CONNECT upgrades of HTTP/1.1 pass.
+    /// Whether WebSockets come over HTTP/2 too; over HTTP/1.1 each route says whether they pass.
     pub websocket: bool,
     /// Traces, if on.
     pub tracing: Option<Tracing>,
@@ -34,7 +34,7 @@ pub struct HttpHandler {
 pub enum RouteSource {
     /// One table by name (RDS).
     Table(Text),
-    /// One scope per exact host, over `:authority` (SRDS); the scopes are the table's virtual hosts.
+    /// Each host of the table by itself (SRDS); all of them must be [`crate::VirtualHost::alone`].
     Scoped(Text),
 }
 

@@ -1,12 +1,33 @@
 //! A route table: virtual hosts with routes in the order they are tried.
 
-use windrose_vocab::{Duration, Hostname, Text, canonical};
+use std::sync::Arc;
 
-/// One route table.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+use imbl::OrdMap;
+use windrose_vocab::{Canonical, Duration, Hostname, Text, Writer, canonical};
+
+/// One route table. A copy costs nothing, and two that grew from each other compare at the cost of what differs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTable {
-    /// Virtual hosts by name, sorted; hosts of two never overlap exactly.
-    pub hosts: Vec<VirtualHost>,
+    /// Virtual hosts by name; hosts of two never overlap exactly.
+    pub hosts: OrdMap<Text, Arc<VirtualHost>>,
+    /// Whether each host that is [`VirtualHost::alone`] goes by itself too: where a listener takes the table so, or once
+    /// did and still has connections from then.
+    pub by_host: bool,
+}
+
+impl RouteTable {
+    /// The name under which one host of a table goes by itself.
+    #[must_use]
+    pub fn scope_name(table: &str, host: &str) -> Text {
+        format!("{table}/{host}").into()
+    }
+}
+
+impl FromIterator<VirtualHost> for RouteTable {
+    /// The table of these hosts, to be taken whole.
+    fn from_iter<I: IntoIterator<Item = VirtualHost>>(hosts: I) -> Self {
+        Self { hosts: hosts.into_iter().map(|host| (host.name.clone(), Arc::new(host))).collect(), by_host: false }
+    }
 }
 
 /// The routes of some hosts.
@@ -20,6 +41,17 @@ pub struct VirtualHost {
     pub authorities: Vec<Text>,
     /// Routes, first match wins.
     pub routes: Vec<Route>,
+}
+
+impl VirtualHost {
+    /// Its host, where it is named after one exact host and is for no other: such a host can go by itself.
+    #[must_use]
+    pub fn alone(&self) -> Option<&Hostname> {
+        match (&*self.hosts, &*self.authorities) {
+            ([host], []) if host.is_exact() && *self.name == *host.as_str() => Some(host),
+            _ => None,
+        }
+    }
 }
 
 /// One route.
@@ -250,7 +282,15 @@ pub enum OriginPattern {
     Regex(Text),
 }
 
-canonical!(struct RouteTable { hosts });
+impl Canonical for RouteTable {
+    /// As a whole: `by_host` says nothing of what is in it, and every host tells its own name.
+    fn write(&self, w: &mut Writer) {
+        let Self { hosts, by_host: _ } = self;
+        w.length(hosts.len());
+        hosts.values().for_each(|host| host.write(w));
+    }
+}
+
 canonical!(struct VirtualHost { name, hosts, authorities, routes });
 canonical!(struct Route { name, matcher, action, request_headers, response_headers, cors, policies });
 canonical!(struct RouteMatch { path, method, headers, query, grpc });

@@ -1,6 +1,7 @@
 //! From units to programs: who uses which table, cluster and filter configuration, counted, so that one changed unit touches
 //! only the programs that use it and only the resources that it is in.
 
+mod by_host;
 mod extensions;
 mod proxies;
 mod tables;
@@ -49,6 +50,10 @@ struct ProxyState {
     program: Program,
     sources: OrdMap<ResourceId, Sources>,
     clusters: BTreeMap<ClusterKey, u32>,
+    /// Tables that its listeners take host by host.
+    by_host: BTreeSet<Text>,
+    /// Whether its listeners, or the way they take tables, changed.
+    listeners_due: bool,
     /// Secrets that clusters bring, with what they are made of.
     secrets: BTreeMap<ClusterKey, BroughtSecrets>,
 }
@@ -105,6 +110,7 @@ impl Assembly {
         let touched = std::mem::take(&mut self.touched);
         let mut settled = Vec::new();
         for proxy in touched.proxies {
+            self.proxies.get_mut(&proxy).into_iter().for_each(ProxyState::put_listeners);
             let state = self.proxies.get(&proxy).and_then(|state| state.parts.as_ref().map(|parts| (state, parts)));
             let content =
                 state.map(|(state, parts)| (Arc::new(state.program.clone()), state.sources.clone(), parts.value.identity.clone()));

@@ -222,7 +222,9 @@ impl Planner {
                 Some((program, sources, identity)) => {
                     self.plan.programs.insert(proxy.clone(), program);
                     self.plan.sources.insert(proxy.clone(), sources);
-                    self.plan.identities.insert(proxy, identity);
+                    if self.plan.identities.get(&proxy) != Some(&identity) {
+                        self.plan.identities.insert(proxy, identity);
+                    }
                 }
                 None => {
                     self.plan.programs.remove(&proxy);

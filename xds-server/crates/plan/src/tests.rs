@@ -1,6 +1,7 @@
 //! The room as a whole: small worlds in, plans out.
 
 mod auth;
+mod by_host;
 mod gateways;
 mod incremental;
 mod meshes;

@@ -1,5 +1,6 @@
 //! An empty body for requests that have none, on routes that transcode: proxy-wasm can change a body and cannot add one.
-//! Off for every other route.
+//! On every other route it has no script to run. It is there all the same: Envoy leaves out what a route turns off before the
+//! filters run, when the scope of a host that is spelled otherwise is not found yet.
 
 use std::collections::HashMap;
 
@@ -10,12 +11,12 @@ use crate::pb;
 
 const NAME: &str = "envoy.filters.http.lua";
 
-/// The filter, off where a route does not turn it on.
+/// The filter, without a script of its own.
 pub(crate) fn filter() -> pb::hcm::HttpFilter {
-    pb::hcm::HttpFilter { disabled: true, ..super::built_in(NAME, &pb::lua::Lua::default()) }
+    super::built_in(NAME, &pb::lua::Lua::default())
 }
 
-/// Turns it on for a route that transcodes.
+/// The script, for a route that transcodes.
 pub(crate) fn per_route(route: &Route) -> HashMap<String, pb::google::Any> {
     if !route.policies.iter().any(|(filter, _)| &**filter == METADATA_TRANSCODE) {
         return HashMap::new();

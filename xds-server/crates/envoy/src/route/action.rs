@@ -43,7 +43,7 @@ fn forward(to: &Forward, prefix: Option<&str>, header_host: Option<&str>) -> pb:
         retry_policy: to.retry.as_ref().map(retry),
         request_mirror_policies: to.mirrors.iter().map(mirror).collect(),
         hash_policy: to.hash.iter().map(hash).collect(),
-        upgrade_configs: if to.websocket { vec![websocket()] } else { vec![] },
+        upgrade_configs: vec![websocket(to.websocket)],
         max_stream_duration: to
             .max_grpc_timeout
             .map(|limit| MaxStreamDuration { grpc_timeout_header_max: pb::duration(limit), ..Default::default() }),
@@ -224,6 +224,6 @@ fn hash(on: &HashOn) -> HashPolicy {
     HashPolicy { terminal: false, policy_specifier: Some(specifier) }
 }
 
-fn websocket() -> UpgradeConfig {
-    UpgradeConfig { upgrade_type: "websocket".to_owned(), enabled: pb::boolean(true), connect_config: None }
+fn websocket(passes: bool) -> UpgradeConfig {
+    UpgradeConfig { upgrade_type: "websocket".to_owned(), enabled: pb::boolean(passes), connect_config: None }
 }

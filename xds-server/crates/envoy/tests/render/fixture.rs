@@ -551,29 +551,29 @@ fn table() -> RouteTable {
     let redirect =
         |status, path| RouteAction::Redirect(Redirect { scheme: Some(text("https")), host: None, port: Some(443), path, status });
     let long = "x".repeat(5000);
-    RouteTable {
-        hosts: vec![
-            virtual_host(
-                "shop",
-                &["shop.example", "*.shop.example"],
-                vec![
-                    secure,
-                    route("split", PathMatch::Prefix(text("/a.b")), RouteAction::Forward(Box::new(split))),
-                    route("redirect", PathMatch::Exact(text("/old")), redirect(301, Some(PathRewrite::Full(text("/new"))))),
-                    route("moved", PathMatch::Prefix(text("/c")), redirect(308, Some(PathRewrite::Prefix(text("/d/"))))),
-                    route("root", PathMatch::Prefix(text("/e")), redirect(302, Some(PathRewrite::Prefix(text("/"))))),
-                    route("regex", PathMatch::Regex(text("/f/[0-9]{1,60}")), answer(200, &long)),
-                    Route {
-                        matcher: RouteMatch { grpc: true, ..route("g", PathMatch::Prefix(text("/")), to("orders")).matcher },
-                        ..route("grpc", PathMatch::Prefix(text("/")), to("orders"))
-                    },
-                    route("rest", PathMatch::Prefix(text("/")), answer(404, "")),
-                ],
-            ),
-            virtual_host("rest", &["*"], vec![]),
-            virtual_host("again", &["shop.example"], vec![]),
-        ],
-    }
+    [
+        virtual_host(
+            "shop",
+            &["shop.example", "*.shop.example"],
+            vec![
+                secure,
+                route("split", PathMatch::Prefix(text("/a.b")), RouteAction::Forward(Box::new(split))),
+                route("redirect", PathMatch::Exact(text("/old")), redirect(301, Some(PathRewrite::Full(text("/new"))))),
+                route("moved", PathMatch::Prefix(text("/c")), redirect(308, Some(PathRewrite::Prefix(text("/d/"))))),
+                route("root", PathMatch::Prefix(text("/e")), redirect(302, Some(PathRewrite::Prefix(text("/"))))),
+                route("regex", PathMatch::Regex(text("/f/[0-9]{1,60}")), answer(200, &long)),
+                Route {
+                    matcher: RouteMatch { grpc: true, ..route("g", PathMatch::Prefix(text("/")), to("orders")).matcher },
+                    ..route("grpc", PathMatch::Prefix(text("/")), to("orders"))
+                },
+                route("rest", PathMatch::Prefix(text("/")), answer(404, "")),
+            ],
+        ),
+        virtual_host("wild", &["*"], vec![]),
+        virtual_host("twice", &["shop.example"], vec![]),
+    ]
+    .into_iter()
+    .collect()
 }
 
 fn inner() -> RouteTable {
@@ -582,12 +582,12 @@ fn inner() -> RouteTable {
     let mut host =
         virtual_host("inner", &["orders.shop.svc"], vec![route("all", PathMatch::Prefix(text("/")), RouteAction::Forward(Box::new(full)))]);
     host.authorities = vec![text("10.96.0.7"), text("orders.shop.svc:8080"), text("[::1]:8080")];
-    RouteTable { hosts: vec![host] }
+    RouteTable::from_iter([host])
 }
 
 fn scoped() -> RouteTable {
     let host = |name: &str| virtual_host(name, &[name], vec![route("all", PathMatch::Prefix(text("/")), to("catalog"))]);
-    RouteTable { hosts: vec![host("a.example"), host("b.example")] }
+    RouteTable { by_host: true, ..["a.example", "b.example"].map(host).into_iter().collect() }
 }
 
 /// All resources with the authority's two secrets, as values.

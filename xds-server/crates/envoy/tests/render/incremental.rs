@@ -24,7 +24,7 @@ fn edits() -> impl Strategy<Value = Vec<Edit>> {
     let edit = prop_oneof![
         (0u8..3, any::<Option<u8>>()).prop_map(|(name, value)| Edit::Cluster(name, value)),
         (0u8..3, any::<Option<u8>>()).prop_map(|(name, value)| Edit::Endpoints(name, value)),
-        (0u8..3, prop::option::of(0u8..8)).prop_map(|(name, value)| Edit::Table(name, value)),
+        (0u8..3, prop::option::of(0u8..16)).prop_map(|(name, value)| Edit::Table(name, value)),
         (0u8..3, prop::option::of((0u8..3, any::<bool>()))).prop_map(|(name, value)| Edit::Listener(name, value)),
         (0u8..3, any::<bool>()).prop_map(|(name, there)| Edit::Extension(name, there)),
     ];
@@ -66,14 +66,14 @@ fn apply(program: &mut Program, edit: Edit) {
     }
 }
 
-/// A table with a host for each bit.
+/// A table with a host for each of three bits; the fourth says whether they go by themselves.
 fn table(bits: u8) -> RouteTable {
     let host = |bit: u8| {
         let name = format!("h{bit}.example");
-        let action = if bits == 7 { answer(503, "") } else { to("n0") };
+        let action = if bits & 7 == 7 { answer(503, "") } else { to("n0") };
         virtual_host(&name, &[&name], vec![route("all", PathMatch::Prefix(text("/")), action)])
     };
-    RouteTable { hosts: (0..3).filter(|bit| bits >> bit & 1 == 1).map(host).collect() }
+    RouteTable { by_host: bits & 8 == 8, ..(0..3).filter(|bit| bits >> bit & 1 == 1).map(host).collect() }
 }
 
 proptest! {
@@ -118,7 +118,8 @@ fn a_host_of_a_scoped_table_changes_alone() {
     let before = renderer.full(&old);
     let mut new = old.clone();
     let mut table = RouteTable::clone(&old.routes["scoped"]);
-    table.hosts[1].routes.push(route("more", PathMatch::Exact(text("/x")), answer(404, "")));
+    let host = table.hosts.get_mut("b.example").unwrap();
+    Arc::make_mut(host).routes.push(route("more", PathMatch::Exact(text("/x")), answer(404, "")));
     new.routes.insert(text("scoped"), Arc::new(table));
     let after = renderer.update(&before, &old, &new);
     let [a, b] = ["scoped/a.example", "scoped/b.example"]

@@ -57,7 +57,7 @@ impl Assembly {
     fn join_tables(&mut self, proxy: &ProxyKey, before: Option<&ProxyParts>, after: Option<&ProxyParts>) {
         let (came, went) = differ(tables(before), tables(after));
         for table in &went {
-            let state = self.tables.entry(table.clone()).or_default();
+            let state = self.table(table);
             state.users.remove(proxy);
             for cluster in state.clusters() {
                 self.count_proxy_cluster(proxy, &cluster, false);
@@ -65,7 +65,7 @@ impl Assembly {
             self.touched.tables.insert(table.clone());
         }
         for table in &came {
-            let state = self.tables.entry(table.clone()).or_default();
+            let state = self.table(table);
             state.users.insert(proxy.clone());
             for cluster in state.clusters() {
                 self.count_proxy_cluster(proxy, &cluster, true);
@@ -79,6 +79,10 @@ impl Assembly {
                 .unwrap_or_default()
         };
         if let Some(state) = self.proxies.get_mut(proxy) {
+            for table in &went {
+                let hosts = self.tables.get(table).into_iter().flat_map(|table| table.hosts.keys());
+                state.take_whole(&table.to_string().into(), hosts);
+            }
             for name in names(before).difference(&names(after)) {
                 state.program.routes.remove(name);
                 state.sources.remove(&ResourceId::new(ResourceKind::Routes, name.clone()));
@@ -154,7 +158,7 @@ impl ProxyState {
     fn put_own(&mut self, before: Option<&ProxyParts>, new: Option<&Output<ProxyParts>>) {
         let after = new.map(|new| &*new.value);
         let of = all_of(new.map(|new| &new.sources));
-        put(&mut self.program.listeners, before.map(|parts| &parts.listeners), after.map(|parts| &parts.listeners));
+        self.listeners_due = true;
         put(&mut self.program.routes, before.map(|parts| &parts.routes), after.map(|parts| &parts.routes));
         put(&mut self.program.clusters, before.map(|parts| &parts.clusters), after.map(|parts| &parts.clusters));
         let names = |parts: &ProxyParts| {
@@ -238,7 +242,7 @@ fn of_secret(name: &Text, sources: &BTreeSet<ObjectVersion>) -> Sources {
     found
 }
 
-fn all_of(versions: Option<&Arc<BTreeSet<ObjectVersion>>>) -> Sources {
+pub(super) fn all_of(versions: Option<&Arc<BTreeSet<ObjectVersion>>>) -> Sources {
     let mut found = Sources::default();
     versions.into_iter().flat_map(|versions| versions.iter()).for_each(|version| found.add(version));
     found

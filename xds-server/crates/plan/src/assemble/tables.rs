@@ -1,6 +1,6 @@
-//! Route tables: hosts come and go one by one; a table is put together again only when one of its hosts changed.
+//! Route tables: hosts come and go one by one, and a change of one costs that host, however many the table has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use windrose_ir::{RouteTable, VirtualHost};
@@ -14,22 +14,64 @@ use crate::route::{Host, Rules, RulesKey, TableKey};
 use crate::world::{Delta, HostSlot, Output};
 
 /// One table as it is being put together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TableState {
-    hosts: BTreeMap<Text, Output<Host>>,
+    /// What it comes to.
+    pub(super) table: RouteTable,
+    pub(super) hosts: BTreeMap<Text, Output<Host>>,
+    /// Hosts that changed since the programs were last built.
+    changed: BTreeSet<Text>,
+    /// Hosts that cannot go by themselves.
+    shared: usize,
     clusters: BTreeMap<ClusterKey, u32>,
-    sources: Sources,
+    pub(super) sources: Sources,
     /// Proxies that publish it, or take its routes into a table of their own.
     pub(super) users: BTreeSet<ProxyKey>,
 }
 
 impl TableState {
+    fn new(key: &TableKey) -> Self {
+        let by_host = match key {
+            TableKey::Edge { .. } => true,
+            // A sidecar's tables have one host, or names with ports that a scope could not tell apart.
+            TableKey::Mesh { .. } => false,
+        };
+        Self {
+            table: RouteTable { by_host, ..RouteTable::default() },
+            hosts: BTreeMap::new(),
+            changed: BTreeSet::new(),
+            shared: 0,
+            clusters: BTreeMap::new(),
+            sources: Sources::default(),
+            users: BTreeSet::new(),
+        }
+    }
+
     pub(super) fn clusters(&self) -> Vec<ClusterKey> {
         self.clusters.keys().cloned().collect()
     }
 
-    fn build(&self) -> RouteTable {
-        RouteTable { hosts: self.hosts.values().map(|host| host.value.virtual_host.clone()).collect() }
+    /// Whether listeners take it host by host: every one of its hosts can go by itself.
+    pub(super) fn is_by_host(&self) -> bool {
+        self.table.by_host && self.shared == 0
+    }
+
+    fn put_host(&mut self, name: Text, new: Option<&Output<Host>>) {
+        let shared = |output: &Output<Host>| usize::from(output.value.virtual_host.alone().is_none());
+        let old = match new {
+            Some(new) => {
+                self.table.hosts.insert(name.clone(), Arc::clone(&new.value.virtual_host));
+                self.hosts.insert(name.clone(), new.clone())
+            }
+            None => {
+                self.table.hosts.remove(&name);
+                self.hosts.remove(&name)
+            }
+        };
+        self.shared = self.shared + new.map_or(0, shared) - old.as_ref().map_or(0, shared);
+        new.into_iter().flat_map(|new| new.sources.iter()).for_each(|version| self.sources.add(version));
+        old.iter().flat_map(|old| old.sources.iter()).for_each(|version| self.sources.remove(version));
+        self.changed.insert(name);
     }
 }
 
@@ -57,19 +99,12 @@ impl Assembly {
         for cluster in clusters(&delta.old) {
             self.count_cluster(table, &cluster, false);
         }
-        let state = self.tables.entry(table.clone()).or_default();
-        delta.new.iter().flat_map(|new| new.sources.iter()).for_each(|version| state.sources.add(version));
-        delta.old.iter().flat_map(|old| old.sources.iter()).for_each(|version| state.sources.remove(version));
-        let name = Text::from(host.as_str());
-        match &delta.new {
-            Some(new) => drop(state.hosts.insert(name, new.clone())),
-            None => drop(state.hosts.remove(&name)),
-        }
+        self.table(table).put_host(host.as_str().into(), delta.new.as_ref());
         self.touched.tables.insert(table.clone());
     }
 
     fn count_cluster(&mut self, table: &TableKey, cluster: &ClusterKey, up: bool) {
-        let state = self.tables.entry(table.clone()).or_default();
+        let state = self.table(table);
         if count(&mut state.clusters, cluster, up) {
             for proxy in state.users.clone() {
                 self.count_proxy_cluster(&proxy, cluster, up);
@@ -77,46 +112,50 @@ impl Assembly {
         }
     }
 
+    pub(super) fn table(&mut self, key: &TableKey) -> &mut TableState {
+        self.tables.entry(key.clone()).or_insert_with(|| TableState::new(key))
+    }
+
     pub(super) fn settle_tables(&mut self) {
-        for table in std::mem::take(&mut self.touched.tables) {
-            let Some(state) = self.tables.get(&table) else { continue };
-            let built = Arc::new(state.build());
-            let name = Text::from(table.to_string());
+        for key in std::mem::take(&mut self.touched.tables) {
+            let Some(state) = self.tables.get_mut(&key) else { continue };
+            let changed = std::mem::take(&mut state.changed);
+            if state.users.is_empty() && state.hosts.is_empty() && state.clusters.is_empty() {
+                self.tables.remove(&key);
+                continue;
+            }
+            let Some(state) = self.tables.get(&key) else { continue };
+            let (name, built) = (Text::from(key.to_string()), Arc::new(state.table.clone()));
             for proxy in &state.users {
                 let Some(user) = self.proxies.get_mut(proxy) else { continue };
                 let parts = user.parts.as_ref().map(|parts| Arc::clone(&parts.value));
-                if parts.as_ref().is_some_and(|parts| parts.tables.contains(&table)) {
-                    let changed = user.program.routes.get(&name).is_none_or(|known| **known != *built);
-                    if changed {
+                if parts.as_ref().is_some_and(|parts| parts.tables.contains(&key)) {
+                    if user.program.routes.get(&name).is_none_or(|known| **known != *built) {
                         user.program.routes.insert(name.clone(), Arc::clone(&built));
                     }
-                    user.sources.insert(ResourceId::new(ResourceKind::Routes, name.clone()), state.sources.clone());
+                    user.tell_sources(&name, state, &changed);
                 }
                 let composed = parts.iter().flat_map(|parts| &parts.composed);
-                for (name, hosts) in composed.filter(|(_, hosts)| hosts.iter().any(|host| host.table == table)) {
+                for (name, hosts) in composed.filter(|(_, hosts)| hosts.iter().any(|host| host.table == key)) {
                     let (built, sources) = compose(&self.tables, hosts);
                     user.program.routes.insert(name.clone(), Arc::new(built));
                     user.sources.insert(ResourceId::new(ResourceKind::Routes, name.clone()), sources);
                 }
                 self.touched.proxies.insert(proxy.clone());
             }
-            if state.users.is_empty() && state.hosts.is_empty() && state.clusters.is_empty() {
-                self.tables.remove(&table);
-            }
         }
     }
 }
 
 /// A table whose hosts have the routes of shared ones.
-fn compose(tables: &std::collections::HashMap<TableKey, TableState>, hosts: &[ComposedHost]) -> (RouteTable, Sources) {
+fn compose(tables: &HashMap<TableKey, TableState>, hosts: &[ComposedHost]) -> (RouteTable, Sources) {
     let mut all = Vec::new();
     let mut sources = Sources::default();
     for host in hosts {
         let Some(state) = tables.get(&host.table) else { continue };
-        let routes = state.hosts.values().flat_map(|shared| shared.value.virtual_host.routes.iter().cloned()).collect();
+        let routes = state.table.hosts.values().flat_map(|shared| shared.routes.iter().cloned()).collect();
         all.push(VirtualHost { name: host.name.clone(), hosts: Vec::new(), authorities: host.authorities.clone(), routes });
         state.sources.iter().for_each(|version| sources.add(version));
     }
-    all.sort_by(|a, b| a.name.cmp(&b.name));
-    (RouteTable { hosts: all }, sources)
+    (all.into_iter().collect(), sources)
 }

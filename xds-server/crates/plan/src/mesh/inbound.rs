@@ -173,5 +173,5 @@ fn table(name: &Text) -> RouteTable {
         cors: None,
         policies: Vec::new(),
     };
-    RouteTable { hosts: vec![VirtualHost { name: "*".into(), hosts: vec![Hostname::any()], authorities: Vec::new(), routes: vec![route] }] }
+    RouteTable::from_iter([VirtualHost { name: "*".into(), hosts: vec![Hostname::any()], authorities: Vec::new(), routes: vec![route] }])
 }

@@ -11,7 +11,7 @@ use crate::limits;
 
 pub(super) fn print(out: &mut Text, name: &str, table: &RouteTable) {
     out.line(1, &format!("routes {name}"));
-    for host in &table.hosts {
+    for host in table.hosts.values() {
         let hosts = host.hosts.iter().map(ToString::to_string).chain(host.authorities.iter().map(ToString::to_string));
         out.line(2, &format!("host {}", hosts.collect::<Vec<_>>().join(" ")));
         for route in &host.routes {

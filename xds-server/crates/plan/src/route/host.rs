@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use windrose_ir::VirtualHost;
 use windrose_ir::route::{Forward, HeaderChanges, Rewrite, Route, RouteAction, RouteMatch, WeightedBackend};
@@ -19,7 +20,7 @@ use crate::world::{HostSlot, View};
 /// A virtual host as the table holds it, and the clusters that it needs besides those of its routes' own units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
-    pub(crate) virtual_host: VirtualHost,
+    pub(crate) virtual_host: Arc<VirtualHost>,
     pub(crate) clusters: BTreeSet<ClusterKey>,
 }
 
@@ -44,7 +45,7 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
     let (route, cluster) = direct.unzip();
     routes.extend(route);
     let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts: vec![slot.host.clone()], authorities: Vec::new(), routes };
-    Host { virtual_host, clusters: cluster.into_iter().collect() }
+    Host { virtual_host: Arc::new(virtual_host), clusters: cluster.into_iter().collect() }
 }
 
 /// What a sidecar does with calls to a Service that no route speaks of: it sends them there.

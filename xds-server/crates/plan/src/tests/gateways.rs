@@ -81,6 +81,6 @@ fn a_listener_set_adds_listeners_and_loses_against_the_gateway() {
     assert_eq!(reasons(&plan, &section("web"))[0], "Accepted=true Accepted");
     assert_eq!(reasons(&plan, &of_set("web"))[0], "Accepted=false HostnameConflict");
     assert_eq!(reasons(&plan, &of_set("more"))[0], "Accepted=true Accepted");
-    let hosts: Vec<_> = edge_program(&plan).routes["shop/edge/80"].hosts.iter().map(|host| host.name.to_string()).collect();
+    let hosts: Vec<_> = edge_program(&plan).routes["shop/edge/80"].hosts.keys().map(ToString::to_string).collect();
     assert_eq!(hosts, ["a.example", "b.example"]);
 }

@@ -225,7 +225,7 @@ pub(super) fn edge_program(plan: &Plan) -> &Arc<Program> {
 }
 
 pub(super) fn virtual_host<'a>(program: &'a Program, table: &str, name: &str) -> &'a VirtualHost {
-    program.routes[&Text::from(table)].hosts.iter().find(|host| &*host.name == name).unwrap()
+    &program.routes[&Text::from(table)].hosts[&Text::from(name)]
 }
 
 /// Clusters of each route of a host, in order; a status where it answers by itself.
