@@ -1,5 +1,6 @@
 //! The benchmarks of the control plane: a load client that speaks gRPC like many proxies, a server of our own rooms and
-//! a peer that takes the same commands, and what is measured on both side by side. Nothing here is part of the product.
+//! a peer that takes the same commands, and what is measured on both side by side; and what needs no server, such as one
+//! edit of many routes. Nothing here is part of the product.
 
 pub mod board;
 pub mod command;
@@ -9,6 +10,7 @@ pub mod fleet;
 pub mod limits;
 pub mod machine;
 pub mod measure;
+pub mod plan;
 pub mod reader;
 pub mod report;
 pub mod request;

@@ -38,6 +38,12 @@ pub const MEMORY_CHANGES: u32 = 100;
 /// How long one server may take to reach them; one that is slower is measured after those that it managed.
 pub const MEMORY_PATIENCE: Duration = Duration::from_secs(45);
 
+/// Routes that are planned: a large gateway, and four times as many to see whether an edit stays as cheap.
+pub const ROUTES: [usize; 2] = [5_000, 20_000];
+
+/// Edits of one round: enough that each is at another place of every map.
+pub const EDITS: u32 = 500;
+
 /// Bytes of one field of a discovery response; the resources here have some 200.
 pub const FIELD_BYTES: usize = 64 << 10;
 

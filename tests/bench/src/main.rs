@@ -12,7 +12,8 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use windrose_bench::credentials::Credentials;
 use windrose_bench::machine::Machine;
 use windrose_bench::measure::{Schedule, measure};
-use windrose_bench::report::{Report, lines};
+use windrose_bench::plan::{self, Planned};
+use windrose_bench::report::{Report, lines, plan_lines};
 use windrose_bench::side::Contender;
 
 const TRANSPORT: &str = "TLS 1.3 with client certificates, HTTP/2, one connection per proxy, loopback";
@@ -26,7 +27,7 @@ struct Args {
     /// How the result is printed.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-    /// Measure only shapes whose text contains this, such as `clusters 1000 200`.
+    /// Measure only shapes whose text contains this, such as `clusters 1000 200` or `plan`.
     #[arg(long, default_value = "")]
     only: String,
     /// The peer's program.
@@ -74,13 +75,20 @@ async fn run(args: Args) -> anyhow::Result<()> {
         let mut say = |news: String| tell(&format!("[{:4.0} s] {text}: {news}", began.elapsed().as_secs_f64()));
         measured.push(measure(*shape, &schedule, &contenders, &credentials, &mut say).await.context(text.clone())?);
     }
-    ensure!(!measured.is_empty(), "no shape contains {:?}", args.only);
-    let report = Report { machine, transport: TRANSPORT, quick: args.quick, left_out, lines: lines(&measured), measured };
+    let planned = planned(&schedule, &args.only)?;
+    ensure!(!measured.is_empty() || !planned.is_empty(), "no shape contains {:?}", args.only);
+    let lines = lines(&measured).into_iter().chain(plan_lines(&planned)).collect();
+    let report = Report { machine, transport: TRANSPORT, quick: args.quick, left_out, lines, measured, planned };
     let text = match args.output {
         Output::Table => report.to_string(),
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",
     };
     Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+}
+
+fn planned(schedule: &Schedule, only: &str) -> anyhow::Result<Vec<Planned>> {
+    let wanted = schedule.routes.iter().filter(|routes| format!("plan {routes}").contains(only));
+    wanted.map(|routes| plan::measure(*routes, schedule.rounds, schedule.edits).context(format!("plan {routes}"))).collect()
 }
 
 fn tell(news: &str) {

@@ -20,6 +20,10 @@ pub struct Schedule {
     pub changes: u32,
     /// Changes after which memory is measured.
     pub memory_changes: u32,
+    /// Numbers of routes that are planned and rendered.
+    pub routes: Vec<usize>,
+    /// Edits of one round of these.
+    pub edits: u32,
 }
 
 impl Schedule {
@@ -30,7 +34,14 @@ impl Schedule {
         let clusters = clusters.map(|(resources, proxies)| Shape { content: Content::Clusters, resources, proxies });
         let endpoints = [200, 1_000].map(|proxies| Shape { content: Content::Endpoints, resources: 2_000, proxies });
         let shapes = clusters.into_iter().chain(endpoints).collect();
-        Self { shapes, rounds: 5, changes: *limits::CHANGES_PER_ROUND.end(), memory_changes: limits::MEMORY_CHANGES }
+        Self {
+            shapes,
+            rounds: 5,
+            changes: *limits::CHANGES_PER_ROUND.end(),
+            memory_changes: limits::MEMORY_CHANGES,
+            routes: limits::ROUTES.to_vec(),
+            edits: limits::EDITS,
+        }
     }
 
     /// Whether everything works, in a minute; its figures are not to be quoted.
@@ -38,7 +49,7 @@ impl Schedule {
     pub fn quick() -> Self {
         let shape = |(content, resources)| Shape { content, resources, proxies: 200 };
         let shapes = [(Content::Clusters, 1_000), (Content::Endpoints, 2_000)].map(shape).to_vec();
-        Self { shapes, rounds: 2, changes: 3, memory_changes: 20 }
+        Self { shapes, rounds: 2, changes: 3, memory_changes: 20, routes: vec![1_000], edits: 20 }
     }
 }
 

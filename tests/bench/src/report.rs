@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::content::Content;
 use crate::machine::Machine;
+use crate::plan::Planned;
 use crate::round::{Measured, Memory, Round, Shown};
 use crate::shape::Reach;
 use crate::spread::Spread;
@@ -23,6 +24,8 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// What it was made from.
     pub measured: Vec<Measured>,
+    /// What was measured without a server.
+    pub planned: Vec<Planned>,
 }
 
 /// One figure of both sides.
@@ -56,6 +59,21 @@ struct Target {
 /// TLS adds to all of it; the aims are those of the list of benchmarks, and the one for memory is that for mTLS.
 const CPU_MOST: (f64, &str) = (30.0, "30 µs");
 const MEMORY_MOST: (f64, &str) = (100.0, "100 KB");
+const EDIT_MOST: (f64, &str) = (100.0, "100 µs");
+
+/// The lines for what was planned and rendered.
+#[must_use]
+pub fn plan_lines(planned: &[Planned]) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for of in planned {
+        let cold = vec![Spread::of(of.cold_ms.iter().copied())];
+        let edit = vec![Spread::of(of.edit_us.iter().copied())];
+        lines.push(line("CP13", format!("plan and render {} HTTPRoutes from nothing [ms]", of.routes), cold, Target::default()));
+        let target = Target { ratio: None, most: Some(EDIT_MOST) };
+        lines.push(line("CP13", format!("plan and render one edit of {} HTTPRoutes [µs]", of.routes), edit, target));
+    }
+    lines
+}
 
 /// The lines for what was measured.
 #[must_use]

@@ -60,8 +60,12 @@ const ROOMS: &[Room] = &[
     Room { package: FILTERS[0], ours: &["windrose-filter-kit", "windrose-filter-shell"], never: &["proxy-wasm", "tokio", EVERYONE] },
     Room { package: FILTERS[1], ours: &["windrose-filter-kit", "windrose-filter-shell"], never: &["proxy-wasm", "tokio", EVERYONE] },
     Room { package: FILTERS[2], ours: &["windrose-filter-kit", "windrose-filter-shell"], never: &["proxy-wasm", "tokio", EVERYONE] },
-    // Measures the server's streams without the rooms before them.
-    Room { package: "windrose-bench", ours: &["windrose-pki", "windrose-state", "windrose-xds-serve"], never: &["kube"] },
+    // Measures the server's streams, and the rooms before them, each by themselves.
+    Room {
+        package: "windrose-bench",
+        ours: &["windrose-api", "windrose-envoy", "windrose-ir", "windrose-pki", "windrose-plan", "windrose-state", "windrose-xds-serve"],
+        never: &["kube"],
+    },
     // Its support code and the sample services see no room; its tests see all.
     Room { package: "windrose-tests", ours: &[], never: &[EVERYONE] },
 ];
