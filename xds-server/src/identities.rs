@@ -1,7 +1,7 @@
 //! Who may open a stream: whoever shows a credential of our node authority for a proxy that is still declared, issued after
 //! the last moment that the proxy's credentials were taken back at. Deleting a Workload or Gateway ends its streams at once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, RwLock};
 use std::time::SystemTime;
 
@@ -13,18 +13,20 @@ use windrose_pki::{CredentialProblem, NodeAuthority, NodeIdentity};
 use windrose_vocab::{ProxyKey, Text};
 use windrose_xds_serve::{Identify, Peer, Refusal};
 
+use crate::revocations::Revoked;
+
 /// The credentials that are good now.
 pub(crate) struct Nodes {
     authority: Arc<NodeAuthority>,
     /// `None` until the first complete world: until then nobody is revoked, and nobody gets anything either.
     declared: RwLock<Option<BTreeSet<ProxyKey>>>,
     /// Credentials that were issued before this are refused.
-    revoked: RwLock<BTreeMap<ProxyKey, SystemTime>>,
+    revoked: RwLock<Revoked>,
     changes: watch::Sender<u64>,
 }
 
 impl Nodes {
-    pub(crate) fn new(authority: Arc<NodeAuthority>, revoked: BTreeMap<ProxyKey, SystemTime>) -> Self {
+    pub(crate) fn new(authority: Arc<NodeAuthority>, revoked: Revoked) -> Self {
         Self { authority, declared: RwLock::new(None), revoked: RwLock::new(revoked), changes: watch::Sender::new(0) }
     }
 
@@ -44,14 +46,14 @@ impl Nodes {
     }
 
     /// Refuses what was issued before these moments, from now on.
-    pub(crate) fn revoke(&self, revoked: BTreeMap<ProxyKey, SystemTime>) {
+    pub(crate) fn revoke(&self, revoked: Revoked) {
         *self.revoked.write().unwrap_or_else(std::sync::PoisonError::into_inner) = revoked;
         self.changes.send_modify(|count| *count += 1);
     }
 
     fn was_revoked(&self, proxy: &ProxyKey, issued_at: SystemTime) -> bool {
         let revoked = self.revoked.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        revoked.get(proxy).is_some_and(|moment| issued_at < *moment)
+        revoked.get(proxy).is_some_and(|moment| issued_at < moment)
     }
 
     fn is_declared(&self, proxy: &ProxyKey) -> bool {
@@ -104,6 +106,7 @@ mod tests {
     use windrose_vocab::TrustDomain;
 
     use super::*;
+    use crate::revocations::Revocations;
 
     #[tokio::test]
     async fn a_credential_from_before_the_revocation_is_refused_and_one_from_after_it_is_not() {
@@ -113,7 +116,7 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let directory = Directory::open(folder.path().join("state")).unwrap();
         let authority = Arc::new(NodeAuthority::open(&directory, &domain, now, &SystemEntropy).unwrap());
-        let nodes = Nodes::new(authority.clone(), BTreeMap::new());
+        let nodes = Nodes::new(authority.clone(), Revoked::default());
         let proxy = ProxyKey::parse("workload/shop/orders").unwrap();
         let month = Duration::from_secs(30 * 86_400);
         let token = |at| authority.issue_token(&proxy, month, at, &SystemEntropy).unwrap();
@@ -125,7 +128,9 @@ mod tests {
         let (old, new) = ((token(now), certificate(now)), (token(moment), certificate(moment)));
         let peer = nodes.by_certificate(&old.1, later).await.unwrap();
 
-        nodes.revoke(BTreeMap::from([(proxy.clone(), moment)]));
+        let revocations = Revocations::open(folder.path()).unwrap();
+        revocations.revoke(&proxy, moment).unwrap();
+        nodes.revoke(revocations.all());
         assert!(nodes.is_revoked(&peer), "its stream ends");
         assert!(nodes.by_certificate(&old.1, later).await.is_err());
         assert!(nodes.by_token(old.0.expose(), later).await.is_err());

@@ -23,6 +23,10 @@ pub(crate) struct Revocations {
     directory: Directory,
 }
 
+/// The moments before which credentials are refused, by the names of their files.
+#[derive(Debug, Default)]
+pub(crate) struct Revoked(BTreeMap<String, SystemTime>);
+
 /// The one who follows what is declared and takes back what belongs to proxies that were deleted.
 #[derive(Debug)]
 pub(crate) struct Absences {
@@ -51,16 +55,17 @@ impl Revocations {
 
     /// Refuses every credential of `proxy` that was issued before `moment`, from now on.
     pub(crate) fn revoke(&self, proxy: &ProxyKey, moment: SystemTime) -> anyhow::Result<()> {
-        let former = self.of(&name(proxy)).map_or(UNIX_EPOCH, |(_, former)| former);
+        let former = self.all().get(proxy).unwrap_or(UNIX_EPOCH);
         let line = format!("{proxy} {}\n", seconds(moment.max(former)));
         self.directory.write(&name(proxy), &line, &SystemEntropy).with_context(|| format!("{proxy} is not revoked"))
     }
 
-    /// All of them. One that is damaged says so, and says nothing else.
-    pub(crate) fn all(&self) -> BTreeMap<ProxyKey, SystemTime> {
+    /// All of them.
+    pub(crate) fn all(&self) -> Revoked {
         let entries = std::fs::read_dir(self.directory.path("")).into_iter().flatten();
         let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        names.filter(|name| name != DECLARED && !name.starts_with('.')).filter_map(|name| self.of(&name)).collect()
+        let names = names.filter(|name| name != DECLARED && !name.starts_with('.'));
+        Revoked(names.map(|name| (name.clone(), self.moment(&name))).collect())
     }
 
     /// Changes whenever [`Self::all`] may.
@@ -68,19 +73,25 @@ impl Revocations {
         std::fs::metadata(self.directory.path("")).and_then(|folder| folder.modified()).ok()
     }
 
-    fn of(&self, name: &str) -> Option<(ProxyKey, SystemTime)> {
-        let text = match self.directory.read(name) {
-            Ok(text) => text?,
-            Err(error) => {
-                tracing::error!(%error, "a revocation cannot be read");
-                return None;
-            }
-        };
-        let parsed = text.trim().split_once(' ').and_then(|(proxy, at)| Some((ProxyKey::parse(proxy)?, moment(at)?)));
-        if parsed.is_none() {
-            tracing::error!(file = %self.directory.path(name).display(), "a revocation is damaged: issue it again (windrose bootstrap --revoke)");
-        }
-        parsed
+    /// Damage must let nobody in: a file that does not say when counts from its last change on.
+    fn moment(&self, name: &str) -> SystemTime {
+        let read = self.directory.read(name).map_err(|error| error.to_string());
+        let parsed = read.and_then(|text| {
+            let text = text.ok_or("it is gone")?;
+            text.trim().split_once(' ').and_then(|(_, at)| moment(at)).ok_or_else(|| "it is damaged".to_owned())
+        });
+        parsed.unwrap_or_else(|error| {
+            let file = self.directory.path(name);
+            tracing::error!(file = %file.display(), error, "a revocation cannot be read; it counts from its last change on");
+            std::fs::metadata(&file).and_then(|file| file.modified()).unwrap_or_else(|_| SystemTime::now())
+        })
+    }
+}
+
+impl Revoked {
+    /// The moment before which credentials of `proxy` are refused, if any.
+    pub(crate) fn get(&self, proxy: &ProxyKey) -> Option<SystemTime> {
+        self.0.get(&name(proxy)).copied()
     }
 }
 
@@ -194,7 +205,8 @@ mod tests {
 
         fn revoked(&self) -> Vec<(String, u64)> {
             let all = Revocations::open(self.folder.path()).unwrap().all();
-            all.into_iter().map(|(proxy, at)| (proxy.to_string(), (seconds(at) - START.as_secs()) / 60)).collect()
+            let minute = |at| (seconds(at) - START.as_secs()) / 60;
+            proxies(&["a", "b"]).iter().filter_map(|proxy| Some((proxy.to_string(), minute(all.get(proxy)?)))).collect()
         }
     }
 
@@ -258,6 +270,17 @@ mod tests {
         absences.follow(&proxies(&[]), (home.at(50_000).0, home.at(2).1));
         absences.follow(&proxies(&[]), (UNIX_EPOCH, home.at(3).1));
         assert!(home.revoked().is_empty());
+    }
+
+    #[test]
+    fn a_revocation_that_is_damaged_lets_nobody_in() {
+        let home = Clocked::new();
+        let revocations = Revocations::open(home.folder.path()).unwrap();
+        let proxy = ProxyKey::parse("workload/shop/a").unwrap();
+        revocations.revoke(&proxy, UNIX_EPOCH).unwrap();
+        std::fs::write(revocations.directory.path(&name(&proxy)), "workload/sh").unwrap();
+        let moment = revocations.all().get(&proxy).unwrap();
+        assert!(moment > SystemTime::now() - Duration::from_secs(60), "{moment:?}");
     }
 
     #[test]
