@@ -15,8 +15,11 @@ use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint
 /// The promise is one second from the refusal; a loaded machine gets three from the edit.
 const STATUS_MAX: Duration = Duration::from_secs(3);
 
-/// The planner's syntax of regular expressions has this flag; RE2 has not.
-const UNKNOWN_TO_RE2: &str = "{ type: RegularExpression, value: '/(?x)a' }";
+/// The planner counts the instructions of a regular expression, and a repeated nothing has none; RE2 counts repetitions.
+const REPEATED_TOO_OFTEN: &str = r"{ type: RegularExpression, value: '/(?:(?:\b){100}){100}a' }";
+
+/// What Envoy says of it.
+const WORDS: &str = "invalid repetition size";
 
 fn routes(home: &Loopback, special: &str) -> String {
     documents(&[
@@ -130,8 +133,8 @@ async fn a_refused_route_waits_alone(arguments: &[&str]) {
     let at = stage.home.port(8080);
     answered_by(&Call::get(at, "/a"), "other").await;
 
-    stage.declare("shop.yaml", &routes(&stage.home, UNKNOWN_TO_RE2));
-    told(&stage, "HTTPRoute", "special", "perl operator").await;
+    stage.declare("shop.yaml", &routes(&stage.home, REPEATED_TOO_OFTEN));
+    told(&stage, "HTTPRoute", "special", WORDS).await;
     told(&stage, "HTTPRoute", "special", "RefusedByEnvoy").await;
     answered_by(&Call::get(at, "/"), "one").await;
     answered_by(&Call::get(at, "/a"), "other").await;
@@ -145,7 +148,7 @@ async fn a_refused_route_waits_alone(arguments: &[&str]) {
     let ledger = stage.server.options().state.join("accepted.bin");
     wait_until(PATIENCE, "the refusal to be kept", async || {
         let kept = std::fs::read(&ledger).map_err(|cause| cause.to_string())?;
-        if String::from_utf8_lossy(&kept).contains("perl operator") { Ok(()) } else { Err("it is not".to_owned()) }
+        if String::from_utf8_lossy(&kept).contains(WORDS) { Ok(()) } else { Err("it is not".to_owned()) }
     })
     .await;
     stage.kill_and_restart().await;
@@ -163,16 +166,16 @@ async fn a_refused_route_waits_alone(arguments: &[&str]) {
 async fn a_first_start_with_a_refused_route_serves_the_others() {
     let home = Loopback::claim();
     let _backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
-    let declared = routes(&home, UNKNOWN_TO_RE2);
+    let declared = routes(&home, REPEATED_TOO_OFTEN);
     let stage = Stage::set(home, &declared).await;
     let at = stage.home.port(8080);
     let _edge = stage.envoy("gateway", "edge", &[]).await;
     answered_by(&Call::get(at, "/"), "one").await;
-    told(&stage, "HTTPRoute", "special", "perl operator").await;
+    told(&stage, "HTTPRoute", "special", WORDS).await;
     programmed(&stage, "HTTPRoute", "web").await;
     // The trial of the suspects is over by then, and its verdict stays.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    told(&stage, "HTTPRoute", "special", "perl operator").await;
+    told(&stage, "HTTPRoute", "special", WORDS).await;
     programmed(&stage, "HTTPRoute", "web").await;
     answered_by(&Call::get(at, "/"), "one").await;
 
