@@ -73,6 +73,7 @@ fn meets(claims: &Claims, requirement: &Requirement) -> Result<(), Refusal> {
 
 fn says(claims: &Claims, rule: &ClaimRule) -> bool {
     match find(claims, &rule.claim) {
+        Some(value) if rule.any_of.is_empty() => !value.is_null(),
         Some(Value::Array(values)) => values.iter().any(|value| rule.any_of.contains(value)),
         Some(value) => rule.any_of.contains(value),
         None => false,
@@ -165,6 +166,18 @@ mod tests {
             assert_eq!(check(&claims(json!({"realm": {"roles": bad}})), &require, &[]), Err(Refusal::ClaimMissing), "{bad}");
         }
         assert_eq!(check(&claims(json!({"realm.roles": "admin"})), &require, &[]), Err(Refusal::ClaimMissing));
+    }
+
+    #[test]
+    fn a_rule_without_values_wants_the_claim_and_takes_what_it_says() {
+        let rule = ClaimRule { claim: ClaimPath(vec!["realm".into(), "tier".into()]), any_of: Vec::new() };
+        let require = Requirement { claims: vec![rule], scopes: Vec::new() };
+        for good in [json!("gold"), json!(0), json!(false), json!([]), json!({})] {
+            assert_eq!(check(&claims(json!({"realm": {"tier": good}})), &require, &[]), Ok(()), "{good}");
+        }
+        for bad in [json!({"realm": {"tier": null}}), json!({"realm": {}}), json!({"tier": "gold"})] {
+            assert_eq!(check(&claims(bad.clone()), &require, &[]), Err(Refusal::ClaimMissing), "{bad}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ pub struct Requirement {
 pub struct ClaimRule {
     /// Which claim.
     pub claim: ClaimPath,
-    /// The claim equals one of these strings, numbers or booleans, or is an array that contains one.
+    /// The claim equals one of these strings, numbers or booleans, or is an array that contains one. Empty: anything but null.
     pub any_of: Vec<Value>,
 }
 

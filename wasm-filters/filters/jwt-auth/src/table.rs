@@ -168,8 +168,8 @@ fn validation(provider: &Provider, algorithm: Algorithm) -> Validation {
 fn check_requirement(requirement: &Requirement) -> Result<(), String> {
     for rule in &requirement.claims {
         check_path(&rule.claim)?;
-        if rule.any_of.is_empty() || rule.any_of.iter().any(|value| value.is_array() || value.is_object() || value.is_null()) {
-            return Err(format!("claim {}: any_of must name strings, numbers or booleans, at least one", rule.claim));
+        if rule.any_of.iter().any(|value| value.is_array() || value.is_object() || value.is_null()) {
+            return Err(format!("claim {}: any_of must name strings, numbers or booleans", rule.claim));
         }
     }
     match requirement
