@@ -128,8 +128,6 @@ pub struct BackendTls {
     pub system_ca: bool,
     /// Names to check instead of the host name.
     pub subject_alt_names: Vec<SubjectAltName>,
-    /// Options of ours.
-    pub options: BTreeMap<Text, Text>,
 }
 
 /// A name to check in a certificate.

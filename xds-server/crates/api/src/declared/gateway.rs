@@ -95,8 +95,6 @@ pub struct ListenerTls {
     pub passthrough: bool,
     /// Certificates (Secrets), in order.
     pub certificates: Vec<ObjectReference>,
-    /// Implementation-specific options.
-    pub options: BTreeMap<Text, Text>,
 }
 
 /// Namespaces.

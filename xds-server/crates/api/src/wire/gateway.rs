@@ -245,7 +245,7 @@ fn listener(written: WrittenListener, at: &Path<'_>, report: &mut Report) -> Opt
         port: Port::new(written.port)?,
         name: written.name.into(),
         protocol: protocol(&written.protocol),
-        tls: written.tls.map(tls),
+        tls: written.tls.map(|written| tls(written, &at.field("tls"), report)),
         allowed_kinds: written.allowed_routes.kinds.into_iter().map(known_kind).collect(),
         allowed_namespaces: namespaces(written.allowed_routes.namespaces, Namespaces::Same, &routes.field("namespaces"), report),
     })
@@ -262,12 +262,9 @@ fn protocol(written: &str) -> Protocol {
     }
 }
 
-fn tls(written: WrittenTls) -> ListenerTls {
-    ListenerTls {
-        passthrough: written.mode == "Passthrough",
-        certificates: written.certificate_refs.into_iter().map(Into::into).collect(),
-        options: written.options.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
-    }
+fn tls(written: WrittenTls, at: &Path<'_>, report: &mut Report) -> ListenerTls {
+    super::no_options(written.options.keys(), at, report);
+    ListenerTls { passthrough: written.mode == "Passthrough", certificates: written.certificate_refs.into_iter().map(Into::into).collect() }
 }
 
 fn known_kind(written: GroupKind) -> Result<Kind, Text> {

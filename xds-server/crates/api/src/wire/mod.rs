@@ -17,7 +17,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use windrose_vocab::{Code, Kind};
+use windrose_vocab::{Code, Kind, Severity};
 
 pub use backend::{Address, Backend, BackendProtocol, BackendTls};
 pub(crate) use files::read_files;
@@ -68,6 +68,15 @@ pub(crate) fn convert(node: Value, meta: Meta, report: &mut Report) -> Option<An
         MeshPolicy => MeshPolicy(policy::checked),
         AuthorizationPolicy => AuthorizationPolicy(policy::checked),
         TelemetryPolicy => TelemetryPolicy(policy::checked),
+    }
+}
+
+/// Options are words between a user and one implementation, and this one has none: each is told, none is guessed at.
+fn no_options<'a>(names: impl Iterator<Item = &'a String>, at: &Path<'_>, report: &mut Report) {
+    let at = at.field("options");
+    for name in names {
+        let message = "no option of that name is known, and it is left out".to_owned();
+        report.tell(&at.field(name), Severity::Warning, Code::Unsupported, message, None);
     }
 }
 

@@ -400,11 +400,17 @@ fn session(written: WrittenSession, at: &Path<'_>, report: &mut Report) -> Sessi
         let message = "a path of the cookie is not supported: it is sent for all paths";
         report.tell(&at.field("path"), Severity::Warning, Code::Unsupported, message.to_owned(), None);
     }
+    let permanent = written.cookie.lifetime_type == "Permanent";
+    if written.absolute_timeout.is_some() && (written.r#type == "Header" || !permanent) {
+        let message =
+            "only a cookie of `lifetimeType: Permanent` ends after a time: sessions stick by hashing, and nothing is kept of them";
+        report.tell(&at.field("absoluteTimeout"), Severity::Warning, Code::Unsupported, message.to_owned(), None);
+    }
     SessionPersistence {
         header: written.r#type == "Header",
         name: text(written.header.map(|header| header.name).or(written.cookie.name)),
         absolute_timeout: written.absolute_timeout.map(|time| time.0),
-        permanent: written.cookie.lifetime_type == "Permanent",
+        permanent,
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) fn policy(written: Enveloped<BackendTlsPolicySpec>, _: &Meta, report:
     let root = Path::ROOT;
     let at_spec = root.field("spec");
     let at = at_spec.field("validation");
+    super::no_options(spec.options.iter().flatten().map(|(name, _)| name), &at_spec, report);
     let validation = spec.validation;
     let targets = spec.target_refs.into_iter();
     let system_ca = match validation.well_known_ca_certificates.as_deref() {
@@ -37,7 +38,6 @@ pub(super) fn policy(written: Enveloped<BackendTlsPolicySpec>, _: &Meta, report:
         hostname: validation.hostname.into(),
         ca: validation.ca_certificate_refs.into_iter().flatten().map(|ca| same_namespace(ca.group, ca.kind, ca.name)).collect(),
         system_ca,
-        options: spec.options.into_iter().flatten().map(|(name, value)| (name.into(), value.into())).collect(),
     })
 }
 

@@ -54,6 +54,10 @@ pub(crate) fn resolve(view: &View<'_>, key: &ObjectRef) -> Option<Resolved> {
     let mut worst = None;
     let rules: Vec<ResolvedRule> =
         route.spec.rules.iter().enumerate().map(|(index, rule)| resolve_rule(view, key, index, rule, &mut worst)).collect();
+    if carries(key.kind) == Carries::Bytes && rules.len() > 1 {
+        let message = "only the first rule holds: nothing tells the connections of another one apart";
+        view.error(key, field("spec.rules[1]"), Code::Unsupported, message);
+    }
     let partial = rules.iter().any(|rule| !rule.unmatched.is_empty());
     let condition = match worst {
         None => Condition::yes("ResolvedRefs"),

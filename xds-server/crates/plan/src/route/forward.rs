@@ -189,7 +189,8 @@ fn session(view: &View<'_>, parts: &RuleParts<'_>) -> Option<HashOn> {
     if is_sticky(declared) {
         return Some(sticky(parts.route, declared));
     }
-    let path = format!("spec.rules[{}].sessionPersistence.sessionName", parts.index);
+    let part = if declared.header { "header" } else { "cookie" };
+    let path = format!("spec.rules[{}].sessionPersistence.{part}.name", parts.index);
     view.error(parts.route, field(&path), Code::OutOfRange, "the name is that of no header or cookie; sessions do not stick");
     None
 }

@@ -67,7 +67,6 @@ fn origin(name: &str, ca: &[&str]) -> Object<BackendTls> {
         ca: ca.iter().map(|name| reference(Kind::ConfigMap, name)).collect::<Vec<ObjectReference>>(),
         system_ca: ca.is_empty(),
         subject_alt_names: Vec::new(),
-        options: Default::default(),
     };
     Object::clone(&object(Kind::BackendTLSPolicy, NS, name, spec))
 }

@@ -88,12 +88,12 @@ pub(super) fn listener(name: &str, number: i64, hostname: &str) -> Listener {
 }
 
 pub(super) fn https(name: &str, hostname: &str, secret: &str) -> Listener {
-    let tls = ListenerTls { passthrough: false, certificates: vec![reference(Kind::Secret, secret)], options: BTreeMap::new() };
+    let tls = ListenerTls { passthrough: false, certificates: vec![reference(Kind::Secret, secret)] };
     Listener { protocol: Protocol::Https, tls: Some(tls), ..listener(name, 443, hostname) }
 }
 
 pub(super) fn tls_passthrough(name: &str, hostname: &str) -> Listener {
-    let tls = ListenerTls { passthrough: true, certificates: Vec::new(), options: BTreeMap::new() };
+    let tls = ListenerTls { passthrough: true, certificates: Vec::new() };
     Listener { protocol: Protocol::Tls, tls: Some(tls), ..listener(name, 443, hostname) }
 }
 
