@@ -38,18 +38,39 @@ fn page(kind: Kind) -> String {
     let schema = schema(kind);
     let json = schema.json();
     let mut text = format!("{GENERATED}# {kind}\n\n{}\n\n", description(json));
-    let _ = write!(
-        text,
-        "```yaml\napiVersion: {}\nkind: {kind}\nmetadata:\n  name: example\n  namespace: default\nspec:\n",
-        schema.api_version()
-    );
-    let spec = json.pointer("/properties/spec").unwrap_or(&Value::Null);
-    for name in required(spec) {
-        let _ = writeln!(text, "  {name}: …");
+    if let Some(example) = example(kind) {
+        let _ = write!(text, "```yaml\n{example}```\n\n");
     }
-    text.push_str("```\n\n");
+    let spec = json.pointer("/properties/spec").unwrap_or(&Value::Null);
     table(&mut text, "spec", spec);
     text
+}
+
+/// An object of that kind as somebody would write it; none for the kinds of others.
+#[must_use]
+pub fn example(kind: Kind) -> Option<&'static str> {
+    macro_rules! written {
+        ($($kind:ident),*) => {
+            match kind {
+                $(Kind::$kind => Some(include_str!(concat!("../examples/", stringify!($kind), ".yaml"))),)*
+                Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet | Kind::ReferenceGrant | Kind::BackendTLSPolicy => None,
+                Kind::HTTPRoute | Kind::GRPCRoute | Kind::TLSRoute | Kind::TCPRoute | Kind::UDPRoute => None,
+                Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap => None,
+            }
+        };
+    }
+    written!(
+        Backend,
+        Workload,
+        AuthPolicy,
+        RateLimitPolicy,
+        TranscodingPolicy,
+        TrafficPolicy,
+        EdgePolicy,
+        MeshPolicy,
+        AuthorizationPolicy,
+        TelemetryPolicy
+    )
 }
 
 /// One table for a mapping, then one for each mapping below it, in the order of the fields.
@@ -88,7 +109,7 @@ fn is_duration(schema: &Value) -> bool {
 
 /// Description and bounds in one line of a table.
 fn cell(schema: &Value) -> String {
-    let text = description(schema).replace("\n- ", "; ").replace(":\n", ": ").replace('\n', " ").replace('|', "\\|");
+    let text = description(schema).replace("\n\n- ", " ").replace("\n- ", "; ").replace(":\n", ": ").replace('\n', " ").replace('|', "\\|");
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match bounds(schema) {
         Some(bounds) => format!("{text} ({bounds})"),

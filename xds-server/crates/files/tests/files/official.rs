@@ -1,10 +1,10 @@
-//! The examples of Gateway API itself: the good ones decode, the bad ones do not.
+//! The examples of Gateway API itself: the good ones decode, the bad ones do not. And those of our own reference.
 
 use std::path::{Path, PathBuf};
 
 use windrose_files::folder;
 use windrose_files::{Finding, load, print};
-use windrose_vocab::Severity;
+use windrose_vocab::{Kind, Severity};
 
 fn examples(folder: &str) -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway-api-v1.7.0").join(folder);
@@ -29,6 +29,21 @@ fn every_good_example_decodes() {
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n\n"));
+}
+
+#[test]
+fn every_example_of_the_reference_decodes_without_a_word() {
+    let ours: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.group() == "windrose.dev").collect();
+    let place = tempfile::tempdir().unwrap();
+    for kind in ours {
+        let example = windrose_api::reference::example(kind).unwrap_or_else(|| panic!("{kind} has no example"));
+        let file = place.path().join(format!("{kind}.yaml"));
+        std::fs::write(&file, example).unwrap();
+        let world = load(&[file]);
+        let told: Vec<String> = world.diagnostics.iter().map(|finding| print::render(finding, false)).collect();
+        assert!(told.is_empty(), "{}", told.join("\n"));
+        assert_eq!(world.declared.iter().map(|object| object.meta().object.kind).collect::<Vec<_>>(), [kind]);
+    }
 }
 
 #[test]
