@@ -127,7 +127,10 @@ fn join(report: &mut ObjectReport, verdict: &Verdict) {
                 report.resolved &= state.status;
                 !state.status
             }
-            ConditionType::Conflicted | ConditionType::PartiallyInvalid | ConditionType::OverlappingTlsConfig => state.status,
+            ConditionType::Conflicted
+            | ConditionType::PartiallyInvalid
+            | ConditionType::OverlappingTlsConfig
+            | ConditionType::InsecureFrontendValidationMode => state.status,
         };
         if wrong && report.reason.is_empty() {
             (report.reason, report.message) = (state.reason.into(), state.message.clone());

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use windrose_ir::Discovery;
 use windrose_ir::cluster::{Cluster, LoadBalancing, Pool, RetryBudget, UpstreamProtocol, UpstreamTls};
 use windrose_ir::secret::{MESH_TRUST, WORKLOAD_SVID};
-use windrose_vocab::{Duration, ResourceId, ResourceKind};
+use windrose_vocab::{Duration, ResourceId, ResourceKind, Text};
 
 use crate::endpoints::{Addresses, assignment};
 use crate::health;
@@ -36,6 +36,7 @@ pub(crate) fn message(name: &str, cluster: &Cluster) -> pb::cluster::Cluster {
         health_checks: cluster.health_check.iter().map(|check| health::health_check(check, cluster)).collect(),
         typed_extension_protocol_options: protocol_options(cluster.protocol, &cluster.pool),
         transport_socket: cluster.tls.as_ref().map(tls::client),
+        transport_socket_matches: cluster.tls.iter().filter_map(tls::outside).collect(),
         upstream_connection_options: cluster.pool.tcp_keepalive.map(keepalive),
         // An endpoint that left discovery is gone, whatever its health checks say.
         ignore_health_on_host_removal: true,
@@ -48,12 +49,17 @@ pub(crate) fn message(name: &str, cluster: &Cluster) -> pb::cluster::Cluster {
 /// What the cluster needs: its assignment by EDS, its secrets by SDS.
 pub(crate) fn refs(name: &str, cluster: &Cluster) -> BTreeSet<ResourceId> {
     let endpoints = matches!(cluster.discovery, Discovery::Eds).then(|| ResourceId::new(ResourceKind::Endpoints, name));
-    let secrets = match &cluster.tls {
-        None => vec![],
-        Some(UpstreamTls::Mesh { .. }) => vec![WORKLOAD_SVID.into(), MESH_TRUST.into()],
-        Some(UpstreamTls::Origin { trust, client_certificate, .. }) => trust.iter().chain(client_certificate).cloned().collect(),
-    };
+    let secrets = cluster.tls.as_ref().map(secrets).unwrap_or_default();
     endpoints.into_iter().chain(secrets.into_iter().map(|name| ResourceId::new(ResourceKind::Secret, name))).collect()
+}
+
+fn secrets(tls: &UpstreamTls) -> Vec<Text> {
+    let own = || [WORKLOAD_SVID, MESH_TRUST].map(Text::from);
+    match tls {
+        UpstreamTls::Mesh { .. } => own().into(),
+        UpstreamTls::Mixed { outside, .. } => own().into_iter().chain(outside.iter().flat_map(|tls| secrets(tls))).collect(),
+        UpstreamTls::Origin { trust, client_certificate, .. } => trust.iter().chain(client_certificate).cloned().collect(),
+    }
 }
 
 fn discover(message: &mut pb::cluster::Cluster, discovery: &Discovery) {

@@ -1,10 +1,11 @@
 //! `ir::EndpointSet` → a cluster load assignment, for EDS and for clusters that carry their endpoints themselves.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use windrose_ir::endpoint::{Address, Endpoint, EndpointSet, Health, Locality};
 
 use crate::pb;
+use crate::tls;
 use pb::core::{SocketAddress, address, socket_address};
 use pb::endpoint::{ClusterLoadAssignment, LbEndpoint, LocalityLbEndpoints, lb_endpoint};
 
@@ -43,10 +44,17 @@ fn lb_endpoint(endpoint: &Endpoint, addresses: Addresses) -> Option<LbEndpoint> 
     };
     (endpoint.weight > 0).then(|| LbEndpoint {
         health_status: health as i32,
+        metadata: endpoint.outside.then(outside),
         load_balancing_weight: (endpoint.weight != 1).then_some(pb::google::UInt32Value { value: endpoint.weight }),
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(host)),
         ..Default::default()
     })
+}
+
+/// Under this key a cluster looks for what tells its transport sockets apart.
+fn outside() -> pb::core::Metadata {
+    let mark = pb::string_struct([tls::OUTSIDE]);
+    pb::core::Metadata { filter_metadata: HashMap::from([("envoy.transport_socket_match".to_owned(), mark)]), ..Default::default() }
 }
 
 fn address(address: &Address, addresses: Addresses) -> Option<pb::core::Address> {

@@ -14,6 +14,7 @@ pub(crate) mod wasm;
 use windrose_ir::http::{ClientAddress, HttpFilter, HttpHandler, RouteSource};
 
 use crate::pb;
+use crate::telemetry::LogField;
 
 /// All filters of a handler in the order requests pass them.
 pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
@@ -35,6 +36,15 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
         HttpFilter::GiveBody => vec![give_body::filter()],
         HttpFilter::GrpcStats => vec![grpc_stats()],
     }
+}
+
+/// Fields of the access log that tell what the handler's filters found and did not enforce.
+pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
+    let fields = handler.filters.iter().map(|filter| match filter {
+        HttpFilter::Authorization(authorization) => rbac::log_fields(authorization),
+        HttpFilter::Cors | HttpFilter::Extension(_) | HttpFilter::GiveBody | HttpFilter::GrpcStats => Vec::new(),
+    });
+    fields.flatten().collect()
 }
 
 /// Counts by service and method only what is listed, and nothing is: the sums per cluster are what people look at.

@@ -9,7 +9,7 @@ use windrose_vocab::{ResourceId, ResourceKind};
 use crate::limits::{DOWNSTREAM_KEEPALIVE, DOWNSTREAM_KEEPALIVE_ANSWER, HEADERS_KIB, STREAMS, WINDOW_BYTES};
 use crate::pb;
 use crate::route::scoped;
-use crate::{filters, telemetry};
+use crate::{filters, metrics, telemetry};
 use pb::core::http_protocol_options::HeadersWithUnderscoresAction;
 use pb::hcm::http_connection_manager::{
     ForwardClientCertDetails, InternalAddressConfig, PathWithEscapedSlashesAction, RouteSpecifier, ServerHeaderTransformation,
@@ -22,8 +22,8 @@ pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnec
     let mut manager = HttpConnectionManager {
         stat_prefix: handler.stat_name.to_string(),
         http_filters: filters::chain(handler),
-        tracing: handler.tracing.as_ref().map(telemetry::tracing),
-        access_log: handler.access_log.iter().map(|log| telemetry::request_log(log, direction)).collect(),
+        tracing: handler.tracing.as_ref().map(|tracing| telemetry::tracing(tracing, direction)),
+        access_log: loggers(handler, direction),
         common_http_protocol_options: Some(common(limits, handler.client_address)),
         http2_protocol_options: Some(http2(limits, handler.websocket)),
         // What stands behind may name itself; the proxy does not.
@@ -45,6 +45,12 @@ pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnec
     forward_certificate(&mut manager, handler.client_certificate);
     route(&mut manager, &handler.routes);
     manager
+}
+
+fn loggers(handler: &HttpHandler, direction: Direction) -> Vec<pb::accesslog::AccessLog> {
+    let log = handler.access_log.as_ref().map(|log| telemetry::request_log(log, direction, &filters::log_fields(handler)));
+    let metrics = handler.metrics.then(|| metrics::logger(handler, direction));
+    log.into_iter().chain(metrics).collect()
 }
 
 /// What the handler needs: its table, its extensions, the collector of its traces. Scopes are not named by a listener.

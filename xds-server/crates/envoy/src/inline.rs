@@ -79,8 +79,11 @@ impl Set {
             cluster.load_assignment = Some(self.endpoints.get(&cluster.name).cloned().unwrap_or_else(empty));
             cluster.cluster_discovery_type = Some(ClusterDiscoveryType::Type(DiscoveryType::Static as i32));
         }
-        if let Some(pb::core::transport_socket::ConfigType::TypedConfig(config)) = socket_config(&mut cluster.transport_socket) {
-            edit(config, |tls: &mut UpstreamTlsContext| static_secrets(tls.common_tls_context.as_mut()));
+        let others = cluster.transport_socket_matches.iter_mut().map(|other| &mut other.transport_socket);
+        for socket in others.chain([&mut cluster.transport_socket]) {
+            if let Some(pb::core::transport_socket::ConfigType::TypedConfig(config)) = socket_config(socket) {
+                edit(config, |tls: &mut UpstreamTlsContext| static_secrets(tls.common_tls_context.as_mut()));
+            }
         }
         cluster
     }

@@ -10,6 +10,7 @@ mod http;
 pub mod inline;
 mod limits;
 mod listener;
+mod metrics;
 mod modules;
 mod pack;
 mod pb;

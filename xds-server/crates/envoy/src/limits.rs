@@ -39,6 +39,8 @@ pub(crate) const RELOAD_AFTER_MAX: Duration = Duration::from_secs(1);
 
 /// Time for one export of spans; they are dropped then.
 pub(crate) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Golden metrics of one proxy, each with its own labels: services times callers times statuses, and an end to it.
+pub(crate) const METRICS_MAX: u32 = 10_000;
 /// Bytes of a path that a span shows.
 pub(crate) const PATH_TAG_BYTES: u32 = 256;
 

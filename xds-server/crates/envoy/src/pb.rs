@@ -9,7 +9,7 @@ pub(crate) use envoy_types::pb::envoy::config::{
     rbac::v3 as rbac, route::v3 as route, trace::v3 as trace,
 };
 pub(crate) use envoy_types::pb::envoy::extensions::{
-    access_loggers::{file::v3 as log_file, stream::v3 as log_stream},
+    access_loggers::{file::v3 as log_file, stats::v3 as log_stats, stream::v3 as log_stream},
     clusters::{common::dns::v3 as dns_family, dns::v3 as dns_cluster},
     common::matching::v3 as matching,
     filters::common::matcher::action::v3 as matcher_action,
@@ -24,9 +24,10 @@ pub(crate) use envoy_types::pb::envoy::extensions::{
         rbac::v3 as network_rbac, tcp_proxy::v3 as tcp_proxy,
     },
     http::{early_header_mutation::header_mutation::v3 as early_header_mutation, injected_credentials::generic::v3 as injected},
+    rbac::principals::mtls_authenticated::v3 as mtls_authenticated,
     resource_monitors::downstream_connections::v3 as downstream_connections,
     retry::host::previous_hosts::v3 as previous_hosts,
-    transport_sockets::tls::v3 as tls,
+    transport_sockets::{raw_buffer::v3 as raw_buffer, tls::v3 as tls},
     upstreams::http::v3 as upstream_http,
     wasm::v3 as wasm,
 };

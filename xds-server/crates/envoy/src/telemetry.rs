@@ -58,8 +58,11 @@ fn identities(direction: Direction) -> [(&'static str, &'static str); 2] {
     }
 }
 
-/// A log of requests.
-pub(crate) fn request_log(log: &AccessLog, direction: Direction) -> pb::accesslog::AccessLog {
+/// A field of a line, and the command that fills it.
+pub(crate) type LogField = (&'static str, &'static str);
+
+/// A log of requests; `more` are fields that only this handler has.
+pub(crate) fn request_log(log: &AccessLog, direction: Direction, more: &[LogField]) -> pb::accesslog::AccessLog {
     let filter = log.minimum_status.map(|status| {
         FilterSpecifier::StatusCodeFilter(StatusCodeFilter {
             comparison: Some(ComparisonFilter {
@@ -71,7 +74,7 @@ pub(crate) fn request_log(log: &AccessLog, direction: Direction) -> pb::accesslo
             }),
         })
     });
-    logger(log, &REQUEST_FIELDS, direction, filter)
+    logger(log, &[&REQUEST_FIELDS[..], more].concat(), direction, filter)
 }
 
 /// A log of connections.
@@ -85,7 +88,7 @@ pub(crate) fn unmatched_log(log: &AccessLog, direction: Direction) -> pb::access
     logger(log, &CONNECTION_FIELDS, direction, Some(no_chain))
 }
 
-fn logger(log: &AccessLog, fields: &[(&str, &str)], direction: Direction, filter: Option<FilterSpecifier>) -> pb::accesslog::AccessLog {
+fn logger(log: &AccessLog, fields: &[LogField], direction: Direction, filter: Option<FilterSpecifier>) -> pb::accesslog::AccessLog {
     let format = json_format(fields.iter().copied().chain(identities(direction)).chain(log.fields.iter().map(pair)));
     let (name, config) = match &log.sink {
         LogSink::Stdout => {
@@ -118,7 +121,7 @@ fn pair((name, text): &(Text, Text)) -> (&str, &str) {
 }
 
 /// Tracing of a handler.
-pub(crate) fn tracing(tracing: &Tracing) -> pb::hcm::http_connection_manager::Tracing {
+pub(crate) fn tracing(tracing: &Tracing, direction: Direction) -> pb::hcm::http_connection_manager::Tracing {
     let service = match tracing.provider {
         // The service's name in a Zipkin span is that of the node; in a tag it is what was declared.
         TraceProvider::Zipkin { .. } => Some(("service", &*tracing.service)),
@@ -130,7 +133,7 @@ pub(crate) fn tracing(tracing: &Tracing) -> pb::hcm::http_connection_manager::Tr
         random_sampling: Some(pb::types::Percent { value: f64::from(tracing.sampling_basis_points.min(10_000)) / 100.0 }),
         overall_sampling: pb::percent(100),
         max_path_tag_length: pb::number(PATH_TAG_BYTES),
-        custom_tags: tracing.tags.iter().map(pair).chain(service).map(tag).collect(),
+        custom_tags: tracing.tags.iter().map(pair).chain(service).map(tag).chain(identities(direction).map(filled_tag)).collect(),
         provider: Some(provider(tracing)),
         // A span for each way through the proxy, so that the service behind is a child of what called it.
         spawn_upstream_span: pb::boolean(true),
@@ -140,14 +143,16 @@ pub(crate) fn tracing(tracing: &Tracing) -> pb::hcm::http_connection_manager::Tr
 
 /// The cluster that spans are sent to.
 pub(crate) fn tracing_ref(tracing: &Tracing) -> ResourceId {
-    let (TraceProvider::Zipkin { cluster, .. } | TraceProvider::OpenTelemetry { cluster }) = &tracing.provider;
+    let (TraceProvider::Zipkin { cluster, .. } | TraceProvider::OpenTelemetry { cluster, .. }) = &tracing.provider;
     ResourceId::new(ResourceKind::Cluster, cluster.clone())
 }
 
 fn provider(tracing: &Tracing) -> pb::trace::tracing::Http {
     let (name, config) = match &tracing.provider {
         TraceProvider::Zipkin { cluster, host, path } => ("envoy.tracers.zipkin", pb::any(&zipkin(cluster, host, path))),
-        TraceProvider::OpenTelemetry { cluster } => ("envoy.tracers.opentelemetry", pb::any(&opentelemetry(cluster, &tracing.service))),
+        TraceProvider::OpenTelemetry { cluster, host } => {
+            ("envoy.tracers.opentelemetry", pb::any(&opentelemetry(cluster, host, &tracing.service)))
+        }
     };
     pb::trace::tracing::Http { name: name.to_owned(), config_type: Some(pb::trace::tracing::http::ConfigType::TypedConfig(config)) }
 }
@@ -166,9 +171,10 @@ fn zipkin(cluster: &str, host: &str, path: &str) -> pb::trace::ZipkinConfig {
     }
 }
 
-fn opentelemetry(cluster: &str, service: &str) -> pb::trace::OpenTelemetryConfig {
+fn opentelemetry(cluster: &str, host: &str, service: &str) -> pb::trace::OpenTelemetryConfig {
     use pb::core::grpc_service::{EnvoyGrpc, TargetSpecifier};
-    let target = EnvoyGrpc { cluster_name: cluster.to_owned(), ..Default::default() };
+    // By itself Envoy names the cluster as `:authority`, and a collector may reset a stream for the slashes in it.
+    let target = EnvoyGrpc { cluster_name: cluster.to_owned(), authority: host.to_owned(), ..Default::default() };
     pb::trace::OpenTelemetryConfig {
         grpc_service: Some(pb::core::GrpcService {
             timeout: pb::duration(EXPORT_TIMEOUT),
@@ -183,6 +189,11 @@ fn opentelemetry(cluster: &str, service: &str) -> pb::trace::OpenTelemetryConfig
 fn tag((name, value): (&str, &str)) -> pb::tracing::CustomTag {
     let literal = pb::tracing::custom_tag::Literal { value: value.to_owned() };
     pb::tracing::CustomTag { tag: name.to_owned(), r#type: Some(pb::tracing::custom_tag::Type::Literal(literal)) }
+}
+
+/// A tag that a command of the log language fills.
+fn filled_tag((name, command): (&str, &str)) -> pb::tracing::CustomTag {
+    pb::tracing::CustomTag { tag: name.to_owned(), r#type: Some(pb::tracing::custom_tag::Type::Value(command.to_owned())) }
 }
 
 /// Kept with the fields above: a name occurs once, or a log line would lose one of two.

@@ -7,6 +7,8 @@ use windrose_ir::secret::{MESH_TRUST, WORKLOAD_SVID};
 use windrose_vocab::{SpiffeId, Text};
 
 use crate::pb;
+use pb::cluster::cluster::TransportSocketMatch;
+use pb::tls::certificate_validation_context::TrustChainVerification;
 use pb::tls::common_tls_context::{CombinedCertificateValidationContext, ValidationContextType};
 use pb::tls::subject_alt_name_matcher::SanType;
 use pb::tls::tls_parameters::TlsProtocol;
@@ -18,6 +20,8 @@ use pb::tls::{
 const SOCKET: &str = "envoy.transport_sockets.tls";
 /// Where Debian, Alpine, Arch, and Envoy's own images keep the certificates of the public authorities.
 const SYSTEM_TRUST: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// The mark of an endpoint that is outside of the mesh: key and value of its metadata.
+pub(crate) const OUTSIDE: (&str, &str) = ("windrose", "outside");
 /// No certificate carries it: what has to match a name and was given none matches nothing.
 const NOBODY: &str = "spiffe://nobody.invalid/";
 
@@ -50,17 +54,34 @@ pub(crate) fn server(tls: &ServerTls) -> pb::core::TransportSocket {
 
 fn client_validation(client: &ClientValidation) -> ValidationContextType {
     let names = client.uri_prefixes.iter().map(|prefix| san(SanType::Uri, pb::prefix(prefix))).collect();
-    validation(&client.trust, names)
+    let chain = if client.required { TrustChainVerification::VerifyTrustChain } else { TrustChainVerification::AcceptUntrusted };
+    validation(&client.trust, CertificateValidationContext { trust_chain_verification: chain as i32, ..carrying(names) })
 }
 
-/// The transport socket of a cluster that is spoken to over TLS.
+/// The transport socket of a cluster that is spoken to over TLS. Where some of its endpoints are outside of the mesh it
+/// is the mesh's: an endpoint whose mark is not there yet is never spoken to in the clear.
 pub(crate) fn client(tls: &UpstreamTls) -> pb::core::TransportSocket {
     match tls {
-        UpstreamTls::Mesh { peers } => socket(&mesh(peers)),
+        UpstreamTls::Mesh { peers } | UpstreamTls::Mixed { peers, .. } => socket(&mesh(peers)),
         UpstreamTls::Origin { sni, trust, subject_names, client_certificate } => {
             socket(&origin(sni, trust.as_ref(), subject_names, client_certificate.as_ref()))
         }
     }
+}
+
+/// Another transport socket for the endpoints that carry the mark of those outside of the mesh.
+pub(crate) fn outside(tls: &UpstreamTls) -> Option<TransportSocketMatch> {
+    let UpstreamTls::Mixed { outside, .. } = tls else { return None };
+    Some(TransportSocketMatch {
+        name: "outside".to_owned(),
+        r#match: Some(pb::string_struct([OUTSIDE])),
+        transport_socket: Some(outside.as_deref().map_or_else(plain, client)),
+    })
+}
+
+fn plain() -> pb::core::TransportSocket {
+    let config = pb::core::transport_socket::ConfigType::TypedConfig(pb::any(&pb::raw_buffer::RawBuffer {}));
+    pb::core::TransportSocket { name: "envoy.transport_sockets.raw_buffer".to_owned(), config_type: Some(config) }
 }
 
 fn mesh(peers: &[SpiffeId]) -> UpstreamTlsContext {
@@ -69,7 +90,7 @@ fn mesh(peers: &[SpiffeId]) -> UpstreamTlsContext {
         common_tls_context: Some(CommonTlsContext {
             tls_params: Some(versions(TlsVersion::Tls13)),
             tls_certificate_sds_secret_configs: vec![sds(WORKLOAD_SVID)],
-            validation_context_type: Some(validation(MESH_TRUST, or_nobody(names))),
+            validation_context_type: Some(validation(MESH_TRUST, carrying(or_nobody(names)))),
             ..Default::default()
         }),
         ..Default::default()
@@ -83,11 +104,10 @@ fn origin(sni: &str, trust: Option<&Text>, subject_names: &[SubjectName], certif
         or_nobody(subject_names.iter().map(subject).collect())
     };
     let validation = match trust {
-        Some(trust) => validation(trust, names),
+        Some(trust) => validation(trust, carrying(names)),
         None => ValidationContextType::ValidationContext(CertificateValidationContext {
             trusted_ca: Some(pb::filename(SYSTEM_TRUST)),
-            match_typed_subject_alt_names: names,
-            ..Default::default()
+            ..carrying(names)
         }),
     };
     UpstreamTlsContext {
@@ -142,13 +162,18 @@ fn or_nobody(names: Vec<SubjectAltNameMatcher>) -> Vec<SubjectAltNameMatcher> {
     if names.is_empty() { vec![san(SanType::Uri, pb::exact(NOBODY))] } else { names }
 }
 
-fn san(kind: SanType, matcher: pb::matcher::StringMatcher) -> SubjectAltNameMatcher {
+pub(crate) fn san(kind: SanType, matcher: pb::matcher::StringMatcher) -> SubjectAltNameMatcher {
     SubjectAltNameMatcher { san_type: kind as i32, matcher: Some(matcher), oid: String::new() }
 }
 
-fn validation(trust: &str, names: Vec<SubjectAltNameMatcher>) -> ValidationContextType {
+/// A certificate must carry one of these names.
+fn carrying(names: Vec<SubjectAltNameMatcher>) -> CertificateValidationContext {
+    CertificateValidationContext { match_typed_subject_alt_names: names, ..Default::default() }
+}
+
+fn validation(trust: &str, context: CertificateValidationContext) -> ValidationContextType {
     ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
-        default_validation_context: Some(CertificateValidationContext { match_typed_subject_alt_names: names, ..Default::default() }),
+        default_validation_context: Some(context),
         validation_context_sds_secret_config: Some(sds(trust)),
         ..Default::default()
     })

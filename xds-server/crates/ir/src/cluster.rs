@@ -68,6 +68,13 @@ pub enum UpstreamTls {
         /// Who the peer may be, sorted.
         peers: Vec<SpiffeId>,
     },
+    /// Mesh mTLS, but not to endpoints that are marked as outside of the mesh.
+    Mixed {
+        /// Who the peers with a sidecar may be, sorted; never empty.
+        peers: Vec<SpiffeId>,
+        /// TLS to those outside, never the mesh's; plain where absent.
+        outside: Option<Box<UpstreamTls>>,
+    },
     /// TLS as a BackendTLSPolicy or a Backend says.
     Origin {
         /// Server name to send, and to check when `subject_names` is empty.
@@ -208,7 +215,7 @@ canonical!(
         Tcp,
     }
 );
-canonical!(enum UpstreamTls { Mesh { peers }, Origin { sni, trust, subject_names, client_certificate } });
+canonical!(enum UpstreamTls { Mesh { peers }, Mixed { peers, outside }, Origin { sni, trust, subject_names, client_certificate } });
 canonical!(
     enum SubjectName {
         Dns(name),

@@ -31,6 +31,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it takes new requests.
     pub health: Health,
+    /// Whether it has no sidecar though others of its cluster have one; see [`crate::cluster::UpstreamTls::Mixed`].
+    pub outside: bool,
 }
 
 /// What an instance said of itself.
@@ -55,7 +57,7 @@ pub enum Address {
 
 canonical!(struct EndpointSet { localities });
 canonical!(struct Locality { zone, priority, endpoints });
-canonical!(struct Endpoint { address, weight, health });
+canonical!(struct Endpoint { address, weight, health, outside });
 canonical!(
     enum Health {
         Ready,

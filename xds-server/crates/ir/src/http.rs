@@ -27,6 +27,8 @@ pub struct HttpHandler {
     pub tracing: Option<Tracing>,
     /// Access log, if on.
     pub access_log: Option<AccessLog>,
+    /// Whether requests are counted and timed by who called whom.
+    pub metrics: bool,
 }
 
 /// Where routes come from.
@@ -62,6 +64,8 @@ pub struct Authorization {
     pub allow: Option<Vec<AuthorizationRule>>,
     /// Counted and logged as if it were an allow list, never enforced.
     pub audit: Option<Vec<AuthorizationRule>>,
+    /// Counted and logged as if these were deny rules, never enforced.
+    pub audit_deny: Vec<AuthorizationRule>,
 }
 
 /// One rule: all its parts must match; an empty part matches everything.
@@ -168,7 +172,7 @@ pub enum EscapedSlashes {
     UnescapeAndRedirect,
 }
 
-canonical!(struct HttpHandler { stat_name, routes, filters, limits, client_address, client_certificate, paths, websocket, tracing, access_log });
+canonical!(struct HttpHandler { stat_name, routes, filters, limits, client_address, client_certificate, paths, websocket, tracing, access_log, metrics });
 canonical!(
     enum RouteSource {
         Table(name),
@@ -184,7 +188,7 @@ canonical!(
         GrpcStats,
     }
 );
-canonical!(struct Authorization { deny, allow, audit });
+canonical!(struct Authorization { deny, allow, audit, audit_deny });
 canonical!(struct AuthorizationRule { name, principals, methods, paths, ports });
 canonical!(
     enum Principal {

@@ -77,7 +77,8 @@ pub struct ServerTls {
 pub struct ClientValidation {
     /// Secret with the CA certificates.
     pub trust: Text,
-    /// Whether a client without a certificate is refused.
+    /// Whether a client without a certificate that verifies is refused. Where it is not, nothing may be believed of a
+    /// certificate that has not been verified.
     pub required: bool,
     /// Prefixes of URI SANs of which the client must have one (trust domain); any where empty.
     pub uri_prefixes: Vec<Text>,

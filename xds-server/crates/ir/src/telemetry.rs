@@ -31,6 +31,8 @@ pub enum TraceProvider {
     OpenTelemetry {
         /// Cluster of the collector.
         cluster: Text,
+        /// Host that it is called by.
+        host: Text,
     },
 }
 
@@ -55,7 +57,7 @@ pub enum LogSink {
 }
 
 canonical!(struct Tracing { provider, sampling_basis_points, service, tags });
-canonical!(enum TraceProvider { Zipkin { cluster, host, path }, OpenTelemetry { cluster } });
+canonical!(enum TraceProvider { Zipkin { cluster, host, path }, OpenTelemetry { cluster, host } });
 canonical!(struct AccessLog { sink, fields, minimum_status });
 canonical!(
     enum LogSink {

@@ -133,6 +133,8 @@ pub enum ConditionType {
     PartiallyInvalid,
     /// Two HTTPS listeners of one port overlap; only ever true.
     OverlappingTlsConfig,
+    /// Clients without a valid certificate are let in; only ever true.
+    InsecureFrontendValidationMode,
 }
 
 impl ConditionType {
@@ -145,6 +147,7 @@ impl ConditionType {
             Self::Conflicted => "Conflicted",
             Self::PartiallyInvalid => "PartiallyInvalid",
             Self::OverlappingTlsConfig => "OverlappingTLSConfig",
+            Self::InsecureFrontendValidationMode => "InsecureFrontendValidationMode",
         }
     }
 }

@@ -23,7 +23,8 @@ pub struct AuthorizationPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub rules: Vec<AuthorizationRule>,
-    /// Counts and logs what it would do, and does nothing.
+    /// Counts what it would do (`rbac.audit.shadow_denied`, `rbac.audit_deny.shadow_denied`) and tells it in the access log
+    /// (`audit`, `audit_deny`: `allowed` or `denied`, by which rule), and does nothing.
     #[serde(default)]
     pub audit: bool,
 }

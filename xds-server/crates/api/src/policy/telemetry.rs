@@ -1,11 +1,11 @@
-//! TelemetryPolicy: traces and access logs.
+//! TelemetryPolicy: traces, access logs and metrics.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::TargetRef;
 
-/// Where traces and access logs go.
+/// Where traces and access logs go, and whether requests are counted by who called whom.
 ///
 /// Attaches to Gateways or Workloads of its namespace; to all of the namespace where `targetRefs` is empty;
 /// in the namespace `windrose-system`, to everything. Field by field the more specific one wins.
@@ -22,6 +22,11 @@ pub struct TelemetryPolicy {
     /// Access log. Off where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
+    /// Golden metrics among the proxy's own, for Prometheus at its `/stats/prometheus`: `envoy_windrose_requests` counts
+    /// requests, `envoy_windrose_request_milliseconds` has their times. Labels: `reporter` (edge, client or server), `source`
+    /// and `destination` (identities), `cluster`, `status`, `grpc_status`. Off where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<bool>,
 }
 
 /// Traces.

@@ -6,32 +6,38 @@ use windrose_ir::http::{Authorization, AuthorizationRule, ClientAddress, PathPat
 
 use crate::pb;
 use crate::route::header_matcher;
+use crate::telemetry::LogField;
+use crate::tls;
 use pb::rbac::permission::{Rule, Set};
-use pb::rbac::principal::{Authenticated, Identifier};
+use pb::rbac::principal::Identifier;
 use pb::rbac::rbac::Action;
 use pb::rbac::{Permission, Policy, Rbac};
+use pb::tls::subject_alt_name_matcher::SanType;
 
 /// Every SPIFFE identity begins so, and a peer without a certificate of the mesh has none.
 const ANY_IDENTITY: &str = "spiffe://";
 
-/// The filters of one authorization: what denies comes first, then what allows together with what audits.
+/// Before the counters and the outcomes of rules that are only audited.
+const AUDIT: &str = "audit.";
+const AUDIT_DENY: &str = "audit_deny.";
+
+/// The filters of one authorization: what denies comes first, then what allows; each with what is audited as if it did.
 pub(crate) fn http_filters(authorization: &Authorization, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {
     let policy = if client.edge { policy } else { peer_policy };
-    let deny = (!authorization.deny.is_empty()).then(|| {
-        let rules = Some(rbac(Action::Deny, &authorization.deny, policy));
-        super::built_in("windrose.deny", &pb::http_rbac::Rbac { rules, rules_stat_prefix: "deny.".to_owned(), ..Default::default() })
-    });
-    let allow = (authorization.allow.is_some() || authorization.audit.is_some()).then(|| {
+    let enforced = |action, rules: &[AuthorizationRule]| rbac(action, rules, policy);
+    let Shares { deny, allow } = Shares::of(authorization, enforced, <[_]>::to_vec);
+    let filter = |name, stats: &str, share: Share| {
         let config = pb::http_rbac::Rbac {
-            rules: authorization.allow.as_deref().map(|rules| rbac(Action::Allow, rules, policy)),
-            rules_stat_prefix: "allow.".to_owned(),
-            shadow_rules: authorization.audit.as_deref().map(|rules| rbac(Action::Allow, rules, policy)),
-            shadow_rules_stat_prefix: "audit.".to_owned(),
+            rules: share.enforced,
+            rules_stat_prefix: stats.to_owned(),
+            shadow_rules: share.audited,
+            shadow_rules_stat_prefix: share.audit_prefix,
             ..Default::default()
         };
-        super::built_in("windrose.allow", &config)
-    });
-    deny.into_iter().chain(allow).collect()
+        super::built_in(name, &config)
+    };
+    let deny = deny.map(|share| filter("windrose.deny", "deny.", share));
+    deny.into_iter().chain(allow.map(|share| filter("windrose.allow", "allow.", share))).collect()
 }
 
 /// The same for connections, which have no method and no path. A rule that asks for one allows nothing, and denies
@@ -39,20 +45,66 @@ pub(crate) fn http_filters(authorization: &Authorization, client: ClientAddress)
 pub(crate) fn network_filters(authorization: &Authorization) -> Vec<pb::listener::Filter> {
     let plain = |rule: &&AuthorizationRule| rule.methods.is_empty() && rule.paths.is_empty();
     let of_connections = |rules: &[AuthorizationRule]| rules.iter().filter(plain).cloned().collect::<Vec<_>>();
-    let deny = (!authorization.deny.is_empty()).then(|| pb::network_rbac::Rbac {
-        stat_prefix: "deny.".to_owned(),
-        rules: Some(rbac(Action::Deny, &authorization.deny, connection_policy)),
-        ..Default::default()
-    });
-    let allow = (authorization.allow.is_some() || authorization.audit.is_some()).then(|| pb::network_rbac::Rbac {
-        stat_prefix: "allow.".to_owned(),
-        rules: authorization.allow.as_deref().map(|rules| rbac(Action::Allow, &of_connections(rules), connection_policy)),
-        shadow_rules: authorization.audit.as_deref().map(|rules| rbac(Action::Allow, &of_connections(rules), connection_policy)),
-        shadow_rules_stat_prefix: "audit.".to_owned(),
-        ..Default::default()
-    });
-    let named = [("windrose.deny", deny), ("windrose.allow", allow)];
-    named.into_iter().filter_map(|(name, config)| Some(crate::listener::network_filter(name, &config?))).collect()
+    let enforced = |action, rules: &[AuthorizationRule]| rbac(action, rules, connection_policy);
+    let Shares { deny, allow } = Shares::of(authorization, enforced, of_connections);
+    let filter = |name, stats: &str, share: Share| {
+        let config = pb::network_rbac::Rbac {
+            stat_prefix: stats.to_owned(),
+            rules: share.enforced,
+            shadow_rules: share.audited,
+            shadow_rules_stat_prefix: share.audit_prefix,
+            ..Default::default()
+        };
+        crate::listener::network_filter(name, &config)
+    };
+    let deny = deny.map(|share| filter("windrose.deny", "deny.", share));
+    deny.into_iter().chain(allow.map(|share| filter("windrose.allow", "allow.", share))).collect()
+}
+
+/// What is enforced and what is audited, by the two filters.
+struct Shares {
+    deny: Option<Share>,
+    allow: Option<Share>,
+}
+
+struct Share {
+    enforced: Option<Rbac>,
+    audited: Option<Rbac>,
+    audit_prefix: String,
+}
+
+impl Shares {
+    /// `allowing` picks the rules of a list that can allow.
+    fn of(
+        from: &Authorization,
+        rbac: impl Fn(Action, &[AuthorizationRule]) -> Rbac,
+        allowing: impl Fn(&[AuthorizationRule]) -> Vec<AuthorizationRule>,
+    ) -> Self {
+        let deny = |rules: &[AuthorizationRule]| (!rules.is_empty()).then(|| rbac(Action::Deny, rules));
+        let allow = |rules: &Vec<AuthorizationRule>| rbac(Action::Allow, &allowing(rules));
+        let share = |enforced: Option<Rbac>, audited: Option<Rbac>, prefix: &str| {
+            let audit_prefix = audited.as_ref().map(|_| prefix.to_owned()).unwrap_or_default();
+            (enforced.is_some() || audited.is_some()).then_some(Share { enforced, audited, audit_prefix })
+        };
+        Self {
+            deny: share(deny(&from.deny), deny(&from.audit_deny), AUDIT_DENY),
+            allow: share(from.allow.as_ref().map(allow), from.audit.as_ref().map(allow), AUDIT),
+        }
+    }
+}
+
+/// Fields of an access log that tell what audited rules would have done.
+pub(crate) fn log_fields(authorization: &Authorization) -> Vec<LogField> {
+    let allow = [
+        ("audit", "%DYNAMIC_METADATA(envoy.filters.http.rbac:audit.shadow_engine_result)%"),
+        ("audit_rule", "%DYNAMIC_METADATA(envoy.filters.http.rbac:audit.shadow_effective_policy_id)%"),
+    ];
+    let deny = [
+        ("audit_deny", "%DYNAMIC_METADATA(envoy.filters.http.rbac:audit_deny.shadow_engine_result)%"),
+        ("audit_deny_rule", "%DYNAMIC_METADATA(envoy.filters.http.rbac:audit_deny.shadow_effective_policy_id)%"),
+    ];
+    let allow = allow.into_iter().filter(|_| authorization.audit.is_some());
+    allow.chain(deny.into_iter().filter(|_| !authorization.audit_deny.is_empty())).collect()
 }
 
 /// Allows nobody: what stands in for a filter that is not there.
@@ -141,11 +193,14 @@ fn path(path: &PathPattern) -> Rule {
 }
 
 fn principal(principal: &Principal, of: AddressOf) -> pb::rbac::Principal {
-    let authenticated = |name| Identifier::Authenticated(Authenticated { principal_name: Some(name) });
+    // Only a certificate that was verified counts: a Gateway may let others in (`AllowInsecureFallback`).
+    let authenticated = |name| {
+        let verified = pb::mtls_authenticated::Config { san_matcher: Some(tls::san(SanType::Uri, name)), ..Default::default() };
+        Identifier::Custom(pb::extension("envoy.rbac.principals.mtls_authenticated", &verified))
+    };
     let identifier = match principal {
         Principal::Identity(uri) => authenticated(pb::exact(uri)),
         Principal::Prefix(uri) => authenticated(pb::prefix(uri)),
-        // Without a name Envoy takes every TLS connection for authenticated, even one without a client certificate.
         Principal::Authenticated => authenticated(pb::prefix(ANY_IDENTITY)),
         Principal::Network(address, bits) => {
             of(pb::core::CidrRange { address_prefix: address.to_string(), prefix_len: pb::number(u32::from(*bits)) })

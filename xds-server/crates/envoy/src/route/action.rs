@@ -25,7 +25,13 @@ pub(super) fn action(route: &Route, host: Option<&str>) -> Action {
         PathMatch::Exact(_) | PathMatch::Regex(_) => None,
     };
     match &route.action {
-        RouteAction::Forward(to) => Action::Route(forward(to, prefix, host)),
+        RouteAction::Forward(to) => {
+            let mut action = forward(to, prefix, host);
+            if to.backends.iter().any(|backend| backend.cluster.is_none()) {
+                action.cluster_not_found_response_code = no_cluster_code(route.matcher.grpc) as i32;
+            }
+            Action::Route(action)
+        }
         RouteAction::Redirect(to) => Action::Redirect(redirect(to, prefix)),
         RouteAction::Respond { status, body } => Action::DirectResponse(pb::route::DirectResponseAction {
             status: u32::from((*status).clamp(200, 599)),
@@ -33,6 +39,11 @@ pub(super) fn action(route: &Route, host: Option<&str>) -> Action {
             body_format: None,
         }),
     }
+}
+
+/// What a share without a cluster is answered: 500, and to gRPC 503, of which Envoy makes the status `UNAVAILABLE`.
+fn no_cluster_code(grpc: bool) -> ClusterNotFoundResponseCode {
+    if grpc { ClusterNotFoundResponseCode::ServiceUnavailable } else { ClusterNotFoundResponseCode::InternalServerError }
 }
 
 fn forward(to: &Forward, prefix: Option<&str>, header_host: Option<&str>) -> pb::route::RouteAction {
@@ -55,9 +66,6 @@ fn forward(to: &Forward, prefix: Option<&str>, header_host: Option<&str>) -> pb:
 }
 
 fn split(action: &mut pb::route::RouteAction, backends: &[WeightedBackend], host: Option<&str>) {
-    if backends.iter().any(|backend| backend.cluster.is_none()) {
-        action.cluster_not_found_response_code = ClusterNotFoundResponseCode::InternalServerError as i32;
-    }
     let literal = |host: &str| HostRewriteSpecifier::HostRewriteLiteral(host.to_owned());
     action.cluster_specifier = Some(match backends {
         [only] if only.request_headers == Default::default() && only.response_headers == Default::default() => {
@@ -221,7 +229,8 @@ fn hash(on: &HashOn) -> HashPolicy {
         }),
         HashOn::SourceAddress => PolicySpecifier::ConnectionProperties(hash_policy::ConnectionProperties { source_ip: true }),
     };
-    HashPolicy { terminal: false, policy_specifier: Some(specifier) }
+    // The first value that is there decides; without this Envoy mixes all of them.
+    HashPolicy { terminal: true, policy_specifier: Some(specifier) }
 }
 
 fn websocket(passes: bool) -> UpgradeConfig {

@@ -33,7 +33,8 @@ pub(crate) fn renderer() -> Renderer {
 }
 
 pub(crate) fn endpoints(addresses: &[&str]) -> EndpointSet {
-    let endpoint = |address: &&str| Endpoint { address: Address::Socket(address.parse().unwrap()), weight: 1, health: Health::Ready };
+    let endpoint =
+        |address: &&str| Endpoint { address: Address::Socket(address.parse().unwrap()), weight: 1, health: Health::Ready, outside: false };
     EndpointSet { localities: vec![Locality { zone: text(""), priority: 0, endpoints: addresses.iter().map(endpoint).collect() }] }
 }
 
@@ -125,6 +126,7 @@ pub(crate) fn handler(routes: RouteSource) -> HttpHandler {
         websocket: false,
         tracing: None,
         access_log: None,
+        metrics: false,
     }
 }
 
@@ -246,12 +248,12 @@ fn clusters(program: &mut Program) {
 }
 
 fn named(name: &str, port: u16) -> EndpointSet {
-    let endpoint = Endpoint { address: Address::Dns(text(name), port), weight: 1, health: Health::Ready };
+    let endpoint = Endpoint { address: Address::Dns(text(name), port), weight: 1, health: Health::Ready, outside: false };
     EndpointSet { localities: vec![Locality { zone: text("a"), priority: 0, endpoints: vec![endpoint] }] }
 }
 
 fn unix(path: &str) -> EndpointSet {
-    let endpoint = Endpoint { address: Address::Unix(text(path)), weight: 1, health: Health::Ready };
+    let endpoint = Endpoint { address: Address::Unix(text(path)), weight: 1, health: Health::Ready, outside: false };
     EndpointSet { localities: vec![Locality { zone: text(""), priority: 0, endpoints: vec![endpoint] }] }
 }
 
@@ -400,6 +402,7 @@ fn edge() -> HttpHandler {
             tags: vec![(text("team"), text("shop"))],
         }),
         access_log: Some(AccessLog { minimum_status: Some(400), ..log(LogSink::File(text("/dev/null"))) }),
+        metrics: true,
         ..base
     }
 }
@@ -470,7 +473,7 @@ fn outbound() -> HttpHandler {
         client_address: ClientAddress { trusted_hops: 1, edge: false },
         paths: PathNormalization { normalize: true, merge_slashes: false, escaped_slashes: EscapedSlashes::Reject },
         tracing: Some(Tracing {
-            provider: TraceProvider::OpenTelemetry { cluster: text("orders") },
+            provider: TraceProvider::OpenTelemetry { cluster: text("orders"), host: text("collector") },
             sampling_basis_points: 10_000,
             service: text("catalog"),
             tags: vec![],
@@ -497,6 +500,7 @@ fn authorization() -> Authorization {
             AuthorizationRule { principals: vec![Principal::Authenticated], ..rule("shop") },
         ]),
         audit: Some(vec![]),
+        audit_deny: vec![AuthorizationRule { methods: vec![text("DELETE")], ..rule("no-delete") }],
     }
 }
 

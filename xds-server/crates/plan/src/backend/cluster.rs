@@ -60,23 +60,31 @@ fn of_service(view: &View<'_>, key: &ObjectKey, port: Port) -> Option<Found> {
     let target = ObjectRef { kind: Kind::Service, key: key.clone() };
     let peers = peers(view, key, port);
     let by_policy = policy::winner_for_port(view, Kind::BackendTLSPolicy, &target, &declared.name);
-    let tls = match (peers.is_empty(), by_policy) {
-        (false, by_policy) => {
-            if let Some(policy) = by_policy {
-                let message = format!("{target} is served by Workloads, so mesh mTLS is spoken to it instead");
-                view.warn(&policy, field("spec.targetRefs"), Code::Conflicted, message);
-            }
-            mixed(view, &target);
-            Some(OriginTls { tls: UpstreamTls::Mesh { peers }, secrets: BTreeMap::new() })
-        }
-        (true, Some(policy)) => match view.policy(&policy) {
+    let origin = match &by_policy {
+        None => None,
+        Some(policy) => match view.policy(policy) {
             Some(PolicyOutcome::BackendTls(Some(tls))) => Some(tls.clone()),
             // What cannot be checked is not sent to: no route names this cluster then.
             _ => return None,
         },
-        (true, None) => None,
+    };
+    let tls = if peers.is_empty() {
+        origin
+    } else if outside(view, &target) {
+        Some(mixed(peers, origin))
+    } else {
+        if let Some(policy) = by_policy {
+            let message = format!("{target} is served by Workloads, so mesh mTLS is spoken to it instead");
+            view.warn(&policy, field("spec.targetRefs"), Code::Conflicted, message);
+        }
+        Some(OriginTls { tls: UpstreamTls::Mesh { peers }, secrets: BTreeMap::new() })
     };
     Some((Discovery::Eds, said, tls))
+}
+
+fn mixed(peers: Vec<SpiffeId>, outside: Option<OriginTls>) -> OriginTls {
+    let (outside, secrets) = outside.map(|origin| (Box::new(origin.tls), origin.secrets)).unzip();
+    OriginTls { tls: UpstreamTls::Mixed { peers, outside }, secrets: secrets.unwrap_or_default() }
 }
 
 /// Identities of the Workloads that serve a Service's port, sorted.
@@ -103,17 +111,15 @@ pub(crate) fn identity(view: &View<'_>, workload: &Object<Workload>) -> SpiffeId
     }
 }
 
-/// Endpoints without a sidecar cannot answer mesh mTLS, and one cluster speaks one way.
-fn mixed(view: &View<'_>, service: &ObjectRef) {
-    for slice in view.index(Index::Slices(service.key.clone())) {
-        let told = Diagnostic::warning(
-            slice,
-            field("endpoints"),
-            Code::Unsafe,
-            format!("{service} is served by Workloads, so these endpoints must speak mesh mTLS too"),
-        );
+/// Whether a Service that Workloads serve has endpoints without a sidecar too, which is told: no mesh mTLS reaches them.
+fn outside(view: &View<'_>, service: &ObjectRef) -> bool {
+    let slices = view.index(Index::Slices(service.key.clone()));
+    for slice in &slices {
+        let message = format!("{service} is served by Workloads, and these endpoints are not: no mesh mTLS is spoken to them");
+        let told = Diagnostic::warning(slice.clone(), field("endpoints"), Code::Unsafe, message);
         view.tell(told.hint("declare a Workload for each of them"));
     }
+    !slices.is_empty()
 }
 
 fn of_backend(view: &View<'_>, backend: &Object<Backend>) -> Option<Found> {
@@ -141,8 +147,9 @@ fn addresses(backend: &Backend) -> Discovery {
     let mut addresses: Vec<Address> = backend.endpoints.iter().map(address).collect();
     addresses.sort();
     addresses.dedup();
+    let at = |address| Endpoint { address, weight: 1, health: Health::Ready, outside: false };
     let looked_up = addresses.iter().any(|address| matches!(address, Address::Dns(_, _)));
-    let endpoints: Vec<Endpoint> = addresses.into_iter().map(|address| Endpoint { address, weight: 1, health: Health::Ready }).collect();
+    let endpoints: Vec<Endpoint> = addresses.into_iter().map(at).collect();
     let endpoints = EndpointSet { localities: vec![Locality { zone: "".into(), priority: 0, endpoints }] };
     if looked_up { Discovery::Dns { endpoints, refresh: limits::DNS_REFRESH } } else { Discovery::Static(endpoints) }
 }
@@ -153,6 +160,9 @@ fn with_client(view: &View<'_>, key: &ClusterKey, tls: UpstreamTls, secrets: &mu
         (UpstreamTls::Origin { sni, trust, subject_names, client_certificate: None }, Some((name, secret))) => {
             secrets.insert(name.clone(), secret);
             UpstreamTls::Origin { sni, trust, subject_names, client_certificate: Some(name) }
+        }
+        (UpstreamTls::Mixed { peers, outside: Some(outside) }, _) => {
+            UpstreamTls::Mixed { peers, outside: Some(Box::new(with_client(view, key, *outside, secrets))) }
         }
         (tls, _) => tls,
     }

@@ -10,6 +10,9 @@ use windrose_vocab::{ObjectKey, Port, Text};
 
 use crate::world::{Index, View};
 
+/// What is known of one address: its zone, whether it takes requests, and whether it has no sidecar where others have.
+type Known = (Text, Health, bool);
+
 /// The endpoints of one port of a Service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct EndpointsKey {
@@ -19,7 +22,7 @@ pub(crate) struct EndpointsKey {
 
 /// The endpoints, sorted, each address once.
 pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
-    let mut found: BTreeMap<SocketAddr, (Text, Health)> = BTreeMap::new();
+    let mut found: BTreeMap<SocketAddr, Known> = BTreeMap::new();
     let service = view.service(&key.service);
     let name = service.and_then(|service| service.spec.ports.iter().find(|port| port.port == key.port && !port.udp)).map(|port| &port.name);
     if let Some(name) = name {
@@ -29,7 +32,7 @@ pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
             let both = slice.spec.endpoints.iter().filter_map(|endpoint| Some((endpoint, port?, health(endpoint)?)));
             for (endpoint, port, health) in both {
                 let all = endpoint.addresses.iter().map(|address| SocketAddr::new(*address, port.get()));
-                found.extend(all.map(|address| (address, (endpoint.zone.clone(), health))));
+                found.extend(all.map(|address| (address, (endpoint.zone.clone(), health, true))));
             }
         }
     }
@@ -37,7 +40,7 @@ pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
         let Some(workload) = view.workload(&workload.key) else { continue };
         let served = workload.spec.serves.iter().filter(|serves| serves.service == key.service.name && serves.port == key.port);
         let all = served.map(|serves| SocketAddr::new(workload.spec.address, serves.listen.get()));
-        found.extend(all.map(|address| (address, (workload.spec.zone.clone(), Health::Ready))));
+        found.extend(all.map(|address| (address, (workload.spec.zone.clone(), Health::Ready, false))));
     }
     by_zone(found)
 }
@@ -51,10 +54,12 @@ fn health(endpoint: &SliceEndpoint) -> Option<Health> {
     }
 }
 
-fn by_zone(found: BTreeMap<SocketAddr, (Text, Health)>) -> EndpointSet {
+fn by_zone(found: BTreeMap<SocketAddr, Known>) -> EndpointSet {
+    let meshed = found.values().any(|(_, _, outside)| !outside);
     let mut zones: BTreeMap<Text, Vec<Endpoint>> = BTreeMap::new();
-    for (address, (zone, health)) in found {
-        zones.entry(zone).or_default().push(Endpoint { address: Address::Socket(address), weight: 1, health });
+    for (address, (zone, health, outside)) in found {
+        let endpoint = Endpoint { address: Address::Socket(address), weight: 1, health, outside: outside && meshed };
+        zones.entry(zone).or_default().push(endpoint);
     }
     let localities = zones.into_iter().map(|(zone, endpoints)| Locality { zone, priority: 0, endpoints });
     EndpointSet { localities: localities.collect() }

@@ -125,8 +125,9 @@ impl At<'_, '_> {
         let limits = limits::effective(self.view, self.gateway, Some(&listener.id));
         let transport = self.tls(listener, &limits, &ALPN, parts)?;
         let table = TableKey::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: Some(listener.id.clone()) };
-        let asked = listener.tls.as_ref().is_some_and(|tls| tls.client.is_some());
-        let certificate = if asked { ForwardedCertificate::Set } else { ForwardedCertificate::Sanitize };
+        // What was not verified is told to nobody: a service could not tell it from what was.
+        let verified = listener.tls.as_ref().and_then(|tls| tls.client.as_ref()).is_some_and(|client| client.required);
+        let certificate = if verified { ForwardedCertificate::Set } else { ForwardedCertificate::Sanitize };
         let handler = self.handler(&table, &[listener], &limits, certificate, parts);
         Some(Chain { name: listener.id.to_string().into(), server_names: names(&listener.hostname), transport, handler })
     }
@@ -175,6 +176,7 @@ impl At<'_, '_> {
             websocket: false,
             tracing: self.telemetry.tracing.clone(),
             access_log: self.telemetry.access_log.clone(),
+            metrics: self.telemetry.metrics,
         }))
     }
 

@@ -119,7 +119,8 @@ fn tls(sidecar: Sidecar<'_, '_>, opaque: bool) -> Transport {
 
 fn cluster(name: &Text, serves: &Serves, protocol: AppProtocol) -> Cluster {
     let (address, port) = serves.application;
-    let endpoint = Endpoint { address: Address::Socket(SocketAddr::new(address, port.get())), weight: 1, health: Health::Ready };
+    let endpoint =
+        Endpoint { address: Address::Socket(SocketAddr::new(address, port.get())), weight: 1, health: Health::Ready, outside: false };
     let application = EndpointSet { localities: vec![Locality { zone: "".into(), priority: 0, endpoints: vec![endpoint] }] };
     Cluster {
         stat_name: name.clone(),

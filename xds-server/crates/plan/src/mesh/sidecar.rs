@@ -69,6 +69,7 @@ impl Sidecar<'_, '_> {
             websocket: true,
             tracing: self.telemetry.tracing.clone(),
             access_log: self.telemetry.access_log.clone(),
+            metrics: self.telemetry.metrics,
         })
     }
 }

@@ -27,10 +27,11 @@ pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], 
             (Action::Deny, false) => all.deny.extend(rules),
             (Action::Allow, false) => all.allow.get_or_insert_default().extend(rules),
             (Action::Allow, true) => all.audit.get_or_insert_default().extend(rules),
-            (Action::Deny, true) => {}
+            (Action::Deny, true) => all.audit_deny.extend(rules),
         }
     }
     all.deny.sort();
+    all.audit_deny.sort();
     all.allow.iter_mut().chain(&mut all.audit).for_each(|rules| rules.sort());
     (all != Authorization::default()).then_some(all)
 }
@@ -38,11 +39,12 @@ pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], 
 /// The same rules for connections, which have neither method nor path: what such a rule allows is not allowed, what it denies is.
 pub(crate) fn of_connections(rules: Authorization) -> Authorization {
     let plain = |rule: &AuthorizationRule| rule.methods.is_empty() && rule.paths.is_empty();
-    let deny = rules.deny.into_iter().map(|rule| AuthorizationRule { methods: Vec::new(), paths: Vec::new(), ..rule });
+    let broad = |rule: AuthorizationRule| AuthorizationRule { methods: Vec::new(), paths: Vec::new(), ..rule };
     Authorization {
-        deny: deny.collect(),
+        deny: rules.deny.into_iter().map(broad).collect(),
         allow: rules.allow.map(|rules| rules.into_iter().filter(plain).collect()),
         audit: rules.audit.map(|rules| rules.into_iter().filter(plain).collect()),
+        audit_deny: rules.audit_deny.into_iter().map(broad).collect(),
     }
 }
 
@@ -102,9 +104,6 @@ fn path(declared: &DeclaredPath) -> Option<PathPattern> {
 /// Tells what a policy says that cannot be.
 pub(crate) fn judge(view: &View<'_>, policy: &Object<AuthorizationPolicy>) {
     let own = &policy.meta.object;
-    if policy.spec.action == Action::Deny && policy.spec.audit {
-        view.error(own, field("spec.audit"), Code::Unsupported, "only Allow policies can be audited; this one does nothing");
-    }
     let effect = match policy.spec.action {
         Action::Allow => "it lets nobody in",
         Action::Deny => "the rule denies everybody",

@@ -102,7 +102,7 @@ fn addresses(declared: &AddressRules) -> Option<Authorization> {
     };
     let deny = rule("addresses-denied", &declared.deny).into_iter().collect();
     let allow = (!declared.allow.is_empty()).then(|| rule("addresses-allowed", &declared.allow).into_iter().collect());
-    (!declared.allow.is_empty() || !declared.deny.is_empty()).then_some(Authorization { deny, allow, audit: None })
+    (!declared.allow.is_empty() || !declared.deny.is_empty()).then_some(Authorization { deny, allow, ..Authorization::default() })
 }
 
 /// A network as `address/bits`, or a single address.

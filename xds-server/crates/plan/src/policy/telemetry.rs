@@ -1,4 +1,4 @@
-//! TelemetryPolicy → traces and access logs. Proxy, namespace, mesh, field by field.
+//! TelemetryPolicy → traces, access logs and metrics. Proxy, namespace, mesh, field by field.
 
 use windrose_api::declared::Object;
 use windrose_api::declared::backend::ObjectReference;
@@ -21,6 +21,7 @@ const ZIPKIN_PATH: &str = "/api/v2/spans";
 pub(crate) struct Telemetry {
     pub(crate) tracing: Option<Tracing>,
     pub(crate) access_log: Option<AccessLog>,
+    pub(crate) metrics: bool,
     pub(crate) collector: Option<ClusterKey>,
 }
 
@@ -30,10 +31,11 @@ pub(crate) fn effective(view: &View<'_>, proxy: &ObjectRef, service: &str) -> Te
     let names = own.into_iter().chain(mesh::general(view, Kind::TelemetryPolicy, &proxy.key.namespace));
     let policies: Vec<_> = names.filter_map(|name| view.telemetry_policy(&name.key)).collect();
     let access_log = policies.iter().find_map(|policy| policy.spec.access_log.as_ref()).map(access_log);
+    let metrics = policies.iter().find_map(|policy| policy.spec.metrics).unwrap_or(false);
     let tracing = policies.iter().find_map(|policy| policy.spec.tracing.as_ref().map(|tracing| (*policy, tracing)));
     let found = tracing.and_then(|(policy, tracing)| self::tracing(view, policy, tracing, service).ok());
     let (tracing, collector) = found.unzip();
-    Telemetry { tracing, access_log, collector }
+    Telemetry { tracing, access_log, metrics, collector }
 }
 
 fn tracing(
@@ -50,7 +52,7 @@ fn tracing(
     let key = ClusterKey::new(backend, flavor);
     let provider = match declared.provider {
         Provider::Zipkin => TraceProvider::Zipkin { cluster: key.name(), host: declared.backend.as_str().into(), path: ZIPKIN_PATH.into() },
-        Provider::OpenTelemetry => TraceProvider::OpenTelemetry { cluster: key.name() },
+        Provider::OpenTelemetry => TraceProvider::OpenTelemetry { cluster: key.name(), host: declared.backend.as_str().into() },
     };
     let sampling_basis_points = declared.sampling_per_ten_thousand.unwrap_or(limits::TRACE_SAMPLING);
     Ok((Tracing { provider, sampling_basis_points, service: service.into(), tags: Vec::new() }, key))

@@ -9,6 +9,7 @@ use windrose_ir::http::{
 use windrose_ir::listener::{Direction, Handler, Transport};
 use windrose_ir::telemetry::{LogSink, TraceProvider};
 use windrose_ir::{Chain, EndpointSet, Listener, Program, Secret};
+use windrose_vocab::SpiffeId;
 
 use super::{Text, routes};
 use crate::limits;
@@ -115,9 +116,12 @@ fn http(out: &mut Text, http: &HttpHandler) {
     if let Some(tracing) = &http.tracing {
         let provider = match &tracing.provider {
             TraceProvider::Zipkin { cluster, path, .. } => format!("zipkin {cluster}{path}"),
-            TraceProvider::OpenTelemetry { cluster } => format!("opentelemetry {cluster}"),
+            TraceProvider::OpenTelemetry { cluster, .. } => format!("opentelemetry {cluster}"),
         };
         out.line(3, &format!("traces {} of 10000 as {} to {provider}", tracing.sampling_basis_points, tracing.service));
+    }
+    if http.metrics {
+        out.line(3, "counts who calls whom");
     }
     if let Some(log) = &http.access_log {
         let sink = match &log.sink {
@@ -136,6 +140,7 @@ fn authorization(out: &mut Text, rules: &Authorization) {
     }
     rules.allow.iter().flatten().for_each(|rule| out.line(3, &format!("allow {}", self::rule(rule))));
     rules.audit.iter().flatten().for_each(|rule| out.line(3, &format!("audit {}", self::rule(rule))));
+    rules.audit_deny.iter().for_each(|rule| out.line(3, &format!("audit deny {}", self::rule(rule))));
 }
 
 fn rule(rule: &AuthorizationRule) -> String {
@@ -159,6 +164,22 @@ fn rule(rule: &AuthorizationRule) -> String {
     if said.is_empty() { "everybody".to_owned() } else { said }
 }
 
+fn upstream_tls(tls: &UpstreamTls) -> Vec<String> {
+    let with = |peers: &[SpiffeId]| format!("mtls with {}", peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "));
+    match tls {
+        UpstreamTls::Mesh { peers } => vec![with(peers)],
+        UpstreamTls::Mixed { peers, outside } => {
+            let outside = outside.as_ref().map_or_else(|| "plain".to_owned(), |outside| upstream_tls(outside).join(" "));
+            vec![with(peers), format!("outside of the mesh {outside}")]
+        }
+        UpstreamTls::Origin { sni, trust, subject_names, client_certificate } => {
+            let trust = format!("tls to {sni} trusting {}", trust.as_deref().unwrap_or("the system"));
+            let names = (!subject_names.is_empty()).then(|| format!("named {subject_names:?}"));
+            [Some(trust), names, client_certificate.as_ref().map(|name| format!("as {name}"))].into_iter().flatten().collect()
+        }
+    }
+}
+
 fn cluster(cluster: &Cluster) -> String {
     let mut parts = vec![format!("{:?}", cluster.protocol)];
     match &cluster.discovery {
@@ -166,19 +187,7 @@ fn cluster(cluster: &Cluster) -> String {
         Discovery::Static(set) => parts.push(format!("at {}", endpoints(set))),
         Discovery::Dns { endpoints: set, .. } => parts.push(format!("looked up {}", endpoints(set))),
     }
-    match &cluster.tls {
-        None => {}
-        Some(UpstreamTls::Mesh { peers }) => {
-            parts.push(format!("mtls with {}", peers.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")));
-        }
-        Some(UpstreamTls::Origin { sni, trust, subject_names, client_certificate }) => {
-            parts.push(format!("tls to {sni} trusting {}", trust.as_deref().unwrap_or("the system")));
-            if !subject_names.is_empty() {
-                parts.push(format!("named {subject_names:?}"));
-            }
-            parts.extend(client_certificate.iter().map(|name| format!("as {name}")));
-        }
-    }
+    parts.extend(cluster.tls.iter().flat_map(upstream_tls));
     if cluster.load_balancing != LoadBalancing::LeastRequest {
         parts.push(format!("{:?}", cluster.load_balancing));
     }
@@ -219,7 +228,8 @@ fn endpoints(set: &EndpointSet) -> String {
                 Health::Ready => "",
                 Health::Draining => " draining",
             };
-            parts.push(format!("{address}{zone}{health}"));
+            let outside = if endpoint.outside { " outside" } else { "" };
+            parts.push(format!("{address}{zone}{health}{outside}"));
         }
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }

@@ -57,7 +57,6 @@ fn trust() -> Vec<AnyObject> {
             ca: vec![reference(Kind::ConfigMap, ca)],
             system_ca: false,
             subject_alt_names: Vec::new(),
-            options: Default::default(),
         };
         AnyObject::BackendTls(aged(&object(Kind::BackendTLSPolicy, NS, ca, spec), created))
     };
@@ -119,7 +118,7 @@ fn mesh_policies() -> Vec<AnyObject> {
     };
     let telemetry = |namespace: &str, backend: &str| {
         let tracing = Tracing { provider: Provider::Zipkin, backend: backend.to_owned(), port: Some(80), sampling_per_ten_thousand: None };
-        let spec = TelemetryPolicy { target_refs: Vec::new(), tracing: Some(tracing), access_log: None };
+        let spec = TelemetryPolicy { target_refs: Vec::new(), tracing: Some(tracing), access_log: None, metrics: None };
         AnyObject::TelemetryPolicy(object(Kind::TelemetryPolicy, namespace, "t", spec))
     };
     vec![

@@ -146,7 +146,7 @@ fn networks_that_cannot_be_read_let_nobody_in() {
 #[test]
 fn traces_go_to_the_collector_of_the_mesh() {
     let tracing = Tracing { provider: Provider::Zipkin, backend: "zipkin".to_owned(), port: Some(9411), sampling_per_ten_thousand: None };
-    let spec = TelemetryPolicy { target_refs: Vec::new(), tracing: Some(tracing), access_log: None };
+    let spec = TelemetryPolicy { target_refs: Vec::new(), tracing: Some(tracing), access_log: None, metrics: None };
     let policy = |namespace: &str| AnyObject::TelemetryPolicy(object(Kind::TelemetryPolicy, namespace, "t", spec.clone()));
     let collector = service_speaking("windrose-system", "zipkin", 9411, None);
     let printed = crate::print(&world([policy("windrose-system"), collector.clone()]));

@@ -133,6 +133,7 @@ fn both_hold(
                 (one, other) => one.or(other),
             };
             one.audit = one.audit.or(other.audit);
+            one.audit_deny.extend(other.audit_deny);
             Some(one)
         }
     }

@@ -97,8 +97,10 @@ fn client_check(
         return Err(last.unwrap_or_else(none));
     }
     if validation.insecure_fallback {
-        let message = "clients without a valid certificate are let in";
+        let message = "clients without a valid certificate are let in, so services are told of no certificate";
         view.warn(owner, field("spec.tls.frontend"), Code::Unsafe, message);
+        let insecure = Condition { status: true, reason: "ConfigurationChanged", message: message.to_owned() };
+        view.condition(&Subject::object(owner.clone()), ConditionType::InsecureFrontendValidationMode, insecure);
     }
     let name = format!("{owner}/{port}/client-ca");
     let trust = (name.into(), Arc::new(Secret::Trust { bundle: bundle.into() }));
