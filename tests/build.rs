@@ -13,5 +13,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Encoded by protox and not by prost: prost forgets the `google.api.http` options.
     std::fs::write(out.join("samples.pb"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure().compile_fds(compiler.file_descriptor_set())?;
+    // Apart from the samples: no service of theirs tells that it is a collector of traces.
+    let mut traces = protox::Compiler::new(["proto"])?;
+    traces.open_file("otlp/trace.proto")?;
+    tonic_prost_build::configure().compile_fds(traces.file_descriptor_set())?;
     Ok(())
 }

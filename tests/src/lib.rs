@@ -9,6 +9,7 @@ pub mod echo;
 pub mod envoy;
 pub mod http_server;
 pub mod load;
+pub mod otlp;
 pub mod places;
 pub mod process;
 pub mod proto;

@@ -1,4 +1,5 @@
-//! The generated messages, clients and servers of the sample services, and their descriptor set.
+//! The generated messages, clients and servers: of the sample services, with their descriptor set, and of the traces that
+//! services and proxies tell.
 
 /// The encoded `FileDescriptorSet` of all sample services: imports and `google.api.http` options included.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/samples.pb"));
@@ -13,4 +14,10 @@ pub mod orders {
 pub mod inventory {
     #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code; what it says is in the .proto file")]
     tonic::include_proto!("inventory.v1");
+}
+
+/// OTLP's traces, package `opentelemetry.proto.collector.trace.v1`.
+pub mod otlp {
+    #![allow(missing_docs, unreachable_pub, clippy::all, reason = "generated code; what it says is in the .proto file")]
+    tonic::include_proto!("opentelemetry.proto.collector.trace.v1");
 }

@@ -4,6 +4,7 @@
 //! `GET /v1/products`, `GET /v1/products/{id}`, `GET /debug/headers`, `GET /healthz`,
 //! `GET /control` (what is set, and how many product requests came), `POST /control?failRate=0.5&delayMs=20`.
 
+use std::io::Write;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use windrose_tests::http_server::{self, Answer, Received};
 
+use crate::trace::{Collector, Span};
 use crate::{Common, Outcome};
 
 /// Id, name and price in cents of what the shop sells.
@@ -36,13 +38,29 @@ pub(crate) struct Settings {
 pub(crate) async fn run(mut settings: Settings) -> Outcome {
     let (listener, stop) = settings.common.open("catalog").await?;
     let behaviour = Behaviour { fail_rate: settings.fail_rate, delay_ms: settings.delay, ..Behaviour::default() };
+    let collector = settings.common.traces;
     let catalog = Arc::new(Catalog { instance: settings.common.instance, version: settings.version, behaviour: Mutex::new(behaviour) });
     http_server::serve(listener, None, stop, move |received| {
         let catalog = catalog.clone();
-        async move { catalog.answer(received).await }
+        async move {
+            let name = format!("{} {}", received.request.method(), received.request.uri().path());
+            let span = Span::begin("catalog", name, received.request.headers());
+            let answer = catalog.answer(received).await;
+            if let (Some(span), Some(collector)) = (span, collector) {
+                tokio::spawn(tell(span, collector));
+            }
+            answer
+        }
     })
     .await?;
     Ok(())
+}
+
+/// A collector that is away costs the span and no request.
+async fn tell(span: Span, collector: Collector) {
+    if let Err(cause) = span.end(collector).await {
+        let _ = writeln!(std::io::stderr(), "catalog: span not taken: {cause}");
+    }
 }
 
 struct Catalog {

@@ -45,6 +45,9 @@ struct Common {
     /// Name of this instance, told in every answer.
     #[arg(long, default_value = "")]
     instance: String,
+    /// Where spans go: zipkin=IP:PORT, or otlp=IP:PORT for OTLP over gRPC. `catalog` tells one for each request.
+    #[arg(long)]
+    traces: Option<trace::Collector>,
 }
 
 type Outcome = Result<(), Box<dyn Error + Send + Sync>>;
