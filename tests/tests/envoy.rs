@@ -5,18 +5,24 @@
 mod by_host;
 #[path = "envoy/certificates.rs"]
 mod certificates;
+#[path = "envoy/clients.rs"]
+mod clients;
 #[path = "envoy/csds.rs"]
 mod csds;
 #[path = "envoy/first_route.rs"]
 mod first_route;
 #[path = "envoy/hot_change.rs"]
 mod hot_change;
-#[path = "envoy/local_fleet.rs"]
-mod local_fleet;
 #[path = "envoy/identities.rs"]
 mod identities;
+#[path = "envoy/local_fleet.rs"]
+mod local_fleet;
 #[path = "envoy/mesh.rs"]
 mod mesh;
+#[path = "envoy/metrics.rs"]
+mod metrics;
+#[path = "envoy/outside.rs"]
+mod outside;
 #[path = "envoy/refused.rs"]
 mod refused;
 #[path = "envoy/refused_restart.rs"]

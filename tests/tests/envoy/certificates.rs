@@ -13,7 +13,7 @@ use crate::stage::{EVERYTHING, PATIENCE, Stage, documents, endpoint, route, serv
 /// Renewals while connections are open.
 const RENEWALS: usize = 5;
 
-fn secret(name: &str, identity: &Identity) -> String {
+pub(crate) fn secret(name: &str, identity: &Identity) -> String {
     let [chain, key] = [&identity.chain_pem, &identity.key_pem].map(|pem| serde_json::Value::from(pem.as_str()));
     format!(
         "apiVersion: v1
