@@ -204,6 +204,18 @@ fn clusters(program: &mut Program) {
             ..cluster(Discovery::Static(endpoints(&[address])))
         },
     );
+    let mut half = endpoints(&["127.0.0.6:18080", "127.0.0.7:18080"]);
+    half.localities[0].endpoints[1].outside = true;
+    add(
+        "mixed",
+        Cluster {
+            tls: Some(UpstreamTls::Mixed {
+                peers: vec![SpiffeId::parse("spiffe://cluster.local/ns/shop/sa/orders").unwrap()],
+                outside: None,
+            }),
+            ..cluster(Discovery::Static(half))
+        },
+    );
     add(
         "public",
         Cluster {
