@@ -77,6 +77,7 @@ impl Accepted {
     /// The same for all resources of a kind at once, where `all` is what the proxy has of it: costs the difference
     /// from what is remembered.
     pub fn acked_all(&self, scope: &Scope, identity: &str, kind: ResourceKind, all: &KindMap) {
+        self.inner().clear_all(identity, kind, all);
         let known = self.inner().accepted.get(scope).map(|set| set.of_kind(kind).clone()).unwrap_or_default();
         if known.ptr_eq(all) {
             return;
@@ -178,6 +179,15 @@ impl Inner {
         let proves = !rejected.by.contains(identity);
         rejected.accepted |= proves;
         proves
+    }
+
+    /// The acceptance of much that was accepted before proves what another refused meanwhile.
+    fn clear_all(&mut self, identity: &str, kind: ResourceKind, all: &KindMap) {
+        for (id, versions) in self.rejected.iter_mut().filter(|(id, _)| id.kind == kind) {
+            let Some(version) = all.get(&*id.name).map(|one| one.version) else { continue };
+            let proven = versions.iter_mut().filter(|one| one.version == version && !one.by.contains(identity));
+            proven.for_each(|one| one.accepted = true);
+        }
     }
 
     fn accept(&mut self, scope: &Scope, resource: &Arc<Resource>) -> bool {
@@ -298,6 +308,18 @@ mod tests {
         assert!(accepted.inner().accepted[&scope()].of_kind(ResourceKind::Cluster).ptr_eq(&all));
         accepted.acked_all(&scope(), "a", ResourceKind::Cluster, &all.without("c1"));
         assert!(accepted.last(&scope(), &cluster("c1", 1).id).is_some(), "absence forgets nothing");
+    }
+
+    #[test]
+    fn accepting_all_of_a_kind_proves_what_another_refused_meanwhile() {
+        let (accepted, bad) = (Accepted::new(), cluster("c", 2));
+        let all = KindMap::unit(bad.id.name.clone(), bad.clone());
+        accepted.acked_all(&scope(), "b", ResourceKind::Cluster, &all);
+        refuse(&accepted, "a", &bad);
+        accepted.acked_all(&scope(), "a", ResourceKind::Cluster, &all);
+        assert_eq!(accepted.quarantine("a").len(), 1, "its own refusal stands");
+        accepted.acked_all(&scope(), "b", ResourceKind::Cluster, &all);
+        assert_eq!(accepted.quarantine("a"), []);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::closure::Closure;
 use crate::limits;
 use crate::scope::Scope;
 use crate::set::{Dangling, KindMap, ResourceSet};
+use crate::slot::{Feed, Slot};
 
 /// What one proxy should have at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,12 +63,6 @@ pub struct DesiredReader {
     shared: Arc<Shared>,
 }
 
-/// The newest view of one scope.
-#[derive(Clone, Debug)]
-pub struct Feed {
-    views: watch::Receiver<Arc<View>>,
-}
-
 /// What a publication did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Published {
@@ -96,7 +91,7 @@ pub struct TooManyScopes(pub Scope);
 
 #[derive(Debug)]
 struct Shared {
-    slots: Mutex<BTreeMap<Scope, watch::Sender<Arc<View>>>>,
+    slots: Mutex<BTreeMap<Scope, Arc<Slot>>>,
     asked: Mutex<BTreeSet<Scope>>,
     demand: watch::Sender<u64>,
 }
@@ -114,7 +109,7 @@ impl std::fmt::Debug for Publication {
 
 impl Shared {
     /// A panic of another thread leaves the map whole: every change to it is one insert or remove.
-    fn slots(&self) -> MutexGuard<'_, BTreeMap<Scope, watch::Sender<Arc<View>>>> {
+    fn slots(&self) -> MutexGuard<'_, BTreeMap<Scope, Arc<Slot>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -176,7 +171,7 @@ impl Desired {
         if self.published.remove(scope).is_some() {
             self.show(scope, View::ready(scope.class.clone(), ResourceSet::new()));
         }
-        self.shared.slots().retain(|at, slot| at != scope || slot.receiver_count() > 0);
+        self.shared.slots().retain(|at, slot| at != scope || slot.has_feeds());
     }
 
     /// The scopes that were published, sorted.
@@ -207,15 +202,8 @@ impl Desired {
 
     fn show(&self, scope: &Scope, view: View) -> Published {
         let mut slots = self.shared.slots();
-        let slot = slots.entry(scope.clone()).or_insert_with(|| watch::Sender::new(Arc::new(View::cold(scope.class.clone()))));
-        let woken = slot.send_if_modified(|current| {
-            let changed = **current != view;
-            if changed {
-                *current = Arc::new(view);
-            }
-            changed
-        });
-        if woken { Published::Changed } else { Published::Unchanged }
+        let slot = slots.entry(scope.clone()).or_insert_with(|| Slot::new(View::cold(scope.class.clone())));
+        if slot.show(view) { Published::Changed } else { Published::Unchanged }
     }
 }
 
@@ -227,10 +215,9 @@ impl DesiredReader {
     pub fn subscribe(&self, scope: &Scope) -> Result<Feed, TooManyScopes> {
         let mut slots = self.shared.slots();
         if let Some(slot) = slots.get(scope) {
-            return Ok(Feed { views: slot.subscribe() });
+            return Ok(slot.follow());
         }
-        let idle =
-            |at: &Scope, slot: &watch::Sender<Arc<View>>| at.proxy == scope.proxy && slot.receiver_count() == 0 && !slot.borrow().ready;
+        let idle = |at: &Scope, slot: &Slot| at.proxy == scope.proxy && !slot.has_feeds() && !slot.view().ready;
         let mut asked = self.shared.asked();
         slots.retain(|at, slot| {
             let keep = !idle(at, slot);
@@ -242,8 +229,8 @@ impl DesiredReader {
         if slots.keys().filter(|at| at.proxy == scope.proxy).count() >= limits::CLASSES_PER_PROXY {
             return Err(TooManyScopes(scope.clone()));
         }
-        let slot = watch::Sender::new(Arc::new(View::cold(scope.class.clone())));
-        let feed = Feed { views: slot.subscribe() };
+        let slot = Slot::new(View::cold(scope.class.clone()));
+        let feed = slot.follow();
         slots.insert(scope.clone(), slot);
         asked.insert(scope.clone());
         drop((asked, slots));
@@ -254,7 +241,7 @@ impl DesiredReader {
     /// The newest view of a scope, if it was ever published or asked for.
     #[must_use]
     pub fn current(&self, scope: &Scope) -> Option<Arc<View>> {
-        self.shared.slots().get(scope).map(|slot| Arc::clone(&slot.borrow()))
+        self.shared.slots().get(scope).map(|slot| slot.view())
     }
 
     /// The scopes of a proxy key that were published or asked for, sorted: what a publisher should render.
@@ -274,20 +261,6 @@ impl DesiredReader {
     #[must_use]
     pub fn demand(&self) -> watch::Receiver<u64> {
         self.shared.demand.subscribe()
-    }
-}
-
-impl Feed {
-    /// The newest view, which then counts as seen.
-    #[must_use]
-    pub fn current(&mut self) -> Arc<View> {
-        Arc::clone(&self.views.borrow_and_update())
-    }
-
-    /// Waits until there is a view that was not seen; false when there will never be one, because the writer or the
-    /// scope is gone. Safe to cancel.
-    pub async fn changed(&mut self) -> bool {
-        self.views.changed().await.is_ok()
     }
 }
 
@@ -354,7 +327,6 @@ mod tests {
         assert_eq!(desired.publish(&scope(), &build(), &KindMap::new()), Ok(Published::Changed));
         let first = feed.current();
         assert_eq!(desired.publish(&scope(), &build(), &KindMap::new()), Ok(Published::Unchanged));
-        assert!(!feed.views.has_changed().unwrap());
         assert!(Arc::ptr_eq(&first, &feed.current()));
     }
 

@@ -6,15 +6,21 @@ pub mod behind;
 mod closure;
 pub mod desired;
 pub mod limits;
+pub mod names;
 pub mod observed;
 pub mod scope;
+pub mod selection;
 pub mod set;
+pub mod slot;
 
 pub use accepted::{Accepted, CorruptLedger};
 pub use behind::{Behind, Lack};
-pub use desired::{Desired, DesiredReader, Feed, NotClosed, Published, TooManyScopes, View};
+pub use desired::{Desired, DesiredReader, NotClosed, Published, TooManyScopes, View};
+pub use names::Names;
 pub use observed::{
     KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, Rejection, StreamId, StreamStatus, TooManyStreams,
 };
 pub use scope::Scope;
+pub use selection::{Selection, Selections};
 pub use set::{Change, Dangling, KindMap, ResourceSet, changes};
+pub use slot::{Asked, Asks, Feed};

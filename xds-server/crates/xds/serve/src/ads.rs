@@ -1,8 +1,8 @@
 //! One ADS stream: moves requests into its session and, whenever the transport wants one, a response out of it.
 //! The reader never waits for the writer, and a slow writer finds the newest state.
 
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -134,8 +134,7 @@ struct Stream<'a, V> {
     shared: &'a Shared,
     peer: &'a Peer,
     session: Session,
-    feed: Option<Feed>,
-    revocations: Option<watch::Receiver<u64>>,
+    feed: Feed,
     observed: Watched<'a>,
     /// Whether the transport waits for a message.
     wanted: bool,
@@ -161,14 +160,13 @@ impl<'a, V: Variant> Stream<'a, V> {
         let scope = Scope::new(peer.proxy.clone(), node::class(claimed)?);
         let id = claimed.map(|node| node.id.clone()).unwrap_or_default();
         let feed = shared.xds.desired.subscribe(&scope).map_err(|error| Status::resource_exhausted(error.to_string()))?;
-        let session = Session::new(params::<V>(shared, peer, &scope));
+        let session = Session::new(params::<V>(shared, peer, &scope, &feed));
         let mut stream = Self {
             observed: Watched { shared, opening: Some(opened::<V>(shared, peer, scope, id)), id: None },
             shared,
             peer,
             session,
-            feed: Some(feed),
-            revocations: Some(shared.xds.identify.revocations()),
+            feed,
             wanted: false,
             variant: std::marker::PhantomData,
         };
@@ -180,12 +178,12 @@ impl<'a, V: Variant> Stream<'a, V> {
     }
 
     async fn serve(&mut self, messages: &mut Messages<hyper::body::Incoming>, outbox: &mut Outbox, at: &Circumstances) -> End {
+        let mut ending = pin!(ending(self.shared, self.peer, at));
         loop {
             if let Err(status) = self.settle(Some(outbox)) {
                 return End::Fault(status);
             }
             let due = self.session.next_deadline().map(|moment| self.shared.instant(moment));
-            let expiry_check = self.expiry_check();
             tokio::select! {
                 request = messages.next::<V::Request>() => match request {
                     Ok(Some(request)) => if let Err(status) = self.take_request(request) { return End::Fault(status) },
@@ -196,28 +194,23 @@ impl<'a, V: Variant> Stream<'a, V> {
                     true => self.wanted = true,
                     false => return End::Client,
                 },
-                alive = changed(&mut self.feed) => if alive { self.take_view() } else { self.feed = None },
+                () = self.feed.changed() => self.take_view(),
                 () = wait_until(due) => self.session.on_tick(self.shared.moment()),
-                () = sleep(expiry_check) => if self.shared.now() >= self.peer.expires_at { return End::Expired },
-                alive = revoked(&mut self.revocations) => {
-                    if self.shared.xds.identify.is_revoked(self.peer) { return End::Revoked }
-                    if !alive { self.revocations = None }
-                },
-                () = at.drained() => return End::Drained,
+                end = ending.as_mut() => return end,
             }
         }
     }
 
     fn take_request(&mut self, request: V::Request) -> Result<(), Status> {
         self.shared.xds.counters.requests.up();
+        // It may ask for what changed while it concerned nobody here.
+        self.take_view();
         let taken = V::take(&mut self.session, request, self.shared.moment());
         taken.map_err(|error| Status::new(Code::from_i32(error.code()), error.to_string()))
     }
 
     fn take_view(&mut self) {
-        if let Some(feed) = &mut self.feed {
-            self.session.on_view(feed.current(), self.shared.moment());
-        }
+        self.session.on_view(self.feed.current(), self.shared.moment());
     }
 
     /// Hands over the next response, if one is wanted and due, and passes on what the session tells.
@@ -234,6 +227,7 @@ impl<'a, V: Variant> Stream<'a, V> {
             outbox.put(frame);
             self.wanted = false;
         }
+        self.feed.ask(self.session.asks());
         self.pass_effects();
         Ok(())
     }
@@ -248,15 +242,29 @@ impl<'a, V: Variant> Stream<'a, V> {
         }
         self.observed.record(news);
     }
+}
 
-    /// A sleep ends early rather than late: the clock may jump.
-    fn expiry_check(&self) -> Duration {
-        let left = self.peer.expires_at.duration_since(self.shared.now()).unwrap_or_default();
-        left.min(limits::EXPIRY_CHECK)
+/// Waits until the stream has to end although nothing is wrong with what the client says.
+async fn ending(shared: &Shared, peer: &Peer, at: &Circumstances) -> End {
+    let mut revocations = Some(shared.xds.identify.revocations());
+    loop {
+        if shared.xds.identify.is_revoked(peer) {
+            return End::Revoked;
+        }
+        let left = peer.expires_at.duration_since(shared.now()).unwrap_or_default();
+        if left.is_zero() {
+            return End::Expired;
+        }
+        tokio::select! {
+            // It ends early rather than late: the clock may jump.
+            () = sleep(left.min(limits::EXPIRY_CHECK)) => {}
+            alive = revoked(&mut revocations) => if !alive { revocations = None },
+            () = at.drained() => return End::Drained,
+        }
     }
 }
 
-fn params<V: Variant>(shared: &Shared, peer: &Peer, scope: &Scope) -> Params {
+fn params<V: Variant>(shared: &Shared, peer: &Peer, scope: &Scope, feed: &Feed) -> Params {
     Params {
         scope: scope.clone(),
         identity: peer.identity.clone(),
@@ -265,6 +273,7 @@ fn params<V: Variant>(shared: &Shared, peer: &Peer, scope: &Scope) -> Params {
         stream: shared.next_stream(),
         ttl: shared.xds.settings.resource_ttl,
         accepted: shared.xds.accepted.clone(),
+        selections: feed.selections(),
     }
 }
 
@@ -284,13 +293,6 @@ fn tell(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {
             tracing::warn!(peer = %peer.identity, "{diagnosis}");
         }
         Diagnosis::UnknownType => tracing::debug!(peer = %peer.identity, "{diagnosis}"),
-    }
-}
-
-async fn changed(feed: &mut Option<Feed>) -> bool {
-    match feed {
-        Some(feed) => feed.changed().await,
-        None => std::future::pending().await,
     }
 }
 

@@ -1,13 +1,14 @@
 //! One response as a gRPC message: the envelope is written here, the resources are the bytes that all streams share.
 //! It is taken piece by piece, so a reader that stops reading holds one piece and not a copy of the response.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 use windrose_state::Protocol;
 use windrose_vocab::{Fingerprint, Resource};
-use windrose_xds_session::Response;
+use windrose_xds_session::{Resources, Response};
 
 use crate::limits;
 use crate::wire::{field_len, open_field, put_field};
@@ -32,13 +33,23 @@ const WRAPPER: &str = "type.googleapis.com/envoy.service.discovery.v3.Resource";
 /// A gRPC message that is being sent.
 pub(crate) struct Frame {
     shape: Shape,
-    resources: std::vec::IntoIter<std::sync::Arc<Resource>>,
+    resources: Resources,
+    /// The last one that was taken from them.
+    last: Option<Arc<Resource>>,
     /// Written and not yet taken.
     written: BytesMut,
     /// Comes after what is written: the bytes of a large resource.
     shared: Option<Bytes>,
     length: usize,
+    /// Bytes that were not taken yet.
+    left: usize,
 }
+
+/// Before every gRPC message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// Bytes that the prefix and the fields before the resources seldom exceed.
+const HEAD: usize = 256;
 
 /// How each resource stands in the response.
 struct Shape {
@@ -72,14 +83,15 @@ impl Frame {
             Protocol::Delta => Form::Named,
         };
         let shape = Shape { form, type_url: response.kind.type_url(), ttl: response.ttl.map(duration) };
-        let mut head = BytesMut::new();
-        shape.put_head(&mut head, &response);
-        let length = head.len() + response.resources.iter().map(|one| field_len(shape.entry_len(one))).sum::<usize>();
-        let mut written = BytesMut::with_capacity(5 + head.len());
-        written.put_u8(0);
-        written.put_u32(u32::try_from(length).map_err(|_| TooLong(length))?);
-        written.unsplit(head);
-        Ok(Self { shape, resources: response.resources.into_iter(), written, shared: None, length: 5 + length })
+        let entries = response.resources.iter().map(|one| field_len(shape.entry_len(one))).sum::<usize>();
+        let mut written = BytesMut::with_capacity(HEAD + entries.min(limits::SEGMENT));
+        written.put_bytes(0, PREFIX);
+        shape.put_head(&mut written, &response);
+        let length = written.len() - PREFIX + entries;
+        let said = u32::try_from(length).map_err(|_| TooLong(length))?;
+        written[1..PREFIX].copy_from_slice(&said.to_be_bytes());
+        let length = PREFIX + length;
+        Ok(Self { shape, resources: response.resources, last: None, written, shared: None, length, left: length })
     }
 
     /// Bytes in all, with the five that gRPC puts before a message.
@@ -89,16 +101,26 @@ impl Frame {
 
     /// The next piece, `None` after the last one. Small resources are copied together up to [`limits::SEGMENT`].
     pub(crate) fn next_segment(&mut self) -> Option<Bytes> {
+        if self.shared.is_none() && self.written.capacity() == 0 {
+            self.written.reserve(self.left.min(limits::SEGMENT + HEAD));
+        }
+        let mut last = None;
+        let mut rest = self.resources.after(self.last.as_ref().map(|last| &*last.id.name));
         while self.shared.is_none() && self.written.len() < limits::SEGMENT {
-            let Some(resource) = self.resources.next() else { break };
-            self.shape.put_entry(&mut self.written, &resource);
+            let Some(resource) = rest.next() else { break };
+            self.shape.put_entry(&mut self.written, resource);
             if resource.bytes.len() >= limits::SEGMENT {
                 self.shared = Some(resource.bytes.clone());
             } else {
                 self.written.put_slice(&resource.bytes);
             }
+            last = Some(Arc::clone(resource));
         }
-        if self.written.is_empty() { self.shared.take() } else { Some(self.written.split().freeze()) }
+        drop(rest);
+        self.last = last.or(self.last.take());
+        let piece = if self.written.is_empty() { self.shared.take()? } else { std::mem::take(&mut self.written).freeze() };
+        self.left -= piece.len();
+        Some(piece)
     }
 }
 
@@ -196,8 +218,6 @@ fn duration(ttl: Duration) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use envoy_types::pb::envoy::service::discovery::v3 as pb;
     use windrose_vocab::{ResourceId, ResourceKind};
 
@@ -213,7 +233,7 @@ mod tests {
             kind: ResourceKind::Cluster,
             nonce: "7-1".into(),
             version: "v1".into(),
-            resources,
+            resources: resources.into(),
             removed: Vec::new(),
             heartbeats: Vec::new(),
             ttl: None,

@@ -1,7 +1,6 @@
 //! What a client subscribed to within one kind: everything, some names, or nothing.
 
-use std::collections::BTreeSet;
-
+use windrose_state::Names;
 use windrose_vocab::Text;
 
 /// The name that stands for all resources of a kind.
@@ -11,7 +10,7 @@ pub(crate) const WILDCARD: &str = "*";
 #[derive(Debug, Default)]
 pub(crate) struct Interest {
     wildcard: bool,
-    names: BTreeSet<Text>,
+    names: Names,
     /// An empty list is the legacy wildcard only as long as nothing was ever named.
     named: bool,
 }
@@ -42,7 +41,7 @@ impl Interest {
     }
 
     /// The names asked for one by one.
-    pub(crate) fn names(&self) -> &BTreeSet<Text> {
+    pub(crate) fn names(&self) -> &Names {
         &self.names
     }
 
@@ -65,9 +64,10 @@ impl Interest {
         self.names.insert(name);
     }
 
-    /// Many names that came one by one fill the nodes of the set only half; a thousand of them are 10 KB.
-    pub(crate) fn compact(&mut self) {
-        self.names = std::mem::take(&mut self.names).into_iter().collect();
+    /// Keeps the equal set that other streams keep too.
+    pub(crate) fn share(&mut self, names: &Names) {
+        debug_assert_eq!(self.names, *names, "equal names are shared");
+        self.names = names.clone();
     }
 
     /// A name that the client did not ask for and needs: no subscription of its own.
@@ -105,8 +105,9 @@ impl Interest {
         turnover.dropped.iter().for_each(|name| {
             self.names.remove(name);
         });
-        self.names.extend(turnover.added.iter().cloned());
-        self.compact();
+        turnover.added.iter().for_each(|name| {
+            self.names.insert(name.clone());
+        });
         turnover
     }
 }

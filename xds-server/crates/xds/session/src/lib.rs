@@ -13,6 +13,7 @@ pub mod limits;
 pub mod message;
 mod nack;
 mod rejected;
+pub mod resources;
 mod retry;
 mod session;
 mod track;
@@ -20,4 +21,5 @@ mod wants;
 
 pub use effect::{Diagnosis, Effect};
 pub use message::{DeltaRequest, Failure, Moment, NodeClaim, Response, SotwRequest, StreamError};
+pub use resources::Resources;
 pub use session::{Params, Session};

@@ -1,12 +1,12 @@
 //! What comes in from a client and what goes out to it, without protobuf: requests of both variants, one response.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
-use windrose_vocab::{Fingerprint, Resource, ResourceKind, Text};
+use windrose_vocab::{Fingerprint, ResourceKind, Text};
 
 use crate::limits;
+use crate::resources::Resources;
 
 /// Monotonic time since an origin that the owner of the sessions fixes.
 pub type Moment = Duration;
@@ -84,7 +84,7 @@ pub struct Response {
     /// `version_info` (state of the world) or `system_version_info` (delta, for people).
     pub version: Text,
     /// The resources, in order of name. The version of each one is `resource.version` as text.
-    pub resources: Vec<Arc<Resource>>,
+    pub resources: Resources,
     /// `removed_resources`; delta only.
     pub removed: Vec<Text>,
     /// Resources that only live on: to be sent without a body; delta only.

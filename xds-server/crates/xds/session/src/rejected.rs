@@ -41,6 +41,10 @@ impl Rejected {
         self.versions.get(id).is_some_and(|versions| versions.contains(&version))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.versions.is_empty()
+    }
+
     pub(crate) fn ids(&self) -> impl Iterator<Item = &ResourceId> {
         self.versions.keys()
     }

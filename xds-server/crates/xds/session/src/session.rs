@@ -5,11 +5,10 @@ mod order;
 mod send;
 mod subscribe;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrose_state::{Accepted, Observation, Protocol, Scope, View, changes};
+use windrose_state::{Accepted, Asked, Asks, Change, KindMap, Observation, Protocol, Scope, Selections, View, changes};
 use windrose_vocab::{ResourceId, ResourceKind, Text};
 
 use crate::effect::{Diagnosis, Effect};
@@ -42,6 +41,8 @@ pub struct Params {
     pub ttl: Option<Duration>,
     /// The memory of rejections and last good versions.
     pub accepted: Arc<Accepted>,
+    /// What the streams of the scope ask for by name.
+    pub selections: Arc<Selections>,
 }
 
 /// The state machine of one stream.
@@ -57,7 +58,7 @@ pub struct Session {
     rejected: Rejected,
     retries: Retries,
     /// Clusters that the client did not have and that are not yet known to be warm: routes to them wait.
-    fresh: BTreeSet<Text>,
+    fresh: KindMap,
     nonces: u64,
     begun: Option<Moment>,
     /// The client was connected before: it has resources that this stream has not seen yet.
@@ -86,7 +87,7 @@ impl Session {
             tracks: ResourceKind::ALL.map(Track::new),
             rejected,
             retries: Retries::default(),
-            fresh: BTreeSet::new(),
+            fresh: KindMap::new(),
             nonces: 0,
             begun: None,
             returning: false,
@@ -131,6 +132,18 @@ impl Session {
         let gates = gates.filter(|gate| !gate.open).map(|gate| gate.since + limits::GATE);
         let renewals = self.tracks.iter().filter(|track| !track.renewal_due).filter_map(|track| track.renew_at);
         gates.chain(renewals).chain(self.grace_end()).chain(self.retries.next()).min()
+    }
+
+    /// What changes of the desired state concern this stream: of others the owner need not tell before the next request.
+    /// Where something was refused that is everything, for then names matter that nobody subscribed to.
+    #[must_use]
+    pub fn asks(&self) -> Asks {
+        let refused = !self.rejected.is_empty();
+        ResourceKind::ALL.map(|kind| match (self.track(kind), &self.track(kind).selection) {
+            (track, _) if refused || track.interest.is_wildcard() => Asked::All,
+            (_, Some(selection)) => Asked::Names(Arc::clone(selection)),
+            (_, None) => Asked::Nothing,
+        })
     }
 
     /// What happened since the last call.
@@ -180,31 +193,89 @@ impl Session {
         if track.interest.is_idle() {
             return;
         }
-        let mut missing_changed = false;
+        let (mut missing_changed, mut changed) = (false, false);
+        let from_nothing = track.held.is_empty() && old.of_kind(kind).is_empty();
         for change in changes(old.of_kind(kind), self.wants.of_kind(kind)) {
             let name = change.name();
             if !track.interest.covers(name) {
                 continue;
             }
             missing_changed |= if change.after().is_some() { track.unmiss(name) } else { track.miss(name) };
-            if kind == ResourceKind::Cluster && change.after().is_some() && !track.held.contains_key(&**name) {
-                self.fresh.insert(name.clone());
+            changed = true;
+            if from_nothing {
+                continue;
+            }
+            if let Some(new) = change.after().filter(|_| kind == ResourceKind::Cluster && !track.held.contains_key(&**name)) {
+                self.fresh.insert(name.clone(), Arc::clone(new));
             }
             track.mark(name, false, views);
         }
+        if from_nothing && changed {
+            self.mark_all(kind);
+        }
         if missing_changed {
-            let missing = track.missing();
-            tell(&mut self.effects, Effect::Observe(Observation::Missing { kind, missing }));
+            self.observe_missing(kind);
         }
     }
 
     fn mark(&mut self, kind: ResourceKind, name: &Text, force: bool) {
         let (track, views) = (&mut self.tracks[kind.index()], self.views);
         let new_cluster = kind == ResourceKind::Cluster && track.interest.covers(name) && !track.held.contains_key(&**name);
-        if new_cluster && self.wants.of_kind(kind).contains_key(&**name) {
-            self.fresh.insert(name.clone());
+        if let Some(new) = self.wants.of_kind(kind).get(&**name).filter(|_| new_cluster) {
+            self.fresh.insert(name.clone(), Arc::clone(new));
         }
         track.mark(name, force, views);
+    }
+
+    /// Marks whatever differs between what the client has and what it should have.
+    fn mark_all(&mut self, kind: ResourceKind) {
+        let (track, views) = (&mut self.tracks[kind.index()], self.views);
+        if track.interest.is_idle() {
+            return;
+        }
+        track.mark_all(views);
+        if kind != ResourceKind::Cluster {
+            return;
+        }
+        let wanted = self.wants.of_kind(kind);
+        if track.held.is_empty() && self.fresh.is_empty() && track.interest.is_wildcard() {
+            self.fresh = wanted.clone();
+            return;
+        }
+        let new = changes(&track.held, wanted).filter(|change| change.before().is_none()).filter_map(Change::after);
+        for one in new.filter(|one| track.interest.covers(&one.id.name)) {
+            self.fresh.insert(one.id.name.clone(), Arc::clone(one));
+        }
+    }
+
+    /// The map that the client holds when nothing is due, shared by all who ask for the same. Where something was
+    /// refused, or names are looked at that no publication shows yet, it is nobody's but this client's, and not made.
+    fn goal(&self, kind: ResourceKind) -> Option<KindMap> {
+        let (track, wanted) = (self.track(kind), self.wants.of_kind(kind));
+        if track.interest.is_wildcard() {
+            return Some(wanted.clone());
+        }
+        track.selection.as_ref()?.part_of(wanted)
+    }
+
+    /// Goes back to what other streams keep too, where it is equal.
+    fn share(&mut self, kind: ResourceKind) {
+        let goal = self.goal(kind);
+        self.track_mut(kind).share(goal);
+    }
+
+    /// After the names of a subscription changed: keeps the set that other streams keep too.
+    fn select(&mut self, kind: ResourceKind) {
+        let (track, params) = (&mut self.tracks[kind.index()], &self.params);
+        let names = track.interest.names();
+        if names.is_empty() || track.interest.is_wildcard() {
+            track.selection = None;
+        } else if track.selection.as_ref().is_none_or(|known| known.names() != names) {
+            let whole = self.view.as_ref().map(|view| view.of_kind(kind).clone()).unwrap_or_default();
+            let selection = params.selections.select(kind, names, track.selection.as_deref(), &whole);
+            track.interest.share(selection.names());
+            track.selection = Some(selection);
+        }
     }
 
     /// The wanted resource's own text of a name, which all streams share, or a new one.

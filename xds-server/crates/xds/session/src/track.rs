@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use windrose_state::{KindMap, Missing};
+use windrose_state::{KindMap, Missing, Selection};
 use windrose_vocab::{Resource, ResourceId, ResourceKind, Text};
 
 use crate::interest::Interest;
 use crate::limits;
 use crate::message::Moment;
+use crate::resources::Resources;
 
 /// The state of one kind.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub(crate) struct Track {
     /// The client asked for this kind on this stream.
     pub(crate) started: bool,
     pub(crate) interest: Interest,
+    /// The names of the interest and what there is of them, shared with other streams.
+    pub(crate) selection: Option<Arc<Selection>>,
     /// What the client has when it has read everything: accepted, or in flight. Of names claimed on a reconnect
     /// with an unknown version there is an entry without bytes.
     pub(crate) held: KindMap,
@@ -25,6 +28,9 @@ pub(crate) struct Track {
     pub(crate) acked: KindMap,
     /// Names to look at; whatever is not here and subscribed is equal in `held` and in what is wanted.
     pub(crate) due: BTreeMap<Text, Due>,
+    /// All that is subscribed became due in that view. It is not in `due`: ten thousand entries for each of a thousand
+    /// clients that begin would be the most memory this room ever uses.
+    pub(crate) all_due: Option<u64>,
     /// Responses without an answer, oldest first.
     pub(crate) flights: VecDeque<Flight>,
     /// Resources of a refused response that named none, in the groups in which they are tried again.
@@ -71,7 +77,7 @@ pub(crate) struct Gate {
 pub(crate) struct Flight {
     pub(crate) nonce: Text,
     /// What it changed, in order of name.
-    pub(crate) resources: Vec<Arc<Resource>>,
+    pub(crate) resources: Resources,
     pub(crate) removed: Vec<Text>,
     /// With full state, all that it contained: shared with `held`.
     pub(crate) state: KindMap,
@@ -83,13 +89,7 @@ pub(crate) struct Flight {
 impl Flight {
     /// What it said of a name.
     pub(crate) fn said_of(&self, name: &str) -> Option<&Arc<Resource>> {
-        self.get(name).or_else(|| self.state.get(name))
-    }
-
-    /// What it changed about a name.
-    pub(crate) fn get(&self, name: &str) -> Option<&Arc<Resource>> {
-        let at = self.resources.binary_search_by(|one| (*one.id.name).cmp(name)).ok()?;
-        self.resources.get(at)
+        self.resources.get(name).or_else(|| self.state.get(name))
     }
 }
 
@@ -99,9 +99,11 @@ impl Track {
             kind,
             started: false,
             interest: Interest::default(),
+            selection: None,
             held: KindMap::new(),
             acked: KindMap::new(),
             due: BTreeMap::new(),
+            all_due: None,
             flights: VecDeque::new(),
             suspects: VecDeque::new(),
             takes_back: Vec::new(),
@@ -127,6 +129,15 @@ impl Track {
         due.latest = due.latest.max(since);
     }
 
+    /// Looks at all that is subscribed at the next opportunity.
+    pub(crate) fn mark_all(&mut self, since: u64) {
+        self.all_due = Some(self.all_due.map_or(since, |known| known.min(since)));
+    }
+
+    pub(crate) fn has_due(&self) -> bool {
+        !self.due.is_empty() || self.all_due.is_some()
+    }
+
     pub(crate) fn has_window(&self) -> bool {
         let window = if self.kind == ResourceKind::Cluster { limits::CLUSTER_WINDOW } else { limits::WINDOW };
         self.flights.len() < window
@@ -134,12 +145,17 @@ impl Track {
 
     /// There is nothing to say.
     pub(crate) fn is_idle(&self) -> bool {
-        self.due.is_empty() && self.suspects.is_empty() && !self.trying && !self.owes_answer && !self.renewal_due
+        self.is_calm() && !self.owes_answer && !self.renewal_due
+    }
+
+    /// Nothing is due and nothing on trial.
+    pub(crate) fn is_calm(&self) -> bool {
+        !self.has_due() && self.suspects.is_empty() && !self.trying
     }
 
     /// Nothing is due and nothing waits for an answer.
     pub(crate) fn is_quiet(&self) -> bool {
-        self.due.is_empty() && self.flights.is_empty() && self.suspects.is_empty() && !self.trying
+        self.is_calm() && self.flights.is_empty()
     }
 
     /// Whether everything that became due up to that view was sent and answered.
@@ -147,12 +163,13 @@ impl Track {
         self.suspects.is_empty()
             && !self.trying
             && self.flights.iter().all(|flight| flight.since > view)
-            && self.due.values().all(|due| due.since > view)
+            && self.due.values().map(|due| due.since).chain(self.all_due).all(|since| since > view)
     }
 
     /// Whether the client has this name and nothing about it is due or in flight.
     pub(crate) fn is_settled(&self, name: &str) -> bool {
-        !self.due.contains_key(name) && self.held.contains_key(name) && self.flights.iter().all(|flight| flight.get(name).is_none())
+        let due = self.all_due.is_some() || self.due.contains_key(name);
+        !due && self.held.contains_key(name) && self.flights.iter().all(|flight| flight.resources.get(name).is_none())
     }
 
     /// Takes note that a subscribed name is not there.
@@ -176,7 +193,14 @@ impl Track {
 
     /// The client accepted a response; what was changed again since is not known to be there.
     pub(crate) fn accept(&mut self, flight: &Flight) {
-        for one in &flight.resources {
+        if let Resources::All(all) = &flight.resources
+            && self.acked.is_empty()
+            && self.held.ptr_eq(all)
+        {
+            self.acked = all.clone();
+            return;
+        }
+        for one in flight.resources.iter() {
             if self.held.get(&*one.id.name).is_some_and(|held| held.version == one.version) {
                 self.acked.insert(one.id.name.clone(), Arc::clone(one));
             }
@@ -202,11 +226,11 @@ impl Track {
         self.due.remove(name);
     }
 
-    /// Goes back to the nodes of the wanted map where it is equal.
-    pub(crate) fn share(&mut self, wanted: &KindMap) {
-        let in_sync = self.due.is_empty() && self.suspects.is_empty() && !self.trying;
-        if in_sync && !self.held.ptr_eq(wanted) && self.held.len() == wanted.len() && self.held == *wanted {
-            self.held = wanted.clone();
+    /// Goes back to the nodes of the map that all clients should have where it is equal.
+    pub(crate) fn share(&mut self, goal: Option<KindMap>) {
+        let calm = self.is_calm();
+        if let Some(goal) = goal.filter(|goal| calm && !self.held.ptr_eq(goal) && self.held == *goal) {
+            self.held = goal;
         }
     }
 }

@@ -10,6 +10,7 @@ use super::subscribe::only;
 use crate::effect::{Diagnosis, Effect};
 use crate::message::{Failure, Moment};
 use crate::nack::{self, Blame};
+use crate::resources::Resources;
 use crate::track::Flight;
 
 impl Session {
@@ -50,12 +51,12 @@ impl Session {
         if track.trying {
             track.held = track.acked.clone();
         }
-        track.share(self.wants.of_kind(kind));
+        self.share(kind);
     }
 
     fn accept_changes(&mut self, kind: ResourceKind, landed: &[Flight]) {
+        self.share(kind);
         let (track, params) = (&mut self.tracks[kind.index()], &self.params);
-        track.share(self.wants.of_kind(kind));
         if track.is_quiet() {
             track.acked = track.held.clone();
         } else {
@@ -63,7 +64,10 @@ impl Session {
         }
         for flight in landed {
             params.accepted.removed(&params.scope, kind, &flight.removed);
-            params.accepted.acked(&params.scope, &params.identity, &flight.resources);
+            match &flight.resources {
+                Resources::Some(list) => params.accepted.acked(&params.scope, &params.identity, list.iter()),
+                Resources::All(all) => params.accepted.acked_all(&params.scope, &params.identity, kind, all),
+            }
         }
         if track.held.ptr_eq(self.wants.of_kind(kind)) && track.is_quiet() {
             // The same map for all streams, and what a returning client said it has.
@@ -109,7 +113,7 @@ impl Session {
     fn suspects(&self, kind: ResourceKind, flight: &Flight) -> Vec<Arc<Resource>> {
         let track = self.track(kind);
         if !self.is_full_state(kind) || flight.trial {
-            return flight.resources.clone();
+            return flight.resources.iter().cloned().collect();
         }
         let unproven: Vec<_> = changes(&track.acked, &flight.state).filter_map(Change::after).cloned().collect();
         let explained = track.trying || unproven.iter().any(|one| self.rejected.contains(&one.id, one.version));

@@ -7,19 +7,19 @@ use super::Session;
 use crate::effect::{Diagnosis, Effect};
 use crate::limits;
 use crate::message::Moment;
-use crate::track::Due;
+use crate::track::{Due, Track};
 
 impl Session {
     /// What `resource` has to wait for, if anything: a cluster that is new to this client, or what that one needs.
     pub(super) fn waits_for(&self, resource: &Resource) -> Option<ResourceId> {
-        let waits = match resource.id.kind {
-            ResourceKind::Cluster | ResourceKind::Endpoints | ResourceKind::Secret => false,
-            ResourceKind::Extension | ResourceKind::Listener | ResourceKind::ScopedRoutes | ResourceKind::Routes => true,
-        };
-        if !waits || self.fresh.is_empty() {
+        if !may_wait(resource.id.kind) || self.fresh.is_empty() {
             return None;
         }
-        self.fresh.iter().filter(|name| refers_to_cluster(resource, name)).find_map(|name| self.cold_part(name))
+        let named = |id: &&ResourceId| id.kind == ResourceKind::Cluster && self.fresh.contains_key(&*id.name);
+        if resource.refs.len() < self.fresh.len() {
+            return resource.refs.iter().filter(named).find_map(|id| self.cold_part(&id.name));
+        }
+        self.fresh.keys().filter(|name| refers_to_cluster(resource, name)).find_map(|name| self.cold_part(name))
     }
 
     /// What is not yet acknowledged of a cluster: itself, its endpoints or its secrets.
@@ -46,10 +46,21 @@ impl Session {
     pub(super) fn forget_warm_clusters(&mut self) {
         let quiet = |kind| self.track(kind).is_quiet();
         let all_quiet = [ResourceKind::Cluster, ResourceKind::Endpoints, ResourceKind::Secret].into_iter().all(quiet);
-        if !self.fresh.is_empty() && all_quiet {
-            let fresh = std::mem::take(&mut self.fresh);
-            self.fresh = fresh.into_iter().filter(|name| self.cold_part(name).is_some()).collect();
+        if self.fresh.is_empty() || !all_quiet {
+            return;
         }
+        let fresh = std::mem::take(&mut self.fresh);
+        if !self.has_all_clusters() {
+            self.fresh =
+                fresh.iter().filter(|(name, _)| self.cold_part(name).is_some()).map(|(name, one)| (name.clone(), one.clone())).collect();
+        }
+    }
+
+    /// Whether the client has every cluster there is with all it needs, as far as that costs nothing to know.
+    fn has_all_clusters(&self) -> bool {
+        let has_all = |kind| self.track(kind).held.ptr_eq(self.wants.of_kind(kind));
+        let has_needed = |kind| !self.track(kind).started || has_all(kind);
+        has_all(ResourceKind::Cluster) && has_needed(ResourceKind::Endpoints) && has_needed(ResourceKind::Secret)
     }
 
     /// Whether `kind` may lose a name that went in that view: whatever could refer to it was sent since and
@@ -69,7 +80,7 @@ impl Session {
     pub(super) fn grace_end(&self) -> Option<Moment> {
         let end = self.begun? + limits::GATE;
         let repair = !self.repaired_unasked && self.may_repair_unasked();
-        let waiting = self.returning && !self.grace_over && self.tracks.iter().any(|track| !track.due.is_empty());
+        let waiting = self.returning && !self.grace_over && self.tracks.iter().any(Track::has_due);
         (repair || waiting).then_some(end)
     }
 
@@ -88,7 +99,10 @@ impl Session {
         for (resource, waiting_for) in opened {
             // The next version of this resource does not wait for the same clusters again.
             if let Some(wanted) = self.wants.set.lookup(&resource) {
-                self.fresh.retain(|name| !refers_to_cluster(wanted, name));
+                let needed = wanted.refs.iter().filter(|id| id.kind == ResourceKind::Cluster);
+                needed.for_each(|id| {
+                    self.fresh.remove(&*id.name);
+                });
             }
             self.tell(Effect::Diagnose(Diagnosis::GateOpened { resource, waiting_for }));
         }
@@ -114,6 +128,7 @@ impl Session {
         let bad: Vec<Text> = self.rejected_clusters().cloned().collect();
         let track = self.track_mut(ResourceKind::Cluster);
         bad.iter().for_each(|name| track.interest.add_unasked(name.clone()));
+        self.select(ResourceKind::Cluster);
         bad.iter().for_each(|name| self.mark(ResourceKind::Cluster, name, true));
         self.tell(Effect::Diagnose(Diagnosis::UnaskedRepair { clusters: bad.len() }));
     }
@@ -127,6 +142,14 @@ impl Session {
 
     fn rejected_clusters(&self) -> impl Iterator<Item = &Text> {
         self.rejected.ids().filter(|id| id.kind == ResourceKind::Cluster).map(|id| &id.name)
+    }
+}
+
+/// Whether resources of `kind` can wait for clusters.
+pub(super) fn may_wait(kind: ResourceKind) -> bool {
+    match kind {
+        ResourceKind::Cluster | ResourceKind::Endpoints | ResourceKind::Secret => false,
+        ResourceKind::Extension | ResourceKind::Listener | ResourceKind::ScopedRoutes | ResourceKind::Routes => true,
     }
 }
 

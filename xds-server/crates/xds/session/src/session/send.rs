@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use windrose_state::{KindMap, Observation, Protocol};
+use windrose_state::{KindMap, Observation, Protocol, changes};
 use windrose_vocab::{Canonical, Fingerprint, Resource, ResourceId, ResourceKind, Text, Writer};
 
+use super::order::may_wait;
 use super::{SUPPORTS_WRAPPED, Session};
 use crate::effect::Effect;
 use crate::message::{Moment, Response};
+use crate::resources::{Resources, has_name};
 use crate::track::{Due, Flight, Gate};
 
 /// What is done about one name.
@@ -24,7 +26,7 @@ enum Step {
 /// What goes into one response.
 #[derive(Default)]
 struct Batch {
-    send: Vec<Arc<Resource>>,
+    send: Resources,
     remove: Vec<Text>,
     heartbeats: Vec<(Text, Fingerprint)>,
     trial: bool,
@@ -35,6 +37,19 @@ struct Batch {
 impl Batch {
     fn is_empty(&self) -> bool {
         self.send.is_empty() && self.remove.is_empty() && self.heartbeats.is_empty()
+    }
+
+    /// Whether it makes of what the client holds what it should hold, for it brings whatever differs.
+    fn completes(&self, held: &KindMap, goal: &KindMap) -> bool {
+        if let Resources::All(all) = &self.send
+            && held.is_empty()
+        {
+            return all.ptr_eq(goal);
+        }
+        changes(held, goal).all(|change| match change.after() {
+            Some(new) => self.send.get(change.name()).is_some_and(|sent| sent.version == new.version),
+            None => has_name(&self.remove, change.name()),
+        })
     }
 }
 
@@ -53,7 +68,7 @@ impl Session {
     }
 
     fn count_due(&self) -> usize {
-        self.tracks.iter().map(|track| track.due.len()).sum()
+        self.tracks.iter().map(|track| track.due.len() + usize::from(track.all_due.is_some())).sum()
     }
 
     fn respond(&mut self, kind: ResourceKind, now: Moment) -> Option<Response> {
@@ -72,12 +87,12 @@ impl Session {
         }
         let mut batch = self.collect(kind, now);
         let track = self.track_mut(kind);
-        let owed = track.owes_answer && track.due.is_empty();
+        let owed = track.owes_answer && !track.has_due();
         if batch.is_empty() && !owed {
             batch = self.heartbeats(kind, now);
         }
         if batch.is_empty() && !owed {
-            self.tracks[kind.index()].share(self.wants.of_kind(kind));
+            self.share(kind);
             return None;
         }
         Some(self.launch(kind, batch, now))
@@ -113,7 +128,7 @@ impl Session {
             let is_in = |map: &KindMap, one: &Resource| map.get(&*one.id.name).is_some_and(|now| now.version == one.version);
             group.retain(|one| is_in(wanted, one) && !(full_state && is_in(&track.acked, one)) && track.interest.covers(&one.id.name));
             if !group.is_empty() {
-                return Some(Batch { send: group, trial: true, ..Batch::default() });
+                return Some(Batch { send: group.into(), trial: true, ..Batch::default() });
             }
         }
         None
@@ -134,13 +149,15 @@ impl Session {
     }
 
     fn collect(&mut self, kind: ResourceKind, now: Moment) -> Batch {
-        let mut batch = Batch { since: u64::MAX, ..Batch::default() };
-        let mut waiting = BTreeMap::new();
+        let whole = self.collect_whole(kind);
+        self.spread(kind);
+        let mut batch = Batch { since: whole.as_ref().map_or(u64::MAX, |(_, since)| *since), ..Batch::default() };
+        let (mut send, mut waiting) = (Vec::new(), BTreeMap::new());
         for (name, mut due) in std::mem::take(&mut self.track_mut(kind).due) {
             match self.step(kind, &name, &mut due, now) {
                 Step::Send(resource) => {
                     batch.since = batch.since.min(due.since);
-                    batch.send.push(resource);
+                    send.push(resource);
                 }
                 Step::Remove => {
                     batch.since = batch.since.min(due.since);
@@ -153,6 +170,7 @@ impl Session {
             }
         }
         self.track_mut(kind).due = waiting;
+        batch.send = whole.map_or_else(|| send.into(), |(all, _)| Resources::All(all));
         if self.would_delete_unseen(kind) {
             batch.send.iter().for_each(|one| self.mark(kind, &one.id.name, true));
             batch.remove.iter().for_each(|name| self.mark(kind, name, true));
@@ -161,10 +179,33 @@ impl Session {
         batch
     }
 
+    /// All there is, for a client that has nothing and need not wait for anything: the very map that others were sent.
+    fn collect_whole(&mut self, kind: ResourceKind) -> Option<(KindMap, u64)> {
+        let track = self.track(kind);
+        let since = track.all_due?;
+        let waits = may_wait(kind) && !self.fresh.is_empty();
+        if !track.held.is_empty() || waits || !self.wants.withheld.is_empty() {
+            return None;
+        }
+        let all = self.goal(kind).filter(|goal| !goal.is_empty())?;
+        let track = self.track_mut(kind);
+        track.all_due = None;
+        track.due.retain(|name, _| !all.contains_key(name));
+        Some((all, since))
+    }
+
+    /// Marks one by one what cannot go as a whole.
+    fn spread(&mut self, kind: ResourceKind) {
+        let (track, wanted) = (&mut self.tracks[kind.index()], self.wants.of_kind(kind));
+        let Some(since) = track.all_due.take() else { return };
+        let held = track.held.clone();
+        changes(&held, wanted).for_each(|change| track.mark(change.name(), false, since));
+    }
+
     /// The first full state that a returning client gets must not lack what only waits: the client may have it.
     fn would_delete_unseen(&self, kind: ResourceKind) -> bool {
         let track = self.track(kind);
-        self.is_full_state(kind) && self.returning && track.last_nonce.is_none() && !track.due.is_empty()
+        self.is_full_state(kind) && self.returning && track.last_nonce.is_none() && track.has_due()
     }
 
     fn step(&self, kind: ResourceKind, name: &Text, due: &mut Due, now: Moment) -> Step {
@@ -246,36 +287,35 @@ impl Session {
         track.last_nonce = Some(nonce.clone());
         track.renew_at = track.renew_at.or_else(|| Some(now + ttl? / 2));
         let Batch { send, remove, heartbeats, trial, since } = batch;
-        let resources = if full_state { track.held.values().cloned().collect() } else { send.clone() };
+        let resources = if full_state { Resources::All(track.held.clone()) } else { send.clone() };
         let state = if full_state { track.held.clone() } else { KindMap::new() };
         let flight = Flight { nonce: nonce.clone(), resources: send, removed: remove.clone(), state, trial, since };
         track.flights.push_back(flight);
         let held = track.held.clone();
         self.tell(Effect::Observe(Observation::Sent { kind, held }));
-        let version = state_version(&resources);
+        let version = state_version(resources.iter());
         let removed = if delta { remove } else { Vec::new() };
         let wrapped = !delta && self.supports(SUPPORTS_WRAPPED);
         Response { kind, nonce, version, resources, removed, heartbeats, ttl, wrapped }
     }
 
     fn hold(&mut self, kind: ResourceKind, batch: &Batch) {
-        let (track, wanted) = (&mut self.tracks[kind.index()], self.wants.of_kind(kind));
-        if track.held.is_empty() && batch.send.len() == wanted.len() {
-            // All there is, at once: the map is the view's.
-            track.held = wanted.clone();
+        let goal = self.goal(kind);
+        let track = self.track_mut(kind);
+        if let Some(goal) = goal.filter(|goal| batch.completes(&track.held, goal)) {
+            track.held = goal;
             return;
         }
-        for one in &batch.send {
+        for one in batch.send.iter() {
             track.held.insert(one.id.name.clone(), Arc::clone(one));
         }
         for name in &batch.remove {
             track.held.remove(&**name);
         }
-        track.share(wanted);
     }
 
     /// A changed cluster warms until its endpoints come again, even if none of them changed.
-    fn follow_with_endpoints(&mut self, clusters: &[Arc<Resource>]) {
+    fn follow_with_endpoints(&mut self, clusters: &Resources) {
         if self.track(ResourceKind::Endpoints).interest.is_idle() {
             return;
         }

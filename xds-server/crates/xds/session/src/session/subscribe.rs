@@ -1,10 +1,10 @@
 //! Requests: who sends them, which response they answer, and what they subscribe to.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windrose_state::{KindMap, Observation, Protocol, changes};
+use windrose_state::{KindMap, Names, Observation, Protocol};
 use windrose_vocab::{Fingerprint, Resource, ResourceId, ResourceKind, Text};
 
 use super::Session;
@@ -122,6 +122,7 @@ impl Session {
             }
         }
         let missing_changed = !(was_empty && track.missing.is_empty());
+        self.select(kind);
         self.forget_accepted(kind, &turnover.dropped);
         if missing_changed {
             self.observe_missing(kind);
@@ -129,7 +130,7 @@ impl Session {
         if turnover.wildcard_ended {
             self.end_wildcard(kind);
         }
-        turnover.added.iter().for_each(|name| self.mark(kind, name, true));
+        self.mark_new(kind, &turnover.added);
         if turnover.wildcard_began {
             self.track_mut(kind).owes_answer = true;
             self.mark_all(kind);
@@ -146,30 +147,57 @@ impl Session {
             track.interest.begin_wildcard();
             track.owes_answer = claimed.is_empty();
         }
-        self.claim(kind, claimed, names);
-        self.subscribe_new(kind, names);
+        let names = self.add_names(kind, names);
+        self.claim(kind, claimed);
+        if self.track(kind).held.is_empty() {
+            self.mark_new(kind, &names);
+        } else {
+            self.mark_claimed(kind, &names);
+        }
         if legacy || explicit {
             self.mark_all(kind);
         }
     }
 
-    fn subscribe_new(&mut self, kind: ResourceKind, names: &[String]) {
-        let doubtful = self.is_asked_out_of_order(kind);
+    /// Subscribes to names, and returns them as they are shared.
+    fn add_names(&mut self, kind: ResourceKind, names: &[String]) -> Vec<Text> {
+        let (track, wants) = (&mut self.tracks[kind.index()], &self.wants);
+        let names: Vec<Text> = names.iter().filter(|name| *name != WILDCARD).map(|name| Self::intern(wants, kind, name)).collect();
         let mut missing = false;
-        for name in names.iter().filter(|name| *name != WILDCARD) {
-            let name = Self::intern(&self.wants, kind, name);
-            let track = &mut self.tracks[kind.index()];
+        for name in &names {
             track.interest.add(name.clone());
-            if !self.wants.of_kind(kind).contains_key(&*name) {
-                missing |= track.miss(&name);
-            }
-            // What the client says it has is sent only if it differs.
-            let claimed = track.held.contains_key(&*name);
-            self.mark(kind, &name, !claimed || doubtful);
+            missing |= !wants.of_kind(kind).contains_key(&**name) && track.miss(name);
         }
-        self.track_mut(kind).interest.compact();
+        self.select(kind);
         if missing {
             self.observe_missing(kind);
+        }
+        names
+    }
+
+    /// Names that the client does not have are sent, and those that are not there told. To a client that has nothing
+    /// goes all there is of them, which is not marked name by name.
+    fn mark_new(&mut self, kind: ResourceKind, names: &[Text]) {
+        let track = self.track(kind);
+        let at_once = kind != ResourceKind::Cluster && track.held.is_empty() && track.is_calm();
+        for name in names {
+            if !at_once || !self.wants.of_kind(kind).contains_key(&**name) {
+                self.mark(kind, name, true);
+            }
+        }
+        if at_once && !names.is_empty() {
+            self.mark_all(kind);
+        }
+    }
+
+    /// What the client says it has is sent only if it differs.
+    fn mark_claimed(&mut self, kind: ResourceKind, names: &[Text]) {
+        let doubtful = self.is_asked_out_of_order(kind);
+        for name in names {
+            let [held, wanted] = [&self.track(kind).held, self.wants.of_kind(kind)].map(|map| map.get(&**name).map(|one| one.version));
+            if doubtful || held.is_none() || held != wanted {
+                self.mark(kind, name, held.is_none() || doubtful);
+            }
         }
     }
 
@@ -187,19 +215,8 @@ impl Session {
             track.owes_answer = true;
             self.mark_all(kind);
         }
-        let mut missing = false;
-        for name in names.iter().filter(|name| *name != WILDCARD) {
-            let name = Self::intern(&self.wants, kind, name);
-            let track = &mut self.tracks[kind.index()];
-            track.interest.add(name.clone());
-            if !self.wants.of_kind(kind).contains_key(&*name) {
-                missing |= track.miss(&name);
-            }
-            self.mark(kind, &name, true);
-        }
-        if missing {
-            self.observe_missing(kind);
-        }
+        let names = self.add_names(kind, names);
+        names.iter().for_each(|name| self.mark(kind, name, true));
     }
 
     fn unsubscribe(&mut self, kind: ResourceKind, names: &[String]) {
@@ -225,6 +242,7 @@ impl Session {
                 self.forget_accepted(kind, &[Text::from(name.as_str())]);
             }
         }
+        self.select(kind);
         if missing {
             self.observe_missing(kind);
         }
@@ -245,29 +263,15 @@ impl Session {
         track.owes_answer = false;
     }
 
-    /// Marks whatever differs between what the client has and what it should have.
-    pub(super) fn mark_all(&mut self, kind: ResourceKind) {
-        let (track, views) = (&mut self.tracks[kind.index()], self.views);
-        let held = track.held.clone();
-        for change in changes(&held, self.wants.of_kind(kind)) {
-            if kind == ResourceKind::Cluster && change.before().is_none() && track.interest.covers(change.name()) {
-                self.fresh.insert(change.name().clone());
-            }
-            track.mark(change.name(), false, views);
-        }
-    }
-
     /// Takes what a reconnecting client says it has. Of a version that is not the wanted one only the name counts.
-    fn claim(&mut self, kind: ResourceKind, claimed: &BTreeMap<String, String>, names: &[String]) {
+    fn claim(&mut self, kind: ResourceKind, claimed: &BTreeMap<String, String>) {
         if claimed.is_empty() {
             return;
         }
-        let wildcard = self.track(kind).interest.is_wildcard();
-        let mut subscribed: Vec<&str> = names.iter().map(String::as_str).collect();
-        subscribed.sort_unstable();
-        let counts = |name: &str| wildcard || subscribed.binary_search(&name).is_ok();
+        let counts = |name: &str| self.track(kind).interest.covers(name);
         let wanted = self.wants.of_kind(kind);
-        let mut held = if claimed.len() * 2 > wanted.len() { wanted.clone() } else { KindMap::new() };
+        // Most have most of it, and then it is shared.
+        let mut held = self.goal(kind).filter(|goal| claimed.len() * 2 > goal.len()).unwrap_or_default();
         let unclaimed: Vec<_> = held.keys().filter(|name| !(claimed.contains_key(&***name) && counts(name))).cloned().collect();
         unclaimed.iter().for_each(|name| {
             held.remove(name);
@@ -305,10 +309,11 @@ impl Session {
         }
         let track = self.track_mut(kind);
         track.due.clear();
+        track.all_due = None;
         track.owes_answer = false;
         (track.held, track.acked) = (wanted.clone(), wanted.clone());
         if kind == ResourceKind::Cluster {
-            self.fresh.clear();
+            self.fresh = KindMap::new();
         }
         self.tell(Effect::Observe(Observation::Sent { kind, held: wanted.clone() }));
         self.tell(Effect::Observe(Observation::Acked { kind, acked: wanted }));
@@ -332,7 +337,7 @@ impl Session {
 }
 
 /// The entries of those names.
-pub(super) fn only(map: &KindMap, names: &BTreeSet<Text>) -> KindMap {
+pub(super) fn only(map: &KindMap, names: &Names) -> KindMap {
     names.iter().filter_map(|name| Some((name.clone(), Arc::clone(map.get(name)?)))).collect()
 }
 

@@ -2,16 +2,18 @@
 //! should have, and on the way no rule is broken.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use proptest::prelude::*;
-use windrose_state::{Accepted, Protocol, ResourceSet};
+use windrose_state::{Accepted, Desired, Feed, KindMap, Protocol, ResourceSet, Scope};
 use windrose_vocab::{Resource, ResourceId, ResourceKind};
 use windrose_xds_session::{DeltaRequest, Diagnosis, Effect, Failure, NodeClaim, Params, Response, Session, SotwRequest};
 
 use crate::stream::setup;
-use crate::world::{resource, view};
+use crate::world::resource;
 
 use ResourceKind::{Cluster, Endpoints, Extension, Listener, Routes, ScopedRoutes, Secret};
 
@@ -65,6 +67,7 @@ struct World {
     secret: u8,
     /// As it was published last: sets grow from each other.
     set: ResourceSet,
+    desired: Desired,
 }
 
 impl World {
@@ -90,8 +93,12 @@ impl World {
 
     fn publish(&mut self) -> ResourceSet {
         self.set = self.resources().rebased_on(&self.set);
-        assert_eq!(self.set.dangling(), []);
+        self.desired.publish(&scope(), &self.set, &KindMap::new()).unwrap();
         self.set.clone()
+    }
+
+    fn feed(&self) -> Feed {
+        self.desired.reader().subscribe(&scope()).unwrap()
     }
 }
 
@@ -99,6 +106,7 @@ impl World {
 struct Model {
     params: Params,
     session: Session,
+    feed: Feed,
     now: Duration,
     has: BTreeMap<ResourceId, Arc<Resource>>,
     named: BTreeSet<ResourceId>,
@@ -118,11 +126,12 @@ struct Model {
 const WILDCARDS: [ResourceKind; 3] = [Cluster, Listener, ScopedRoutes];
 
 impl Model {
-    fn new(protocol: Protocol, refuses: bool) -> Self {
+    fn new(protocol: Protocol, refuses: bool, feed: Feed) -> Self {
         let params = setup(protocol).params;
         Self {
             session: Session::new(params.clone()),
             params,
+            feed,
             now: Duration::ZERO,
             has: BTreeMap::new(),
             named: BTreeSet::new(),
@@ -151,13 +160,14 @@ impl Model {
     }
 
     /// A new stream; kinds are asked in an order that begins somewhere.
-    fn connect(&mut self, set: ResourceSet, first: u8) {
+    fn connect(&mut self, feed: Feed, first: u8) {
         self.params.stream += 1;
+        self.params.selections = feed.selections();
+        self.feed = feed;
         self.session = Session::new(self.params.clone());
         (self.inbox, self.unanswered, self.last) = Default::default();
         self.refused.clear();
         self.again.clear();
-        self.session.on_view(view(set), self.now);
         for at in 0..7 {
             let kind = ResourceKind::ALL[(usize::from(first) + at) % 7];
             let node = (at == 0).then(|| NodeClaim { id: "model".into(), ..NodeClaim::default() });
@@ -178,13 +188,44 @@ impl Model {
             let of_kind = self.has.values().filter(|one| one.id.kind == kind);
             let initial_resource_versions = of_kind.map(|one| (one.id.name.to_string(), one.version.to_string())).collect();
             let request = DeltaRequest { node, type_url, subscribe: names, initial_resource_versions, ..DeltaRequest::default() };
-            self.session.on_delta(request, self.now).unwrap();
+            self.take_delta(request);
         } else {
             self.again.extend(self.has.keys().filter(|id| id.kind == kind).cloned());
             let version_info = self.versions.get(&kind).cloned().unwrap_or_default();
             let request = SotwRequest { node, type_url, resource_names: names, version_info, ..SotwRequest::default() };
-            self.session.on_sotw(request, self.now).unwrap();
+            self.take_sotw(request);
         }
+    }
+
+    fn take_delta(&mut self, request: DeltaRequest) {
+        self.look();
+        self.session.on_delta(request, self.now).unwrap();
+        self.feed.ask(self.session.asks());
+    }
+
+    fn take_sotw(&mut self, request: SotwRequest) {
+        self.look();
+        self.session.on_sotw(request, self.now).unwrap();
+        self.feed.ask(self.session.asks());
+    }
+
+    /// As the owner of a stream does before every request.
+    fn look(&mut self) {
+        self.session.on_view(self.feed.current(), self.now);
+    }
+
+    /// As the owner does otherwise: only when the stream is woken.
+    fn look_if_woken(&mut self) {
+        let woken = pin!(self.feed.changed()).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        if woken {
+            self.look();
+            self.feed.ask(self.session.asks());
+        }
+    }
+
+    fn tick(&mut self) {
+        self.session.on_tick(self.now);
+        self.feed.ask(self.session.asks());
     }
 
     fn names(&self, kind: ResourceKind) -> Vec<String> {
@@ -199,7 +240,7 @@ impl Model {
         self.named.insert(id.clone());
         if self.is_delta() {
             let request = DeltaRequest { subscribe: vec![id.name.to_string()], ..self.delta_request(id.kind) };
-            self.session.on_delta(request, self.now).unwrap();
+            self.take_delta(request);
         } else {
             self.repeat(id.kind);
         }
@@ -216,7 +257,7 @@ impl Model {
         }
         if self.is_delta() {
             let request = DeltaRequest { unsubscribe: vec![id.name.to_string()], ..self.delta_request(id.kind) };
-            self.session.on_delta(request, self.now).unwrap();
+            self.take_delta(request);
         } else {
             self.repeat(id.kind);
         }
@@ -239,7 +280,7 @@ impl Model {
         let node = Some(NodeClaim { id: "model".into(), ..NodeClaim::default() });
         let type_url = kind.type_url().into();
         let request = SotwRequest { node, type_url, resource_names, response_nonce, version_info, error_detail };
-        self.session.on_sotw(request, self.now).unwrap();
+        self.take_sotw(request);
     }
 
     fn send(&mut self) -> bool {
@@ -260,7 +301,7 @@ impl Model {
     fn check_news(&mut self, response: &Response) {
         let full_state = !self.is_delta() && response.kind.is_wildcard();
         let mut names = BTreeSet::new();
-        for one in &response.resources {
+        for one in response.resources.iter() {
             assert!(names.insert(one.id.name.clone()), "rule 20");
             let alone = response.resources.len() == 1 || full_state;
             let refused = self.refused.contains(&(one.id.clone(), one.version.bits()));
@@ -302,7 +343,7 @@ impl Model {
         if self.is_delta() {
             let answer =
                 DeltaRequest { response_nonce: response.nonce.to_string(), error_detail: failure, ..self.delta_request(response.kind) };
-            self.session.on_delta(answer, self.now).unwrap();
+            self.take_delta(answer);
         } else {
             self.sotw(response.kind, response.nonce.to_string(), failure);
             // Only the answer to the newest counts, and it covers the older ones.
@@ -324,7 +365,7 @@ impl Model {
             let names: BTreeSet<_> = response.resources.iter().map(|one| one.id.clone()).collect();
             self.has.retain(|id, _| id.kind != response.kind || names.contains(id));
         }
-        for one in &response.resources {
+        for one in response.resources.iter() {
             if self.wants(&one.id) && !self.is_bad(one) {
                 self.check_order(one);
                 self.has.insert(one.id.clone(), Arc::clone(one));
@@ -362,8 +403,9 @@ impl Model {
             if !moved {
                 let Some(deadline) = self.session.next_deadline() else { break };
                 self.now = self.now.max(deadline);
-                self.session.on_tick(self.now);
+                self.tick();
             }
+            self.look_if_woken();
             assert!(round < 2_000, "the stream never comes to rest");
         }
     }
@@ -383,6 +425,10 @@ impl Model {
         let extra: Vec<_> = extra.collect();
         assert!(self.refuses || extra.is_empty(), "{extra:?} should be gone");
     }
+}
+
+fn scope() -> Scope {
+    setup(Protocol::Delta).params.scope
 }
 
 fn key(one: &Resource) -> (ResourceId, u128) {
@@ -409,9 +455,10 @@ fn failure_text(kind: ResourceKind, bad: &[Arc<Resource>], named: bool) -> Strin
 
 fn run(protocol: Protocol, refuses: bool, steps: Vec<Step>) {
     let mut world = World::default();
-    let mut model = Model::new(protocol, refuses);
+    world.publish();
+    let mut model = Model::new(protocol, refuses, world.feed());
     model.params.accepted = Arc::new(Accepted::new());
-    model.connect(world.publish(), 0);
+    model.connect(world.feed(), 0);
     for step in steps {
         match step {
             Step::SetCluster(n, Some(v)) => {
@@ -444,18 +491,18 @@ fn run(protocol: Protocol, refuses: bool, steps: Vec<Step>) {
             Step::Read(count) => (0..count).for_each(|_| {
                 model.read();
             }),
-            Step::Reconnect(first) => model.connect(world.set.clone(), first),
+            Step::Reconnect(first) => model.connect(world.feed(), first),
             Step::Wait => {
                 model.now += Duration::from_secs(2);
-                model.session.on_tick(model.now);
+                model.tick();
             }
         }
         let published = world.publish();
-        let sent = model.inbox.iter().flat_map(|one| &one.resources);
+        let sent = model.inbox.iter().flat_map(|one| one.resources.iter());
         let gone = model.has.values().chain(sent).filter(|one| published.lookup(&one.id).is_none());
         model.stale.extend(gone.map(|one| key(one)));
         model.stale.retain(|(id, version)| published.lookup(id).is_none_or(|one| one.version.bits() != *version));
-        model.session.on_view(view(published), model.now);
+        model.look_if_woken();
     }
     model.drain();
     model.check_converged(&world.set);

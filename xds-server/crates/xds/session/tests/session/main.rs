@@ -6,6 +6,7 @@ mod convergence;
 mod order;
 mod repair;
 mod responses;
+mod sharing;
 mod stream;
 mod subscriptions;
 mod world;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrose_state::{Accepted, KindMap, Observation, Protocol, ResourceSet, View};
+use windrose_state::{Accepted, KindMap, Observation, Protocol, ResourceSet, Selections, View};
 use windrose_vocab::{NodeClass, ProxyKey, ResourceKind};
 use windrose_xds_session::{DeltaRequest, Diagnosis, Effect, Failure, NodeClaim, Params, Response, Session, SotwRequest, StreamError};
 
@@ -15,6 +15,8 @@ pub(crate) struct Stream {
     pub(crate) now: Duration,
     pub(crate) effects: Vec<Effect>,
     protocol: Protocol,
+    selections: Arc<Selections>,
+    set: ResourceSet,
     spoke: bool,
     features: BTreeSet<String>,
     names: [Vec<String>; 7],
@@ -35,6 +37,7 @@ pub(crate) fn setup(protocol: Protocol) -> Setup {
         stream: 7,
         ttl: None,
         accepted: Arc::new(Accepted::new()),
+        selections: Arc::default(),
     };
     Setup { params, features: BTreeSet::new() }
 }
@@ -42,6 +45,11 @@ pub(crate) fn setup(protocol: Protocol) -> Setup {
 impl Setup {
     pub(crate) fn accepted(mut self, accepted: &Arc<Accepted>) -> Self {
         self.params.accepted = Arc::clone(accepted);
+        self
+    }
+
+    pub(crate) fn selections(mut self, selections: &Arc<Selections>) -> Self {
+        self.params.selections = Arc::clone(selections);
         self
     }
 
@@ -63,6 +71,8 @@ impl Setup {
     pub(crate) fn open(self) -> Stream {
         Stream {
             protocol: self.params.protocol,
+            selections: Arc::clone(&self.params.selections),
+            set: ResourceSet::new(),
             session: Session::new(self.params),
             now: Duration::ZERO,
             effects: Vec::new(),
@@ -88,6 +98,8 @@ impl Stream {
     }
 
     pub(crate) fn set(&mut self, set: ResourceSet) {
+        self.selections.advance(&self.set, &set);
+        self.set = set.clone();
         self.session.on_view(view(set), self.now);
         self.gather();
     }
