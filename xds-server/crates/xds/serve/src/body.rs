@@ -1,13 +1,15 @@
 //! The response body. A stream's body asks for one message at a time and passes it on piece by piece, so nothing is
 //! prepared for a reader that does not read.
 
+use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Body, Frame as Part};
-use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::frame::Frame;
@@ -26,22 +28,40 @@ pub(crate) enum ResponseBody {
 
 /// The transport's end of a stream.
 pub(crate) struct StreamBody {
-    demand: mpsc::Sender<()>,
-    messages: mpsc::Receiver<Outgoing>,
+    slot: Arc<Slot>,
     current: Option<Frame>,
-    asked: bool,
     ended: bool,
 }
 
 /// The stream's own end: it learns when the transport wants a message, and when it is gone.
 pub(crate) struct Outbox {
-    demand: mpsc::Receiver<()>,
-    messages: mpsc::Sender<Outgoing>,
+    slot: Arc<Slot>,
 }
 
-enum Outgoing {
-    Message(Box<Frame>),
-    End(Status),
+/// Between the two: at most one message, put in when it was asked for, and a last word, which needs no asking.
+#[derive(Default)]
+struct Slot {
+    held: Mutex<Held>,
+    /// Woken when a message is wanted, or the transport is gone.
+    stream: AtomicWaker,
+    /// Woken when there is something to take.
+    body: AtomicWaker,
+}
+
+#[derive(Default)]
+struct Held {
+    wanted: bool,
+    message: Option<Frame>,
+    last_word: Option<Status>,
+    stream_gone: bool,
+    body_gone: bool,
+}
+
+impl Slot {
+    /// A panic of another thread leaves a slot that at worst lacks a message.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The transport broke while the stream ended.
@@ -51,38 +71,60 @@ pub(crate) struct Dropped;
 
 /// Both ends of a stream.
 pub(crate) fn stream() -> (Outbox, StreamBody) {
-    let (ask, demand) = mpsc::channel(1);
-    // One message is asked for at a time, and the end needs no asking.
-    let (put, messages) = mpsc::channel(2);
-    (Outbox { demand, messages: put }, StreamBody { demand: ask, messages, current: None, asked: false, ended: false })
+    let slot = Arc::new(Slot::default());
+    (Outbox { slot: Arc::clone(&slot) }, StreamBody { slot, current: None, ended: false })
 }
 
 impl Outbox {
     /// Waits until the transport has taken the last message and wants one; false when it is gone. Safe to cancel.
-    pub(crate) async fn wanted(&mut self) -> bool {
-        self.demand.recv().await.is_some()
+    pub(crate) async fn wanted(&self) -> bool {
+        poll_fn(|cx| {
+            self.slot.stream.register(cx.waker());
+            let held = self.slot.held();
+            if held.body_gone || held.wanted { Poll::Ready(!held.body_gone) } else { Poll::Pending }
+        })
+        .await
     }
 
     /// Hands over the message that was wanted.
     pub(crate) fn put(&self, frame: Frame) {
-        let _ = self.messages.try_send(Outgoing::Message(Box::new(frame)));
+        let mut held = self.slot.held();
+        held.wanted = false;
+        held.message = Some(frame);
+        drop(held);
+        self.slot.body.wake();
     }
 
     /// Says the last word and waits until it was taken; never ends when the reader does not read.
     pub(crate) async fn end(self, status: Status) {
-        let _ = self.messages.try_send(Outgoing::End(status));
-        self.messages.closed().await;
+        self.slot.held().last_word = Some(status);
+        self.slot.body.wake();
+        poll_fn(|cx| {
+            self.slot.stream.register(cx.waker());
+            if self.slot.held().body_gone { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.slot.held().stream_gone = true;
+        self.slot.body.wake();
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
 impl StreamBody {
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outgoing>> {
-        if !self.asked {
-            self.asked = self.demand.try_send(()).is_ok();
-        }
-        let message = ready!(self.messages.poll_recv(cx));
-        self.asked = false;
-        Poll::Ready(message)
+    /// Tells the stream that nothing more is taken.
+    fn leave(&self) {
+        self.slot.held().body_gone = true;
+        self.slot.stream.wake();
     }
 
     fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Part<Bytes>, Dropped>>> {
@@ -93,18 +135,27 @@ impl StreamBody {
             if let Some(piece) = self.current.as_mut().and_then(Frame::next_segment) {
                 return Poll::Ready(Some(Ok(Part::data(piece))));
             }
-            self.current = None;
-            match ready!(self.poll_message(cx)) {
-                Some(Outgoing::Message(frame)) => self.current = Some(*frame),
-                Some(Outgoing::End(status)) => {
-                    self.ended = true;
-                    self.messages.close();
+            self.slot.body.register(cx.waker());
+            let mut held = self.slot.held();
+            self.current = held.message.take();
+            if self.current.is_some() {
+                continue;
+            }
+            let (last_word, gone) = (held.last_word.take(), held.stream_gone);
+            let asks = !std::mem::replace(&mut held.wanted, true);
+            drop(held);
+            self.ended = last_word.is_some() || gone;
+            match last_word {
+                Some(status) => {
+                    self.leave();
                     return Poll::Ready(Some(Ok(Part::trailers(trailers(&status)))));
                 }
-                None => {
-                    self.ended = true;
-                    return Poll::Ready(Some(Err(Dropped)));
+                None if gone => return Poll::Ready(Some(Err(Dropped))),
+                None if asks => {
+                    self.slot.stream.wake();
+                    return Poll::Pending;
                 }
+                None => return Poll::Pending,
             }
         }
     }

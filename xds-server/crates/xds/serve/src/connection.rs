@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 use crate::cut::Cuttable;
 use crate::limits;
 use crate::router::Router;
+use crate::together::{Spawner, Together};
 
 /// What a stream knows of the connection it lives on.
 pub(crate) struct Circumstances {
@@ -27,6 +28,7 @@ pub(crate) struct Circumstances {
     /// What the client showed in the handshake.
     pub(crate) certificate: Option<CertificateDer<'static>>,
     streams: TaskTracker,
+    spawner: Spawner,
     drain: CancellationToken,
     cut: CancellationToken,
 }
@@ -34,12 +36,12 @@ pub(crate) struct Circumstances {
 impl Circumstances {
     pub(crate) fn new(remote: SocketAddr, certificate: Option<CertificateDer<'static>>) -> Self {
         let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { remote, certificate, streams: TaskTracker::new(), drain, cut }
+        Self { remote, certificate, streams: TaskTracker::new(), spawner: Spawner::default(), drain, cut }
     }
 
     /// Starts a stream; the connection does not end before it.
     pub(crate) fn spawn(&self, stream: impl Future<Output = ()> + Send + 'static) {
-        self.streams.spawn(stream);
+        self.spawner.spawn(self.streams.track_future(stream));
     }
 
     /// Waits until streams should end.
@@ -50,11 +52,6 @@ impl Circumstances {
     /// Ends the connection without further words.
     pub(crate) fn cut(&self) {
         self.cut.cancel();
-    }
-
-    /// Waits until no stream of this connection is left; call it after [`run`] returned.
-    pub(crate) async fn streams_ended(&self) {
-        self.streams.wait().await;
     }
 }
 
@@ -74,7 +71,7 @@ pub(crate) enum Ended {
     Cut,
 }
 
-/// Serves a connection until it ends: by the client, at its age, when idle, or when `stop` says so.
+/// Serves a connection until it ends (by the client, at its age, when idle, or when `stop` says so) and its streams with it.
 pub(crate) async fn run<I>(io: I, router: Router, at: Arc<Circumstances>, lifetime: Lifetime, stop: CancellationToken) -> Ended
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -87,13 +84,14 @@ where
         }
     });
     let io = TokioIo::new(Cuttable::new(io, at.cut.clone()));
-    let mut connection = pin!(protocol().serve_connection(io, service));
+    let mut connection = Box::pin(protocol(at.spawner.clone()).serve_connection(io, service));
+    let mut together = Together::new(at.spawner.clone());
     let mut end = Instant::now() + lifetime.age;
     let mut draining = false;
     let mut idle_since = Instant::now();
     let ended = loop {
         tokio::select! {
-            _ = connection.as_mut() => break Ended::Closed,
+            _ = together.drive(connection.as_mut()) => break Ended::Closed,
             () = at.cut.cancelled() => break Ended::Cut,
             () = stop.cancelled(), if !draining => end = Instant::now(),
             () = sleep(limits::IDLE_CONNECTION / 4), if !draining => {
@@ -113,15 +111,17 @@ where
     at.drain.cancel();
     if ended == Ended::Cut {
         at.cut.cancel();
-        let _ = timeout(limits::FAREWELL, connection).await;
+        let _ = timeout(limits::FAREWELL, together.drive(connection.as_mut())).await;
     }
+    drop(connection);
     at.streams.close();
+    together.drive(pin!(at.streams.wait())).await;
     ended
 }
 
 /// HTTP/2 with a limit for everything a client may do.
-fn protocol() -> http2::Builder<TokioExecutor> {
-    let mut protocol = http2::Builder::new(TokioExecutor::new());
+fn protocol(spawner: Spawner) -> http2::Builder<Spawner> {
+    let mut protocol = http2::Builder::new(spawner);
     protocol
         .timer(TokioTimer::new())
         .keep_alive_interval(limits::KEEPALIVE_INTERVAL)
@@ -145,6 +145,7 @@ mod tests {
     use futures::future::BoxFuture;
     use http_body::Frame;
     use http_body_util::{BodyExt, StreamBody};
+    use hyper_util::rt::TokioExecutor;
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
     use tokio::sync::watch;
     use tokio::task::JoinHandle;
@@ -197,8 +198,7 @@ mod tests {
         let lifetime = Lifetime { age, grace: Duration::from_secs(10) };
         let began = Instant::now();
         let task = tokio::spawn(async move {
-            let ended = run(server, router, at.clone(), lifetime, CancellationToken::new()).await;
-            at.streams_ended().await;
+            let ended = run(server, router, at, lifetime, CancellationToken::new()).await;
             (ended, began.elapsed())
         });
         (client, task)

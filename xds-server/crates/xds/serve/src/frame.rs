@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn a_large_resource_is_sent_from_the_shared_bytes_and_small_ones_together() {
         let large = Bytes::from(vec![7; limits::SEGMENT]);
-        let small = (0..40).map(|n| resource(&format!("s{n}"), Bytes::from(vec![1; 1_000])));
+        let small = (0..40).map(|n| resource(&format!("s{n:02}"), Bytes::from(vec![1; 1_000])));
         let resources: Vec<_> = [resource("l", large.clone())].into_iter().chain(small).collect();
         let (pieces, _) = taken(Frame::new(Protocol::Delta, response(resources)).unwrap());
         assert!(pieces.iter().any(|piece| piece.as_ptr() == large.as_ptr()), "not copied");

@@ -19,6 +19,7 @@ pub mod server;
 pub mod service;
 mod status;
 pub mod tls;
+mod together;
 mod wire;
 
 pub use bind::{BindError, bind};

@@ -44,6 +44,10 @@ pub const SEND_BUFFER: usize = 32 << 10;
 /// Bytes of encrypted data that one connection may have waiting for the socket.
 pub const TLS_BUFFER: usize = 16 << 10;
 
+/// How often the parts of one connection may wake each other before another connection has its turn. A change, its
+/// response and the write need two.
+pub const ROUNDS_PER_TURN: usize = 16;
+
 /// How long a stream may be open before its first request.
 pub const FIRST_REQUEST: Duration = Duration::from_secs(30);
 

@@ -92,7 +92,7 @@ impl Listening {
         let lifetime = Lifetime { age: self.age(), grace: self.settings.grace };
         let Some(acceptor) = &self.acceptor else {
             let at = Arc::new(Circumstances::new(remote, None));
-            return self.finish(connection::run(stream, self.router.clone(), at.clone(), lifetime, stop).await, &at).await;
+            return self.finish(connection::run(stream, self.router.clone(), at, lifetime, stop).await);
         };
         let handshake = Handshake::begin(&self.handshakes);
         let shaken = timeout(limits::HANDSHAKE, acceptor.accept_with(stream, |tls| tls.set_buffer_limit(Some(limits::TLS_BUFFER)))).await;
@@ -105,15 +105,13 @@ impl Listening {
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
         let at = Arc::new(Circumstances::new(remote, shown));
-        let ended = connection::run(stream, self.router.clone(), at.clone(), lifetime, stop).await;
-        self.finish(ended, &at).await;
+        self.finish(connection::run(stream, self.router.clone(), at, lifetime, stop).await);
     }
 
-    async fn finish(&self, ended: Ended, at: &Circumstances) {
+    fn finish(&self, ended: Ended) {
         if ended == Ended::Cut {
             self.counters.connections_cut.up();
         }
-        at.streams_ended().await;
     }
 
     fn refuse(&self, remote: SocketAddr, reason: &str) {
