@@ -20,6 +20,8 @@ pub struct Board {
 #[derive(Debug, Default)]
 struct State {
     ready: usize,
+    /// Bytes of the responses to first requests.
+    first: usize,
     wanted: Option<Wanted>,
     reached: usize,
     bytes: usize,
@@ -52,6 +54,23 @@ impl Board {
     pub fn ready(&self) {
         self.state().ready += 1;
         self.news.notify_one();
+    }
+
+    /// A proxy got this before it had all, or although it said that it has all.
+    pub fn took(&self, response: &Response) {
+        self.state().first += response.length;
+    }
+
+    /// Bytes of all responses before the first change.
+    #[must_use]
+    pub fn first_bytes(&self) -> usize {
+        self.state().first
+    }
+
+    /// Whether no change was expected yet.
+    #[must_use]
+    pub fn is_before_changes(&self) -> bool {
+        self.state().wanted.is_none()
     }
 
     /// A proxy that had everything got this.

@@ -1,12 +1,13 @@
 //! Many proxies in one process: each a connection of its own with one delta ADS stream, which reads everything and
 //! acknowledges everything. It keeps nothing of what it reads.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use bytes::Bytes;
-use h2::client::SendRequest;
+use h2::client::{ResponseFuture, SendRequest};
 use h2::{RecvStream, SendStream};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -22,6 +23,27 @@ use crate::{limits, request};
 
 const DELTA: &str = "https://localhost/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
+/// How proxies come.
+#[derive(Clone, Debug)]
+pub struct Coming {
+    /// So many of them at the same time.
+    pub at_once: usize,
+    /// What each says it has, in which version: it was connected before. Empty for those that have nothing.
+    pub has: Arc<BTreeMap<String, String>>,
+}
+
+impl Coming {
+    /// Proxies that have nothing.
+    #[must_use]
+    pub fn new(at_once: usize) -> Self {
+        Self { at_once, has: Arc::default() }
+    }
+
+    fn is_return(&self) -> bool {
+        !self.has.is_empty()
+    }
+}
+
 /// Connected proxies; they are gone with this value.
 #[derive(Debug)]
 pub struct Fleet {
@@ -31,17 +53,17 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Connects the proxies of `shape`, and returns when each has all it asked for.
+    /// Connects the proxies of `shape`, and returns when each has all it asked for, or has said what it has.
     ///
     /// # Errors
     /// The first thing that goes wrong with any of them.
-    pub async fn connect(to: SocketAddr, tls: Arc<ClientConfig>, shape: Shape) -> anyhow::Result<Self> {
+    pub async fn connect(to: SocketAddr, tls: Arc<ClientConfig>, shape: Shape, coming: &Coming) -> anyhow::Result<Self> {
         let (board, mut proxies) = (Arc::new(Board::default()), JoinSet::new());
-        let turns = Arc::new(Semaphore::new(limits::CONNECTING));
+        let turns = Arc::new(Semaphore::new(coming.at_once));
         for number in 0..shape.proxies {
-            let (board, tls, turns) = (board.clone(), TlsConnector::from(tls.clone()), turns.clone());
+            let (board, tls, turns, coming) = (board.clone(), TlsConnector::from(tls.clone()), turns.clone(), coming.clone());
             proxies.spawn(async move {
-                let proxy = Proxy { number, shape, board: board.clone() };
+                let proxy = Proxy { number, shape, board: board.clone(), coming };
                 if let Err(error) = proxy.live(to, tls, &turns).await {
                     board.fail(format!("proxy {number}: {error:#}"));
                 }
@@ -52,10 +74,30 @@ impl Fleet {
     }
 }
 
+/// The versions of all that the first proxy of `shape` asks for.
+///
+/// # Errors
+/// Whatever goes wrong with it.
+pub async fn versions(to: SocketAddr, tls: Arc<ClientConfig>, shape: Shape) -> anyhow::Result<BTreeMap<String, String>> {
+    let proxy = Proxy { number: 0, shape, board: Arc::default(), coming: Coming::new(1) };
+    let (mut sender, connection) = connect(to, TlsConnector::from(tls)).await?;
+    let read = async {
+        let (response, requests) = proxy.subscribe(&mut sender)?;
+        let mut stream = Stream { requests, responses: accepted(response).await?, reader: Reader::learning(), type_url: proxy.type_url() };
+        proxy.take_all(&mut stream).await?;
+        Ok(stream.reader.versions())
+    };
+    tokio::select! {
+        _ = connection => bail!("the server closed the connection"),
+        read = read => read,
+    }
+}
+
 struct Proxy {
     number: usize,
     shape: Shape,
     board: Arc<Board>,
+    coming: Coming,
 }
 
 impl Proxy {
@@ -64,13 +106,27 @@ impl Proxy {
         let turn = turns.acquire().await?;
         let (mut sender, connection) = connect(to, tls).await.context("connecting")?;
         let stream = async {
-            let mut stream = self.subscribe(&mut sender).await?;
-            self.take_all(&mut stream).await.context("first resources")?;
+            let (response, requests) = self.subscribe(&mut sender)?;
+            let mut turn = Some(turn);
+            if self.coming.is_return() {
+                // A server may have nothing to say to it, not even headers.
+                turn = None;
+                self.board.ready();
+            }
+            let responses = accepted(response).await?;
+            let mut stream = Stream { requests, responses, reader: Reader::default(), type_url: self.type_url() };
+            if !self.coming.is_return() {
+                self.take_all(&mut stream).await.context("first resources")?;
+                self.board.ready();
+            }
             drop(turn);
-            self.board.ready();
             loop {
                 let response = stream.next().await?;
-                self.board.got(&response);
+                if self.coming.is_return() && self.board.is_before_changes() {
+                    self.board.took(&response)
+                } else {
+                    self.board.got(&response)
+                }
             }
         };
         tokio::select! {
@@ -79,15 +135,16 @@ impl Proxy {
         }
     }
 
-    async fn subscribe(&self, sender: &mut SendRequest<Bytes>) -> anyhow::Result<Stream> {
+    fn type_url(&self) -> &'static str {
+        self.shape.content.kind().type_url()
+    }
+
+    fn subscribe(&self, sender: &mut SendRequest<Bytes>) -> anyhow::Result<(ResponseFuture, SendStream<Bytes>)> {
         let request = http::Request::post(DELTA).header("content-type", "application/grpc").header("te", "trailers").body(())?;
         let (response, mut requests) = sender.send_request(request, false)?;
-        let type_url = self.shape.content.kind().type_url();
-        requests.send_data(request::subscribe(self.number, type_url, self.shape.names(self.number)), false)?;
-        let response = response.await.context("response")?;
-        let status = response.headers().get("grpc-status");
-        ensure!(response.status() == http::StatusCode::OK && status.is_none(), "refused: {} {status:?}", response.status());
-        Ok(Stream { type_url, requests, responses: response.into_body(), reader: Reader::default() })
+        let names = self.shape.names(self.number);
+        requests.send_data(request::subscribe(self.number, self.type_url(), names, &self.coming.has), false)?;
+        Ok((response, requests))
     }
 
     async fn take_all(&self, stream: &mut Stream) -> anyhow::Result<()> {
@@ -95,11 +152,19 @@ impl Proxy {
         while have < self.shape.resources_per_proxy() {
             let response = stream.next().await?;
             ensure!(response.removed == 0, "something was removed");
+            self.board.took(&response);
             have += response.resources;
         }
         ensure!(have == self.shape.resources_per_proxy(), "{have} resources came, {} are there", self.shape.resources_per_proxy());
         Ok(())
     }
+}
+
+async fn accepted(response: ResponseFuture) -> anyhow::Result<RecvStream> {
+    let response = response.await.context("response")?;
+    let status = response.headers().get("grpc-status");
+    ensure!(response.status() == http::StatusCode::OK && status.is_none(), "refused: {} {status:?}", response.status());
+    Ok(response.into_body())
 }
 
 async fn connect(to: SocketAddr, tls: TlsConnector) -> anyhow::Result<(SendRequest<Bytes>, impl Future<Output = Result<(), h2::Error>>)> {

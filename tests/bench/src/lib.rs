@@ -19,4 +19,5 @@ pub mod server;
 pub mod shape;
 pub mod side;
 pub mod spread;
+pub mod storm;
 pub mod table;

@@ -15,6 +15,7 @@ use windrose_bench::measure::{Schedule, measure};
 use windrose_bench::plan::{self, Planned};
 use windrose_bench::report::{Report, lines, plan_lines};
 use windrose_bench::side::Contender;
+use windrose_bench::storm::storm;
 
 const TRANSPORT: &str = "TLS 1.3 with client certificates, HTTP/2, one connection per proxy, loopback";
 
@@ -27,7 +28,7 @@ struct Args {
     /// How the result is printed.
     #[arg(short, long, value_enum, default_value = "table")]
     output: Output,
-    /// Measure only shapes whose text contains this, such as `clusters 1000 200` or `plan`.
+    /// Measure only shapes whose text contains this, such as `clusters 1000 200`, `storm` or `plan`.
     #[arg(long, default_value = "")]
     only: String,
     /// The peer's program.
@@ -75,10 +76,19 @@ async fn run(args: Args) -> anyhow::Result<()> {
         let mut say = |news: String| tell(&format!("[{:4.0} s] {text}: {news}", began.elapsed().as_secs_f64()));
         measured.push(measure(*shape, &schedule, &contenders, &credentials, &mut say).await.context(text.clone())?);
     }
+    let mut storms = Vec::new();
+    for shape in &schedule.storms {
+        let text = format!("storm {} {} {}", shape.content.word(), shape.resources, shape.proxies);
+        if !text.contains(&args.only) {
+            continue;
+        }
+        let mut say = |news: String| tell(&format!("[{:4.0} s] {text}: {news}", began.elapsed().as_secs_f64()));
+        storms.push(storm(*shape, schedule.rounds, &contenders, &credentials, &mut say).await.context(text.clone())?);
+    }
     let planned = planned(&schedule, &args.only)?;
-    ensure!(!measured.is_empty() || !planned.is_empty(), "no shape contains {:?}", args.only);
-    let lines = lines(&measured).into_iter().chain(plan_lines(&planned)).collect();
-    let report = Report { machine, transport: TRANSPORT, quick: args.quick, left_out, lines, measured, planned };
+    ensure!(!(measured.is_empty() && storms.is_empty() && planned.is_empty()), "no shape contains {:?}", args.only);
+    let lines = lines(&measured, &storms).into_iter().chain(plan_lines(&planned)).collect();
+    let report = Report { machine, transport: TRANSPORT, quick: args.quick, left_out, lines, measured, storms, planned };
     let text = match args.output {
         Output::Table => report.to_string(),
         Output::Json => serde_json::to_string_pretty(&report)? + "\n",

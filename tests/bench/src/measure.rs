@@ -14,6 +14,8 @@ use crate::side::{Contender, Side};
 pub struct Schedule {
     /// The shapes, one after the other.
     pub shapes: Vec<Shape>,
+    /// The shapes whose fleets come at once.
+    pub storms: Vec<Shape>,
     /// Rounds of each side.
     pub rounds: u32,
     /// Changes of one round at most.
@@ -34,8 +36,10 @@ impl Schedule {
         let clusters = clusters.map(|(resources, proxies)| Shape { content: Content::Clusters, resources, proxies });
         let endpoints = [200, 1_000].map(|proxies| Shape { content: Content::Endpoints, resources: 2_000, proxies });
         let shapes = clusters.into_iter().chain(endpoints).collect();
+        let storms = vec![Shape { content: Content::Clusters, resources: 1_000, proxies: 1_000 }];
         Self {
             shapes,
+            storms,
             rounds: 5,
             changes: *limits::CHANGES_PER_ROUND.end(),
             memory_changes: limits::MEMORY_CHANGES,
@@ -49,7 +53,8 @@ impl Schedule {
     pub fn quick() -> Self {
         let shape = |(content, resources)| Shape { content, resources, proxies: 200 };
         let shapes = [(Content::Clusters, 1_000), (Content::Endpoints, 2_000)].map(shape).to_vec();
-        Self { shapes, rounds: 2, changes: 3, memory_changes: 20, routes: vec![1_000], edits: 20 }
+        let storms = vec![shape((Content::Clusters, 1_000))];
+        Self { shapes, storms, rounds: 2, changes: 3, memory_changes: 20, routes: vec![1_000], edits: 20 }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Delta responses out of the pieces of a gRPC body, without keeping them: a fleet that holds the first response of
 //! each of its proxies whole would need gigabytes.
 
+use std::collections::BTreeMap;
+
 use bytes::{Buf, BytesMut};
 use prost::Message;
 
@@ -13,6 +15,8 @@ pub struct Reader {
     /// Bytes of the message that are not read yet; none between two messages.
     left: Option<usize>,
     response: Response,
+    /// Versions by name, where somebody wants to know them.
+    versions: Option<BTreeMap<String, String>>,
 }
 
 /// What is kept of a response.
@@ -39,6 +43,8 @@ pub struct Malformed(&'static str);
 
 #[derive(Clone, PartialEq, prost::Message)]
 struct Entry {
+    #[prost(string, tag = "1")]
+    version: String,
     #[prost(bytes = "vec", tag = "2")]
     any: Vec<u8>,
     #[prost(string, tag = "3")]
@@ -56,6 +62,18 @@ impl Response {
 }
 
 impl Reader {
+    /// One that keeps the versions of what it reads.
+    #[must_use]
+    pub fn learning() -> Self {
+        Self { versions: Some(BTreeMap::new()), ..Self::default() }
+    }
+
+    /// What it learned.
+    #[must_use]
+    pub fn versions(self) -> BTreeMap<String, String> {
+        self.versions.unwrap_or_default()
+    }
+
     /// Takes the next piece of the body.
     pub fn push(&mut self, piece: &[u8]) {
         self.buffer.extend_from_slice(piece);
@@ -108,6 +126,10 @@ impl Reader {
         }
         let Some(value) = ahead.get(..length) else { return Ok(false) };
         self.response.take(tag >> 3, value)?;
+        if let Some(versions) = self.versions.as_mut().filter(|_| tag >> 3 == 2) {
+            let entry = Entry::decode(value).map_err(|_| Malformed("a resource"))?;
+            versions.insert(entry.name, entry.version);
+        }
         self.buffer.advance(head + length);
         self.left = Some(left - head - length);
         Ok(true)

@@ -8,6 +8,7 @@ use crate::plan::Planned;
 use crate::round::{Measured, Memory, Round, Shown};
 use crate::shape::Reach;
 use crate::spread::Spread;
+use crate::storm::{Gust, Storm};
 
 /// A run.
 #[derive(Clone, Debug, Serialize)]
@@ -24,6 +25,8 @@ pub struct Report {
     pub lines: Vec<Line>,
     /// What it was made from.
     pub measured: Vec<Measured>,
+    /// And fleets that came at once.
+    pub storms: Vec<Storm>,
     /// What was measured without a server.
     pub planned: Vec<Planned>,
 }
@@ -77,10 +80,11 @@ pub fn plan_lines(planned: &[Planned]) -> Vec<Line> {
 
 /// The lines for what was measured.
 #[must_use]
-pub fn lines(measured: &[Measured]) -> Vec<Line> {
+pub fn lines(measured: &[Measured], storms: &[Storm]) -> Vec<Line> {
     let mut lines: Vec<Line> = measured.iter().flat_map(cost).collect();
     lines.extend(measured.iter().flat_map(memory));
     lines.extend(flatness(measured));
+    lines.extend(storms.iter().flat_map(weathered));
     lines.sort_by_key(|line| line.id);
     lines
 }
@@ -160,6 +164,19 @@ fn flatness(measured: &[Measured]) -> Vec<Line> {
     pairs.map(grows).collect()
 }
 
+/// All at once, and all again.
+fn weathered(of: &Storm) -> [Line; 2] {
+    let at = format!("{} {}, {} proxies", of.shape.resources, of.shape.content.word(), of.shape.proxies);
+    let per_side = |figure: &dyn Fn(&Gust) -> f64| of.sides.iter().map(|side| Spread::of(side.rounds.iter().map(figure))).collect();
+    let (slowest, most) = (Some((2.5, "2.5 s")), Some((0.5, "0.5 %")));
+    let seconds = per_side(&|gust| gust.seconds);
+    let time = line("CP5", format!("all connect at once, {at} [s]"), seconds, Target { ratio: None, most: slowest });
+    let share = per_side(&|gust| 100.0 * kilobytes(gust.bytes_again) / kilobytes(gust.bytes));
+    let mut again = line("CP6", format!("bytes when all come again, {at} [%]"), share, Target { ratio: None, most });
+    again.ratio = None;
+    [time, again]
+}
+
 fn line(id: &'static str, what: String, sides: Vec<Spread>, target: Target) -> Line {
     let (ours, peer) = (sides.first().copied().unwrap_or(Spread::of([])), sides.get(1).copied());
     let ratio = peer.map(|peer| peer.median / ours.median);
@@ -178,8 +195,11 @@ fn line(id: &'static str, what: String, sides: Vec<Spread>, target: Target) -> L
 
 /// Kilobytes (of 1,000 bytes) more than without proxies.
 fn grown(memory: &Memory, figure: impl Fn(&Memory) -> u64) -> f64 {
-    let kilobytes = figure(memory).saturating_sub(memory.empty) / 1_000;
-    f64::from(u32::try_from(kilobytes).unwrap_or(u32::MAX))
+    kilobytes(figure(memory).saturating_sub(memory.empty))
+}
+
+fn kilobytes(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes / 1_000).unwrap_or(u32::MAX))
 }
 
 fn count(proxies: usize) -> f64 {
@@ -204,7 +224,7 @@ mod tests {
 
     #[test]
     fn a_target_is_met_by_ratio_and_by_figure() {
-        let met = |ours, peer| lines(&[measured(vec![side(ours), side(peer)])])[0].met.clone();
+        let met = |ours, peer| lines(&[measured(vec![side(ours), side(peer)])], &[])[0].met.clone();
         assert_eq!(met(2_000.0, 30_000.0), [Some(true), Some(true)]);
         assert_eq!(met(2_000.0, 20_000.0), [Some(false), Some(true)], "ten times is less than twelve");
         assert_eq!(met(4_000.0, 90_000.0), [Some(true), Some(false)], "40 µs are more than 30");
@@ -212,7 +232,7 @@ mod tests {
 
     #[test]
     fn without_a_peer_nothing_is_said_of_it() {
-        let lines = lines(&[measured(vec![side(2_000.0)])]);
+        let lines = lines(&[measured(vec![side(2_000.0)])], &[]);
         let met: Vec<_> = lines.iter().map(|line| line.met.clone()).collect();
         assert_eq!(met, [vec![None, Some(true)], vec![None], vec![Some(true)], vec![Some(true)]]);
         assert_eq!(lines[2].ours.median, 40.0);

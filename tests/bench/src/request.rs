@@ -1,5 +1,7 @@
 //! The requests a proxy sends: its first subscription, and one acknowledgement for every response.
 
+use std::collections::BTreeMap;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::Message;
 
@@ -12,6 +14,8 @@ struct Delta {
     type_url: String,
     #[prost(string, repeated, tag = "3")]
     subscribe: Vec<String>,
+    #[prost(btree_map = "string, string", tag = "5")]
+    initial_resource_versions: BTreeMap<String, String>,
     #[prost(string, tag = "6")]
     response_nonce: String,
 }
@@ -25,17 +29,17 @@ struct Node {
     cluster: String,
 }
 
-/// The first request of a stream, framed for gRPC.
+/// The first request of a stream, framed for gRPC; `has` is what the proxy says it has in which version.
 #[must_use]
-pub fn subscribe(proxy: usize, type_url: &str, names: Vec<String>) -> Bytes {
-    let node = Node { id: format!("edge-{proxy}"), cluster: "edge".into() };
-    framed(&Delta { node: Some(node), type_url: type_url.into(), subscribe: names, response_nonce: String::new() })
+pub fn subscribe(proxy: usize, type_url: &str, names: Vec<String>, has: &BTreeMap<String, String>) -> Bytes {
+    let node = Some(Node { id: format!("edge-{proxy}"), cluster: "edge".into() });
+    framed(&Delta { node, type_url: type_url.into(), subscribe: names, initial_resource_versions: has.clone(), ..Delta::default() })
 }
 
 /// The acknowledgement of a response, framed for gRPC.
 #[must_use]
 pub fn ack(type_url: &str, nonce: &str) -> Bytes {
-    framed(&Delta { node: None, type_url: type_url.into(), subscribe: Vec::new(), response_nonce: nonce.into() })
+    framed(&Delta { type_url: type_url.into(), response_nonce: nonce.into(), ..Delta::default() })
 }
 
 fn framed(message: &Delta) -> Bytes {
@@ -56,7 +60,9 @@ mod tests {
     #[test]
     fn the_fields_are_those_of_the_public_message() {
         let read = |framed: Bytes| DeltaDiscoveryRequest::decode(&framed[5..]).unwrap();
-        let first = read(subscribe(3, "t", vec!["a".into()]));
+        let has = BTreeMap::from([("a".to_owned(), "1".to_owned())]);
+        let first = read(subscribe(3, "t", vec!["a".into()], &has));
+        assert_eq!(first.initial_resource_versions["a"], "1");
         assert_eq!((first.node.unwrap().id.as_str(), first.type_url.as_str()), ("edge-3", "t"));
         assert_eq!(first.resource_names_subscribe, ["a"]);
         assert_eq!(read(ack("t", "n")).response_nonce, "n");

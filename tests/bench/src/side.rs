@@ -9,7 +9,7 @@ use crate::board::Wanted;
 use crate::command::Command;
 use crate::content;
 use crate::credentials::Credentials;
-use crate::fleet::Fleet;
+use crate::fleet::{Coming, Fleet};
 use crate::limits;
 use crate::round::Round;
 use crate::server::Server;
@@ -54,7 +54,7 @@ impl Side {
         server.tell(Command::Collect).await?;
         server.quiet().await?;
         let empty = server.memory()?;
-        let fleet = Fleet::connect(server.address, credentials.client()?, shape).await?;
+        let fleet = Fleet::connect(server.address, credentials.client()?, shape, &Coming::new(limits::CONNECTING)).await?;
         let mut side = Self { name: contender.name, about, empty, changes: 0, pace: Duration::ZERO, shape, server, fleet };
         side.quiet().await?;
         Ok(side)
