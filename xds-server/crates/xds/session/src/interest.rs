@@ -101,7 +101,7 @@ impl Interest {
             return turnover;
         }
         turnover.dropped = self.names.iter().filter(|name| names.binary_search(&&***name).is_err()).cloned().collect();
-        turnover.added = names.iter().filter(|name| !self.names.contains(**name)).map(|name| intern(name)).collect();
+        turnover.added = names.iter().filter(|name| !self.names.contains(name)).map(|name| intern(name)).collect();
         turnover.dropped.iter().for_each(|name| {
             self.names.remove(name);
         });
