@@ -327,6 +327,9 @@ async fn later(case: &'static Case, protocol: Protocol) {
     if case.told_later {
         scene.is_told().await;
         refusals = scene.is_quiet_after(1..=REFUSALS_MAX).await;
+    } else {
+        let silent = |stream: &StreamStatus| stream.of_kind(case.kind).rejected_response.is_some();
+        scene.stage.stream("a word about the silence", silent).await;
     }
     scene.bad_one_runs("one").await;
     scene.nothing_secret_is_told();

@@ -289,7 +289,7 @@ fn tell(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {
             shared.xds.counters.rejections_of[kind.index()].up();
             tracing::warn!(peer = %peer.identity, "{diagnosis}");
         }
-        Diagnosis::GateOpened { .. } | Diagnosis::Withheld { .. } | Diagnosis::UnaskedRepair { .. } => {
+        Diagnosis::GateOpened { .. } | Diagnosis::Withheld { .. } | Diagnosis::UnaskedRepair { .. } | Diagnosis::Unanswered { .. } => {
             tracing::warn!(peer = %peer.identity, "{diagnosis}");
         }
         Diagnosis::UnknownType => tracing::debug!(peer = %peer.identity, "{diagnosis}"),

@@ -49,6 +49,13 @@ pub enum Diagnosis {
         /// In the client's words, reduced.
         reason: Reason,
     },
+    /// The client does not answer a response.
+    Unanswered {
+        /// Of which kind.
+        kind: ResourceKind,
+        /// How many resources it held.
+        resources: usize,
+    },
     /// The client asked for a type that is not served.
     UnknownType,
     /// Clusters that this identity refused before are removed unasked, because it never asks for clusters.
@@ -69,6 +76,7 @@ impl fmt::Display for Diagnosis {
             Self::RejectedUnnamed { kind, resources, reason } => {
                 write!(f, "a {kind} response of {resources} was rejected without a name: {reason}")
             }
+            Self::Unanswered { kind, resources } => write!(f, "a {kind} response of {resources} is not answered"),
             Self::UnknownType => f.write_str("the client asked for a type that is not served"),
             Self::UnaskedRepair { clusters } => write!(f, "{clusters} rejected clusters are repaired unasked"),
         }

@@ -38,6 +38,10 @@ pub const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// How long a later retry waits at most: whoever frees a port sees it used within this time.
 pub const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
+/// How long a response may stay unanswered before it is told. Envoy answers CDS when its clusters are warm, and gives up
+/// warming after 15 s by itself; later than that it is stuck.
+pub const ANSWER: Duration = Duration::from_secs(20);
+
 /// Resources whose rejected versions are remembered per stream; the oldest name in order goes.
 pub const REJECTED_RESOURCES: usize = 4_096;
 

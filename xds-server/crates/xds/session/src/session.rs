@@ -117,12 +117,13 @@ impl Session {
     }
 
     /// Does what is due: opens gates that waited long enough, renews lifetimes, repairs unasked, tries again what the
-    /// client's surroundings kept out.
+    /// client's surroundings kept out, tells of responses that nobody answers.
     pub fn on_tick(&mut self, now: Moment) {
         self.open_gates(now);
         self.renew(now);
         self.repair_unasked(now);
         self.retry(now);
+        self.tell_overdue(now);
     }
 
     /// When [`Self::on_tick`] has something to do at the earliest.
@@ -131,7 +132,8 @@ impl Session {
         let gates = self.tracks.iter().flat_map(|track| track.due.values()).filter_map(|due| due.gate.as_ref());
         let gates = gates.filter(|gate| !gate.open).map(|gate| gate.since + limits::GATE);
         let renewals = self.tracks.iter().filter(|track| !track.renewal_due).filter_map(|track| track.renew_at);
-        gates.chain(renewals).chain(self.grace_end()).chain(self.retries.next()).min()
+        let overdue = self.tracks.iter().flat_map(|track| &track.flights).filter_map(|flight| flight.overdue_at);
+        gates.chain(renewals).chain(overdue).chain(self.grace_end()).chain(self.retries.next()).min()
     }
 
     /// What changes of the desired state concern this stream: of others the owner need not tell before the next request.

@@ -84,6 +84,8 @@ pub(crate) struct Flight {
     /// It tried suspects of a refused response.
     pub(crate) trial: bool,
     pub(crate) since: u64,
+    /// When it is told that no answer came; none once that was done.
+    pub(crate) overdue_at: Option<Moment>,
 }
 
 impl Flight {

@@ -10,6 +10,7 @@ use windrose_vocab::{Canonical, Fingerprint, Resource, ResourceId, ResourceKind,
 use super::order::may_wait;
 use super::{SUPPORTS_WRAPPED, Session};
 use crate::effect::Effect;
+use crate::limits;
 use crate::message::{Moment, Response};
 use crate::resources::{Resources, has_name};
 use crate::track::{Due, Flight, Gate};
@@ -289,7 +290,15 @@ impl Session {
         let Batch { send, remove, heartbeats, trial, since } = batch;
         let resources = if full_state { Resources::All(track.held.clone()) } else { send.clone() };
         let state = if full_state { track.held.clone() } else { KindMap::new() };
-        let flight = Flight { nonce: nonce.clone(), resources: send, removed: remove.clone(), state, trial, since };
+        let flight = Flight {
+            nonce: nonce.clone(),
+            resources: send,
+            removed: remove.clone(),
+            state,
+            trial,
+            since,
+            overdue_at: Some(now + limits::ANSWER),
+        };
         track.flights.push_back(flight);
         let held = track.held.clone();
         self.tell(Effect::Observe(Observation::Sent { kind, held }));

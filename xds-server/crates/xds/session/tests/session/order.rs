@@ -411,3 +411,18 @@ fn rule_34_sotw_a_returning_client_keeps_a_listener_whose_good_secret_the_server
     new.subscribe("LDS", &[]);
     assert_eq!(new.accept_all(), ["LDS"], "who does not have it does not get it");
 }
+
+#[test]
+fn a_response_that_is_not_answered_is_told_once_and_forgotten_with_the_answer() {
+    let mut stream = settled(delta());
+    stream.view(NEW);
+    let clusters = stream.poll().unwrap();
+    stream.wait(19);
+    let before = stream.diagnoses().len();
+    stream.wait(1);
+    assert_eq!(stream.diagnoses().split_off(before), ["a CDS response of 1 is not answered"]);
+    stream.wait(1_000);
+    assert_eq!(stream.diagnoses().len(), before + 1);
+    stream.ack(&clusters);
+    assert_eq!(stream.last_acked("CDS"), ["a@1", "b@1"]);
+}
