@@ -10,10 +10,13 @@ use windrose_vocab::{Fingerprint, ProxyKey, Resource, ResourceId};
 /// Former versions of a resource that are remembered: enough for a proxy that is several changes behind.
 const VERSIONS_REMEMBERED: usize = 8;
 
-/// What former versions carried, newest last.
+/// What former versions of one resource carried, newest last.
+type Versions = Arc<[(Fingerprint, Sources)]>;
+
+/// What former versions of all resources carried.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Carried {
-    versions: OrdMap<ProxyKey, OrdMap<ResourceId, Arc<[(Fingerprint, Sources)]>>>,
+    versions: OrdMap<ProxyKey, OrdMap<ResourceId, Versions>>,
 }
 
 impl Carried {
