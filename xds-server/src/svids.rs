@@ -102,7 +102,7 @@ mod tests {
             svids.renew_authority(at);
             assert_eq!(svids.of(&identity, at).len(), 2, "an SVID and the bundle");
         }
-        let (leaves, authority) = svids.ends();
+        let (leaves, authority) = svids.take_ends().unwrap();
         let day = Duration::from_secs(86_400);
         assert!(now < leaves[0].1 && leaves[0].1 <= now + day && now + day < authority, "{leaves:?} {authority:?}");
     }

@@ -4,12 +4,13 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Body, Frame as Part};
+use tokio::sync::mpsc;
 use tonic::Status;
 
 use crate::frame::Frame;

@@ -105,16 +105,18 @@ impl Session {
         if suspects.is_empty() {
             return None;
         }
-        let mut batch = Batch { trial: true, ..Batch::default() };
+        let (mut send, mut remove) = (Vec::new(), Vec::new());
         // A full state is that of the accepted ones already.
         for one in suspects.iter().filter(|_| !self.is_full_state(kind)) {
             let last = self.params.accepted.last(&self.params.scope, &one.id);
             match last.filter(|last| last.version != one.version && !self.rejected.contains(&last.id, last.version)) {
-                Some(former) => batch.send.push(former),
-                None => batch.remove.push(one.id.name.clone()),
+                Some(former) => send.push(former),
+                None => remove.push(one.id.name.clone()),
             }
         }
-        Some(batch)
+        send.sort_unstable_by(|a, b| a.id.name.cmp(&b.id.name));
+        remove.sort_unstable();
+        Some(Batch { send: send.into(), remove, trial: true, ..Batch::default() })
     }
 
     /// The next group of suspects that are still wanted as they are. With full state the groups come one by one,
