@@ -85,7 +85,7 @@ mod tests {
             ("/[a~~b]", "a set operation"),
             ("/a**", "a repetition of a repetition, `a**`"),
             ("/a{2}{3}", "a repetition of a repetition"),
-            ("/a{,5}", "a repetition without its least number"),
+            ("/a{,5}", "quantifier"),
             ("/(?P<a.b>c)", "a name besides"),
         ];
         for (pattern, expected) in cases {

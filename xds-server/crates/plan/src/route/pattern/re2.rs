@@ -128,10 +128,6 @@ impl Judge<'_> {
         }
         let RepetitionKind::Range(range) = &repetition.op.kind else { return Ok(()) };
         let (RepetitionRange::Exactly(most) | RepetitionRange::AtLeast(most) | RepetitionRange::Bounded(_, most)) = range;
-        let written = self.pattern.get(repetition.op.span.start.offset..).unwrap_or_default();
-        if written.starts_with("{,") {
-            return Err(self.unknown(&repetition.op.span, "a repetition without its least number"));
-        }
         if *most > REPEAT_MAX { Err(self.unknown(&repetition.op.span, "a repetition of more than 1000 times")) } else { Ok(()) }
     }
 
