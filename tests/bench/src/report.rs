@@ -71,9 +71,9 @@ pub fn plan_lines(planned: &[Planned]) -> Vec<Line> {
     for of in planned {
         let cold = vec![Spread::of(of.cold_ms.iter().copied())];
         let edit = vec![Spread::of(of.edit_us.iter().copied())];
-        lines.push(line("CP13", format!("plan and render {} HTTPRoutes from nothing [ms]", of.routes), cold, Target::default()));
+        lines.push(line("CP13", format!("CPU to plan and render {} HTTPRoutes from nothing [ms]", of.routes), cold, Target::default()));
         let target = Target { ratio: None, most: Some(EDIT_MOST) };
-        lines.push(line("CP13", format!("plan and render one edit of {} HTTPRoutes [µs]", of.routes), edit, target));
+        lines.push(line("CP13", format!("CPU to plan and render one edit of {} HTTPRoutes [µs]", of.routes), edit, target));
     }
     lines
 }
