@@ -185,9 +185,9 @@ fn of_otlp(spans: &otlp::ResourceSpans) -> Vec<(String, Hop)> {
 }
 
 fn texts(attributes: &[otlp::KeyValue]) -> impl Iterator<Item = (String, String)> {
-    attributes.iter().filter_map(|attribute| match &attribute.value.as_ref()?.value {
-        Some(otlp::any_value::Value::StringValue(text)) => Some((attribute.key.clone(), text.clone())),
-        None => None,
+    attributes.iter().filter_map(|attribute| {
+        let otlp::any_value::Value::StringValue(text) = attribute.value.as_ref()?.value.as_ref()?;
+        Some((attribute.key.clone(), text.clone()))
     })
 }
 

@@ -47,7 +47,6 @@ fn lb_endpoint(endpoint: &Endpoint, addresses: Addresses) -> Option<LbEndpoint> 
         metadata: endpoint.outside.then(outside),
         load_balancing_weight: (endpoint.weight != 1).then_some(pb::google::UInt32Value { value: endpoint.weight }),
         host_identifier: Some(lb_endpoint::HostIdentifier::Endpoint(host)),
-        ..Default::default()
     })
 }
 
