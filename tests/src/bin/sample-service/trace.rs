@@ -77,12 +77,12 @@ impl Span {
     pub(crate) async fn end(self, collector: Collector) -> Result<(), String> {
         let (id, end) = (RandomState::new().build_hasher().finish().max(1), SystemTime::now());
         match collector {
-            Collector::Zipkin(address) => self.to_zipkin(id, end, address).await,
-            Collector::Otlp(address) => self.to_otlp(id, end, address).await,
+            Collector::Zipkin(address) => self.tell_zipkin(id, end, address).await,
+            Collector::Otlp(address) => self.tell_otlp(id, end, address).await,
         }
     }
 
-    async fn to_zipkin(self, id: u64, end: SystemTime, address: SocketAddr) -> Result<(), String> {
+    async fn tell_zipkin(self, id: u64, end: SystemTime, address: SocketAddr) -> Result<(), String> {
         let (start, end) = (nanoseconds(self.start) / 1_000, nanoseconds(end) / 1_000);
         let span = json!([{
             "traceId": self.trace,
@@ -102,7 +102,7 @@ impl Span {
         }
     }
 
-    async fn to_otlp(self, id: u64, end: SystemTime, address: SocketAddr) -> Result<(), String> {
+    async fn tell_otlp(self, id: u64, end: SystemTime, address: SocketAddr) -> Result<(), String> {
         let text = |text: &str| otlp::AnyValue { value: Some(otlp::any_value::Value::StringValue(text.to_owned())) };
         let span = otlp::Span {
             trace_id: bytes(&self.trace).ok_or("the trace's id is not hexadecimal")?,
