@@ -53,11 +53,15 @@ impl Revocations {
         Ok(Self { directory: Directory::open(state.join(FOLDER))? })
     }
 
-    /// Refuses every credential of `proxy` that was issued before `moment`, from now on.
-    pub(crate) fn revoke(&self, proxy: &ProxyKey, moment: SystemTime) -> anyhow::Result<()> {
+    /// Refuses every credential of `proxy` that was issued before `moment`, from now on; returns the end of that second.
+    /// Credentials tell seconds: one that is to stay good has to be issued after it.
+    pub(crate) fn revoke(&self, proxy: &ProxyKey, moment: SystemTime) -> anyhow::Result<SystemTime> {
         let former = self.all().get(proxy).unwrap_or(UNIX_EPOCH);
-        let line = format!("{proxy} {}\n", seconds(moment.max(former)));
-        self.directory.write(&name(proxy), &line, &SystemEntropy).with_context(|| format!("{proxy} is not revoked"))
+        let whole = UNIX_EPOCH + Duration::from_secs(seconds(moment));
+        let end = if whole < moment { whole + Duration::from_secs(1) } else { whole };
+        let line = format!("{proxy} {}\n", seconds(end.max(former)));
+        self.directory.write(&name(proxy), &line, &SystemEntropy).with_context(|| format!("{proxy} is not revoked"))?;
+        Ok(end)
     }
 
     /// All of them.
@@ -133,7 +137,7 @@ impl Absences {
         let absent = self.known.iter().filter_map(|(proxy, absent)| Some((proxy.clone(), absent.filter(is_deleted)?)));
         for (proxy, absent) in absent.collect::<Vec<_>>() {
             match self.revocations.revoke(&proxy, absent.since.min(now)) {
-                Ok(()) => {
+                Ok(_) => {
                     tracing::info!(%proxy, "was deleted; the credentials that it had are revoked");
                     self.known.remove(&proxy);
                     self.unwritten = true;
@@ -281,6 +285,17 @@ mod tests {
         std::fs::write(revocations.directory.path(&name(&proxy)), "workload/sh").unwrap();
         let moment = revocations.all().get(&proxy).unwrap();
         assert!(moment > SystemTime::now() - Duration::from_secs(60), "{moment:?}");
+    }
+
+    #[test]
+    fn what_was_issued_in_the_second_of_the_revocation_is_refused_too() {
+        let home = Clocked::new();
+        let revocations = Revocations::open(home.folder.path()).unwrap();
+        let proxy = ProxyKey::parse("workload/shop/a").unwrap();
+        let second = UNIX_EPOCH + START;
+        let end = revocations.revoke(&proxy, second + Duration::from_millis(1)).unwrap();
+        assert_eq!(end, second + Duration::from_secs(1));
+        assert_eq!(revocations.all().get(&proxy), Some(end));
     }
 
     #[test]

@@ -61,7 +61,7 @@ fn what_may_not_be_read_is_named() {
     mode(&place.declared().join("b.yaml"), 0o000);
     let output = as_nobody(&place, &["check", &folder]);
     let shown = String::from_utf8_lossy(&output.stdout);
-    assert!(shown.contains("b.yaml`: Permission denied") && shown.contains("1 objects, 1 errors"), "{shown}");
+    assert!(shown.contains("b.yaml`: Permission denied") && shown.contains("1 object, 1 error,"), "{shown}");
     mode(&place.declared(), 0o000);
     said(&as_nobody(&place, &["check", &folder]), "check", &["declared", "Permission denied"]);
     mode(&place.declared(), 0o755);
@@ -143,7 +143,7 @@ fn two_documents_of_one_name_and_bytes_that_are_no_text_are_told_with_their_plac
     place.write("a.yaml", twice);
     let output = windrose(&["check", &text(&place.declared())]);
     let shown = String::from_utf8_lossy(&output.stdout);
-    for words in ["Service/shop/a is declared twice", "a.yaml:5 counts", "a.yaml:15:", "is not UTF-8: byte 0xff", "1 objects, 2 errors"] {
+    for words in ["Service/shop/a is declared twice", "a.yaml:5 counts", "a.yaml:15:", "is not UTF-8: byte 0xff", "1 object, 2 errors"] {
         assert!(shown.contains(words), "{words}: {shown}");
     }
 }

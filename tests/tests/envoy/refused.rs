@@ -16,10 +16,10 @@ use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint
 const STATUS_MAX: Duration = Duration::from_secs(3);
 
 /// The planner counts the instructions of a regular expression, and a repeated nothing has none; RE2 counts repetitions.
-const REPEATED_TOO_OFTEN: &str = r"{ type: RegularExpression, value: '/(?:(?:\b){100}){100}a' }";
+pub(crate) const REPEATED_TOO_OFTEN: &str = r"{ type: RegularExpression, value: '/(?:(?:\b){100}){100}a' }";
 
 /// What Envoy says of it.
-const WORDS: &str = "invalid repetition size";
+pub(crate) const WORDS: &str = "invalid repetition size";
 
 fn routes(home: &Loopback, special: &str) -> String {
     documents(&[

@@ -39,9 +39,10 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     let state = StateFolder::open(&options.common.state)?;
     let authority = state.node_authority(&options.common.trust_domain)?;
     if options.revoke {
-        // Before the new credential is issued, which must not be among those that are taken back.
         let proxy = proxy(options)?;
-        state.revocations()?.revoke(&proxy, SystemTime::now())?;
+        let end = state.revocations()?.revoke(&proxy, SystemTime::now())?;
+        // The new credential must not be among those that are taken back.
+        std::thread::sleep(end.duration_since(SystemTime::now()).unwrap_or_default());
         put(&format!("revoked every credential of {proxy} that was issued until now\n"))?;
     }
     let Some(folder) = &options.output_dir else { return Ok(()) };
