@@ -130,7 +130,7 @@ mod tests {
 
         let revocations = Revocations::open(folder.path()).unwrap();
         revocations.revoke(&proxy, moment).unwrap();
-        nodes.revoke(revocations.all());
+        nodes.revoke(revocations.all().unwrap());
         assert!(nodes.is_revoked(&peer), "its stream ends");
         assert!(nodes.by_certificate(&old.1, later).await.is_err());
         assert!(nodes.by_token(old.0.expose(), later).await.is_err());

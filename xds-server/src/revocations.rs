@@ -56,20 +56,24 @@ impl Revocations {
     /// Refuses every credential of `proxy` that was issued before `moment`, from now on; returns the end of that second.
     /// Credentials tell seconds: one that is to stay good has to be issued after it.
     pub(crate) fn revoke(&self, proxy: &ProxyKey, moment: SystemTime) -> anyhow::Result<SystemTime> {
-        let former = self.all().get(proxy).unwrap_or(UNIX_EPOCH);
+        let own = name(proxy);
+        let is_known = self.directory.path(&own).try_exists().with_context(|| format!("{proxy} is not revoked"))?;
+        let former = if is_known { self.moment(&own) } else { UNIX_EPOCH };
         let whole = UNIX_EPOCH + Duration::from_secs(seconds(moment));
         let end = if whole < moment { whole + Duration::from_secs(1) } else { whole };
         let line = format!("{proxy} {}\n", seconds(end.max(former)));
-        self.directory.write(&name(proxy), &line, &SystemEntropy).with_context(|| format!("{proxy} is not revoked"))?;
+        self.directory.write(&own, &line, &SystemEntropy).with_context(|| format!("{proxy} is not revoked"))?;
         Ok(end)
     }
 
-    /// All of them.
-    pub(crate) fn all(&self) -> Revoked {
-        let entries = std::fs::read_dir(self.directory.path("")).into_iter().flatten();
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    /// All of them; an error where that cannot be known, for then what was known before has to hold.
+    pub(crate) fn all(&self) -> anyhow::Result<Revoked> {
+        let folder = self.directory.path("");
+        let entries = std::fs::read_dir(&folder).and_then(Iterator::collect::<std::io::Result<Vec<_>>>);
+        let entries = entries.with_context(|| format!("{}: revocations cannot be read", folder.display()))?;
+        let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
         let names = names.filter(|name| name != DECLARED && !name.starts_with('.'));
-        Revoked(names.map(|name| (name.clone(), self.moment(&name))).collect())
+        Ok(Revoked(names.map(|name| (name.clone(), self.moment(&name))).collect()))
     }
 
     /// Changes whenever [`Self::all`] may.
@@ -208,7 +212,7 @@ mod tests {
         }
 
         fn revoked(&self) -> Vec<(String, u64)> {
-            let all = Revocations::open(self.folder.path()).unwrap().all();
+            let all = Revocations::open(self.folder.path()).unwrap().all().unwrap();
             let minute = |at| (seconds(at) - START.as_secs()) / 60;
             proxies(&["a", "b"]).iter().filter_map(|proxy| Some((proxy.to_string(), minute(all.get(proxy)?)))).collect()
         }
@@ -283,8 +287,16 @@ mod tests {
         let proxy = ProxyKey::parse("workload/shop/a").unwrap();
         revocations.revoke(&proxy, UNIX_EPOCH).unwrap();
         std::fs::write(revocations.directory.path(&name(&proxy)), "workload/sh").unwrap();
-        let moment = revocations.all().get(&proxy).unwrap();
+        let moment = revocations.all().unwrap().get(&proxy).unwrap();
         assert!(moment > SystemTime::now() - Duration::from_secs(60), "{moment:?}");
+    }
+
+    #[test]
+    fn revocations_that_cannot_be_listed_are_an_error_and_not_none() {
+        let home = Clocked::new();
+        let revocations = Revocations::open(home.folder.path()).unwrap();
+        std::fs::remove_dir_all(revocations.directory.path("")).unwrap();
+        assert!(revocations.all().is_err());
     }
 
     #[test]
@@ -295,7 +307,7 @@ mod tests {
         let second = UNIX_EPOCH + START;
         let end = revocations.revoke(&proxy, second + Duration::from_millis(1)).unwrap();
         assert_eq!(end, second + Duration::from_secs(1));
-        assert_eq!(revocations.all().get(&proxy), Some(end));
+        assert_eq!(revocations.all().unwrap().get(&proxy), Some(end));
     }
 
     #[test]

@@ -137,7 +137,7 @@ impl Server {
         let desired = Desired::new();
         let reader = desired.reader();
         let accepted = Arc::new(state.accepted()?);
-        let nodes = Arc::new(Nodes::new(authority.clone(), state.revocations()?.all()));
+        let nodes = Arc::new(Nodes::new(authority.clone(), state.revocations()?.all()?));
         let picture = Arc::new(ArcSwap::from_pointee(Picture::default()));
         let xds = Xds {
             desired: reader.clone(),
@@ -242,12 +242,18 @@ async fn admin(listeners: windrose_admin::Listeners, reports: Arc<Reports>, end:
 }
 
 async fn follow_revocations(revocations: Revocations, nodes: Arc<Nodes>, end: CancellationToken) {
-    let mut known = None;
+    let (revocations, mut known) = (Arc::new(revocations), None);
     loop {
         let changed = revocations.changed();
         if changed != known {
-            known = changed;
-            nodes.revoke(revocations.all());
+            let reader = revocations.clone();
+            match tokio::task::spawn_blocking(move || reader.all()).await.map_err(anyhow::Error::new).flatten() {
+                Ok(all) => {
+                    known = changed;
+                    nodes.revoke(all);
+                }
+                Err(error) => tracing::error!(error = format!("{error:#}"), "trying again; those that were known hold"),
+            }
         }
         if end.run_until_cancelled(tokio::time::sleep(REVOCATIONS_INTERVAL)).await.is_none() {
             return;
