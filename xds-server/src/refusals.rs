@@ -70,7 +70,8 @@ impl Refusals {
     /// Remembers the versions before the restart of what the first world has in another one.
     pub(crate) fn take_up(&mut self, first: &Declared) {
         for kept in std::mem::take(&mut self.remembered) {
-            if !declares(first, &kept.identity())
+            if first.get(&kept.object).is_some()
+                && !declares(first, &kept.identity())
                 && let Some(former) = kept.decode()
             {
                 self.previous.insert(kept.object, former);
@@ -82,6 +83,10 @@ impl Refusals {
     pub(crate) fn before(&mut self, former: &Declared, declared: &Declared, changed: &Changed, refused: &Refused) {
         if self.first.is_none() && former.iter().next().is_some() {
             self.first = Some(former.iter().map(|object| object.meta().identity()).collect());
+        }
+        if former.iter().next().is_none() {
+            // What was deleted while no server ran has no earlier version either.
+            self.previous.retain(|object, _| declared.get(object).is_some());
         }
         for object in &changed.objects {
             if declared.get(object).is_none() {
@@ -145,7 +150,9 @@ impl Refusals {
             if !suspects.is_empty() {
                 let Rejected { scope, resource, reason, .. } = rejected;
                 let (scope, resource, reason) = (scope.clone(), resource.clone(), reason.clone());
-                let case = Case { scope, resource, reason, trial: Trial::new(suspects), asked: evidence.now, version: None };
+                let accepted_before = evidence.accepted.last(&scope, &resource).is_some();
+                let trial = Trial::new(suspects, accepted_before);
+                let case = Case { scope, resource, reason, trial, asked: evidence.now, version: None };
                 return self.settle(case, evidence, refused);
             }
         }
@@ -233,8 +240,9 @@ fn tell(rejected: &Rejected, suspects: usize) {
     }
 }
 
-/// Whether the rest of a proxy goes on without an object of this kind. Without a Gateway or a Service nothing of it would:
-/// they are set aside only where there is an earlier version to go back to.
+/// Whether the rest of a proxy goes on, and nothing is open, without an object of this kind. Without a Gateway or a Service
+/// nothing of it would; without an EdgePolicy whoever it keeps out comes in, and without a BackendTLSPolicy the backend is
+/// spoken to in the clear. Those are set aside only where there is an earlier version to go back to.
 fn can_be_left_out(kind: Kind) -> bool {
     match kind {
         Kind::HTTPRoute
@@ -242,7 +250,6 @@ fn can_be_left_out(kind: Kind) -> bool {
         | Kind::TLSRoute
         | Kind::TCPRoute
         | Kind::UDPRoute
-        | Kind::BackendTLSPolicy
         | Kind::Secret
         | Kind::ConfigMap
         | Kind::Backend
@@ -250,7 +257,6 @@ fn can_be_left_out(kind: Kind) -> bool {
         | Kind::RateLimitPolicy
         | Kind::TranscodingPolicy
         | Kind::TrafficPolicy
-        | Kind::EdgePolicy
         | Kind::MeshPolicy
         | Kind::AuthorizationPolicy
         | Kind::TelemetryPolicy => true,
@@ -261,7 +267,9 @@ fn can_be_left_out(kind: Kind) -> bool {
         | Kind::Namespace
         | Kind::Service
         | Kind::EndpointSlice
-        | Kind::Workload => false,
+        | Kind::Workload
+        | Kind::BackendTLSPolicy
+        | Kind::EdgePolicy => false,
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) struct Trial<T> {
     guilty: BTreeSet<T>,
     waiting: Vec<Group<T>>,
     testing: Option<Test<T>>,
+    /// Without any of the suspects, as it was before they came, it was accepted.
+    accepted_before: bool,
 }
 
 /// Suspects that are set aside together.
@@ -45,10 +47,10 @@ pub(super) enum Answer {
 }
 
 impl<T: Ord + Clone> Trial<T> {
-    /// A trial of these, all set aside.
-    pub(super) fn new(suspects: BTreeSet<T>) -> Self {
+    /// A trial of these, all set aside; `accepted_before` says that what there was without them was accepted.
+    pub(super) fn new(suspects: BTreeSet<T>, accepted_before: bool) -> Self {
         let all = suspects.iter().cloned().collect();
-        Self { suspects, guilty: BTreeSet::new(), waiting: Vec::new(), testing: Some(Test::Nobody(all, true)) }
+        Self { suspects, guilty: BTreeSet::new(), waiting: Vec::new(), testing: Some(Test::Nobody(all, true)), accepted_before }
     }
 
     /// Everybody who was ever suspected.
@@ -133,10 +135,11 @@ impl<T: Ord + Clone> Trial<T> {
     }
 
     /// Nobody answers any more: only what is proven stays aside. One suspect alone is proven by what was refused with it and
-    /// accepted before it.
+    /// accepted before it, if anything was.
     pub(super) fn end(&mut self) {
         if let Some(Test::Nobody(all, true)) = self.testing.take()
             && self.suspects.len() == 1
+            && self.accepted_before
         {
             self.guilty.extend(all);
         }
@@ -203,7 +206,7 @@ mod tests {
     fn one_culprit_of_any_number_is_found_in_twice_the_logarithm() {
         for count in [1, 2, 3, 7, 8, 100, 1_000] {
             for culprit in (0..count).step_by((count as usize / 13).max(1)) {
-                let (guilty, answers) = judge(&mut Trial::new(suspects(count)), |served| served.contains(&culprit));
+                let (guilty, answers) = judge(&mut Trial::new(suspects(count), true), |served| served.contains(&culprit));
                 assert_eq!(guilty, [culprit]);
                 assert!(answers <= 1 + 2 * log2(count), "{answers} answers for {count} suspects");
             }
@@ -217,7 +220,7 @@ mod tests {
             let refuses = |served: &BTreeSet<u32>| culprits.iter().any(|culprit| served.contains(culprit));
             // Without a culprit there would have been no trial, and somebody is blamed for what was refused before it.
             if !culprits.is_empty() {
-                assert_eq!(judge(&mut Trial::new(suspects(9)), refuses).0, culprits);
+                assert_eq!(judge(&mut Trial::new(suspects(9), true), refuses).0, culprits);
             }
         }
     }
@@ -226,7 +229,7 @@ mod tests {
     fn several_culprits_take_as_many_answers_each() {
         for culprits in [vec![0, 1], vec![3, 60], vec![0, 31, 32, 63], (0..64).collect()] {
             let refuses = |served: &BTreeSet<u32>| culprits.iter().any(|culprit| served.contains(culprit));
-            let (guilty, answers) = judge(&mut Trial::new(suspects(64)), refuses);
+            let (guilty, answers) = judge(&mut Trial::new(suspects(64), true), refuses);
             assert_eq!(guilty, culprits);
             assert!(answers <= 1 + 2 * 6 * culprits.len(), "{answers} answers for {culprits:?}");
         }
@@ -235,7 +238,7 @@ mod tests {
     #[test]
     fn of_two_that_are_bad_together_one_is_set_aside() {
         for pair in [[0, 1], [5, 50], [62, 63]] {
-            let (guilty, _) = judge(&mut Trial::new(suspects(64)), |served| pair.iter().all(|one| served.contains(one)));
+            let (guilty, _) = judge(&mut Trial::new(suspects(64), true), |served| pair.iter().all(|one| served.contains(one)));
             assert!(guilty.len() == 1 && pair.contains(&guilty[0]), "{guilty:?} for {pair:?}");
         }
     }
@@ -243,27 +246,31 @@ mod tests {
     #[test]
     fn where_the_culprit_is_none_of_them_all_come_back() {
         for count in [1, 2, 100] {
-            assert_eq!(judge(&mut Trial::new(suspects(count)), |_| true), (vec![], 1));
+            assert_eq!(judge(&mut Trial::new(suspects(count), true), |_| true), (vec![], 1));
         }
     }
 
     #[test]
     fn when_nobody_answers_any_more_only_what_is_proven_stays_aside() {
-        let mut trial = Trial::new(suspects(8));
+        let mut trial = Trial::new(suspects(8), true);
         trial.take(Answer::Accepted);
         trial.end();
         assert!(trial.is_over());
         assert_eq!(trial.aside(), BTreeSet::new());
 
-        let mut alone = Trial::new(suspects(1));
+        let mut alone = Trial::new(suspects(1), true);
         alone.end();
         assert_eq!(alone.aside(), suspects(1));
+
+        let mut first = Trial::new(suspects(1), false);
+        first.end();
+        assert_eq!(first.aside(), BTreeSet::new(), "nothing was ever accepted, so nothing is proven");
     }
 
     #[test]
     fn what_changes_meanwhile_is_tried_too_and_earlier_answers_prove_nothing() {
         let bad_at_last = |served: &BTreeSet<u32>| served.contains(&100);
-        let mut trial = Trial::new(suspects(8));
+        let mut trial = Trial::new(suspects(8), true);
         trial.take(Answer::Accepted);
         // Suspect 7 was to blame; while the first half is tried it is edited, and its new version 100 is bad.
         trial.doubt(|one| *one != 7);
@@ -274,7 +281,7 @@ mod tests {
 
     #[test]
     fn a_culprit_that_was_mended_meanwhile_leaves_nobody_to_blame() {
-        let mut trial = Trial::new(suspects(2));
+        let mut trial = Trial::new(suspects(2), true);
         trial.take(Answer::Accepted);
         trial.doubt(|one| *one != 0);
         assert_eq!(judge(&mut trial, |served| served.contains(&0)).0, Vec::<u32>::new());
@@ -282,7 +289,7 @@ mod tests {
 
     #[test]
     fn newcomers_before_the_first_answer_are_set_aside_with_the_others() {
-        let mut trial = Trial::new(suspects(4));
+        let mut trial = Trial::new(suspects(4), true);
         trial.join(BTreeSet::from([9]));
         assert_eq!(trial.aside().len(), 5);
         assert_eq!(judge(&mut trial, |served| served.contains(&9)).0, [9]);

@@ -9,7 +9,7 @@ use crate::scalar::Duration;
 /// Limits what strangers may send. Every field has a safe default that holds without any policy.
 ///
 /// Attaches to a Gateway or one of its listeners; field by field the listener's wins.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EdgePolicy {
     /// What it concerns.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windrose_api::declared::AnyObject;
-use windrose_api::policy::{Action, AuthPolicy, AuthorizationPolicy, TargetRef};
+use windrose_api::policy::{Action, AddressRules, AuthPolicy, AuthorizationPolicy, EdgePolicy, TargetRef};
 use windrose_api::{Declared, Meta, Object};
 use windrose_vocab::{Fingerprint, Kind, ObjectRef};
 
@@ -45,6 +45,12 @@ fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
             let spec = AuthorizationPolicy { target_refs: targets.to_vec(), action: Action::Allow, rules: Vec::new(), audit: false };
             Some(AnyObject::AuthorizationPolicy(Arc::new(Object { meta, spec })))
         }
+        // It may have said whose addresses may come at all.
+        Kind::EdgePolicy => {
+            let nobody = AddressRules { allow: Vec::new(), deny: vec!["0.0.0.0/0".into(), "::/0".into()] };
+            let spec = EdgePolicy { target_refs: targets.to_vec(), addresses: Some(nobody), ..EdgePolicy::default() };
+            Some(AnyObject::EdgePolicy(Arc::new(Object { meta, spec })))
+        }
         Kind::GatewayClass
         | Kind::Gateway
         | Kind::ListenerSet
@@ -65,7 +71,6 @@ fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
         | Kind::RateLimitPolicy
         | Kind::TranscodingPolicy
         | Kind::TrafficPolicy
-        | Kind::EdgePolicy
         | Kind::MeshPolicy
         | Kind::TelemetryPolicy => None,
     }
@@ -87,6 +92,17 @@ mod tests {
         let Some(AnyObject::AuthPolicy(policy)) = effective.get(&object) else { panic!("no stand-in") };
         assert_eq!(policy.spec.target_refs, [target]);
         assert!(policy.spec.public.is_none() && policy.spec.jwt.is_empty());
+    }
+
+    #[test]
+    fn an_edge_policy_that_cannot_be_read_may_have_been_about_addresses_so_none_may_come() {
+        let mut declared = Declared::default();
+        let object = ObjectRef::new(Kind::EdgePolicy, "shop", "edge");
+        declared.set_aside.insert(object.clone(), Arc::from([]));
+        let mut effective = declared.clone();
+        close(&declared, &mut effective);
+        let Some(AnyObject::EdgePolicy(policy)) = effective.get(&object) else { panic!("no stand-in") };
+        assert_eq!(policy.spec.addresses.as_ref().unwrap().deny, ["0.0.0.0/0", "::/0"]);
     }
 
     #[test]
