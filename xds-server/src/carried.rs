@@ -9,6 +9,8 @@ use windrose_vocab::{Fingerprint, ProxyKey, Resource, ResourceId};
 
 /// Former versions of a resource that are remembered: enough for a proxy that is several changes behind.
 const VERSIONS_REMEMBERED: usize = 8;
+/// Resources of one proxy that went and are remembered all the same.
+const GONE_REMEMBERED: usize = 64;
 
 /// What former versions of one resource carried, newest last.
 type Versions = Arc<[(Fingerprint, Sources)]>;
@@ -36,6 +38,16 @@ impl Carried {
         versions.iter().find(|(one, _)| *one == version).map(|(_, sources)| sources)
     }
 
+    /// Forgets what is no longer there, when there is more of it than of what is: a trial may still ask for what went last.
+    pub(crate) fn tidy(&mut self, proxy: &ProxyKey, there: &OrdMap<ResourceId, Sources>) {
+        if let Some(of_proxy) = self.versions.get_mut(proxy)
+            && of_proxy.len() > 2 * there.len() + GONE_REMEMBERED
+        {
+            let kept = of_proxy.iter().filter(|(id, _)| there.contains_key(*id));
+            *of_proxy = kept.map(|(id, versions)| (id.clone(), versions.clone())).collect();
+        }
+    }
+
     /// Forgets a proxy that is no longer declared.
     pub(crate) fn forget(&mut self, proxy: &ProxyKey) {
         self.versions.remove(proxy);
@@ -61,8 +73,16 @@ mod tests {
             carried.replaced(&proxy, &version(number), Sources::default());
             carried.replaced(&proxy, &version(number), Sources::default());
         }
-        let knows = |number: usize| carried.by(&proxy, &version(0).id, version(number).version).is_some();
-        assert!(!knows(0) && (1..=VERSIONS_REMEMBERED).all(knows));
+        let knows = |carried: &Carried, number: usize| carried.by(&proxy, &version(0).id, version(number).version).is_some();
+        assert!(!knows(&carried, 0) && (1..=VERSIONS_REMEMBERED).all(|number| knows(&carried, number)));
+        carried.tidy(&proxy, &OrdMap::new());
+        assert!(knows(&carried, 1), "one that went is remembered for a while");
+        for number in 0..=GONE_REMEMBERED {
+            let gone = Resource { id: ResourceId::new(ResourceKind::Cluster, format!("c{number}")), ..version(1) };
+            carried.replaced(&proxy, &gone, Sources::default());
+        }
+        carried.tidy(&proxy, &OrdMap::new());
+        assert!(!knows(&carried, 1));
         carried.forget(&proxy);
         assert!(carried.by(&proxy, &version(0).id, version(1).version).is_none());
     }

@@ -170,7 +170,10 @@ impl Pipeline {
         self.follow_absences(now);
         for scope in self.served.keys().cloned().collect::<Vec<_>>() {
             let secrets = self.secrets(&scope.proxy, now);
-            if let Err(error) = self.parts.desired.publish_secrets(&scope, &secrets) {
+            let Some(resources) = self.served.get(&scope).map(|served| served.resources.clone()) else { continue };
+            // What could not be published for want of a certificate is published with it.
+            let published = self.parts.desired.publish(&scope, &resources, &secrets);
+            if let Err(error) = published.or_else(|_| self.parts.desired.publish_secrets(&scope, &secrets)) {
                 tracing::error!(proxy = %scope.proxy, %error, "certificates cannot be published; the former ones stay");
             }
         }
@@ -249,6 +252,9 @@ impl Pipeline {
                 self.carried.replaced(&scope.proxy, former, sources.cloned().unwrap_or_default());
             }
             served.resources.set_kind(kind, rendered.of_kind(kind).clone());
+        }
+        if let Some(there) = self.plan.sources.get(&scope.proxy) {
+            self.carried.tidy(&scope.proxy, there);
         }
         (served.rendered, served.program) = (rendered, program);
         let resources = served.resources.clone();
