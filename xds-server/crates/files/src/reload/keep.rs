@@ -35,12 +35,15 @@ impl Reloader {
         unkept
     }
 
-    /// The texts of what was decoded since the last call. Those that nobody needs are let go.
+    /// The texts of what was decoded since the last call and is in effect. A second declaration keeps its text: it may count later.
     fn take_texts(&mut self) -> BTreeMap<ObjectRef, Arc<str>> {
         let mut texts = BTreeMap::new();
-        for declaration in self.files.values_mut().flat_map(|file| &mut file.declarations) {
-            if let Some(text) = declaration.text.take() {
-                texts.entry(declaration.reference.clone()).or_insert(text);
+        for (path, file) in &mut self.files {
+            for declaration in &mut file.declarations {
+                let counts = self.in_effect.get(&declaration.reference).is_some_and(|entry| entry.file == *path);
+                if counts && let Some(text) = declaration.text.take() {
+                    texts.entry(declaration.reference.clone()).or_insert(text);
+                }
             }
         }
         texts

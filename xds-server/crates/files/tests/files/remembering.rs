@@ -174,3 +174,19 @@ fn what_is_kept_is_not_shown() {
     assert!(home.memory.values().all(|kept| kept.text.contains("hush-hush")));
     assert!(!format!("{:?}", home.memory).contains("hush-hush"));
 }
+
+#[test]
+fn what_moves_to_another_file_in_two_steps_is_remembered_there() {
+    let mut home = Home::new(&[("a.yaml", &map("x", "first"))]);
+    let mut reloader = home.start();
+    assert_eq!(home.keep(&mut reloader), ["+x"]);
+    home.write("b.yaml", map("x", "second"));
+    reloader.reload();
+    assert!(home.keep(&mut reloader).is_empty(), "the first declaration counts");
+    fs::remove_file(home.path("a.yaml")).unwrap();
+    reloader.reload();
+    assert_eq!(home.keep(&mut reloader), ["+x"]);
+
+    home.write("b.yaml", "half: [written");
+    assert_eq!(values(&home.start()), ["x=second"]);
+}
