@@ -32,8 +32,10 @@ impl StreamStatus {
 
     fn behind_of<'a>(&'a self, kind: ResourceKind, view: &'a View) -> impl Iterator<Item = (ResourceId, Lack)> + 'a {
         let status = self.of_kind(kind);
+        // An Envoy whose listeners take no scopes never asks for them.
+        let asks = kind != ResourceKind::ScopedRoutes || !status.sent.is_empty() || !status.acked.is_empty();
         changes(&status.acked, view.of_kind(kind)).filter_map(move |change| {
-            let wanted = change.after()?;
+            let wanted = change.after().filter(|_| asks)?;
             let has = change.before().map(|one| one.version);
             let refused = status.rejected.get(&*wanted.id.name).filter(|one| one.version == wanted.version).cloned();
             (has != Some(wanted.version)).then(|| (wanted.id.clone(), Lack { wanted: wanted.version, has, refused }))
@@ -45,7 +47,7 @@ impl StreamStatus {
 mod tests {
     use std::time::SystemTime;
 
-    use windrose_vocab::NodeClass;
+    use windrose_vocab::{NodeClass, Resource};
 
     use super::*;
     use crate::observed::tests::{clusters, opened};
@@ -90,5 +92,16 @@ mod tests {
         let view = view(&[("a", 2)]);
         assert_eq!(behind([acked(&[("a", 1)]), refused(2)], &view), [("a".to_owned(), Some(1), true)]);
         assert_eq!(behind([acked(&[("a", 0)]), refused(1)], &view), [("a".to_owned(), Some(0), false)]);
+    }
+
+    #[test]
+    fn scopes_that_a_client_never_asked_for_are_no_lack() {
+        let id = ResourceId::new(ResourceKind::ScopedRoutes, "a");
+        let scope = Resource { id, version: Fingerprint::from_bits(1), bytes: bytes::Bytes::new(), refs: [].into() };
+        let resources: ResourceSet = [scope].into_iter().collect();
+        let held = resources.of_kind(ResourceKind::ScopedRoutes).clone();
+        let view = View::ready(NodeClass::default(), resources);
+        assert_eq!(behind([], &view), []);
+        assert_eq!(behind([Observation::Sent { kind: ResourceKind::ScopedRoutes, held }], &view).len(), 1);
     }
 }

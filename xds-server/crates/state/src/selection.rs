@@ -55,7 +55,9 @@ impl Selections {
         let shown = Shown { whole: whole.clone(), part: or_whole(part, whole), touched: false };
         let new = Arc::new(Selection { names: names.clone(), shown: Mutex::new(shown) });
         table.sweep();
-        table.by_key.entry(at).or_default().push(Arc::downgrade(&new));
+        let same = table.by_key.entry(at).or_default();
+        same.retain(|one| one.strong_count() > 0);
+        same.push(Arc::downgrade(&new));
         new
     }
 
@@ -122,14 +124,16 @@ impl Selection {
     fn advance(&self, old: &KindMap, new: &KindMap, changed: &[Change<'_>]) {
         let mut shown = self.shown();
         let before = shown.part.clone();
-        if shown.whole.ptr_eq(old) {
+        let strayed = !shown.whole.ptr_eq(old);
+        if !strayed {
             changed.iter().filter(|change| self.names.contains(change.name())).for_each(|change| apply(*change, &mut shown.part));
         } else {
             // It was made from another view than the one before.
             let whole = shown.whole.clone();
             changes(&whole, new).filter(|change| self.names.contains(change.name())).for_each(|change| apply(change, &mut shown.part));
         }
-        shown.touched = !before.ptr_eq(&shown.part);
+        // Where it strayed, its streams have seen a publication that this part never was.
+        shown.touched = strayed || !before.ptr_eq(&shown.part);
         shown.part = or_whole(std::mem::take(&mut shown.part), new);
         shown.whole = new.clone();
     }
@@ -230,12 +234,27 @@ mod tests {
     }
 
     #[test]
+    fn what_was_made_from_an_older_publication_is_touched_by_the_next_whatever_that_says() {
+        let (selections, first) = (Selections::default(), set("a"));
+        let (mut second, third) = (first.clone(), set("a"));
+        second.insert(resource("a", 2));
+        selections.advance(&first, &second);
+        let late = selections.select(KIND, &names("a"), None, first.of_kind(KIND));
+        selections.advance(&second, &third);
+        assert!(late.was_touched(), "its stream has the second, and the third is the first again");
+    }
+
+    #[test]
     fn selections_that_nobody_has_any_more_are_forgotten() {
         let (selections, set) = (Selections::default(), set("a"));
         for n in 0..100 {
             let _ = selections.select(KIND, &names(&format!("n{n}")), None, set.of_kind(KIND));
         }
         assert!(selections.table().by_key.len() <= SWEEP_LEAST);
+        for _ in 0..100 {
+            let _ = selections.select(KIND, &names("always the same"), None, set.of_kind(KIND));
+        }
+        assert!(selections.table().by_key.values().all(|same| same.len() == 1));
     }
 
     proptest! {

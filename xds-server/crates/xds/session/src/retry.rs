@@ -10,6 +10,15 @@ use windrose_vocab::{Fingerprint, ResourceId, ResourceKind, Text};
 use crate::limits;
 use crate::message::Moment;
 
+/// What a refusal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Noted {
+    /// This version was not refused before.
+    pub(crate) first: bool,
+    /// Another version waited, and is nobody's concern any more: it may be wanted again.
+    pub(crate) displaced: Option<Fingerprint>,
+}
+
 /// What waits to be sent again, by resource.
 #[derive(Debug, Default)]
 pub(crate) struct Retries {
@@ -25,16 +34,24 @@ struct Retry {
 }
 
 impl Retries {
-    /// Takes note of a refusal; false where this version was refused before.
-    pub(crate) fn refused(&mut self, id: &ResourceId, version: Fingerprint, now: Moment) -> bool {
+    /// Takes note of a refusal.
+    pub(crate) fn refused(&mut self, id: &ResourceId, version: Fingerprint, now: Moment) -> Noted {
         let known = self.waiting.get(id).filter(|known| known.version == version);
         let wait = known.map_or(limits::RETRY_FIRST, |known| (known.wait * 2).min(limits::RETRY_LONGEST));
         let first = known.is_none();
-        self.waiting.insert(id.clone(), Retry { version, wait, at: Some(now + wait) });
+        let former = self.waiting.insert(id.clone(), Retry { version, wait, at: Some(now + wait) });
+        let displaced = former.map(|former| former.version).filter(|former| *former != version);
         if self.waiting.len() > limits::REJECTED_RESOURCES {
             self.waiting.pop_first();
         }
-        first
+        Noted { first, displaced }
+    }
+
+    /// A version that was refused for its own sake after all is not tried again.
+    pub(crate) fn forget(&mut self, id: &ResourceId, version: Fingerprint) {
+        if self.waiting.get(id).is_some_and(|known| known.version == version) {
+            self.waiting.remove(id);
+        }
     }
 
     /// When the next one is due.
@@ -81,14 +98,18 @@ mod tests {
     fn the_wait_doubles_up_to_half_a_minute_and_another_version_begins_anew() {
         let (mut retries, mut now, version) = (Retries::default(), Moment::ZERO, Fingerprint::from_bits(1));
         for wait in [1, 2, 4, 8, 16, 30, 30] {
-            assert_eq!(retries.refused(&listener(0), version, now), wait == 1);
+            assert_eq!(retries.refused(&listener(0), version, now), Noted { first: wait == 1, displaced: None });
             assert_eq!(retries.next(), Some(now + seconds(wait)));
             now += seconds(wait);
             assert_eq!(retries.take_due(now), [(listener(0), version)]);
             assert_eq!((retries.next(), retries.take_due(now)), (None, Vec::new()), "it is out");
         }
-        assert!(retries.refused(&listener(0), Fingerprint::from_bits(2), now));
+        assert_eq!(retries.refused(&listener(0), Fingerprint::from_bits(2), now), Noted { first: true, displaced: Some(version) });
         assert_eq!(retries.next(), Some(now + seconds(1)));
+        retries.forget(&listener(0), version);
+        assert_eq!(retries.next(), Some(now + seconds(1)), "that one waits no longer");
+        retries.forget(&listener(0), Fingerprint::from_bits(2));
+        assert_eq!(retries.next(), None);
     }
 
     #[test]

@@ -210,7 +210,9 @@ impl Session {
             if let Some(new) = change.after().filter(|_| kind == ResourceKind::Cluster && !track.held.contains_key(&**name)) {
                 self.fresh.insert(name.clone(), Arc::clone(new));
             }
-            track.mark(name, false, views);
+            // Asked for by name, gone before it was answered: that has to be said, or the client waits for its timer.
+            let unanswered = change.after().is_none() && track.all_due.is_some() && !track.held.contains_key(&**name);
+            track.mark(name, unanswered && track.interest.names().contains(name), views);
         }
         if from_nothing && changed {
             self.mark_all(kind);

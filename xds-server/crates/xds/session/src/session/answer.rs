@@ -141,8 +141,11 @@ impl Session {
         let Blame { reason, environment } = blame;
         self.rejected.insert(&resource.id, resource.version);
         let news = if *environment {
-            self.retries.refused(&resource.id, resource.version, now)
+            let noted = self.retries.refused(&resource.id, resource.version, now);
+            noted.displaced.into_iter().for_each(|former| self.rejected.remove(&resource.id, former));
+            noted.first
         } else {
+            self.retries.forget(&resource.id, resource.version);
             self.params.accepted.rejected(&self.params.identity, resource, reason);
             true
         };

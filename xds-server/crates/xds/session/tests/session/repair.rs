@@ -341,6 +341,20 @@ fn rule_05_while_a_port_is_taken_the_former_listener_stays_and_an_edit_ends_the_
 }
 
 #[test]
+fn rule_05_a_version_that_a_taken_port_kept_out_is_good_again_after_an_edit_that_was_kept_out_too() {
+    let mut stream = after(delta(), "LDS l@1", &[("LDS", &[])]);
+    for version in ["2", "3"] {
+        stream.view(&format!("LDS l@{version}"));
+        refuse(&mut stream, &format!("LDS +l@{version}"), HELD);
+        assert_eq!(stream.accept_all(), ["LDS +l@1"]);
+    }
+    stream.wait(1);
+    assert_eq!(stream.accept_all(), ["LDS +l@3"]);
+    stream.view("LDS l@2");
+    assert_eq!(stream.accept_all(), ["LDS +l@2"]);
+}
+
+#[test]
 fn rule_05_quarantine_a_restarted_proxy_starts_with_the_last_good_version() {
     let accepted = Arc::new(Accepted::new());
     let open = || setup(Protocol::Delta).accepted(&accepted).open();

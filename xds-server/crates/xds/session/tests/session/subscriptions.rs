@@ -101,6 +101,15 @@ fn rule_18_delta_a_name_that_does_not_exist_is_removed_at_once_and_sent_when_it_
 }
 
 #[test]
+fn rule_18_delta_a_name_that_goes_before_it_was_answered_is_removed_too() {
+    let mut stream = delta();
+    stream.view("EDS a@1; EDS b@1");
+    stream.subscribe("EDS", &["a", "b"]);
+    stream.view("EDS a@1");
+    assert_eq!(stream.accept_all(), ["EDS +a@1 -b"]);
+}
+
+#[test]
 fn rule_18_routes_and_extensions_are_never_answered_with_a_removal() {
     let mut stream = delta();
     stream.view("");
