@@ -72,6 +72,12 @@ mod tests {
         std::fs::create_dir_all(&home).unwrap();
         let child = Command::new("sh").args(["-c", script, "-c"]).arg(home.join("envoy.yaml")).spawn().unwrap();
         remember(&home, child.id()).unwrap();
+        // For a moment a process that is being started has no arguments yet.
+        let begun = Instant::now();
+        while left(&home, "envoy.yaml").is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(10), "{name} does not start");
+            std::thread::sleep(Duration::from_millis(5));
+        }
         child
     }
 
