@@ -31,6 +31,11 @@ pub(crate) enum Command {
         after_help = "Examples:\n  windrose serve shop/\n  windrose serve shop/ --listen 0.0.0.0:18000 --name xds.shop.example\n  windrose serve shop/ --state /var/lib/windrose --log-format json\n\nThe folder is watched. A file that cannot be read keeps its last good version, also over a restart; nothing else waits for it.\nSIGHUP reads again, SIGTERM and Ctrl-C end in order."
     )]
     Serve(Serve),
+    /// Serve what a Kubernetes cluster declares, and run the Envoys of its Gateways
+    #[command(
+        after_help = "Examples:\n  windrose controller                          in a Pod, as `windrose install` sets it up\n  KUBECONFIG=~/.kube/config windrose controller --namespace windrose-system\n\nEvery replica serves; the one that holds the Lease `windrose-leader` writes Deployments and statuses.\nKeys live in the Secret `windrose-keys`; --state is a folder in memory that is filled from it."
+    )]
+    Controller(Controller),
     /// Serve a folder and start a local Envoy for each of its Gateways and Workloads
     #[command(
         after_help = "Examples:\n  windrose run shop/\n  windrose run shop/ --only gateway/shop/edge\n\nEnvoy is found by --envoy, by ENVOY=, beside the binary, in .windrose/, or in the PATH;\n`windrose envoy fetch` gets the pinned version."
@@ -164,6 +169,34 @@ pub(crate) struct Common {
 pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) server: ServerOptions,
+}
+
+/// `windrose controller`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Controller {
+    /// Where Envoys connect.
+    #[arg(long, default_value = "0.0.0.0:18000", value_name = "ADDRESS:PORT")]
+    pub(crate) listen: SocketAddr,
+    /// Where the read-only HTTP API, metrics and readiness are.
+    #[arg(long, default_value = "0.0.0.0:18001", value_name = "ADDRESS:PORT")]
+    pub(crate) admin: SocketAddr,
+    /// The namespace of the control plane: its Lease, its keys and its Service are there. Where it runs, if absent.
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    pub(crate) namespace: Option<String>,
+    /// What this replica is called in the Lease.
+    #[arg(long, env = "POD_NAME", default_value = "windrose", value_name = "NAME")]
+    pub(crate) name: String,
+    /// The Service by which Envoys reach the control plane.
+    #[arg(long, default_value = "windrose", value_name = "NAME")]
+    pub(crate) service: String,
+    /// The address by which Envoys reach it instead, as HOST:PORT; for a control plane that runs outside the cluster.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) advertise: Option<String>,
+    /// The image of the Envoys that Gateways run; the tested one where absent.
+    #[arg(long, env = "WINDROSE_ENVOY_IMAGE", value_name = "IMAGE")]
+    pub(crate) envoy_image: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common,
 }
 
 /// `windrose run`.

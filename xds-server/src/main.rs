@@ -3,6 +3,7 @@
 mod args;
 mod carried;
 mod client;
+mod cluster;
 mod commands;
 mod envoy_binary;
 mod filters;

@@ -124,6 +124,11 @@ impl Progress {
         Some(Standing { targets, acknowledged, holds: condition.holds, since: condition.since, lags })
     }
 
+    /// The proxies that get something of a version.
+    pub(crate) fn proxies(&self, version: &ObjectVersion) -> impl Iterator<Item = &ProxyKey> {
+        self.concerns.proxies(version)
+    }
+
     /// Since when Envoy's refusal of that version is in force.
     pub(crate) fn refused_since(&self, version: &ObjectVersion) -> Option<SystemTime> {
         self.refused.get(version).copied()

@@ -12,8 +12,8 @@ use arc_swap::ArcSwap;
 use windrose_admin::Source;
 use windrose_admin::report::{CertificateReport, DiagnosticReport, ProxyReport, StatusReport};
 use windrose_plan::Plan;
-use windrose_state::{Accepted, DesiredReader, Observed, StreamStatus};
-use windrose_vocab::ObjectRef;
+use windrose_state::{Accepted, DesiredReader, Lack, Observed, StreamStatus};
+use windrose_vocab::{ObjectRef, ResourceId, Text};
 use windrose_xds_serve::Counters;
 
 use crate::metrics::{self, Convergence};
@@ -67,6 +67,25 @@ impl Reports {
     /// Takes in what proxies acknowledged, so that it is known when.
     pub(crate) fn look(&self) {
         drop(self.looked(SystemTime::now()));
+    }
+
+    /// Looks, and lets `read` see how far everything is.
+    pub(crate) fn with_progress<R>(&self, read: impl FnOnce(&Progress) -> R) -> R {
+        let (memory, _, _) = self.looked(SystemTime::now());
+        read(&memory.progress)
+    }
+
+    /// Identities of the streams that have answered everything they should have: accepted it, or refused it.
+    pub(crate) fn settled(&self) -> BTreeSet<Text> {
+        let refused = |stream: &StreamStatus, id: &ResourceId, lack: &Lack| {
+            lack.refused.is_some() || self.accepted.withheld(&stream.opened.identity, id, lack.wanted).is_some()
+        };
+        let settled = |stream: &StreamStatus| {
+            let view = self.desired.current(&stream.opened.scope);
+            let view = view.filter(|view| view.ready && !view.resources.is_empty());
+            view.is_some_and(|view| stream.behind(&view).iter().all(|(id, lack)| refused(stream, id, lack)))
+        };
+        self.observed.snapshot().into_iter().filter(settled).map(|stream| stream.opened.identity).collect()
     }
 
     fn looked(&self, now: SystemTime) -> (MutexGuard<'_, Memory>, Arc<Picture>, Vec<StreamStatus>) {

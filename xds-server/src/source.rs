@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use windrose_admin::report::DiagnosticReport;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
-use windrose_files::{Finding, Kept, Reloader, SourceMap, Wake, Watch};
+use windrose_files::{Finding, Kept, Reloader, Wake, Watch, World};
 use windrose_vocab::{Code, ObjectRef, Severity};
 
 use crate::last_good::LastGood;
@@ -24,9 +24,8 @@ pub(crate) struct News {
     pub(crate) declared: Declared,
     /// False before the first reading.
     pub(crate) complete: bool,
-    diagnostics: Vec<Finding>,
-    source_map: Arc<SourceMap>,
-    read_at: Option<SystemTime>,
+    /// What the reports need of it.
+    pub(crate) report: Arc<SourceReport>,
 }
 
 impl News {
@@ -35,50 +34,43 @@ impl News {
         self.declared.changed_since(&former.declared)
     }
 
-    /// What the reports need of it.
-    pub(crate) fn report(&self) -> SourceReport {
-        let source_map = self.source_map.clone();
-        SourceReport {
-            diagnostics: self.diagnostics.iter().map(|finding| describe(&finding.diagnostic, place(finding))).collect(),
-            unread: self.unread(),
-            held: self.held(),
-            read_at: self.read_at,
-            places: Some(Box::new(move |diagnostic| place(&source_map.find(diagnostic.clone())))),
-        }
-    }
-
-    /// Objects whose newest version cannot be read, each with the first thing that is wrong. Of two with one name the first
-    /// counts, so the second says nothing of it.
-    fn unread(&self) -> BTreeMap<ObjectRef, DiagnosticReport> {
-        let errors = self.diagnostics.iter().filter(|finding| {
-            let diagnostic = &finding.diagnostic;
-            diagnostic.severity == Severity::Error && diagnostic.code != Code::Duplicate
-        });
-        let mut unread = BTreeMap::new();
-        for finding in errors {
-            if let Some(object) = &finding.diagnostic.object {
-                unread.entry(object.clone()).or_insert_with(|| describe(&finding.diagnostic, place(finding)));
-            }
-        }
-        unread
-    }
-
-    /// Objects in effect that stand in no document that can be read.
-    fn held(&self) -> BTreeSet<ObjectRef> {
-        let objects = self.declared.iter().map(|object| object.meta().object.clone());
-        objects.filter(|object| self.source_map.origin(object).is_none()).collect()
-    }
-
     fn of(reloader: &Reloader) -> Self {
         let world = reloader.world();
-        Self {
-            declared: world.declared.clone(),
-            complete: true,
-            diagnostics: world.diagnostics.clone(),
-            source_map: world.source_map.clone(),
-            read_at: Some(SystemTime::now()),
+        Self { declared: world.declared.clone(), complete: true, report: Arc::new(report(world)) }
+    }
+}
+
+fn report(world: &World) -> SourceReport {
+    let source_map = world.source_map.clone();
+    SourceReport {
+        diagnostics: world.diagnostics.iter().map(|finding| describe(&finding.diagnostic, place(finding))).collect(),
+        unread: unread(world),
+        held: held(world),
+        read_at: Some(SystemTime::now()),
+        places: Some(Box::new(move |diagnostic| place(&source_map.find(diagnostic.clone())))),
+    }
+}
+
+/// Objects whose newest version cannot be read, each with the first thing that is wrong. Of two with one name the first
+/// counts, so the second says nothing of it.
+fn unread(world: &World) -> BTreeMap<ObjectRef, DiagnosticReport> {
+    let errors = world.diagnostics.iter().filter(|finding| {
+        let diagnostic = &finding.diagnostic;
+        diagnostic.severity == Severity::Error && diagnostic.code != Code::Duplicate
+    });
+    let mut unread = BTreeMap::new();
+    for finding in errors {
+        if let Some(object) = &finding.diagnostic.object {
+            unread.entry(object.clone()).or_insert_with(|| describe(&finding.diagnostic, place(finding)));
         }
     }
+    unread
+}
+
+/// Objects in effect that stand in no document that can be read.
+fn held(world: &World) -> BTreeSet<ObjectRef> {
+    let objects = world.declared.iter().map(|object| object.meta().object.clone());
+    objects.filter(|object| world.source_map.origin(object).is_none()).collect()
 }
 
 /// What is served, the same however its path is written and wherever the server is started.
@@ -153,12 +145,12 @@ fn follow(mut watcher: Watch, mut reloader: Reloader, memory: &LastGood, news: &
 }
 
 /// What is wrong, as text: places move when a file is edited, and people want to know.
-fn lines(world: &windrose_files::World) -> Vec<(Option<String>, String)> {
+fn lines(world: &World) -> Vec<(Option<String>, String)> {
     world.diagnostics.iter().map(|finding| (place(finding), finding.diagnostic.to_string())).collect()
 }
 
 /// Says in the log what is wrong, one line each.
-fn tell(world: &windrose_files::World) {
+fn tell(world: &World) {
     for finding in &world.diagnostics {
         let place = place(finding).unwrap_or_default();
         tracing::warn!(place, "{}", finding.diagnostic);

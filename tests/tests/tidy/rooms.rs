@@ -38,6 +38,7 @@ const ROOMS: &[Room] = &[
     Room { package: "windrose-xds-serve", ours: &["windrose-xds-session", "windrose-state"], never: &["kube"] },
     Room { package: "windrose-pki", ours: &["windrose-ir"], never: &["tonic", "prost", "kube"] },
     Room { package: "windrose-files", ours: &["windrose-api"], never: &["tonic", "prost", "kube", "envoy-types"] },
+    Room { package: "windrose-kube", ours: &["windrose-api", "windrose-state"], never: &["tonic", "prost", "envoy-types"] },
     Room { package: "windrose-admin", ours: &["windrose-state"], never: &["prost", "kube", "envoy-types"] },
     Room {
         package: "xds-server",

@@ -2,6 +2,7 @@
 
 pub(crate) mod bootstrap;
 mod check;
+mod controller;
 mod envoy;
 mod init;
 mod proxies;
@@ -36,6 +37,7 @@ pub(crate) enum Ending {
 pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
     match cli.command {
         Command::Serve(options) => serve::run(options).map(|()| Ending::Good),
+        Command::Controller(options) => controller::run(&options).map(|()| Ending::Good),
         Command::Run(options) => run::run(options).map(|()| Ending::Good),
         Command::Init(options) => init::run(&options).map(|()| Ending::Good),
         Command::Check(options) => check::run(&options),

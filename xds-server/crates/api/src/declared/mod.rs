@@ -4,6 +4,7 @@
 pub mod backend;
 pub mod gateway;
 pub mod route;
+mod values;
 pub mod workload;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, ObjectVersion, Tex
 pub use backend::{Backend, BackendTls, ConfigMap, EndpointSlice, Secret, Service};
 pub use gateway::{Gateway, GatewayClass, Grant, ListenerSet, Namespace};
 pub use route::Route;
+pub use values::values;
 pub use workload::Workload;
 
 use crate::policy::{
@@ -39,7 +41,7 @@ pub struct Object<T> {
 pub struct Meta {
     /// Kind, namespace and name.
     pub object: ObjectRef,
-    /// Generation in Kubernetes; fingerprint of the content in files.
+    /// Fingerprint of the content.
     pub version: Fingerprint,
     /// Seconds since 1970 (`metadata.creationTimestamp`); 0 where the source knows none. The older object wins a conflict, then the name.
     pub created: u64,
@@ -227,6 +229,12 @@ impl Declared {
             Kind::AuthorizationPolicy => self.authorization_policies.get(key).cloned().map(AnyObject::AuthorizationPolicy),
             Kind::TelemetryPolicy => self.telemetry_policies.get(key).cloned().map(AnyObject::TelemetryPolicy),
         }
+    }
+
+    /// The names of all objects of a kind.
+    #[must_use]
+    pub fn of_kind(&self, kind: Kind) -> BTreeSet<ObjectRef> {
+        self.iter().map(|object| object.meta().object.clone()).filter(|object| object.kind == kind).collect()
     }
 
     /// Takes an object out.

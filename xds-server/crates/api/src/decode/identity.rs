@@ -86,18 +86,17 @@ fn unnamed(field: FieldPath, code: Code, message: impl Into<String>) -> Diagnost
     Diagnostic { object: None, field, severity: Severity::Error, code, message: message.into(), hint: None }
 }
 
-/// Checks and keeps the metadata. The version is the generation, or zero where there is none.
+/// Checks and keeps the metadata. The version is left for whoever knows the content.
 pub(crate) fn metadata(mut written: Value, object: &ObjectRef, report: &mut Report) -> Option<Meta> {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(metadata_schema);
     let at = Path::ROOT.field("metadata");
     walk(&SCHEMA, &mut written, Unknown::Refused, &at, report);
     names(object, &at, report);
     let meta: ObjectMeta = serde_json::from_value(written).ok()?;
-    let generation = meta.generation.and_then(|generation| u128::try_from(generation).ok()).unwrap_or_default();
     let created = meta.creation_timestamp.and_then(|time| u64::try_from(time.0.as_second()).ok()).unwrap_or_default();
     Some(Meta {
         object: object.clone(),
-        version: Fingerprint::from_bits(generation),
+        version: Fingerprint::default(),
         created,
         labels: texts(meta.labels),
         annotations: texts(meta.annotations),

@@ -91,9 +91,8 @@ fn object(mut node: Node, identified: &identity::Identified, source: Source<'_>,
     }
     wire::read_files(kind, &mut node, source, report);
     let mut meta = metadata?;
-    if matches!(source, Source::Files(_)) || meta.version == Fingerprint::default() {
-        meta.version = Fingerprint::of("object", &Content(&node, &meta.labels, &meta.annotations));
-    }
+    // Equal content is one version, in files and in a cluster, on every replica and after a name was deleted and came back.
+    meta.version = Fingerprint::of("object", &Content(&node, &meta.labels, &meta.annotations));
     wire::convert(node, meta, report)
 }
 

@@ -1,0 +1,135 @@
+//! The Envoys of a Gateway: which objects they are made of, and putting those into the cluster. What they consist of is
+//! decided here from plain words; whether a Gateway is served at all is the planner's.
+
+mod apply;
+mod observed;
+mod objects;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use serde_json::Value;
+use windrose_vocab::{ObjectKey, Text};
+
+pub use apply::Applier;
+pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
+pub use objects::{Object, objects};
+
+/// Whom objects of ours belong to, in `app.kubernetes.io/managed-by` and as field manager.
+pub const MANAGER: &str = "windrose";
+/// The label that names the Gateway (GEP-1762).
+pub const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+/// The condition of a Pod that says that its Envoy runs what it should (`readinessGates`).
+pub const READY_GATE: &str = "windrose.dev/programmed";
+/// For whom the token of a proxy is good.
+pub const AUDIENCE: &str = "windrose.dev/xds";
+/// Where the bootstrap lies in the container.
+pub const BOOTSTRAP_FOLDER: &str = "/etc/windrose";
+/// Where the token lies.
+pub const TOKEN_FOLDER: &str = "/var/run/secrets/windrose.dev";
+/// Where Envoy's own socket is.
+pub const RUN_FOLDER: &str = "/run/windrose";
+/// The stock Envoy.
+pub const IMAGE: &str = "docker.io/envoyproxy/envoy:distroless-v1.40.0";
+
+/// What a port of a Service carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Carries {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+}
+
+/// The Envoys that a Gateway should have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The Gateway.
+    pub gateway: ObjectKey,
+    /// Its identity in the cluster, for the owner of what is made.
+    pub uid: String,
+    /// Its class.
+    pub class: Text,
+    /// Its open ports.
+    pub ports: BTreeSet<(u16, Carries)>,
+    /// Addresses it asks for.
+    pub addresses: Vec<IpAddr>,
+    /// Labels for everything that is made (`spec.infrastructure`).
+    pub labels: BTreeMap<Text, Text>,
+    /// Annotations for everything that is made.
+    pub annotations: BTreeMap<Text, Text>,
+    /// The files that Envoy is started with, by name.
+    pub bootstrap: BTreeMap<String, String>,
+    /// How they are run.
+    pub parameters: Parameters,
+}
+
+impl Wanted {
+    /// The name of everything that is made.
+    #[must_use]
+    pub fn name(&self) -> String {
+        crate::names::of_gateway(&self.gateway.name, &self.class)
+    }
+}
+
+/// How the Envoys of a class are run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parameters {
+    /// How many.
+    pub replicas: u32,
+    /// Their image.
+    pub image: String,
+    /// `resources` of the container.
+    pub resources: Value,
+    /// Type of the Service.
+    pub service_type: String,
+    /// Annotations of the Service.
+    pub service_annotations: BTreeMap<String, String>,
+    /// `externalTrafficPolicy` of the Service.
+    pub external_traffic_policy: Option<String>,
+    /// Where Pods may run.
+    pub node_selector: BTreeMap<String, String>,
+    /// Taints that they endure.
+    pub tolerations: Vec<Value>,
+    /// Affinity, as it is written in a Pod.
+    pub affinity: Option<Value>,
+    /// How the Pods spread.
+    pub topology_spread: Vec<Value>,
+    /// A HorizontalPodAutoscaler between these numbers of replicas, at this percentage of CPU.
+    pub autoscaling: Option<Autoscaling>,
+    /// Worker threads of each Envoy.
+    pub concurrency: u32,
+    /// Seconds that a Pod goes on while its connections end.
+    pub drain_seconds: u32,
+}
+
+/// Scaling by load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Autoscaling {
+    /// Least replicas.
+    pub min: u32,
+    /// Most replicas.
+    pub max: u32,
+    /// Percentage of the requested CPU that is aimed at.
+    pub cpu_percent: u32,
+}
+
+impl Default for Parameters {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            image: IMAGE.to_owned(),
+            resources: serde_json::json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}),
+            service_type: "LoadBalancer".to_owned(),
+            service_annotations: BTreeMap::new(),
+            external_traffic_policy: None,
+            node_selector: BTreeMap::new(),
+            tolerations: Vec::new(),
+            affinity: None,
+            topology_spread: Vec::new(),
+            autoscaling: None,
+            concurrency: 2,
+            drain_seconds: 30,
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Puts objects into the cluster by server-side apply, each once per content, and takes away what is no longer wanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::{Api, Client};
+use serde_json::Value;
+use windrose_vocab::ObjectKey;
+
+use super::{MANAGER, Object, Wanted, objects};
+use crate::client::{code, explain};
+use crate::limits;
+
+/// What we know of what is there.
+#[derive(Default)]
+pub struct Applier {
+    applied: BTreeMap<ObjectKey, (Wanted, Vec<Object>)>,
+}
+
+impl std::fmt::Debug for Applier {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Applier").field("gateways", &self.applied.len()).finish()
+    }
+}
+
+impl Applier {
+    /// Makes the cluster have what this Gateway wants. Nothing is sent where it is what was applied last.
+    ///
+    /// # Errors
+    /// The first thing that the cluster refused, in words for the owner of the Gateway.
+    pub async fn apply(&mut self, client: &Client, wanted: &Wanted) -> Result<(), String> {
+        if self.applied.get(&wanted.gateway).is_some_and(|(former, _)| former == wanted) {
+            return Ok(());
+        }
+        let now = objects(wanted);
+        let before = self.applied.get(&wanted.gateway).map(|(_, objects)| objects.clone());
+        for object in &now {
+            if before.as_ref().is_some_and(|before| before.contains(object)) {
+                continue;
+            }
+            put(client, wanted, object).await?;
+        }
+        let kept: BTreeSet<(&str, String)> = now.iter().map(|object| (object.kind, name(&object.value))).collect();
+        for object in before.unwrap_or_else(|| optional(wanted)) {
+            if !kept.contains(&(object.kind, name(&object.value))) {
+                remove(client, wanted, &object).await?;
+            }
+        }
+        self.applied.insert(wanted.gateway.clone(), (wanted.clone(), now));
+        Ok(())
+    }
+
+    /// Forgets a Gateway that is gone: its objects go with it, by their owner.
+    pub fn forget(&mut self, gateway: &ObjectKey) {
+        self.applied.remove(gateway);
+    }
+
+    /// Somebody changed or deleted what we made: the next [`Self::apply`] puts it right.
+    pub fn drifted(&mut self, gateway: &ObjectKey) {
+        self.applied.remove(gateway);
+    }
+
+    /// The Gateways that something was made for.
+    pub fn gateways(&self) -> impl Iterator<Item = &ObjectKey> {
+        self.applied.keys()
+    }
+
+    /// The same, with the name of what was made.
+    pub fn names(&self) -> impl Iterator<Item = (&ObjectKey, ObjectKey)> {
+        self.applied.iter().map(|(gateway, (wanted, _))| (gateway, ObjectKey::new(gateway.namespace.clone(), wanted.name())))
+    }
+
+    /// Takes away what was made for a Gateway that is still there, but no longer ours.
+    ///
+    /// # Errors
+    /// What the cluster refused.
+    pub async fn withdraw(&mut self, client: &Client, gateway: &ObjectKey) -> Result<(), String> {
+        let Some((wanted, made)) = self.applied.get(gateway).cloned() else { return Ok(()) };
+        for object in &made {
+            remove(client, &wanted, object).await?;
+        }
+        self.applied.remove(gateway);
+        Ok(())
+    }
+}
+
+/// What may be there from before a restart, and is not wanted by everybody.
+fn optional(wanted: &Wanted) -> Vec<Object> {
+    let object = |api_version, kind, plural| {
+        let value = serde_json::json!({"metadata": {"name": wanted.name(), "namespace": &*wanted.gateway.namespace}});
+        Object { api_version, kind, plural, value }
+    };
+    vec![
+        object("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+        object("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+    ]
+}
+
+fn name(value: &Value) -> String {
+    value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+fn api(client: &Client, wanted: &Wanted, object: &Object) -> Api<DynamicObject> {
+    let (group, version) = object.api_version.split_once('/').unwrap_or(("", object.api_version));
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: version.to_owned(),
+        api_version: object.api_version.to_owned(),
+        kind: object.kind.to_owned(),
+        plural: object.plural.to_owned(),
+    };
+    Api::namespaced_with(client.clone(), &wanted.gateway.namespace, &resource)
+}
+
+async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
+    let parameters = PatchParams::apply(MANAGER).force();
+    let api = api(client, wanted, object);
+    let name = name(&object.value);
+    let patch = Patch::Apply(&object.value);
+    let sent = tokio::time::timeout(limits::REQUEST_TIME, api.patch(&name, &parameters, &patch)).await;
+    match sent {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(format!("{} {name} cannot be applied: {}", object.kind, explain(&error))),
+        Err(_) => Err(format!("{} {name} cannot be applied: no answer in {:?}", object.kind, limits::REQUEST_TIME)),
+    }
+}
+
+/// Deletes what is there and ours.
+async fn remove(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
+    let api = api(client, wanted, object);
+    let name = name(&object.value);
+    let failed = |error: kube::Error| format!("{} {name} cannot be deleted: {}", object.kind, explain(&error));
+    let Some(there) = api.get_metadata_opt(&name).await.map_err(failed)? else { return Ok(()) };
+    let owners = there.metadata.owner_references.unwrap_or_default();
+    if !owners.iter().any(|owner| owner.uid == wanted.uid) {
+        return Ok(());
+    }
+    match api.delete(&name, &DeleteParams::background()).await {
+        Err(error) if code(&error) != Some(404) => Err(failed(error)),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}

@@ -1,0 +1,161 @@
+//! What the cluster made of the Envoys of Gateways: addresses of Services, Pods, and why they do not start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::{Api, Client, ResourceExt};
+use tokio::sync::watch as latest;
+use tokio_util::sync::CancellationToken;
+use windrose_vocab::{ObjectKey, Text};
+
+use super::{GATEWAY_LABEL, MANAGER, READY_GATE};
+
+/// What is there, by the name of what was made (namespace and name).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Made {
+    /// Services with what they were given.
+    pub services: BTreeMap<ObjectKey, ServiceMade>,
+    /// Deployments.
+    pub deployments: BTreeMap<ObjectKey, DeploymentMade>,
+    /// Pods.
+    pub pods: BTreeMap<ObjectKey, PodMade>,
+}
+
+/// A Service of a Gateway.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ServiceMade {
+    /// Addresses by which it is reached: of the load balancer, else of the cluster.
+    pub addresses: BTreeSet<Text>,
+    /// Host names of the load balancer.
+    pub hostnames: BTreeSet<Text>,
+    /// Whether a load balancer is awaited.
+    pub is_pending: bool,
+}
+
+/// A Deployment of a Gateway.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct DeploymentMade {
+    /// Pods that are available.
+    pub available: i32,
+    /// Why it does not progress, in Kubernetes' words.
+    pub problem: Option<String>,
+}
+
+/// A Pod of a Gateway.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct PodMade {
+    /// Tells it from an earlier one of the same name.
+    pub uid: String,
+    /// Whether it is going away.
+    pub terminating: bool,
+    /// Whether its gate is open.
+    pub gate: bool,
+    /// Why it does not run, in Kubernetes' words.
+    pub problem: Option<String>,
+}
+
+/// Follows what is there until the end.
+pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: CancellationToken) {
+    let labels = format!("app.kubernetes.io/managed-by={MANAGER},{GATEWAY_LABEL}");
+    let config = watcher::Config::default().labels(&labels);
+    let mut services = pin!(watcher(Api::<Service>::all(client.clone()), config.clone()).default_backoff());
+    let mut deployments = pin!(watcher(Api::<Deployment>::all(client.clone()), config.clone()).default_backoff());
+    let mut pods = pin!(watcher(Api::<Pod>::all(client), config).default_backoff());
+    let mut now = Made::default();
+    let mut stale: [BTreeSet<ObjectKey>; 3] = Default::default();
+    loop {
+        let problem = tokio::select! {
+            () = end.cancelled() => return,
+            Some(event) = services.next() => take(event, &mut now.services, &mut stale[0], service),
+            Some(event) = deployments.next() => take(event, &mut now.deployments, &mut stale[1], deployment),
+            Some(event) = pods.next() => take(event, &mut now.pods, &mut stale[2], pod),
+        };
+        if let Some(problem) = problem {
+            tracing::warn!(problem, "what was made for Gateways cannot be followed; trying again");
+        }
+        made.send_if_modified(|former| {
+            let differs = **former != now;
+            if differs {
+                *former = Arc::new(now.clone());
+            }
+            differs
+        });
+    }
+}
+
+fn take<K: ResourceExt, V>(
+    event: Result<Event<K>, watcher::Error>,
+    now: &mut BTreeMap<ObjectKey, V>,
+    stale: &mut BTreeSet<ObjectKey>,
+    read: fn(&K) -> V,
+) -> Option<String> {
+    match event {
+        Ok(Event::Init) => *stale = now.keys().cloned().collect(),
+        Ok(Event::InitApply(object) | Event::Apply(object)) => {
+            let key = key(&object);
+            stale.remove(&key);
+            now.insert(key, read(&object));
+        }
+        Ok(Event::Delete(object)) => drop(now.remove(&key(&object))),
+        Ok(Event::InitDone) => now.retain(|key, _| !stale.contains(key)),
+        Err(error) => return Some(error.to_string()),
+    }
+    None
+}
+
+fn key(object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey::new(object.namespace().unwrap_or_default(), object.name_any())
+}
+
+fn service(service: &Service) -> ServiceMade {
+    let spec = service.spec.clone().unwrap_or_default();
+    let balanced = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.clone()).unwrap_or_default();
+    let is_balanced = spec.type_.as_deref() == Some("LoadBalancer");
+    let mut made = ServiceMade { is_pending: is_balanced && balanced.is_empty(), ..ServiceMade::default() };
+    made.addresses.extend(balanced.iter().filter_map(|ingress| ingress.ip.clone()).map(Text::from));
+    made.hostnames.extend(balanced.iter().filter_map(|ingress| ingress.hostname.clone()).map(Text::from));
+    made.addresses.extend(spec.external_ips.unwrap_or_default().into_iter().map(Text::from));
+    if !is_balanced && made.addresses.is_empty() {
+        let cluster = spec.cluster_ips.unwrap_or_default().into_iter().filter(|address| address != "None");
+        made.addresses.extend(cluster.map(Text::from));
+    }
+    made
+}
+
+fn deployment(deployment: &Deployment) -> DeploymentMade {
+    let status = deployment.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let failure = conditions.iter().find(|one| {
+        (one.type_ == "ReplicaFailure" && one.status == "True") || (one.type_ == "Progressing" && one.status == "False")
+    });
+    DeploymentMade {
+        available: status.available_replicas.unwrap_or_default(),
+        problem: failure.and_then(|one| one.message.clone().or_else(|| one.reason.clone())),
+    }
+}
+
+fn pod(pod: &Pod) -> PodMade {
+    let status = pod.status.clone().unwrap_or_default();
+    let conditions = status.conditions.unwrap_or_default();
+    let unscheduled = conditions.iter().find(|one| one.type_ == "PodScheduled" && one.status == "False");
+    let containers = status.container_statuses.unwrap_or_default();
+    let waiting = containers.iter().filter_map(|one| one.state.as_ref()?.waiting.clone()).find(|waiting| {
+        waiting.reason.as_deref().is_some_and(|reason| !matches!(reason, "ContainerCreating" | "PodInitializing"))
+    });
+    let words = |reason: Option<String>, message: Option<String>| {
+        [reason, message].into_iter().flatten().collect::<Vec<_>>().join(": ")
+    };
+    let problem = waiting.map(|waiting| words(waiting.reason, waiting.message));
+    PodMade {
+        uid: pod.uid().unwrap_or_default(),
+        terminating: pod.metadata.deletion_timestamp.is_some(),
+        gate: conditions.iter().any(|one| one.type_ == READY_GATE && one.status == "True"),
+        problem: problem.or_else(|| unscheduled.map(|one| words(one.reason.clone(), one.message.clone()))),
+    }
+}

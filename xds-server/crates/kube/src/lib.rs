@@ -1,0 +1,17 @@
+//! Windrose in a Kubernetes cluster: what is declared there is watched, Gateways become Deployments and Services, what
+//! runs is written into the status, and proxies prove who they are by their service account's token.
+//! It decides nothing about traffic: that is `plan`'s, the same for files and for a cluster.
+
+pub mod client;
+pub mod deploy;
+pub mod gate;
+pub mod keys;
+pub mod lease;
+pub mod limits;
+pub mod names;
+pub mod source;
+pub mod status;
+pub mod tokens;
+
+pub use client::{Cluster, connect};
+pub use kube::Client;

@@ -1,0 +1,18 @@
+//! Every limit of this room, with its unit and its reason.
+
+use std::time::Duration;
+
+/// Events of watches that wait for their owner; a watch that is faster waits.
+pub const EVENTS_MAX: usize = 1024;
+/// Events that are taken in before the world is shown: a burst becomes few plans, and no plan waits long.
+pub const EVENTS_AT_ONCE: usize = 512;
+/// Secrets and ConfigMaps that are read at a time.
+pub const READS_AT_ONCE: usize = 16;
+/// Time for one request; watches are open-ended and have their own.
+pub const REQUEST_TIME: Duration = Duration::from_secs(20);
+/// Between two looks whether a kind that the cluster does not have is there now.
+pub const ABSENT_KIND_RETRY: Duration = Duration::from_secs(15);
+/// Between two tries after a failure that a retry may cure.
+pub const FAILURE_RETRY: Duration = Duration::from_secs(2);
+/// Objects in one page of a list: 500 routes of a few KB are about 1 MB.
+pub const PAGE: u32 = 500;

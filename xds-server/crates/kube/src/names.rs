@@ -1,0 +1,69 @@
+//! How kinds are called in the API, and what things of ours are called in a cluster.
+
+use windrose_vocab::Kind;
+
+/// The lower-case plural of a kind, as it stands in URLs and roles.
+#[must_use]
+pub fn plural(kind: Kind) -> String {
+    let name = kind.as_str().to_ascii_lowercase();
+    match name.strip_suffix('y') {
+        Some(stem) if !name.ends_with("ay") => format!("{stem}ies"),
+        _ if name.ends_with("ss") => format!("{name}es"),
+        _ => format!("{name}s"),
+    }
+}
+
+/// The longest name of a Service or of a label's value.
+const LABEL_MAX: usize = 63;
+
+/// What is made for a Gateway: `<gateway>-<class>` (GEP-1762), shortened with a fingerprint where that is no DNS label.
+#[must_use]
+pub fn of_gateway(gateway: &str, class: &str) -> String {
+    let whole = format!("{gateway}-{class}").replace('.', "-");
+    if whole.len() <= LABEL_MAX && !gateway.contains('.') && !class.contains('.') {
+        return whole;
+    }
+    let fingerprint = windrose_vocab::Fingerprint::of("name", &(gateway.to_owned(), class.to_owned())).to_string();
+    let tail = fingerprint.get(..10).unwrap_or(&fingerprint);
+    let head: String = whole.chars().take(LABEL_MAX - tail.len() - 1).collect();
+    format!("{}-{tail}", head.trim_end_matches('-'))
+}
+
+/// A label's value that stands for a name which may be longer than a value can be.
+#[must_use]
+pub fn label_value(name: &str) -> String {
+    if name.len() <= LABEL_MAX { name.to_owned() } else { of_gateway(name, "x") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plurals_are_those_of_the_definitions() {
+        let expected = [
+            (Kind::GatewayClass, "gatewayclasses"),
+            (Kind::Gateway, "gateways"),
+            (Kind::HTTPRoute, "httproutes"),
+            (Kind::BackendTLSPolicy, "backendtlspolicies"),
+            (Kind::EndpointSlice, "endpointslices"),
+            (Kind::AuthPolicy, "authpolicies"),
+            (Kind::ListenerSet, "listenersets"),
+        ];
+        for (kind, name) in expected {
+            assert_eq!(plural(kind), name);
+        }
+    }
+
+    #[test]
+    fn names_are_labels_and_tell_gateways_apart() {
+        assert_eq!(of_gateway("edge", "windrose"), "edge-windrose");
+        let long = "g".repeat(253);
+        let names = [of_gateway(&long, "windrose"), of_gateway(&long, "other"), of_gateway("a.b", "c"), of_gateway("a-b", "c"), of_gateway("a", "b-c")];
+        for name in &names {
+            assert!(name.len() <= 63 && !name.contains('.') && !name.ends_with('-'), "{name}");
+        }
+        assert_ne!(names[0], names[1]);
+        assert_ne!(names[2], names[3], "a dot and a dash are two names");
+    }
+}

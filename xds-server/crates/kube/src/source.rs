@@ -1,0 +1,66 @@
+//! What a cluster declares: one watch for each kind, one owner of what they tell, one world for whoever follows.
+//! Nothing is answered before every kind has been listed once, and a list that is read again takes nothing away before it is over.
+
+mod owner;
+mod values;
+pub mod watch;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use serde_json::Value;
+use windrose_api::Declared;
+use windrose_vocab::{Diagnostic, Kind, ObjectRef};
+
+pub use owner::follow;
+pub use watch::Event;
+
+/// What is declared at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// The objects in effect.
+    pub declared: Declared,
+    /// False before everything has been read once.
+    pub complete: bool,
+    /// What the cluster knows of each object whose status is ours to write, good or not.
+    pub seen: OrdMap<ObjectRef, Arc<Seen>>,
+    /// What is wrong with an object by itself.
+    pub problems: OrdMap<ObjectRef, Arc<[Diagnostic]>>,
+    /// Kinds that cannot be watched, with the reason.
+    pub unread: BTreeMap<Kind, String>,
+}
+
+/// An object as the cluster knows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// Tells an object from an earlier one of the same name.
+    pub uid: String,
+    /// Counts changes of what it declares.
+    pub generation: i64,
+    /// Changes with each write.
+    pub resource_version: String,
+    /// The version it was read in, such as `gateway.networking.k8s.io/v1`.
+    pub api_version: String,
+    /// Its status as it stands there.
+    pub status: Value,
+    /// Labels and annotations, as one number.
+    pub(crate) metadata: u64,
+}
+
+/// Kinds whose objects carry a status that we write.
+#[must_use]
+pub fn has_status(kind: Kind) -> bool {
+    !matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap | Kind::ReferenceGrant)
+}
+
+/// Kinds of which only the metadata is watched: names and labels for namespaces; of the others, what is referred to is read.
+#[must_use]
+pub fn by_metadata(kind: Kind) -> bool {
+    matches!(kind, Kind::Namespace) || is_value(kind)
+}
+
+/// Kinds of which only what somebody refers to is read.
+pub(crate) fn is_value(kind: Kind) -> bool {
+    matches!(kind, Kind::Secret | Kind::ConfigMap)
+}

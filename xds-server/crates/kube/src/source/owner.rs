@@ -1,0 +1,278 @@
+//! The one owner of what the watches tell.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use kube::Client;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch as latest};
+use tokio_util::sync::CancellationToken;
+use windrose_api::{Source, decode};
+use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
+
+use super::values::Values;
+use super::watch::{Told, read};
+use super::{Event, Seen, World, has_status, is_value};
+use crate::client::{code, explain};
+use crate::limits;
+
+/// One read of a Secret or ConfigMap.
+type Read = BoxFuture<'static, (ObjectRef, Result<Option<Value>, kube::Error>)>;
+
+/// Takes in what the watches tell and shows the world after each burst, until the end.
+pub async fn follow(client: Client, mut events: mpsc::Receiver<Event>, worlds: latest::Sender<Arc<World>>, end: CancellationToken) {
+    let mut owner = Owner::default();
+    let mut reads: FuturesUnordered<Read> = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            Some((value, found)) = reads.next() => owner.read(&value, found),
+            event = events.recv() => {
+                let Some(event) = event else { return };
+                owner.take(event);
+                for _ in 1..limits::EVENTS_AT_ONCE {
+                    let Ok(event) = events.try_recv() else { break };
+                    owner.take(event);
+                }
+            }
+        }
+        let (wanted, unwanted) = owner.values.take_due(limits::READS_AT_ONCE - reads.len());
+        for value in wanted {
+            let client = client.clone();
+            reads.push(Box::pin(async move {
+                let found = read(&client, value.kind, &value.key.namespace, &value.key.name).await;
+                if found.is_err() {
+                    tokio::time::sleep(limits::FAILURE_RETRY).await;
+                }
+                (value, found)
+            }));
+        }
+        unwanted.iter().for_each(|value| owner.remove(value));
+        if owner.take_changed() {
+            worlds.send_replace(Arc::new(owner.world.clone()));
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+/// How far a kind has been read.
+#[derive(Debug, Default)]
+struct Progress {
+    /// It was listed once, or the cluster does not have it.
+    known: bool,
+    /// What a list that is not over has not named yet.
+    missing: Option<BTreeSet<ObjectRef>>,
+}
+
+#[derive(Debug, Default)]
+struct Owner {
+    world: World,
+    kinds: BTreeMap<Kind, Progress>,
+    values: Values,
+    changed: bool,
+}
+
+impl Owner {
+    fn take(&mut self, event: Event) {
+        let kind = event.kind;
+        match event.told {
+            Told::Listing => {
+                let there = self.all(kind);
+                self.kinds.entry(kind).or_default().missing = Some(there);
+            }
+            Told::There(value) => self.there(kind, value),
+            Told::Gone(value) => {
+                if let Some(object) = reference(kind, &value) {
+                    self.gone(&object);
+                }
+            }
+            Told::Listed => {
+                let progress = self.kinds.entry(kind).or_default();
+                progress.known = true;
+                let missing = progress.missing.take().unwrap_or_default();
+                missing.iter().for_each(|object| self.gone(object));
+                self.cured(kind);
+            }
+            Told::NoSuchKind => {
+                self.all(kind).iter().for_each(|object| self.gone(object));
+                *self.kinds.entry(kind).or_default() = Progress { known: true, missing: None };
+                self.fails(kind, "the cluster has no such kind: its definition is not installed".to_owned());
+            }
+            Told::Failed(why) => self.fails(kind, why),
+        }
+    }
+
+    fn fails(&mut self, kind: Kind, why: String) {
+        if self.world.unread.get(&kind) != Some(&why) {
+            tracing::warn!(%kind, why, "cannot be read");
+            self.world.unread.insert(kind, why);
+            self.changed = true;
+        }
+    }
+
+    fn cured(&mut self, kind: Kind) {
+        if self.world.unread.remove(&kind).is_some() {
+            tracing::info!(%kind, "can be read");
+            self.changed = true;
+        }
+    }
+
+    /// Everything of a kind that we know of.
+    fn all(&self, kind: Kind) -> BTreeSet<ObjectRef> {
+        if is_value(kind) {
+            return self.values.known(kind).cloned().collect();
+        }
+        let declared = self.world.declared.of_kind(kind);
+        let first = ObjectRef { kind, key: ObjectKey::new("", "") };
+        let seen = self.world.seen.range(first..).map(|(object, _)| object).take_while(|object| object.kind == kind);
+        let aside = self.world.declared.set_aside.keys().filter(|object| object.kind == kind);
+        declared.into_iter().chain(seen.cloned()).chain(aside.cloned()).collect()
+    }
+
+    fn there(&mut self, kind: Kind, value: Value) {
+        let Some(object) = reference(kind, &value) else { return };
+        let progress = self.kinds.entry(kind).or_default();
+        if let Some(missing) = &mut progress.missing {
+            missing.remove(&object);
+        }
+        self.cured(kind);
+        if is_value(kind) {
+            return self.values.there(object, Some(text(&value, "/metadata/resourceVersion")));
+        }
+        self.put(object, value);
+    }
+
+    fn gone(&mut self, object: &ObjectRef) {
+        if is_value(object.kind) {
+            return self.values.there(object.clone(), None);
+        }
+        self.remove(object);
+    }
+
+    fn remove(&mut self, object: &ObjectRef) {
+        let was_there = self.world.declared.get(object).is_some() || self.world.declared.set_aside.contains_key(object);
+        self.world.declared.remove(object);
+        let seen = self.world.seen.remove(object).is_some();
+        let problems = self.world.problems.remove(object).is_some();
+        self.changed |= was_there || seen || problems;
+        if !is_value(object.kind) {
+            self.values.refer(object, None);
+        }
+    }
+
+    /// A value was read, or could not be.
+    fn read(&mut self, value: &ObjectRef, found: Result<Option<Value>, kube::Error>) {
+        self.values.over(value, found.is_err() && found.as_ref().err().and_then(code) != Some(403));
+        match found {
+            Ok(Some(content)) if self.values.is_needed(value) => self.put(value.clone(), content),
+            Ok(_) => self.remove(value),
+            Err(error) => {
+                let message = format!("cannot be read: {}", explain(&error));
+                tracing::warn!(object = %value, message);
+                let told = Diagnostic::error(value.clone(), FieldPath::root(), Code::File, message);
+                self.tell(value, vec![told]);
+            }
+        }
+    }
+
+    fn put(&mut self, object: ObjectRef, mut value: Value) {
+        let unchanged = has_status(object.kind) && self.see(&object, &mut value);
+        if unchanged {
+            return;
+        }
+        let decoded = decode(value, Source::Cluster);
+        let mut told = decoded.diagnostics;
+        match decoded.object {
+            Some(good) => {
+                if self.world.declared.get(&object).as_ref() != Some(&good) {
+                    self.values.refer(&object, Some(&good));
+                    self.world.declared.insert(good);
+                    self.changed = true;
+                }
+            }
+            None if self.world.declared.get(&object).is_some() => {
+                let message = format!("the last good version of {object} stays in effect");
+                told.push(Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message));
+            }
+            None if object.kind.group() == "windrose.dev" => {
+                self.world.declared.set_aside.insert(object.clone(), decoded.targets.as_slice().into());
+                self.changed = true;
+            }
+            None => {}
+        }
+        self.tell(&object, told);
+    }
+
+    fn tell(&mut self, object: &ObjectRef, told: Vec<Diagnostic>) {
+        let told: Arc<[Diagnostic]> = told.into();
+        let before = self.world.problems.get(object).map_or(&[][..], |before| before);
+        if *before == *told {
+            return;
+        }
+        told.iter().for_each(|diagnostic| tracing::warn!("{diagnostic}"));
+        self.changed = true;
+        if told.is_empty() {
+            self.world.problems.remove(object);
+        } else {
+            self.world.problems.insert(object.clone(), told);
+        }
+    }
+
+    /// Notes what the cluster knows of an object; whether it declares what it declared before.
+    fn see(&mut self, object: &ObjectRef, value: &mut Value) -> bool {
+        let status = value.as_object_mut().and_then(|members| members.remove("status")).unwrap_or_default();
+        let seen = Seen {
+            uid: text(value, "/metadata/uid"),
+            generation: value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
+            resource_version: text(value, "/metadata/resourceVersion"),
+            api_version: text(value, "/apiVersion"),
+            status,
+            metadata: hash(value),
+        };
+        let before = self.world.seen.get(object);
+        let declares_the_same = before.is_some_and(|before| {
+            before.generation > 0 && (&before.uid, before.generation, before.metadata) == (&seen.uid, seen.generation, seen.metadata)
+        });
+        if before.is_none_or(|before| **before != seen) {
+            self.world.seen.insert(object.clone(), Arc::new(seen));
+            self.changed = true;
+        }
+        declares_the_same
+    }
+
+    /// Whether there is something new to show; nothing is before all has been read once.
+    fn take_changed(&mut self) -> bool {
+        if !self.world.complete {
+            let all = Kind::ALL.iter().all(|kind| self.kinds.get(kind).is_some_and(|progress| progress.known));
+            if !(all && self.values.is_settled()) {
+                return std::mem::take(&mut self.changed);
+            }
+            tracing::info!("the cluster was read for the first time");
+            (self.world.complete, self.changed) = (true, true);
+        }
+        std::mem::take(&mut self.changed)
+    }
+}
+
+fn reference(kind: Kind, value: &Value) -> Option<ObjectRef> {
+    let name = value.pointer("/metadata/name")?.as_str()?;
+    let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    Some(ObjectRef::new(kind, namespace, name))
+}
+
+fn text(value: &Value, pointer: &str) -> String {
+    value.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+/// Labels and annotations; a process compares its own numbers only.
+fn hash(value: &Value) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for part in ["/metadata/labels", "/metadata/annotations"] {
+        value.pointer(part).map(Value::to_string).hash(&mut hasher);
+    }
+    hasher.finish()
+}

@@ -1,0 +1,54 @@
+//! A Kubernetes cluster as the place that declares, and in which Gateways' Envoys run: what `windrose controller` does
+//! beside what every server does. Deciding is `plan`'s and serving is the session's, as for a folder.
+
+pub(crate) mod deploy;
+pub(crate) mod gates;
+pub(crate) mod identity;
+pub(crate) mod keys;
+pub(crate) mod source;
+pub(crate) mod status;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::watch;
+use windrose_kube::Client;
+use windrose_kube::deploy::Made;
+use windrose_kube::source::World;
+
+use crate::report::Reports;
+use deploy::Problems;
+
+/// What the tasks of a cluster look at.
+#[derive(Clone)]
+pub(crate) struct Sight {
+    pub(crate) client: Client,
+    /// What is declared there.
+    pub(crate) worlds: watch::Receiver<Arc<World>>,
+    /// What is planned, served and acknowledged.
+    pub(crate) reports: Arc<Reports>,
+    /// Changes after each publication and, paced, with what proxies answer.
+    pub(crate) looks: watch::Receiver<()>,
+    /// What the cluster made of our Deployments.
+    pub(crate) made: watch::Receiver<Arc<Made>>,
+    /// Why Envoys of Gateways could not be put there.
+    pub(crate) problems: Arc<ArcSwap<Problems>>,
+    /// Whether this replica writes.
+    pub(crate) leads: watch::Receiver<bool>,
+}
+
+impl Sight {
+    /// Returns when anything may have changed; an error when nothing will any more.
+    async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+        tokio::select! {
+            told = self.worlds.changed() => told,
+            told = self.looks.changed() => told,
+            told = self.made.changed() => told,
+            told = self.leads.changed() => told,
+        }
+    }
+
+    fn leads(&self) -> bool {
+        *self.leads.borrow()
+    }
+}

@@ -1,0 +1,160 @@
+//! Which Envoys the Gateways should have, from the plan; the leader puts them there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio_util::sync::CancellationToken;
+use windrose_api::declared::gateway::GatewayAddress;
+use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
+use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Made, Parameters, RUN_FOLDER, TOKEN_FOLDER, Wanted};
+use windrose_kube::source::World;
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole};
+
+use super::Sight;
+use super::identity::{Accounts, accounts};
+use crate::pipeline::Picture;
+
+/// Why the Envoys of a Gateway could not be put into the cluster.
+pub(crate) type Problems = BTreeMap<ObjectKey, String>;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Between two tries after the cluster refused something.
+const RETRY: Duration = Duration::from_secs(5);
+/// Everything is put there again this often, in case somebody changed it.
+const RESYNC: Duration = Duration::from_secs(600);
+
+/// Where Envoys find this server, and what they run.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The server as proxies see it.
+    pub(crate) server: Server,
+    /// The Envoy image.
+    pub(crate) image: Option<String>,
+    /// Connections of all listeners of one Envoy together.
+    pub(crate) max_connections: u32,
+}
+
+/// Follows plans until the end. Every replica keeps the accounts; the leader writes.
+pub(crate) async fn follow(mut sight: Sight, place: Place, accounts_of: Arc<ArcSwap<Accounts>>, end: CancellationToken) {
+    let mut applier = Applier::default();
+    let mut made = Arc::new(Made::default());
+    let mut synced = tokio::time::Instant::now();
+    loop {
+        let failed = !sight.problems.load().is_empty();
+        let due = async {
+            tokio::select! {
+                told = sight.changed() => told,
+                () = tokio::time::sleep(if failed { RETRY } else { RESYNC }) => Ok(()),
+            }
+        };
+        let Some(Ok(())) = end.run_until_cancelled(due).await else { return };
+        let picture = sight.reports.picture.load_full();
+        if picture.generation == 0 {
+            continue;
+        }
+        let now = accounts(&picture);
+        if **accounts_of.load() != now {
+            accounts_of.store(Arc::new(now));
+        }
+        if !sight.leads() {
+            applier = Applier::default();
+            continue;
+        }
+        if synced.elapsed() > RESYNC {
+            (applier, synced) = (Applier::default(), tokio::time::Instant::now());
+        }
+        let made_now = sight.made.borrow().clone();
+        if made_now != made {
+            made = made_now;
+            drifted(&mut applier, &made);
+        }
+        let world = sight.worlds.borrow().clone();
+        let problems = put(&sight, &mut applier, &picture, &world, &place).await;
+        if **sight.problems.load() != problems {
+            problems.iter().for_each(|(gateway, problem)| tracing::warn!(%gateway, problem, "its Envoys cannot be deployed"));
+            sight.problems.store(Arc::new(problems));
+        }
+        end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}
+
+/// What somebody deleted is put there again.
+fn drifted(applier: &mut Applier, made: &Made) {
+    let gone = applier.names().filter(|(_, name)| !made.services.contains_key(name) || !made.deployments.contains_key(name));
+    for gateway in gone.map(|(gateway, _)| gateway.clone()).collect::<Vec<_>>() {
+        applier.drifted(&gateway);
+    }
+}
+
+async fn put(sight: &Sight, applier: &mut Applier, picture: &Picture, world: &World, place: &Place) -> Problems {
+    let mut problems = Problems::new();
+    for wanted in picture.plan.programs.keys().filter_map(|proxy| wanted(proxy, picture, world, place)) {
+        if let Err(problem) = applier.apply(&sight.client, &wanted).await {
+            problems.insert(wanted.gateway, problem);
+        }
+    }
+    let ours: BTreeSet<ObjectKey> = applier.gateways().filter(|gateway| !is_ours(gateway, picture)).cloned().collect();
+    for gateway in ours {
+        if !picture.declared.gateways.contains_key(&gateway) {
+            applier.forget(&gateway);
+        } else if let Err(problem) = applier.withdraw(&sight.client, &gateway).await {
+            problems.insert(gateway, problem);
+        }
+    }
+    problems
+}
+
+/// Whether the Gateway is one of ours, be it served or not: one that is wrong for a moment keeps its Envoys.
+fn is_ours(gateway: &ObjectKey, picture: &Picture) -> bool {
+    let object = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
+    picture.plan.verdicts.contains_key(&windrose_plan::Subject::object(object))
+}
+
+/// The Envoys of one Gateway; none where it is no Gateway or has no open port.
+fn wanted(proxy: &ProxyKey, picture: &Picture, world: &World, place: &Place) -> Option<Wanted> {
+    if proxy.role != ProxyRole::Gateway {
+        return None;
+    }
+    let gateway = picture.declared.gateways.get(&proxy.object)?;
+    let seen = world.seen.get(&gateway.meta.object)?;
+    let program = picture.plan.programs.get(proxy)?;
+    let addresses = program.listeners.values().flat_map(|listener| &listener.addresses);
+    let ports: BTreeSet<(u16, Carries)> = addresses.map(|address| (address.port(), Carries::Tcp)).collect();
+    if ports.is_empty() {
+        return None;
+    }
+    let ip = |address: &GatewayAddress| match address {
+        GatewayAddress::Ip(ip) => Some(*ip),
+        GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
+    };
+    Some(Wanted {
+        gateway: proxy.object.clone(),
+        uid: seen.uid.clone(),
+        class: gateway.spec.class.clone(),
+        ports,
+        addresses: gateway.spec.addresses.iter().filter_map(ip).collect(),
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        bootstrap: bootstrap_of(proxy, place),
+        parameters: Parameters { image: place.image.clone().unwrap_or_else(|| Parameters::default().image), ..Parameters::default() },
+    })
+}
+
+fn bootstrap_of(proxy: &ProxyKey, place: &Place) -> BTreeMap<String, String> {
+    let settings = Settings {
+        // Each Pod says its own on its command line.
+        node_id: "".into(),
+        node_cluster: "".into(),
+        metadata: BTreeMap::from([("proxy".into(), proxy.to_string().into())]),
+        server: place.server.clone(),
+        identity: Identity::Token { file: format!("{TOKEN_FOLDER}/token").into(), directory: TOKEN_FOLDER.into() },
+        state_of_the_world: false,
+        folder: BOOTSTRAP_FOLDER.into(),
+        admin: AdminPages::Unix(format!("{RUN_FOLDER}/envoy.sock").into()),
+        max_connections: place.max_connections,
+    };
+    bootstrap::files(&settings).into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
+}

@@ -1,0 +1,40 @@
+//! Opens the gate of each Pod whose Envoy runs all that it should: from then on the Service sends it traffic. A gate that is
+//! open stays open: what a proxy has goes on to work, whatever comes later.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime};
+
+use tokio_util::sync::CancellationToken;
+use windrose_kube::deploy::PodMade;
+use windrose_kube::gate;
+use windrose_vocab::ObjectKey;
+
+use super::Sight;
+use super::identity::pod;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a gate that was opened is taken for open although the cluster has not said so.
+const UNSEEN: Duration = Duration::from_secs(5);
+
+/// Follows Pods and streams until the end. Every replica does it for the streams that it has.
+pub(crate) async fn follow(mut sight: Sight, end: CancellationToken) {
+    let mut opened: BTreeMap<(ObjectKey, String), tokio::time::Instant> = BTreeMap::new();
+    while let Some(Ok(())) = end.run_until_cancelled(sight.changed()).await {
+        let made = sight.made.borrow_and_update().clone();
+        opened.retain(|(pod, uid), at| made.pods.get(pod).is_some_and(|there| there.uid == *uid) && at.elapsed() < UNSEEN);
+        let closed = made.pods.iter().filter(|(_, pod)| !pod.gate && !pod.terminating);
+        let closed: Vec<(&ObjectKey, &PodMade)> =
+            closed.filter(|(key, pod)| !opened.contains_key(&((*key).clone(), pod.uid.clone()))).collect();
+        if !closed.is_empty() {
+            let settled: BTreeSet<ObjectKey> = sight.reports.settled().iter().filter_map(|identity| pod(identity)).collect();
+            for (key, pod) in closed.into_iter().filter(|(key, _)| settled.contains(*key)) {
+                match gate::set(&sight.client, key, &pod.uid, true, "its Envoy runs what it should", SystemTime::now()).await {
+                    Ok(()) => drop(opened.insert((key.clone(), pod.uid.clone()), tokio::time::Instant::now())),
+                    Err(error) => tracing::warn!(pod = %key, error, "its readiness cannot be written; trying again"),
+                }
+            }
+        }
+        end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}

@@ -1,0 +1,102 @@
+//! Who may open a stream in a cluster: the Pods that were made for a Gateway, by the token of their service account; and
+//! whoever has a credential of our own authority, such as a machine outside.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use arc_swap::ArcSwap;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rustls_pki_types::CertificateDer;
+use tokio::sync::watch;
+use windrose_kube::tokens::{self, Problem, Shown};
+use windrose_kube::{Client, names};
+use windrose_vocab::{ObjectKey, ProxyKey, ProxyRole, Text};
+use windrose_xds_serve::{Identify, Peer, Refusal};
+
+use crate::identities::Nodes;
+use crate::pipeline::Picture;
+
+/// Which service account belongs to which proxy.
+pub(crate) type Accounts = BTreeMap<ObjectKey, ProxyKey>;
+
+/// The credentials that are good in a cluster.
+pub(crate) struct Tokens {
+    client: Client,
+    nodes: Arc<Nodes>,
+    accounts: Arc<ArcSwap<Accounts>>,
+}
+
+impl Tokens {
+    pub(crate) fn new(client: Client, nodes: Arc<Nodes>, accounts: Arc<ArcSwap<Accounts>>) -> Self {
+        Self { client, nodes, accounts }
+    }
+
+    async fn review(&self, token: &str) -> Result<Peer, Refusal> {
+        let shown = tokens::review(&self.client, token).await.map_err(|problem| match problem {
+            Problem::Wrong(why) => Refusal::Wrong(why.to_owned()),
+            Problem::Unavailable(why) => {
+                tracing::warn!(why, "tokens of proxies cannot be reviewed");
+                Refusal::Unavailable
+            }
+        })?;
+        self.peer(shown)
+    }
+
+    fn peer(&self, shown: Shown) -> Result<Peer, Refusal> {
+        let account = ObjectKey::new(shown.namespace.clone(), shown.account);
+        let Some(proxy) = self.accounts.load().get(&account).cloned() else {
+            return Err(Refusal::Wrong(format!("service account {account} belongs to no Gateway")));
+        };
+        let pod = ObjectKey::new(shown.namespace, shown.pod);
+        Ok(Peer {
+            identity: Text::from(format!("{proxy}#pod/{pod}")),
+            proxy,
+            credential: format!("pod/{pod}").into(),
+            issued_at: shown.issued_at,
+            expires_at: shown.expires_at,
+        })
+    }
+}
+
+/// The Pod of an identity, if it is one.
+pub(crate) fn pod(identity: &str) -> Option<ObjectKey> {
+    let (namespace, name) = identity.split_once("#pod/")?.1.split_once('/')?;
+    Some(ObjectKey::new(namespace, name))
+}
+
+impl Identify for Tokens {
+    fn by_certificate<'a>(&'a self, certificate: &'a CertificateDer<'static>, now: SystemTime) -> BoxFuture<'a, Result<Peer, Refusal>> {
+        self.nodes.by_certificate(certificate, now)
+    }
+
+    fn by_token<'a>(&'a self, token: &'a str, now: SystemTime) -> BoxFuture<'a, Result<Peer, Refusal>> {
+        async move {
+            match self.nodes.by_token(token, now).await {
+                Ok(peer) => Ok(peer),
+                Err(_) => self.review(token).await,
+            }
+        }
+        .boxed()
+    }
+
+    fn is_revoked(&self, peer: &Peer) -> bool {
+        self.nodes.is_revoked(peer)
+    }
+
+    fn revocations(&self) -> watch::Receiver<u64> {
+        self.nodes.revocations()
+    }
+}
+
+/// The accounts of all Gateways that are served.
+pub(crate) fn accounts(picture: &Picture) -> Accounts {
+    let gateways = picture.plan.programs.keys().filter(|proxy| proxy.role == ProxyRole::Gateway);
+    let account = |proxy: &ProxyKey| {
+        let gateway = picture.declared.gateways.get(&proxy.object)?;
+        let name = names::of_gateway(&proxy.object.name, &gateway.spec.class);
+        Some((ObjectKey::new(proxy.object.namespace.clone(), name), proxy.clone()))
+    };
+    gateways.filter_map(account).collect()
+}

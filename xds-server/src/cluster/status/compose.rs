@@ -1,0 +1,369 @@
+//! One status in our words: the plan's verdicts, and beside them what only the proxies and the cluster can tell.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use windrose_api::declared::gateway::{CONTROLLER, Listener as Declared};
+use windrose_api::declared::route::ParentRef;
+use windrose_api::declared::{AnyObject, Gateway, Object};
+use windrose_kube::deploy::Made;
+use windrose_kube::names;
+use windrose_kube::source::{Seen, World};
+use windrose_kube::status::{Condition, Listener, Status};
+use windrose_plan::{ConditionType, Subject, Verdict};
+use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, ProxyRole, Severity};
+
+use crate::cluster::deploy::Problems;
+use crate::pipeline::Picture;
+use crate::progress::Progress;
+
+/// What a status is made of.
+pub(super) struct Known<'a> {
+    pub(super) world: &'a World,
+    pub(super) picture: &'a Picture,
+    pub(super) progress: &'a Progress,
+    pub(super) made: &'a Made,
+    pub(super) problems: &'a Problems,
+}
+
+/// Features of Gateway API that a class of ours has, sorted: each has its test in the official suite.
+const FEATURES: &[&str] = &[
+    "BackendTLSPolicy",
+    "BackendTLSPolicySANValidation",
+    "GRPCRoute",
+    "GRPCRouteNamedRouteRule",
+    "Gateway",
+    "GatewayAddressEmpty",
+    "GatewayBackendClientCertificate",
+    "GatewayFrontendClientCertificateValidation",
+    "GatewayFrontendClientCertificateValidationInsecureFallback",
+    "GatewayHTTPListenerIsolation",
+    "GatewayHTTPSListenerDetectMisdirectedRequests",
+    "GatewayInfrastructurePropagation",
+    "GatewayPort8080",
+    "GatewayStaticAddresses",
+    "HTTPRoute",
+    "HTTPRoute303RedirectStatusCode",
+    "HTTPRoute307RedirectStatusCode",
+    "HTTPRoute308RedirectStatusCode",
+    "HTTPRouteBackendProtocolH2C",
+    "HTTPRouteBackendProtocolWebSocket",
+    "HTTPRouteBackendRequestHeaderModification",
+    "HTTPRouteBackendTimeout",
+    "HTTPRouteCORS",
+    "HTTPRouteDestinationPortMatching",
+    "HTTPRouteHostRewrite",
+    "HTTPRouteMethodMatching",
+    "HTTPRouteNamedRouteRule",
+    "HTTPRouteParentRefPort",
+    "HTTPRoutePathRedirect",
+    "HTTPRoutePathRewrite",
+    "HTTPRoutePortRedirect",
+    "HTTPRouteQueryParamMatching",
+    "HTTPRouteRequestMirror",
+    "HTTPRouteRequestMultipleMirrors",
+    "HTTPRouteRequestPercentageMirror",
+    "HTTPRouteRequestTimeout",
+    "HTTPRouteResponseHeaderModification",
+    "HTTPRouteRetry",
+    "HTTPRouteRetryBackendTimeout",
+    "HTTPRouteRetryConnectionError",
+    "HTTPRouteSchemeRedirect",
+    "ListenerSet",
+    "ReferenceGrant",
+    "TCPRoute",
+    "TLSRoute",
+    "TLSRouteModeMixed",
+    "TLSRouteModeTerminate",
+    "UDPRoute",
+];
+
+/// The status of an object; none where there is nothing of ours to say.
+pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Option<Status> {
+    let Some(declared) = known.picture.declared.get(object) else { return unreadable(known, object) };
+    match &declared {
+        AnyObject::GatewayClass(class) => (*class.spec.controller == *CONTROLLER).then(|| Status::Class {
+            conditions: class_conditions(known, object),
+            features: FEATURES.to_vec(),
+        }),
+        AnyObject::Gateway(gateway) => known.gateway(gateway, seen),
+        AnyObject::ListenerSet(set) => {
+            let verdict = known.verdict(&Subject::object(object.clone()))?;
+            let mut conditions = conditions(verdict);
+            let parent = known.picture.declared.gateways.get(&set.spec.gateway);
+            let runs = parent.map(|gateway| known.runs(gateway, known.seen(&gateway.meta.object)));
+            let runs = runs.unwrap_or_else(|| Runs::no("Pending", "its Gateway is not there"));
+            conditions.push(programmed(verdict, &runs));
+            let listeners = known.listeners(object, &set.spec.listeners, &runs);
+            Some(Status::Listeners { conditions, listeners, addresses: None, sets: None })
+        }
+        AnyObject::Route(route) => Some(Status::Parents(known.parents(object, &route.spec.parents))),
+        AnyObject::BackendTls(_) => Some(Status::Ancestors(known.ancestors(object, &declared))),
+        AnyObject::AuthPolicy(_)
+        | AnyObject::RateLimitPolicy(_)
+        | AnyObject::TranscodingPolicy(_)
+        | AnyObject::TrafficPolicy(_)
+        | AnyObject::EdgePolicy(_)
+        | AnyObject::MeshPolicy(_)
+        | AnyObject::AuthorizationPolicy(_)
+        | AnyObject::TelemetryPolicy(_) => Some(Status::Ancestors(known.ancestors(object, &declared))),
+        AnyObject::Backend(_) | AnyObject::Workload(_) => Some(Status::Plain(plain(known, object))),
+        AnyObject::Grant(_)
+        | AnyObject::Namespace(_)
+        | AnyObject::Service(_)
+        | AnyObject::EndpointSlice(_)
+        | AnyObject::Secret(_)
+        | AnyObject::ConfigMap(_) => None,
+    }
+}
+
+/// Nothing of it can be read: that is all there is to say, on kinds whose status needs nothing of it.
+fn unreadable(known: &Known<'_>, object: &ObjectRef) -> Option<Status> {
+    let condition = problem(known, object)?;
+    match object.kind {
+        Kind::Gateway => {
+            Some(Status::Listeners { conditions: vec![condition], listeners: Vec::new(), addresses: Some(Vec::new()), sets: None })
+        }
+        Kind::Backend | Kind::Workload => Some(Status::Plain(vec![condition])),
+        _ => None,
+    }
+}
+
+/// What is wrong with an object by itself.
+fn problem(known: &Known<'_>, object: &ObjectRef) -> Option<Condition> {
+    let told = known.world.problems.get(object)?;
+    let error = told.iter().find(|one| one.severity == Severity::Error)?;
+    Some(Condition { kind: "Accepted", status: false, reason: "Invalid".into(), message: format!("{}: {}", error.field, error.message) })
+}
+
+fn plain(known: &Known<'_>, object: &ObjectRef) -> Vec<Condition> {
+    if let Some(problem) = problem(known, object) {
+        return vec![problem];
+    }
+    match known.verdict(&Subject::object(object.clone())) {
+        Some(verdict) => conditions(verdict),
+        None => vec![yes("Accepted", "Accepted")],
+    }
+}
+
+fn class_conditions(known: &Known<'_>, object: &ObjectRef) -> Vec<Condition> {
+    let mut all = plain(known, object);
+    all.push(yes("SupportedVersion", "SupportedVersion"));
+    all
+}
+
+fn yes(kind: &'static str, reason: &str) -> Condition {
+    Condition { kind, status: true, reason: reason.into(), message: String::new() }
+}
+
+fn conditions(verdict: &Verdict) -> Vec<Condition> {
+    let one = |(kind, state): (&ConditionType, &windrose_plan::Condition)| Condition {
+        kind: kind.as_str(),
+        status: state.status,
+        reason: state.reason.into(),
+        message: state.message.clone(),
+    };
+    verdict.conditions.iter().map(one).collect()
+}
+
+fn holds(verdict: &Verdict, kind: ConditionType) -> Option<bool> {
+    verdict.conditions.get(&kind).map(|condition| condition.status)
+}
+
+/// Whether what was made of an object runs, and why not.
+struct Runs {
+    status: bool,
+    reason: &'static str,
+    message: String,
+}
+
+impl Runs {
+    fn no(reason: &'static str, message: impl Into<String>) -> Self {
+        Self { status: false, reason, message: message.into() }
+    }
+}
+
+fn programmed(verdict: &Verdict, runs: &Runs) -> Condition {
+    let is_valid = holds(verdict, ConditionType::Accepted) != Some(false)
+        && holds(verdict, ConditionType::ResolvedRefs) != Some(false)
+        && holds(verdict, ConditionType::Conflicted) != Some(true);
+    let (status, reason, message) = if is_valid {
+        (runs.status, runs.reason, runs.message.clone())
+    } else {
+        (false, "Invalid", "see the other conditions".to_owned())
+    };
+    Condition { kind: "Programmed", status, reason: reason.into(), message }
+}
+
+impl Known<'_> {
+    fn verdict(&self, subject: &Subject) -> Option<&Verdict> {
+        self.picture.plan.verdicts.get(subject)
+    }
+
+    fn seen(&self, object: &ObjectRef) -> &Value {
+        self.world.seen.get(object).map_or(&Value::Null, |seen| &seen.status)
+    }
+
+    fn gateway(&self, gateway: &Object<Gateway>, seen: &Seen) -> Option<Status> {
+        let object = &gateway.meta.object;
+        let verdict = self.verdict(&Subject::object(object.clone()))?;
+        let runs = self.runs(gateway, &seen.status);
+        let mut conditions = conditions(verdict);
+        let accepted = holds(verdict, ConditionType::Accepted) != Some(false);
+        conditions.push(Condition {
+            kind: "Programmed",
+            status: accepted && runs.status,
+            reason: if accepted { runs.reason } else { "Invalid" }.into(),
+            message: if accepted { runs.message.clone() } else { "see Accepted".to_owned() },
+        });
+        let sets = self.picture.declared.listener_sets.values().filter(|set| {
+            let accepted = self.verdict(&Subject::object(set.meta.object.clone()));
+            set.spec.gateway == object.key && accepted.is_some_and(|verdict| holds(verdict, ConditionType::Accepted) == Some(true))
+        });
+        Some(Status::Listeners {
+            conditions,
+            listeners: self.listeners(object, &gateway.spec.listeners, &runs),
+            addresses: Some(self.addresses(gateway)),
+            sets: u32::try_from(sets.count()).ok(),
+        })
+    }
+
+    /// Addresses at which the Gateway is reached.
+    fn addresses(&self, gateway: &Object<Gateway>) -> Vec<(&'static str, String)> {
+        let Some(service) = self.made.services.get(&name(gateway)) else { return Vec::new() };
+        let ips = service.addresses.iter().map(|address| ("IPAddress", address.to_string()));
+        let names = service.hostnames.iter().map(|name| ("Hostname", name.to_string()));
+        ips.chain(names).collect()
+    }
+
+    /// Whether the Gateway's proxies run this generation of it.
+    fn runs(&self, gateway: &Object<Gateway>, former: &Value) -> Runs {
+        let key = &gateway.meta.object.key;
+        if let Some(problem) = self.problems.get(key) {
+            return Runs::no("NoResources", problem);
+        }
+        let name = name(gateway);
+        if self.addresses(gateway).is_empty() {
+            let asked = !gateway.spec.addresses.is_empty() && self.made.services.get(&name).is_some_and(|service| service.is_pending);
+            return if asked {
+                Runs::no("AddressNotUsable", "the cluster does not give the address that is asked for")
+            } else {
+                Runs::no("AddressNotAssigned", "no address is assigned yet")
+            };
+        }
+        let version = gateway.meta.identity();
+        if let Some(refusal) = self.picture.refused.objects.get(&version) {
+            return Runs::no("Invalid", format!("Envoy refused it: {}", refusal.reason));
+        }
+        let standing = self.progress.of(&version);
+        let refused = standing.iter().filter_map(|standing| standing.lags).flat_map(BTreeMap::values).find_map(|lag| {
+            let reason = lag.refused.as_ref()?;
+            Some(format!("Envoy refused {}: {}", lag.resource, reason.as_str()))
+        });
+        if let Some(refused) = refused {
+            return Runs::no("Invalid", refused);
+        }
+        let targets = standing.as_ref().map_or(0, |standing| standing.targets);
+        if standing.as_ref().is_some_and(|standing| standing.holds) || was_programmed(former) {
+            return Runs { status: true, reason: "Programmed", message: String::new() };
+        }
+        let pods = self.made.pods.iter().filter(|(pod, _)| pod.namespace == name.namespace && belongs(&pod.name, &name.name));
+        let stuck = pods.clone().find_map(|(pod, made)| Some(format!("Pod {}: {}", pod.name, made.problem.as_ref()?)));
+        let stuck = stuck.or_else(|| self.made.deployments.get(&name)?.problem.clone());
+        match (stuck, targets) {
+            (Some(problem), _) => Runs::no("NoResources", problem),
+            (None, 0) => Runs::no("Pending", "no Envoy is connected yet"),
+            (None, _) => Runs::no("Pending", "not all Envoys have acknowledged it yet"),
+        }
+    }
+
+    fn listeners(&self, owner: &ObjectRef, declared: &[Declared], runs: &Runs) -> Vec<Listener> {
+        let one = |listener: &Declared| {
+            let subject = Subject::section(owner.clone(), listener.name.clone());
+            let verdict = self.verdict(&subject)?;
+            let mut conditions = conditions(verdict);
+            conditions.push(programmed(verdict, runs));
+            Some(Listener {
+                name: listener.name.to_string(),
+                kinds: verdict.supported_kinds.clone(),
+                attached: self.picture.plan.attached_routes.get(&subject).copied().unwrap_or_default(),
+                conditions,
+            })
+        };
+        declared.iter().filter_map(one).collect()
+    }
+
+    /// The parents that are ours, in the order they are written.
+    fn parents(&self, object: &ObjectRef, written: &[ParentRef]) -> Vec<(ParentRef, Vec<Condition>)> {
+        let refused = self.refused(object);
+        let one = |parent: &ParentRef| {
+            let verdict = self.verdict(&Subject::parent(object.clone(), parent.clone()))?;
+            let mut conditions = conditions(verdict);
+            conditions.extend(refused.clone());
+            Some((parent.clone(), conditions))
+        };
+        written.iter().filter_map(one).collect()
+    }
+
+    /// Envoy's words about the version that is declared now, where it refused it.
+    fn refused(&self, object: &ObjectRef) -> Option<Condition> {
+        let version = self.picture.declared.get(object)?.meta().identity();
+        let refusal = self.picture.refused.objects.get(&version)?;
+        let stead = if refusal.last_good.is_some() { "its last good version stays in force" } else { "it has no effect" };
+        Some(Condition {
+            kind: "Programmed",
+            status: false,
+            reason: Code::RefusedByEnvoy.as_str().into(),
+            message: format!("{}; {stead}", refusal.reason),
+        })
+    }
+
+    /// GEP-713: the Gateways that a policy takes effect on, or its targets where there is none.
+    fn ancestors(&self, object: &ObjectRef, declared: &AnyObject) -> Vec<(ParentRef, Vec<Condition>)> {
+        let first = Subject::object(object.clone());
+        let of_object = self.picture.plan.verdicts.range(first..).take_while(|(subject, _)| subject.object == *object);
+        let mut targets: Vec<(ParentRef, Vec<Condition>)> =
+            of_object.filter_map(|(subject, verdict)| Some((subject.parent.clone()?, conditions(verdict)))).collect();
+        let extra: Vec<Condition> = problem(self, object).into_iter().chain(self.refused(object)).collect();
+        targets.iter_mut().for_each(|(_, conditions)| conditions.extend(extra.clone()));
+        if object.kind != Kind::BackendTLSPolicy {
+            return targets;
+        }
+        let version = declared.meta().identity();
+        let gateways = self.progress.proxies(&version).filter(|proxy| proxy.role == ProxyRole::Gateway);
+        let gateways: Vec<ParentRef> = gateways.map(|proxy| gateway_ref(&proxy.object)).collect();
+        if gateways.is_empty() {
+            return targets;
+        }
+        // What is wrong towards one target is wrong.
+        let worst = targets.into_iter().map(|(_, conditions)| conditions).max_by_key(|all| all.iter().filter(|one| !one.status).count());
+        let conditions = worst.unwrap_or_default();
+        gateways.into_iter().map(|gateway| (gateway, conditions.clone())).collect()
+    }
+}
+
+fn gateway_ref(gateway: &ObjectKey) -> ParentRef {
+    let target = windrose_api::declared::backend::ObjectReference {
+        group: Kind::Gateway.group().into(),
+        kind: Kind::Gateway.as_str().into(),
+        namespace: Some(gateway.namespace.clone()),
+        name: gateway.name.clone(),
+    };
+    ParentRef { target, section: None, port: None }
+}
+
+fn name(gateway: &Object<Gateway>) -> ObjectKey {
+    let key = &gateway.meta.object.key;
+    ObjectKey::new(key.namespace.clone(), names::of_gateway(&key.name, &gateway.spec.class))
+}
+
+/// Whether a Pod of that name was made by the Deployment of that name.
+fn belongs(pod: &str, deployment: &str) -> bool {
+    pod.strip_prefix(deployment).is_some_and(|rest| rest.starts_with('-') && rest.matches('-').count() == 2)
+}
+
+/// Once true for a generation, only a refusal ends it; that it was true before a restart is written there.
+fn was_programmed(former: &Value) -> bool {
+    let conditions = former["conditions"].as_array().into_iter().flatten();
+    conditions.filter(|one| one["type"] == "Programmed").any(|one| one["status"] == "True")
+}

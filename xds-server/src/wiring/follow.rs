@@ -1,0 +1,137 @@
+//! What the pipeline is told, one after the other and off the async threads.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windrose_state::DesiredReader;
+
+use super::CLOCK;
+use crate::pipeline::Pipeline;
+use crate::report::Reports;
+use crate::source::News;
+
+/// Between two looks at what proxies refused.
+const ANSWERS_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks while somebody may be silent or contradict.
+const SILENCE_LOOK: Duration = Duration::from_millis(500);
+
+/// Wakes at most once in [`ANSWERS_PAUSE`] for what proxies answer: thousands of ACKs are looked at together.
+pub(super) fn paced(tasks: &mut JoinSet<()>, reports: &Reports, end: CancellationToken) -> watch::Receiver<()> {
+    let (sender, receiver) = watch::channel(());
+    let mut answers = reports.observed.changes();
+    tasks.spawn(async move {
+        while let Some(Ok(())) = end.run_until_cancelled(answers.changed()).await {
+            sender.send_replace(());
+            if end.run_until_cancelled(tokio::time::sleep(ANSWERS_PAUSE)).await.is_none() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Looks at what proxies acknowledge while they do, so that the status knows since when; at most a tenth of the time, however
+/// large the fleet is.
+pub(super) async fn watch_progress(reports: Arc<Reports>, mut publications: watch::Receiver<()>, end: CancellationToken) {
+    let mut answers = reports.observed.changes();
+    loop {
+        let news = async {
+            tokio::select! {
+                told = answers.changed() => told,
+                told = publications.changed() => told,
+            }
+        };
+        let Some(Ok(())) = end.run_until_cancelled(news).await else { return };
+        let (began, reports) = (std::time::Instant::now(), reports.clone());
+        let looked = tokio::task::spawn_blocking(move || reports.look()).await;
+        if let Err(error) = looked {
+            tracing::error!(%error, "the progress of proxies cannot be followed; the status finds it out when it is asked");
+        }
+        let pause = ANSWERS_PAUSE.max(began.elapsed() * 9);
+        if end.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return;
+        }
+    }
+}
+
+/// What the pipeline follows, and whom it tells.
+pub(super) struct Follower {
+    pub(super) news: watch::Receiver<Arc<News>>,
+    pub(super) answers: watch::Receiver<()>,
+    pub(super) published: watch::Sender<()>,
+    pub(super) reports: Arc<Reports>,
+    pub(super) desired: DesiredReader,
+}
+
+/// Hands worlds, wishes, answers and the time to the pipeline, off the async threads, one after the other.
+pub(super) async fn follow(mut pipeline: Pipeline, follower: Follower, end: CancellationToken) {
+    let Follower { mut news, mut answers, published, reports, desired } = follower;
+    let mut demand = desired.demand();
+    let mut clock = tokio::time::interval(CLOCK);
+    let mut former = Arc::new(News::default());
+    news.mark_changed();
+    loop {
+        let step = tokio::select! {
+            () = end.cancelled() => return,
+            Ok(()) = news.changed() => Step::World(news.borrow_and_update().clone()),
+            Ok(()) = demand.changed() => Step::Demand,
+            Ok(()) = answers.changed() => Step::Observed,
+            () = tokio::time::sleep(SILENCE_LOOK), if pipeline.is_waiting() => Step::Observed,
+            _ = clock.tick() => Step::Clock,
+        };
+        let worker = tokio::task::spawn_blocking({
+            let (reports, former) = (reports.clone(), former.clone());
+            let step = step.clone();
+            move || {
+                take(&mut pipeline, &step, &former, &reports);
+                pipeline
+            }
+        });
+        if let Step::World(world) = step {
+            former = world;
+        }
+        match worker.await {
+            Ok(back) => {
+                pipeline = back;
+                published.send_replace(());
+            }
+            Err(error) => {
+                tracing::error!(%error, "the pipeline failed; what is served stays as it is");
+                end.cancelled().await;
+                return;
+            }
+        }
+    }
+}
+
+/// What the pipeline is told next.
+#[derive(Clone)]
+enum Step {
+    World(Arc<News>),
+    Demand,
+    Observed,
+    Clock,
+}
+
+fn take(pipeline: &mut Pipeline, step: &Step, former: &News, reports: &Reports) {
+    let now = SystemTime::now();
+    match step {
+        Step::World(world) => {
+            reports.source.store(world.report.clone());
+            let changed = world.changed_since(former);
+            let first = world.complete && !former.complete;
+            if first || !changed.objects.is_empty() {
+                pipeline.declare(world.declared.clone(), &changed, now);
+            }
+        }
+        Step::Demand => pipeline.follow_demand(now),
+        Step::Observed => pipeline.follow_observed(&reports.observed.snapshot(), now),
+        Step::Clock => {
+            pipeline.follow_time(now);
+            pipeline.follow_observed(&reports.observed.snapshot(), now);
+        }
+    }
+}
