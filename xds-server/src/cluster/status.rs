@@ -102,13 +102,13 @@ impl Writer {
         }
         let former = std::mem::replace(&mut self.looked, now);
         let now = &self.looked;
-        differing(&former.world.seen, &now.world.seen).for_each(|object| drop(self.due.insert(object.clone())));
-        differing(&former.world.problems, &now.world.problems).for_each(|object| drop(self.due.insert(object.clone())));
+        differing(&former.world.seen, &now.world.seen).for_each(|object| _ = self.due.insert(object.clone()));
+        differing(&former.world.problems, &now.world.problems).for_each(|object| _ = self.due.insert(object.clone()));
         let (before, after) = (&former.picture.plan, &now.picture.plan);
-        differing(&before.verdicts, &after.verdicts).for_each(|subject| drop(self.due.insert(subject.object.clone())));
-        differing(&before.attached_routes, &after.attached_routes).for_each(|subject| drop(self.due.insert(subject.object.clone())));
+        differing(&before.verdicts, &after.verdicts).for_each(|subject| _ = self.due.insert(subject.object.clone()));
+        differing(&before.attached_routes, &after.attached_routes).for_each(|subject| _ = self.due.insert(subject.object.clone()));
         let refused = differing(&former.picture.refused.objects, &now.picture.refused.objects);
-        refused.for_each(|version| drop(self.due.insert(version.object.clone())));
+        refused.for_each(|version| _ = self.due.insert(version.object.clone()));
         let declared = &now.picture.declared;
         let key = |kind: Kind| move |key: &windrose_vocab::ObjectKey| ObjectRef { kind, key: key.clone() };
         self.due.extend(declared.gateways.keys().map(key(Kind::Gateway)));
