@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 use windrose_api::Declared;
 use windrose_api::declared::backend::{ObjectReference, Service, ServicePort};
-use windrose_api::declared::gateway::{Gateway, Listener, Namespaces, Protocol};
+use windrose_api::declared::gateway::{Gateway, Infrastructure, Listener, Namespaces, Protocol};
 use windrose_api::declared::route::{BackendRef, Match, ParentRef, PathMatch, Route, Rule};
 use windrose_api::declared::{AnyObject, Changed, Meta, Object};
 use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
@@ -126,6 +126,7 @@ fn gateway() -> anyhow::Result<AnyObject> {
         frontend_validation: None,
         frontend_validation_per_port: BTreeMap::new(),
         allowed_listener_sets: Namespaces::None,
+        infrastructure: Infrastructure::default(),
     };
     Ok(AnyObject::Gateway(object(ObjectRef::new(Kind::Gateway, "shop", "edge"), 0, spec)))
 }

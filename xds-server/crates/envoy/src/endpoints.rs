@@ -67,12 +67,16 @@ fn address(address: &Address, addresses: Addresses) -> Option<pb::core::Address>
 
 /// A TCP address of IP or name, and port.
 pub(crate) fn socket(host: &str, port: u16) -> pb::core::Address {
-    let socket = SocketAddress {
+    pb::core::Address { address: Some(address::Address::SocketAddress(socket_address(host, port))) }
+}
+
+/// The same, for whoever has more to say of it.
+pub(crate) fn socket_address(host: &str, port: u16) -> SocketAddress {
+    SocketAddress {
         address: host.to_owned(),
         port_specifier: Some(socket_address::PortSpecifier::PortValue(u32::from(port))),
         ..Default::default()
-    };
-    pb::core::Address { address: Some(address::Address::SocketAddress(socket)) }
+    }
 }
 
 /// A Unix socket; `mode` 0 leaves the permissions to the process' mask.

@@ -1,11 +1,12 @@
 //! `ir::Listener` → an Envoy listener.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 
 use windrose_ir::listener::{Chain, ConnectionLimits, Direction, Handler, Listener, TcpHandler, Transport};
 use windrose_vocab::{Hostname, ResourceId, ResourceKind};
 
-use crate::endpoints::socket;
+use crate::endpoints::socket_address;
 use crate::filters::rbac;
 use crate::pb;
 use crate::{http, telemetry, tls};
@@ -14,7 +15,7 @@ use pb::tcp_proxy::tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_clust
 
 pub(crate) fn message(name: &str, listener: &Listener) -> pb::listener::Listener {
     let limits = &listener.limits;
-    let mut addresses = listener.addresses.iter().map(|address| socket(&address.ip().to_string(), address.port()));
+    let mut addresses = listener.addresses.iter().map(|address| bound(*address, listener));
     let first = addresses.next();
     let additional = addresses.map(|address| AdditionalAddress { address: Some(address), ..Default::default() });
     pb::listener::Listener {
@@ -36,6 +37,13 @@ pub(crate) fn message(name: &str, listener: &Listener) -> pb::listener::Listener
         tcp_backlog_size: pb::number(limits.backlog),
         ..Default::default()
     }
+}
+
+/// `[::]` takes IPv4 too, and Envoy has to be told, unless the listener has IPv4 addresses of its own.
+fn bound(address: SocketAddr, listener: &Listener) -> pb::core::Address {
+    let mut socket = socket_address(&address.ip().to_string(), address.port());
+    socket.ipv4_compat = address.is_ipv6() && address.ip().is_unspecified() && !listener.addresses.iter().any(|other| other.is_ipv4());
+    pb::core::Address { address: Some(pb::core::address::Address::SocketAddress(socket)) }
 }
 
 /// What the listener's chains need.

@@ -10,7 +10,7 @@ use crate::telemetry::AccessLog;
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Listener {
-    /// Where it binds; the first is the main address.
+    /// Where it binds; the first is the main address. `[::]` takes IPv4 too where no IPv4 address is listed.
     pub addresses: Vec<SocketAddr>,
     /// Whether connections come from our own workload (outbound) or from others (inbound).
     pub direction: Direction,

@@ -24,7 +24,7 @@ use windrose_api::declared::Changed;
 pub use plan::{Condition, ConditionType, Coverage, Covered, Plan, Sources, Subject, Verdict};
 pub use planner::Planner;
 pub use print::print;
-pub use settings::{CertificateCheck, FilterCheck, Refusal, Refused, Settings};
+pub use settings::{Addresses, CertificateCheck, FilterCheck, Refusal, Refused, Settings};
 
 /// Plans the whole world from scratch.
 #[must_use]

@@ -19,19 +19,37 @@ pub struct Settings {
     pub certificates: Arc<dyn CertificateCheck>,
     /// Whether the filters would take a configuration; taken as yes where nobody judges.
     pub filters: Option<Arc<dyn FilterCheck>>,
+    /// What a Gateway's addresses are.
+    pub addresses: Addresses,
+}
+
+/// What `spec.addresses` of a Gateway are, which depends on where its proxies run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addresses {
+    /// What the proxies bind: they run on a machine that has these addresses.
+    Bind,
+    /// What somebody in front of the proxies is asked for (the Service of a cluster); the proxies bind all addresses they have.
+    /// Whoever deploys the proxies also reads `infrastructure` and the parameters.
+    Assigned,
 }
 
 impl Settings {
-    /// Settings for this trust domain: `cluster.local`, certificates as `certificates` judges them, filters unjudged.
+    /// Settings for this trust domain: `cluster.local`, certificates as `certificates` judges them, filters unjudged, addresses bound.
     #[must_use]
     pub fn new(trust_domain: TrustDomain, certificates: Arc<dyn CertificateCheck>) -> Self {
-        Self { trust_domain, cluster_domain: "cluster.local".into(), certificates, filters: None }
+        Self { trust_domain, cluster_domain: "cluster.local".into(), certificates, filters: None, addresses: Addresses::Bind }
     }
 
     /// The same, with somebody who judges filter configurations.
     #[must_use]
     pub fn with_filters(self, filters: Arc<dyn FilterCheck>) -> Self {
         Self { filters: Some(filters), ..self }
+    }
+
+    /// The same, with this meaning of addresses.
+    #[must_use]
+    pub fn with_addresses(self, addresses: Addresses) -> Self {
+        Self { addresses, ..self }
     }
 }
 

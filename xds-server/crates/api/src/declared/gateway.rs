@@ -15,6 +15,8 @@ pub const CONTROLLER: &str = "windrose.dev/gateway-controller";
 pub struct GatewayClass {
     /// Who implements it; ours is [`CONTROLLER`].
     pub controller: Text,
+    /// What configures its Gateways (`spec.parametersRef`), as written.
+    pub parameters_ref: Option<ObjectReference>,
 }
 
 /// A Gateway.
@@ -22,7 +24,7 @@ pub struct GatewayClass {
 pub struct Gateway {
     /// Name of its class.
     pub class: Text,
-    /// Addresses to bind; all where empty.
+    /// Addresses: what to bind in files, what to ask for in a cluster; all, or any, where empty.
     pub addresses: Vec<GatewayAddress>,
     /// Listeners, in order.
     pub listeners: Vec<Listener>,
@@ -34,6 +36,19 @@ pub struct Gateway {
     pub frontend_validation_per_port: BTreeMap<Port, Option<FrontendValidation>>,
     /// Which ListenerSets may attach.
     pub allowed_listener_sets: Namespaces,
+    /// For whoever deploys its proxies.
+    pub infrastructure: Infrastructure,
+}
+
+/// What a Gateway says to whoever deploys its proxies.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Infrastructure {
+    /// Labels for all that is made for it.
+    pub labels: BTreeMap<Text, Text>,
+    /// Annotations for all that is made for it.
+    pub annotations: BTreeMap<Text, Text>,
+    /// What configures it (`parametersRef`), as written; it is of the Gateway's namespace.
+    pub parameters_ref: Option<ObjectReference>,
 }
 
 /// An address of a Gateway.
@@ -41,7 +56,7 @@ pub struct Gateway {
 pub enum GatewayAddress {
     /// An IP address.
     Ip(IpAddr),
-    /// A host name; not usable in files.
+    /// A host name; cannot be bound.
     Hostname(Text),
     /// Another type.
     Other(Text, Text),

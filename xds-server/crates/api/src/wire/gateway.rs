@@ -9,22 +9,21 @@ use windrose_vocab::{Code, Hostname, Kind, ObjectKey, Port, Severity, Text};
 
 use super::Enveloped;
 use super::reference::Reference;
+use crate::declared::backend::ObjectReference;
 use crate::declared::gateway::{
-    CONTROLLER, FrontendValidation, GatewayAddress, Listener, ListenerTls, Namespaces, Protocol, Selector, SelectorExpression,
+    FrontendValidation, GatewayAddress, Infrastructure, Listener, ListenerTls, Namespaces, Protocol, Selector, SelectorExpression,
 };
 use crate::declared::{Gateway, GatewayClass, ListenerSet, Meta};
 use crate::decode::{Path, Report};
 
-pub(super) fn class(written: Enveloped<GatewayClassSpec>, _: &Meta, report: &mut Report) -> Option<GatewayClass> {
-    if written.spec.parameters_ref.is_some() && written.spec.controller_name == CONTROLLER {
-        no_parameters(&Path::ROOT.field("spec"), report);
-    }
-    Some(GatewayClass { controller: written.spec.controller_name.into() })
-}
-
-fn no_parameters(at: &Path<'_>, report: &mut Report) {
-    let message = "parameters are not supported and left out".to_owned();
-    report.tell(&at.field("parametersRef"), Severity::Warning, Code::Unsupported, message, None);
+pub(super) fn class(written: Enveloped<GatewayClassSpec>, _: &Meta, _: &mut Report) -> Option<GatewayClass> {
+    let parameters_ref = written.spec.parameters_ref.map(|reference| ObjectReference {
+        group: reference.group.into(),
+        kind: reference.kind.into(),
+        namespace: reference.namespace.map(Into::into),
+        name: reference.name.into(),
+    });
+    Some(GatewayClass { controller: written.spec.controller_name.into(), parameters_ref })
 }
 
 #[derive(Default, Deserialize)]
@@ -36,13 +35,14 @@ pub(super) struct GatewaySpec {
     tls: GatewayTls,
     allowed_listeners: AllowedListeners,
     default_scope: Option<String>,
-    infrastructure: Infrastructure,
+    infrastructure: WrittenInfrastructure,
 }
 
-/// Labels and annotations are for whoever deploys the proxies.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct Infrastructure {
+struct WrittenInfrastructure {
+    labels: BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
     parameters_ref: Option<Reference>,
 }
 
@@ -170,9 +170,6 @@ pub(super) fn gateway(written: Enveloped<GatewaySpec>, _: &Meta, report: &mut Re
         let message = "default Gateways are not supported: a route attaches only to the parents it names";
         report.tell(&at.field("defaultScope"), Severity::Warning, Code::Unsupported, message.to_owned(), None);
     }
-    if spec.infrastructure.parameters_ref.is_some() {
-        no_parameters(&at.field("infrastructure"), report);
-    }
     let per_port = spec.tls.frontend.per_port.into_iter();
     Some(Gateway {
         class: spec.gateway_class_name.into(),
@@ -187,13 +184,14 @@ pub(super) fn gateway(written: Enveloped<GatewaySpec>, _: &Meta, report: &mut Re
             let at = at.field("allowedListeners");
             namespaces(spec.allowed_listeners.namespaces, Namespaces::None, &at.field("namespaces"), report)
         },
+        infrastructure: infrastructure(spec.infrastructure),
     })
 }
 
 pub(super) fn listener_set(written: Enveloped<ListenerSetSpec>, meta: &Meta, report: &mut Report) -> Option<ListenerSet> {
     let root = Path::ROOT;
     let at = root.field("spec");
-    let parent = crate::declared::backend::ObjectReference::from(written.spec.parent_ref);
+    let parent = ObjectReference::from(written.spec.parent_ref);
     if (&*parent.group, &*parent.kind) != (Kind::Gateway.group(), Kind::Gateway.as_str()) {
         report.error(
             &at.field("parentRef"),
@@ -203,6 +201,15 @@ pub(super) fn listener_set(written: Enveloped<ListenerSetSpec>, meta: &Meta, rep
     }
     let namespace = parent.namespace.unwrap_or_else(|| meta.object.key.namespace.clone());
     Some(ListenerSet { gateway: ObjectKey::new(namespace, parent.name), listeners: listeners(written.spec.listeners, &at, report) })
+}
+
+fn infrastructure(written: WrittenInfrastructure) -> Infrastructure {
+    let texts = |written: BTreeMap<String, String>| written.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
+    Infrastructure {
+        labels: texts(written.labels),
+        annotations: texts(written.annotations),
+        parameters_ref: written.parameters_ref.map(Into::into),
+    }
 }
 
 /// An address without a value asks for any of its type, which is what no address asks for too.

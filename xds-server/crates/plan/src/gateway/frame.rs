@@ -1,14 +1,15 @@
 //! A Gateway's frame: its addresses and its listeners, judged, before any route is looked at.
 
+mod address;
 mod judge;
+mod parameters;
 mod tls;
 mod verdicts;
 
-use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use windrose_api::declared::gateway::{CONTROLLER, Gateway, GatewayAddress, Listener, Namespaces};
+use windrose_api::declared::gateway::{CONTROLLER, Gateway, Listener, Namespaces};
 use windrose_api::declared::{GatewayClass, ListenerSet, Object};
 use windrose_ir::Secret;
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey, ObjectRef, Port, Text};
@@ -91,10 +92,12 @@ pub(crate) fn frame(view: &View<'_>, key: &ObjectKey) -> Option<Frame> {
     let conflicted = conflicts(&all);
     let listeners: Vec<BoundListener> = all.iter().map(|one| judge::judge(view, gateway, one, conflicted.get(&one.id).copied())).collect();
     verdicts::overlaps(view, &listeners);
-    let addresses = addresses(view, gateway);
+    let addresses = address::addresses(view, gateway);
+    let parameters = parameters::of_gateway(view, gateway);
     let client_certificate = tls::client_certificate(view, gateway);
     verdicts::judge_sets(view, &sets, &listeners);
-    let served = verdicts::judge_gateway(view, gateway, &listeners, addresses.is_some());
+    let refused = addresses.as_ref().err().cloned().or(parameters.err());
+    let served = verdicts::judge_gateway(view, gateway, &listeners, refused);
     Some(Frame { addresses: addresses.unwrap_or_default(), listeners, client_certificate, served })
 }
 
@@ -123,7 +126,8 @@ fn is_ours(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
 /// Tells whether a class is ours.
 pub(crate) fn judge_class(view: &View<'_>, class: &Object<GatewayClass>) {
     if *class.spec.controller == *CONTROLLER {
-        view.condition(&Subject::object(class.meta.object.clone()), ConditionType::Accepted, Condition::yes("Accepted"));
+        let accepted = parameters::of_class(view, class).err().unwrap_or_else(|| Condition::yes("Accepted"));
+        view.condition(&Subject::object(class.meta.object.clone()), ConditionType::Accepted, accepted);
     }
 }
 
@@ -177,22 +181,4 @@ fn candidates<'a>(gateway: &'a Object<Gateway>, sets: &[&'a Arc<Object<ListenerS
     let own = of(&gateway.meta.object, 0, &gateway.spec.listeners);
     let added = sets.iter().enumerate().flat_map(|(age, set)| of(&set.meta.object, age + 1, &set.spec.listeners));
     own.chain(added).collect()
-}
-
-/// None where addresses are declared and none of them can be bound.
-fn addresses(view: &View<'_>, gateway: &Object<Gateway>) -> Option<Vec<IpAddr>> {
-    let mut usable = BTreeSet::new();
-    for (index, address) in gateway.spec.addresses.iter().enumerate() {
-        let message = match address {
-            GatewayAddress::Ip(ip) => {
-                usable.insert(*ip);
-                continue;
-            }
-            GatewayAddress::Hostname(name) => format!("host name `{name}` cannot be bound"),
-            GatewayAddress::Other(kind, _) => format!("addresses of type `{kind}` cannot be bound"),
-        };
-        let told = Diagnostic::error(gateway.meta.object.clone(), field(&format!("spec.addresses[{index}]")), Code::Unsupported, message);
-        view.tell(told.hint("use type IPAddress"));
-    }
-    (gateway.spec.addresses.is_empty() || !usable.is_empty()).then(|| usable.into_iter().collect())
 }

@@ -13,7 +13,12 @@ fn section(name: &str) -> Subject {
 #[test]
 fn only_gateways_of_our_class_are_ours() {
     let class = |controller: &str| {
-        AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", GatewayClass { controller: controller.into() }))
+        AnyObject::GatewayClass(object(
+            Kind::GatewayClass,
+            "",
+            "windrose",
+            GatewayClass { controller: controller.into(), parameters_ref: None },
+        ))
     };
     let web = || gateway(vec![listener("web", 80, "")]);
     assert_eq!(plan([web()]).programs.len(), 1);
@@ -34,6 +39,47 @@ fn a_gateway_has_an_identity_and_binds_its_addresses() {
     assert_eq!(plan.identities[&key], SpiffeId::parse("spiffe://windrose.local/ns/shop/sa/edge").unwrap());
     assert_eq!(edge_program(&plan).listeners["shop/edge/80"].addresses, ["127.0.0.9:80".parse().unwrap()]);
     assert_eq!(codes(&plan), ["Unsupported"]);
+}
+
+#[test]
+fn where_addresses_are_assigned_all_are_bound_and_only_known_types_are_asked_for() {
+    let with = |addresses: Vec<GatewayAddress>| {
+        let mut spec = gateway_spec(vec![listener("web", 80, "")]);
+        spec.addresses = addresses;
+        plan_in_cluster([AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec))])
+    };
+    let gateway = Subject::object(ObjectRef::new(Kind::Gateway, NS, "edge"));
+    for wishes in [vec![], vec![GatewayAddress::Ip("192.0.2.7".parse().unwrap()), GatewayAddress::Hostname("edge.example".into())]] {
+        let plan = with(wishes);
+        assert_eq!(reasons(&plan, &gateway), ["Accepted=true Accepted"]);
+        assert_eq!(edge_program(&plan).listeners["shop/edge/80"].addresses, ["[::]:80".parse().unwrap()]);
+        assert_eq!(codes(&plan), [""; 0]);
+    }
+    let other = GatewayAddress::Other("example.com/pool".into(), "gold".into());
+    let plan = with(vec![other, GatewayAddress::Ip("192.0.2.7".parse().unwrap())]);
+    assert_eq!(reasons(&plan, &gateway), ["Accepted=false UnsupportedAddress"]);
+    assert!(plan.programs.is_empty());
+    assert_eq!(codes(&plan), ["Unsupported"]);
+}
+
+#[test]
+fn parameters_are_left_out_in_files_and_refused_where_somebody_reads_them() {
+    let mut spec = gateway_spec(vec![listener("web", 80, "")]);
+    spec.infrastructure.parameters_ref = Some(reference(Kind::ConfigMap, "sizes"));
+    let edge = AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec));
+    let of_class = GatewayClass {
+        controller: windrose_api::declared::gateway::CONTROLLER.into(),
+        parameters_ref: Some(reference(Kind::ConfigMap, "ops/sizes")),
+    };
+    let world = [edge, AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", of_class))];
+    let gateway = Subject::object(ObjectRef::new(Kind::Gateway, NS, "edge"));
+    let class = Subject::object(ObjectRef::new(Kind::GatewayClass, "", "windrose"));
+    let files = plan(world.clone());
+    assert_eq!([reasons(&files, &gateway), reasons(&files, &class)], [["Accepted=true Accepted"]; 2]);
+    assert_eq!(codes(&files), ["Unsupported", "Unsupported"]);
+    let cluster = plan_in_cluster(world);
+    assert_eq!([reasons(&cluster, &gateway), reasons(&cluster, &class)], [["Accepted=false InvalidParameters"]; 2]);
+    assert!(cluster.programs.is_empty());
 }
 
 #[test]

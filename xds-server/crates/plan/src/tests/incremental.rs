@@ -61,7 +61,12 @@ fn trust() -> Vec<AnyObject> {
         AnyObject::BackendTls(aged(&object(Kind::BackendTLSPolicy, NS, ca, spec), created))
     };
     let class = |controller: &str| {
-        AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", GatewayClass { controller: controller.into() }))
+        AnyObject::GatewayClass(object(
+            Kind::GatewayClass,
+            "",
+            "windrose",
+            GatewayClass { controller: controller.into(), parameters_ref: None },
+        ))
     };
     let far = |name: &str| route(name, &[], vec![rule(vec![prefix("/far")], "far/o")]);
     vec![

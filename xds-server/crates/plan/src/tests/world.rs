@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use windrose_api::Declared;
 use windrose_api::declared::backend::{ObjectReference, ServicePort, SliceEndpoint};
-use windrose_api::declared::gateway::{GrantFrom, GrantTo, Listener, ListenerTls, Namespaces, Protocol};
+use windrose_api::declared::gateway::{GrantFrom, GrantTo, Infrastructure, Listener, ListenerTls, Namespaces, Protocol};
 use windrose_api::declared::route::{BackendRef, Match, ParentRef, PathMatch, Rule};
 use windrose_api::declared::workload::{Calls, Serves};
 use windrose_api::declared::{
@@ -16,7 +16,7 @@ use windrose_ir::Program;
 use windrose_ir::route::{RouteAction, VirtualHost};
 use windrose_vocab::{Fingerprint, Hostname, Kind, ObjectRef, Port, ProxyKey, Sensitive, Text, TrustDomain, Weight};
 
-use crate::{CertificateCheck, Plan, Refused, Settings, Subject};
+use crate::{Addresses, CertificateCheck, Plan, Refused, Settings, Subject};
 
 pub(super) const NS: &str = "shop";
 
@@ -46,6 +46,11 @@ pub(super) fn declared(objects: impl IntoIterator<Item = AnyObject>) -> Declared
 
 pub(super) fn plan(objects: impl IntoIterator<Item = AnyObject>) -> Plan {
     crate::plan(&declared(objects), &Refused::default(), &settings())
+}
+
+/// The plan of a world in which somebody else assigns the addresses of Gateways.
+pub(super) fn plan_in_cluster(objects: impl IntoIterator<Item = AnyObject>) -> Plan {
+    crate::plan(&declared(objects), &Refused::default(), &settings().with_addresses(Addresses::Assigned))
 }
 
 pub(super) fn object<T: std::fmt::Debug>(kind: Kind, namespace: &str, name: &str, spec: T) -> Arc<Object<T>> {
@@ -106,6 +111,7 @@ pub(super) fn gateway_spec(listeners: Vec<Listener>) -> Gateway {
         frontend_validation: None,
         frontend_validation_per_port: BTreeMap::new(),
         allowed_listener_sets: Namespaces::None,
+        infrastructure: Infrastructure::default(),
     }
 }
 

@@ -11,13 +11,13 @@ use super::{BoundListener, Spoken};
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::world::View;
 
-/// Tells the Gateway's verdict; returns whether it is served at all.
-pub(super) fn judge_gateway(view: &View<'_>, gateway: &Object<Gateway>, listeners: &[BoundListener], addressed: bool) -> bool {
+/// Tells the Gateway's verdict, which is `refused` where it is refused as a whole; returns whether it is served at all.
+pub(super) fn judge_gateway(view: &View<'_>, gateway: &Object<Gateway>, listeners: &[BoundListener], refused: Option<Condition>) -> bool {
     let subject = Subject::object(gateway.meta.object.clone());
     let bad: Vec<String> = listeners.iter().filter(|one| !one.usable).map(|one| format!("`{}`", one.id)).collect();
-    let served = addressed && bad.len() < listeners.len();
-    let accepted = if !addressed {
-        Condition::no("UnsupportedAddress", "none of the addresses can be bound")
+    let served = refused.is_none() && bad.len() < listeners.len();
+    let accepted = if let Some(refused) = refused {
+        refused
     } else if bad.is_empty() && !listeners.is_empty() {
         Condition::yes("Accepted")
     } else {
