@@ -136,8 +136,8 @@ fn wanted(proxy: &ProxyKey, picture: &Picture, world: &World, place: &Place) -> 
         class: gateway.spec.class.clone(),
         ports,
         addresses: gateway.spec.addresses.iter().filter_map(ip).collect(),
-        labels: BTreeMap::new(),
-        annotations: BTreeMap::new(),
+        labels: gateway.spec.infrastructure.labels.clone(),
+        annotations: gateway.spec.infrastructure.annotations.clone(),
         bootstrap: bootstrap_of(proxy, place),
         parameters: Parameters { image: place.image.clone().unwrap_or_else(|| Parameters::default().image), ..Parameters::default() },
     })

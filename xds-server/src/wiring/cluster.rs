@@ -9,6 +9,7 @@ use tokio::sync::{mpsc, watch};
 use windrose_envoy::bootstrap::Server as Reached;
 use windrose_kube::source::World;
 use windrose_kube::{deploy as kube_deploy, lease, limits, source as kube_source};
+use windrose_plan::Addresses;
 use windrose_vocab::Kind;
 
 use super::{Running, trust_domain};
@@ -36,7 +37,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let end = running.end.clone();
     let accounts = Arc::new(ArcSwap::from_pointee(Accounts::default()));
     let (client, accounts_of) = (cluster.client.clone(), accounts.clone());
-    let settings = judges::settings(trust_domain(&options)?);
+    let settings = judges::settings(trust_domain(&options)?).with_addresses(Addresses::Assigned);
     let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, accounts_of)))?;
     running.serve(&server, &options).await?;
 

@@ -336,13 +336,26 @@ fn a_version_follows_the_content_and_not_its_spelling() {
 }
 
 #[test]
-fn a_generation_is_the_version_in_a_cluster() {
-    let mut node = rule(json!({}));
-    node["metadata"]["generation"] = json!(7);
-    node["metadata"]["creationTimestamp"] = json!("1970-01-02T00:00:00Z");
-    let object = decode(node, Source::Cluster).object.unwrap();
-    assert_eq!(object.meta().version.bits(), 7);
-    assert_eq!(object.meta().created, 86_400);
+fn a_version_is_the_content_in_a_cluster_too() {
+    let read = |generation: u64, created: &str| {
+        let mut node = rule(json!({}));
+        node["metadata"]["generation"] = json!(generation);
+        node["metadata"]["creationTimestamp"] = json!(created);
+        decode(node, Source::Cluster).object.unwrap()
+    };
+    let (first, again) = (read(7, "1970-01-02T00:00:00Z"), read(1, "1970-01-03T00:00:00Z"));
+    assert_eq!(first.meta().version, again.meta().version, "deleted and declared again, it is the same version");
+    assert_eq!(first.meta().created, 86_400);
+}
+
+#[test]
+fn an_empty_list_that_kubernetes_writes_as_null_is_empty() {
+    let node = json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": {"name": "orders-1", "namespace": "shop"},
+        "addressType": "IPv4", "endpoints": null, "ports": null,
+    });
+    let decoded = decode(node, Source::Cluster);
+    assert!(decoded.object.is_some(), "{:?}", decoded.diagnostics);
 }
 
 #[test]

@@ -63,7 +63,13 @@ fn object(schema: &Schema, members: &mut Map<String, Value>, unknown: Unknown, a
             walk(inner, value, unknown, &at.field(&name), report);
         }
     }
-    for name in schema.required.iter().filter(|name| !members.contains_key(&***name)) {
+    let missing: Vec<&str> = schema.required.iter().map(|name| &**name).filter(|name| !members.contains_key(*name)).collect();
+    for name in missing {
+        // Kubernetes' own programs write an empty list as null.
+        if unknown == Unknown::Warned && schema.properties.get(name).is_some_and(|inner| inner.types == Some(Type::Array)) {
+            members.insert(name.to_owned(), Value::Array(Vec::new()));
+            continue;
+        }
         report.error(&at.field(name), Code::MissingField, format!("required field `{name}` is missing"));
     }
     let limits = &schema.limits;
