@@ -9,6 +9,8 @@ mod certificates;
 mod clients;
 #[path = "envoy/csds.rs"]
 mod csds;
+#[path = "envoy/datagrams.rs"]
+mod datagrams;
 #[path = "envoy/first_route.rs"]
 mod first_route;
 #[path = "envoy/hot_change.rs"]

@@ -132,7 +132,7 @@ fn retry_budget(budget: RetryBudget) -> circuit_breakers::thresholds::RetryBudge
 fn protocol_options(protocol: UpstreamProtocol, pool: &Pool) -> HashMap<String, pb::google::Any> {
     let explicit = |config| UpstreamProtocolOptions::ExplicitHttpConfig(ExplicitHttpConfig { protocol_config: Some(config) });
     let options = match protocol {
-        UpstreamProtocol::Tcp => return HashMap::new(),
+        UpstreamProtocol::Tcp | UpstreamProtocol::Udp => return HashMap::new(),
         UpstreamProtocol::Http1 => explicit(ProtocolConfig::HttpProtocolOptions(Default::default())),
         UpstreamProtocol::Http2 => explicit(ProtocolConfig::Http2ProtocolOptions(Default::default())),
         UpstreamProtocol::SameAsDownstream => UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {

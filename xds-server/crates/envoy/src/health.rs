@@ -56,7 +56,7 @@ fn checker(probe: &Probe, cluster: &Cluster) -> HealthChecker {
             })
         }
         // Envoy refuses a gRPC probe of a cluster that does not speak HTTP/2: that it takes connections is what can be asked.
-        (Probe::Grpc { .. }, UpstreamProtocol::Http1 | UpstreamProtocol::Tcp) | (Probe::Tcp, _) => {
+        (Probe::Grpc { .. }, UpstreamProtocol::Http1 | UpstreamProtocol::Tcp | UpstreamProtocol::Udp) | (Probe::Tcp, _) => {
             HealthChecker::TcpHealthCheck(TcpHealthCheck::default())
         }
     }
@@ -65,7 +65,9 @@ fn checker(probe: &Probe, cluster: &Cluster) -> HealthChecker {
 fn http(host: Option<&str>, path: &str, protocol: UpstreamProtocol, stat_name: &str) -> HttpHealthCheck {
     let codec = match protocol {
         UpstreamProtocol::Http2 => pb::types::CodecClientType::Http2,
-        UpstreamProtocol::Http1 | UpstreamProtocol::SameAsDownstream | UpstreamProtocol::Tcp => pb::types::CodecClientType::Http1,
+        UpstreamProtocol::Http1 | UpstreamProtocol::SameAsDownstream | UpstreamProtocol::Tcp | UpstreamProtocol::Udp => {
+            pb::types::CodecClientType::Http1
+        }
     };
     HttpHealthCheck {
         host: host.map_or_else(|| authority(stat_name), ToOwned::to_owned),

@@ -3,6 +3,7 @@
 
 pub mod bootstrap;
 mod cluster;
+mod datagram;
 mod endpoints;
 mod filters;
 mod health;

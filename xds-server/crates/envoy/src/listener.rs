@@ -10,18 +10,17 @@ use crate::endpoints::socket_address;
 use crate::filters::rbac;
 use crate::pb;
 use crate::{http, telemetry, tls};
+use pb::core::socket_address::Protocol;
 use pb::listener::{AdditionalAddress, FilterChain, FilterChainMatch, filter, listener_filter};
 use pb::tcp_proxy::tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight};
 
 pub(crate) fn message(name: &str, listener: &Listener) -> pb::listener::Listener {
     let limits = &listener.limits;
-    let mut addresses = listener.addresses.iter().map(|address| bound(*address, listener));
-    let first = addresses.next();
-    let additional = addresses.map(|address| AdditionalAddress { address: Some(address), ..Default::default() });
+    let (address, additional_addresses) = bound(&listener.addresses, Protocol::Tcp);
     pb::listener::Listener {
         name: name.to_owned(),
-        address: first,
-        additional_addresses: additional.collect(),
+        address,
+        additional_addresses,
         filter_chains: listener.chains.iter().map(|chain| filter_chain(chain, listener)).collect(),
         // Envoy refuses a listener without a chain.
         default_filter_chain: listener.chains.is_empty().then(closed),
@@ -39,11 +38,17 @@ pub(crate) fn message(name: &str, listener: &Listener) -> pb::listener::Listener
     }
 }
 
-/// `[::]` takes IPv4 too, and Envoy has to be told, unless the listener has IPv4 addresses of its own.
-fn bound(address: SocketAddr, listener: &Listener) -> pb::core::Address {
-    let mut socket = socket_address(&address.ip().to_string(), address.port());
-    socket.ipv4_compat = address.is_ipv6() && address.ip().is_unspecified() && !listener.addresses.iter().any(|other| other.is_ipv4());
-    pb::core::Address { address: Some(pb::core::address::Address::SocketAddress(socket)) }
+/// The first address, and the others. `[::]` takes IPv4 too, and Envoy has to be told, unless there is an IPv4 address besides.
+pub(crate) fn bound(addresses: &[SocketAddr], protocol: Protocol) -> (Option<pb::core::Address>, Vec<AdditionalAddress>) {
+    let v4 = addresses.iter().any(SocketAddr::is_ipv4);
+    let mut all = addresses.iter().map(|address| {
+        let mut socket = socket_address(&address.ip().to_string(), address.port());
+        socket.ipv4_compat = address.is_ipv6() && address.ip().is_unspecified() && !v4;
+        socket.protocol = protocol as i32;
+        pb::core::Address { address: Some(pb::core::address::Address::SocketAddress(socket)) }
+    });
+    let first = all.next();
+    (first, all.map(|address| AdditionalAddress { address: Some(address), ..Default::default() }).collect())
 }
 
 /// What the listener's chains need.

@@ -7,7 +7,7 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use windrose_ir::http::{HttpFilter, HttpHandler, RouteSource};
 use windrose_ir::route::{RouteTable, VirtualHost};
-use windrose_ir::{Cluster, EndpointSet, Extension, Handler, Listener, Program, Secret};
+use windrose_ir::{Cluster, DatagramListener, EndpointSet, Extension, Handler, Listener, Program, Secret};
 use windrose_vocab::{NodeClass, Resource, ResourceId, ResourceKind, Text};
 
 use crate::endpoints::{Addresses, assignment};
@@ -15,7 +15,7 @@ use crate::filters::wasm;
 use crate::modules::Modules;
 use crate::pack::{Packer, VersionKey};
 use crate::route::scoped;
-use crate::{cluster, listener, route, secret};
+use crate::{cluster, datagram, listener, route, secret};
 
 /// The resources of one kind by name; clones share their nodes.
 pub type KindMap = OrdMap<Text, Arc<Resource>>;
@@ -75,6 +75,8 @@ impl Renderer {
         follow(now.of_kind_mut(ResourceKind::Secret), &old.secrets, &program.secrets, |name, value| self.secret(name, value));
         follow(now.of_kind_mut(ResourceKind::Extension), &old.extensions, &program.extensions, |name, value| self.extension(name, value));
         follow(now.of_kind_mut(ResourceKind::Listener), &old.listeners, &program.listeners, |name, value| self.listener(name, value));
+        let listeners = now.of_kind_mut(ResourceKind::Listener);
+        follow(listeners, &old.datagram_listeners, &program.datagram_listeners, |name, value| self.datagram_listener(name, value));
         let was = Arc::clone(&before.uses);
         let is = if old.listeners.ptr_eq(&program.listeners) { Arc::clone(&was) } else { Arc::new(Uses::of(program)) };
         now.uses = Arc::clone(&is);
@@ -114,6 +116,11 @@ impl Renderer {
     fn listener(&self, name: &Text, value: &Listener) -> Resource {
         let id = ResourceId::new(ResourceKind::Listener, name.clone());
         self.packer().pack(id, value, &listener::message(name, value), listener::refs(value))
+    }
+
+    fn datagram_listener(&self, name: &Text, value: &DatagramListener) -> Resource {
+        let id = ResourceId::new(ResourceKind::Listener, name.clone());
+        self.packer().pack(id, value, &datagram::message(name, value), datagram::refs(value))
     }
 
     /// An extension that a chain names and nobody declares is one that denies: a port whose extension never comes stays shut.

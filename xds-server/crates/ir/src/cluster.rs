@@ -58,6 +58,8 @@ pub enum UpstreamProtocol {
     SameAsDownstream,
     /// Bytes.
     Tcp,
+    /// Datagrams.
+    Udp,
 }
 
 /// TLS to the upstream.
@@ -213,6 +215,7 @@ canonical!(
         Http2,
         SameAsDownstream,
         Tcp,
+        Udp,
     }
 );
 canonical!(enum UpstreamTls { Mesh { peers }, Mixed { peers, outside }, Origin { sni, trust, subject_names, client_certificate } });

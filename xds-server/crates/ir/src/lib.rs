@@ -2,6 +2,7 @@
 //! Plain data without a word of Kubernetes or of Envoy; whoever renders it has no choice left to make.
 
 pub mod cluster;
+pub mod datagram;
 pub mod endpoint;
 pub mod extension;
 pub mod http;
@@ -12,6 +13,7 @@ pub mod secret;
 pub mod telemetry;
 
 pub use cluster::{Cluster, Discovery};
+pub use datagram::DatagramListener;
 pub use endpoint::{Endpoint, EndpointSet};
 pub use extension::Extension;
 pub use listener::{Chain, Handler, Listener};

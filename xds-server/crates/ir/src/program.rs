@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use windrose_vocab::Text;
 
-use crate::{Cluster, EndpointSet, Extension, Listener, RouteTable, Secret};
+use crate::{Cluster, DatagramListener, EndpointSet, Extension, Listener, RouteTable, Secret};
 
 /// All that one proxy runs. Each value renders to one resource of the same name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +20,8 @@ pub struct Program {
     pub extensions: OrdMap<Text, Arc<Extension>>,
     /// Listeners.
     pub listeners: OrdMap<Text, Arc<Listener>>,
+    /// Listeners of datagrams; no name is that of one of the others.
+    pub datagram_listeners: OrdMap<Text, Arc<DatagramListener>>,
     /// Route tables that the listeners name.
     pub routes: OrdMap<Text, Arc<RouteTable>>,
 }

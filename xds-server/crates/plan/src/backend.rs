@@ -21,6 +21,8 @@ pub(crate) enum BackendId {
     Service(ObjectKey, Port),
     /// A Backend.
     Backend(ObjectKey),
+    /// All backends of a route, each with its share.
+    Split(ObjectRef),
 }
 
 impl BackendId {
@@ -28,6 +30,7 @@ impl BackendId {
         match self {
             Self::Service(key, _) => ObjectRef { kind: Kind::Service, key: key.clone() },
             Self::Backend(key) => ObjectRef { kind: Kind::Backend, key: key.clone() },
+            Self::Split(route) => route.clone(),
         }
     }
 }
@@ -41,6 +44,8 @@ pub(crate) enum Flavor {
     Grpc,
     /// Bytes.
     Tcp,
+    /// Datagrams.
+    Udp,
     /// HTTP from a sidecar: as the port says, like the caller where it says nothing.
     Mesh,
 }
@@ -76,8 +81,11 @@ impl ClusterKey {
     /// The endpoints that are pushed to it; none for a Backend, whose addresses stand in the cluster.
     pub(crate) fn endpoints(&self) -> Option<EndpointsKey> {
         match &self.backend {
-            BackendId::Service(service, port) => Some(EndpointsKey { service: service.clone(), port: *port }),
+            BackendId::Service(service, port) => {
+                Some(EndpointsKey::Service { service: service.clone(), port: *port, udp: self.flavor == Flavor::Udp })
+            }
             BackendId::Backend(_) => None,
+            BackendId::Split(route) => Some(EndpointsKey::Split(route.clone())),
         }
     }
 }
@@ -88,11 +96,13 @@ impl fmt::Display for ClusterKey {
         match &self.backend {
             BackendId::Service(service, port) => write!(f, "{service}/{port}")?,
             BackendId::Backend(backend) => write!(f, "Backend/{backend}")?,
+            BackendId::Split(route) => write!(f, "{route}")?,
         }
         f.write_str(match self.flavor {
             Flavor::Http => "",
             Flavor::Grpc => "/grpc",
             Flavor::Tcp => "/tcp",
+            Flavor::Udp => "/udp",
             Flavor::Mesh => "/mesh",
         })?;
         if let Some(owner) = &self.owner {

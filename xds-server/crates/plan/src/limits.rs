@@ -18,6 +18,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time without bytes in either direction where no policy says.
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// A session of datagrams without any in either direction: each holds a socket, and nobody says when it is over.
+pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(60);
 /// Attempts after the first, where retries are on without a number.
 pub(crate) const RETRY_ATTEMPTS: u32 = 2;
 /// First wait between two attempts.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use windrose_ir::http::{Authorization, HttpFilter};
-use windrose_ir::{Cluster, Listener, RouteTable, Secret};
+use windrose_ir::{Cluster, DatagramListener, Listener, RouteTable, Secret};
 use windrose_vocab::{SpiffeId, Text};
 
 use crate::backend::ClusterKey;
@@ -16,6 +16,7 @@ use crate::world::{Filter, HostSlot};
 pub(crate) struct ProxyParts {
     pub(crate) identity: SpiffeId,
     pub(crate) listeners: BTreeMap<Text, Arc<Listener>>,
+    pub(crate) datagram_listeners: BTreeMap<Text, Arc<DatagramListener>>,
     /// Route tables of its own.
     pub(crate) routes: BTreeMap<Text, Arc<RouteTable>>,
     /// Clusters of its own.
@@ -38,6 +39,7 @@ impl ProxyParts {
         Self {
             identity,
             listeners: BTreeMap::new(),
+            datagram_listeners: BTreeMap::new(),
             routes: BTreeMap::new(),
             clusters: BTreeMap::new(),
             secrets: BTreeMap::new(),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet, MessageOptions};
 
-const ROOTS: [&str; 51] = [
+const ROOTS: [&str; 55] = [
     "envoy.config.bootstrap.v3.Bootstrap",
     "envoy.config.cluster.v3.Cluster",
     "envoy.config.core.v3.TypedExtensionConfig",
@@ -41,8 +41,12 @@ const ROOTS: [&str; 51] = [
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
     "envoy.extensions.filters.network.rbac.v3.RBAC",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
+    "envoy.extensions.filters.udp.udp_proxy.v3.Route",
+    "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig",
     "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
     "envoy.extensions.http.injected_credentials.generic.v3.Generic",
+    "envoy.extensions.matching.common_inputs.network.v3.SourceIPInput",
+    "envoy.extensions.matching.input_matchers.ip.v3.Ip",
     "envoy.extensions.rbac.principals.mtls_authenticated.v3.Config",
     "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
     "envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate",

@@ -13,7 +13,7 @@ use windrose_ir::http::*;
 use windrose_ir::listener::*;
 use windrose_ir::route::*;
 use windrose_ir::telemetry::*;
-use windrose_ir::{Extension, Program, Secret};
+use windrose_ir::{DatagramListener, Extension, Program, Secret};
 use windrose_vocab::{Duration, Fingerprint, Hostname, NodeClass, Resource, Sensitive, SpiffeId, Text};
 
 pub(crate) fn text(text: &str) -> Text {
@@ -393,6 +393,40 @@ fn listeners(program: &mut Program) {
     );
     add("empty", http("127.0.0.1:10082", RouteSource::Table(text("empty"))));
     add("chainless", listener("127.0.0.1:10083", vec![]));
+    add("every/address", listener("[::]:10084", vec![]));
+    datagram_listeners(program);
+}
+
+fn datagram_listeners(program: &mut Program) {
+    let rule = |bits| AuthorizationRule {
+        name: text("rule"),
+        principals: vec![Principal::Network(text("10.0.0.0"), bits), Principal::Authenticated],
+        methods: vec![],
+        paths: vec![],
+        ports: vec![],
+    };
+    let rules = |deny, allow| Some(Authorization { deny, allow, ..Authorization::default() });
+    let shapes = [
+        ("dropped", "[::]:10053", None, None),
+        ("open", "[::]:10054", Some("raw"), None),
+        ("denied", "127.0.0.1:10055", Some("raw"), rules(vec![rule(16)], None)),
+        ("allowed", "127.0.0.1:10056", Some("raw"), rules(vec![], Some(vec![rule(8)]))),
+        ("both", "127.0.0.1:10057", Some("raw"), rules(vec![rule(16)], Some(vec![rule(8)]))),
+        ("nobody", "127.0.0.1:10058", Some("raw"), rules(vec![], Some(vec![]))),
+        ("elsewhere", "127.0.0.1:10059", Some("raw"), rules(vec![AuthorizationRule { ports: vec![1], ..rule(8) }], None)),
+    ];
+    for (name, address, cluster, authorization) in shapes {
+        let listener = DatagramListener {
+            addresses: vec![address.parse().unwrap()],
+            stat_name: text("edge/53"),
+            cluster: cluster.map(text),
+            authorization,
+            idle_timeout: seconds(60),
+            hash_source: true,
+            access_log: Some(log(LogSink::Stdout)),
+        };
+        program.datagram_listeners.insert(text(&format!("datagrams/{name}")), Arc::new(listener));
+    }
 }
 
 fn edge() -> HttpHandler {

@@ -161,8 +161,14 @@ impl ProxyState {
         self.listeners_due = true;
         put(&mut self.program.routes, before.map(|parts| &parts.routes), after.map(|parts| &parts.routes));
         put(&mut self.program.clusters, before.map(|parts| &parts.clusters), after.map(|parts| &parts.clusters));
+        let [was, is] = [before, after].map(|parts| parts.map(|parts| &parts.datagram_listeners));
+        put(&mut self.program.datagram_listeners, was, is);
         let names = |parts: &ProxyParts| {
-            let listeners = parts.listeners.keys().map(|name| ResourceId::new(ResourceKind::Listener, name.clone()));
+            let listeners = parts
+                .listeners
+                .keys()
+                .chain(parts.datagram_listeners.keys())
+                .map(|name| ResourceId::new(ResourceKind::Listener, name.clone()));
             let routes = parts.routes.keys().map(|name| ResourceId::new(ResourceKind::Routes, name.clone()));
             let clusters = parts.clusters.keys().map(|name| ResourceId::new(ResourceKind::Cluster, name.clone()));
             listeners.chain(routes).chain(clusters).collect::<BTreeSet<_>>()

@@ -27,7 +27,9 @@ pub(crate) struct Upstream {
 /// Makes a cluster. One whose backend is gone, or cannot be trusted, has no endpoints: whoever still names it gets 503.
 pub(crate) fn cluster(view: &View<'_>, key: &ClusterKey) -> Upstream {
     let found = match &key.backend {
+        BackendId::Service(service, port) if key.flavor == Flavor::Udp => of_datagrams(view, service, *port),
         BackendId::Service(service, port) => of_service(view, service, *port),
+        BackendId::Split(route) => view.route(route).map(|_| (Discovery::Eds, AppProtocol::Unsaid, None)),
         BackendId::Backend(backend) => view.backend(backend).and_then(|backend| of_backend(view, backend)),
     };
     let nowhere = || (Discovery::Static(EndpointSet::default()), AppProtocol::Unsaid, None);
@@ -80,6 +82,12 @@ fn of_service(view: &View<'_>, key: &ObjectKey, port: Port) -> Option<Found> {
         Some(OriginTls { tls: UpstreamTls::Mesh { peers }, secrets: BTreeMap::new() })
     };
     Some((Discovery::Eds, said, tls))
+}
+
+/// Datagrams go to the instances as they came, without TLS.
+fn of_datagrams(view: &View<'_>, key: &ObjectKey, port: Port) -> Option<Found> {
+    view.service(key)?.spec.ports.iter().find(|known| known.port == port && known.udp)?;
+    Some((Discovery::Eds, AppProtocol::Unsaid, None))
 }
 
 fn mixed(peers: Vec<SpiffeId>, outside: Option<OriginTls>) -> OriginTls {
@@ -170,6 +178,7 @@ fn with_client(view: &View<'_>, key: &ClusterKey, tls: UpstreamTls, secrets: &mu
 
 fn protocol(flavor: Flavor, said: AppProtocol) -> UpstreamProtocol {
     match (flavor, said) {
+        (Flavor::Udp, _) => UpstreamProtocol::Udp,
         (Flavor::Tcp, _) => UpstreamProtocol::Tcp,
         (Flavor::Grpc, _) | (_, AppProtocol::H2c) => UpstreamProtocol::Http2,
         (Flavor::Mesh, AppProtocol::Unsaid) => UpstreamProtocol::SameAsDownstream,

@@ -1,48 +1,68 @@
 //! Where the instances of a Service are: its EndpointSlices, and the Workloads that serve it.
 
+mod split;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use windrose_api::declared::backend::SliceEndpoint;
 use windrose_ir::EndpointSet;
 use windrose_ir::endpoint::{Address, Endpoint, Health, Locality};
-use windrose_vocab::{ObjectKey, Port, Text};
+use windrose_vocab::{ObjectKey, ObjectRef, Port, Text};
 
 use crate::world::{Index, View};
 
 /// What is known of one address: its zone, whether it takes requests, and whether it has no sidecar where others have.
 type Known = (Text, Health, bool);
 
-/// The endpoints of one port of a Service.
+/// Endpoints that are pushed to clusters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct EndpointsKey {
-    pub(crate) service: ObjectKey,
-    pub(crate) port: Port,
+pub(crate) enum EndpointsKey {
+    /// Those of one port of a Service.
+    Service { service: ObjectKey, port: Port, udp: bool },
+    /// Those of all backends of a route, each with its share.
+    Split(ObjectRef),
 }
 
 /// The endpoints, sorted, each address once.
 pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
-    let mut found: BTreeMap<SocketAddr, Known> = BTreeMap::new();
-    let service = view.service(&key.service);
-    let name = service.and_then(|service| service.spec.ports.iter().find(|port| port.port == key.port && !port.udp)).map(|port| &port.name);
-    if let Some(name) = name {
-        for slice in view.index(Index::Slices(key.service.clone())) {
-            let Some(slice) = view.endpoint_slice(&slice.key) else { continue };
-            let port = slice.spec.ports.iter().find(|(known, _)| known == name).map(|(_, port)| *port);
-            let both = slice.spec.endpoints.iter().filter_map(|endpoint| Some((endpoint, port?, health(endpoint)?)));
-            for (endpoint, port, health) in both {
-                let all = endpoint.addresses.iter().map(|address| SocketAddr::new(*address, port.get()));
-                found.extend(all.map(|address| (address, (endpoint.zone.clone(), health, true))));
-            }
+    match key {
+        EndpointsKey::Service { service, port, udp: true } => by_zone(of_slices(view, service, *port, true)),
+        EndpointsKey::Service { service, port, udp: false } => {
+            let mut found = of_slices(view, service, *port, false);
+            found.extend(of_workloads(view, service, *port));
+            by_zone(found)
+        }
+        EndpointsKey::Split(route) => split::endpoints(view, route),
+    }
+}
+
+fn of_slices(view: &View<'_>, key: &ObjectKey, number: Port, udp: bool) -> BTreeMap<SocketAddr, Known> {
+    let mut found = BTreeMap::new();
+    let service = view.service(key);
+    let named = service.and_then(|service| service.spec.ports.iter().find(|port| port.port == number && port.udp == udp));
+    let Some(name) = named.map(|port| &port.name) else { return found };
+    for slice in view.index(Index::Slices(key.clone())) {
+        let Some(slice) = view.endpoint_slice(&slice.key) else { continue };
+        let port = slice.spec.ports.iter().find(|(known, _)| known == name).map(|(_, port)| *port);
+        let both = slice.spec.endpoints.iter().filter_map(|endpoint| Some((endpoint, port?, health(endpoint)?)));
+        for (endpoint, port, health) in both {
+            let all = endpoint.addresses.iter().map(|address| SocketAddr::new(*address, port.get()));
+            found.extend(all.map(|address| (address, (endpoint.zone.clone(), health, true))));
         }
     }
-    for workload in view.index(Index::Workloads(key.service.clone())) {
+    found
+}
+
+fn of_workloads(view: &View<'_>, key: &ObjectKey, number: Port) -> BTreeMap<SocketAddr, Known> {
+    let mut found = BTreeMap::new();
+    for workload in view.index(Index::Workloads(key.clone())) {
         let Some(workload) = view.workload(&workload.key) else { continue };
-        let served = workload.spec.serves.iter().filter(|serves| serves.service == key.service.name && serves.port == key.port);
+        let served = workload.spec.serves.iter().filter(|serves| serves.service == key.name && serves.port == number);
         let all = served.map(|serves| SocketAddr::new(workload.spec.address, serves.listen.get()));
         found.extend(all.map(|address| (address, (workload.spec.zone.clone(), Health::Ready, false))));
     }
-    by_zone(found)
+    found
 }
 
 /// None for an endpoint that takes nothing, neither new requests nor running ones.

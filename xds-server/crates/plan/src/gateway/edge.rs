@@ -1,7 +1,8 @@
-//! The proxies of a Gateway: one listener for each port, one chain for all HTTP on it, one for each HTTPS listener,
+//! The proxies of a Gateway: one listener for each port of TCP and of UDP, one chain for all HTTP on it, one for each HTTPS listener,
 //! one for each set of server names of a route that carries connections.
 
 mod connections;
+mod datagrams;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -36,13 +37,20 @@ pub(crate) fn edge(view: &View<'_>, key: &ObjectKey) -> Option<Edge> {
     let mut parts = ProxyParts::new(identity);
     let telemetry = telemetry::effective(view, &gateway, &format!("{}.{}", key.name, key.namespace));
     let mut ports: BTreeMap<Port, Vec<&BoundListener>> = BTreeMap::new();
-    for listener in frame.listeners.iter().filter(|listener| listener.usable) {
+    let (datagrams, others): (Vec<_>, Vec<_>) =
+        frame.listeners.iter().filter(|listener| listener.usable).partition(|one| one.spoken == Spoken::Udp);
+    for listener in others {
         ports.entry(listener.port).or_default().push(listener);
     }
     for (port, listeners) in ports {
         let at = At { view, gateway: &gateway, frame, port, telemetry: &telemetry };
         let listener = at.listener(&listeners, &mut parts);
         parts.listeners.insert(format!("{key}/{port}").into(), Arc::new(listener));
+    }
+    for listener in datagrams {
+        let at = At { view, gateway: &gateway, frame, port: listener.port, telemetry: &telemetry };
+        let datagrams = at.datagrams(listener, &mut parts);
+        parts.datagram_listeners.insert(format!("{key}/{}-udp", listener.port).into(), Arc::new(datagrams));
     }
     if !parts.listeners.is_empty() {
         parts.uses.extend(telemetry.collector);
@@ -76,7 +84,7 @@ impl At<'_, '_> {
             listeners.iter().filter(|listener| listener.spoken == Spoken::Https).map(|listener| listener.hostname.clone()).collect();
         for listener in by_specificity {
             match listener.spoken {
-                Spoken::Http | Spoken::Unknown => {}
+                Spoken::Http | Spoken::Udp | Spoken::Unknown => {}
                 Spoken::Https => chains.extend(self.https(listener, parts)),
                 Spoken::TlsTerminated | Spoken::TlsPassthrough | Spoken::Tcp => {
                     chains.extend(self.connections(listener, &mut taken, parts))

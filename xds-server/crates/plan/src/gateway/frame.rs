@@ -59,6 +59,7 @@ pub(crate) enum Spoken {
     TlsTerminated,
     TlsPassthrough,
     Tcp,
+    Udp,
     /// Not served.
     Unknown,
 }

@@ -112,7 +112,7 @@ fn kinds(policy: Kind) -> &'static [Kind] {
         Kind::BackendTLSPolicy => &[Kind::Service, Kind::Backend],
         Kind::AuthPolicy | Kind::RateLimitPolicy => &[Kind::Gateway, Kind::HTTPRoute, Kind::GRPCRoute],
         Kind::TranscodingPolicy => &[Kind::HTTPRoute, Kind::Service],
-        Kind::TrafficPolicy => &[Kind::Service, Kind::Backend, Kind::HTTPRoute, Kind::GRPCRoute],
+        Kind::TrafficPolicy => &[Kind::Service, Kind::Backend, Kind::HTTPRoute, Kind::GRPCRoute, Kind::UDPRoute],
         Kind::EdgePolicy => &[Kind::Gateway],
         Kind::MeshPolicy => &[Kind::Workload],
         Kind::AuthorizationPolicy => &[Kind::Workload, Kind::Service, Kind::Gateway],

@@ -13,7 +13,7 @@ use windrose_ir::route::{HashOn, Retry};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Port, Text};
 
 use super::winner;
-use crate::backend::BackendId;
+use crate::backend::{BackendId, ClusterKey, Owner};
 use crate::limits;
 use crate::reference::field;
 use crate::route::RuleParts;
@@ -52,6 +52,18 @@ pub(crate) fn of_service(view: &View<'_>, service: &ObjectKey, port: Port) -> Ro
     requests(&of_backend(view, &BackendId::Service(service.clone(), port)))
 }
 
+/// What holds for sessions of datagrams that go to a cluster.
+pub(crate) fn of_sessions(view: &View<'_>, key: &ClusterKey) -> RouteTraffic {
+    requests(&around(view, key))
+}
+
+/// The route, where its policy says what only a cluster of its own can do; one that is of all its backends is its own anyway.
+pub(crate) fn owner_of_sessions(view: &View<'_>, route: &ObjectRef, backend: &BackendId) -> Option<Owner> {
+    let said = policy(view, winner(view, Kind::TrafficPolicy, route, None));
+    let shared = !matches!(backend, BackendId::Split(_));
+    (shared && said.is_some()).then(|| Owner { route: route.clone(), rule: None, sticky: false })
+}
+
 fn needs_cluster(policy: &TrafficPolicy) -> bool {
     policy.timeouts.as_ref().is_some_and(|timeouts| timeouts.connect.is_some())
         || policy.retries.as_ref().is_some_and(|retries| retries.budget.is_some())
@@ -68,7 +80,7 @@ fn of_backend<'a>(view: &View<'a>, backend: &BackendId) -> Vec<&'a TrafficPolicy
         BackendId::Service(key, port) => view
             .service(key)
             .and_then(|service| service.spec.ports.iter().find(|known| known.port == *port && !known.udp).map(|port| port.name.clone())),
-        BackendId::Backend(_) => None,
+        BackendId::Backend(_) | BackendId::Split(_) => None,
     };
     let own = port.filter(|name| !name.is_empty()).and_then(|name| winner(view, Kind::TrafficPolicy, &object, Some(&name)));
     let whole = winner(view, Kind::TrafficPolicy, &object, None);
@@ -173,7 +185,7 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<TrafficPolicy>) {
 }
 
 /// The traffic policies of a cluster's owner and backend, the most specific first.
-fn around<'a>(view: &View<'a>, key: &crate::backend::ClusterKey) -> Vec<&'a TrafficPolicy> {
+fn around<'a>(view: &View<'a>, key: &ClusterKey) -> Vec<&'a TrafficPolicy> {
     let own = key.owner.iter().flat_map(|owner| {
         let rule = owner.rule.as_ref().and_then(|rule| winner(view, Kind::TrafficPolicy, &owner.route, Some(rule)));
         [rule, winner(view, Kind::TrafficPolicy, &owner.route, None)]

@@ -8,7 +8,7 @@ use windrose_ir::http::{
 };
 use windrose_ir::listener::{Direction, Handler, Transport};
 use windrose_ir::telemetry::{LogSink, TraceProvider};
-use windrose_ir::{Chain, EndpointSet, Listener, Program, Secret};
+use windrose_ir::{Chain, DatagramListener, EndpointSet, Listener, Program, Secret};
 use windrose_vocab::SpiffeId;
 
 use super::{Text, routes};
@@ -18,6 +18,9 @@ use crate::policy::edge;
 pub(super) fn print(out: &mut Text, program: &Program) {
     for (name, listener) in &program.listeners {
         self::listener(out, name, listener);
+    }
+    for (name, listener) in &program.datagram_listeners {
+        datagrams(out, name, listener);
     }
     for (name, table) in &program.routes {
         routes::print(out, name, table);
@@ -53,6 +56,15 @@ fn listener(out: &mut Text, name: &str, listener: &Listener) {
     for chain in &listener.chains {
         self::chain(out, chain);
     }
+}
+
+fn datagrams(out: &mut Text, name: &str, listener: &DatagramListener) {
+    let addresses = listener.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    let to = listener.cluster.as_deref().unwrap_or("nowhere");
+    let hash = if listener.hash_source { ", hashes address" } else { "" };
+    let idle = if listener.idle_timeout == limits::SESSION_IDLE { String::new() } else { format!(", idle {:?}", listener.idle_timeout) };
+    out.line(1, &format!("datagrams {name} at {addresses} -> {to}{hash}{idle}"));
+    listener.authorization.iter().for_each(|rules| authorization(out, rules));
 }
 
 fn chain(out: &mut Text, chain: &Chain) {
@@ -229,7 +241,8 @@ fn endpoints(set: &EndpointSet) -> String {
                 Health::Draining => " draining",
             };
             let outside = if endpoint.outside { " outside" } else { "" };
-            parts.push(format!("{address}{zone}{health}{outside}"));
+            let weight = if endpoint.weight == 1 { String::new() } else { format!(" x{}", endpoint.weight) };
+            parts.push(format!("{address}{zone}{weight}{health}{outside}"));
         }
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }

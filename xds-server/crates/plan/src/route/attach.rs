@@ -111,7 +111,7 @@ fn takes(view: &View<'_>, listener: &BoundListener, route: &ObjectRef) -> bool {
 
 /// Each host that both name, with the route's own words for it. Of several words for one host the most specific stays.
 fn hosts(listener: &BoundListener, declared: &[Hostname]) -> Vec<(Hostname, Hostname)> {
-    if declared.is_empty() || matches!(listener.spoken, Spoken::Tcp) {
+    if declared.is_empty() || matches!(listener.spoken, Spoken::Tcp | Spoken::Udp) {
         return vec![(listener.hostname.clone(), Hostname::any())];
     }
     let both = declared.iter().filter_map(|host| listener.hostname.intersect(host).map(|common| (common, host.clone())));

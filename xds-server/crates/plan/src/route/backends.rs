@@ -46,6 +46,7 @@ pub(crate) enum Carries {
     Http,
     Grpc,
     Bytes,
+    Datagrams,
 }
 
 /// Resolves all references of a route.
@@ -54,7 +55,7 @@ pub(crate) fn resolve(view: &View<'_>, key: &ObjectRef) -> Option<Resolved> {
     let mut worst = None;
     let rules: Vec<ResolvedRule> =
         route.spec.rules.iter().enumerate().map(|(index, rule)| resolve_rule(view, key, index, rule, &mut worst)).collect();
-    if carries(key.kind) == Carries::Bytes && rules.len() > 1 {
+    if matches!(carries(key.kind), Carries::Bytes | Carries::Datagrams) && rules.len() > 1 {
         let message = "only the first rule holds: nothing tells the connections of another one apart";
         view.error(key, field("spec.rules[1]"), Code::Unsupported, message);
     }
@@ -153,6 +154,7 @@ fn carries(kind: Kind) -> Carries {
     match kind {
         Kind::HTTPRoute => Carries::Http,
         Kind::GRPCRoute => Carries::Grpc,
+        Kind::UDPRoute => Carries::Datagrams,
         _ => Carries::Bytes,
     }
 }
@@ -181,16 +183,24 @@ fn service(view: &View<'_>, target: &ObjectRef, port: Option<Port>, carries: Car
         let message = format!("{target} is of type ExternalName, which lets whoever edits it send requests anywhere");
         return Err(Problem::new("UnsupportedValue", Code::Unsupported, message).hint(Some("declare a Backend with the host")));
     }
-    let ports = || service.spec.ports.iter().filter(|port| !port.udp);
-    let known = || ports().map(|port| port.port.to_string()).collect::<Vec<_>>().join(", ");
+    let udp = carries == Carries::Datagrams;
+    let ports = || service.spec.ports.iter().filter(|port| port.udp == udp);
+    let known = || {
+        let known = ports().map(|port| port.port.to_string()).collect::<Vec<_>>().join(", ");
+        if known.is_empty() { "none".to_owned() } else { known }
+    };
     let Some(number) = port else {
         let message = format!("{target} needs a port");
         return Err(Problem::new("BackendNotFound", Code::MissingField, message).hint(Some(format!("it has {}", known()))));
     };
     let Some(port) = ports().find(|port| port.port == number) else {
-        let message = format!("{target} has no TCP port {number}");
+        let message = format!("{target} has no {} port {number}", if udp { "UDP" } else { "TCP" });
         return Err(Problem::new("BackendNotFound", Code::RefNotFound, message).hint(Some(format!("it has {}", known()))));
     };
+    let id = BackendId::Service(target.key.clone(), number);
+    if udp {
+        return Ok(ResolvedBackend { id, origin_tls: false });
+    }
     let protocol = AppProtocol::parse(port.app_protocol.as_deref());
     let tls = policy::winner_for_port(view, Kind::BackendTLSPolicy, target, &port.name);
     if let Some(policy) = &tls
@@ -200,13 +210,14 @@ fn service(view: &View<'_>, target: &ObjectRef, port: Option<Port>, carries: Car
         return Err(Problem::new("InvalidBackendTLSPolicy", Code::RefNotFound, message));
     }
     speaks(target, protocol, tls.is_some(), carries)?;
-    Ok(ResolvedBackend { id: BackendId::Service(target.key.clone(), number), origin_tls: tls.is_some() })
+    Ok(ResolvedBackend { id, origin_tls: tls.is_some() })
 }
 
 fn speaks(target: &ObjectRef, protocol: AppProtocol, tls: bool, carries: Carries) -> Result<(), Problem> {
     let refused = |message: String, hint: &str| Err(Problem::new("UnsupportedProtocol", Code::Unsupported, message).hint(Some(hint)));
     match (carries, protocol) {
         (Carries::Bytes, _) => Ok(()),
+        (Carries::Datagrams, _) => refused(format!("{target} takes no datagrams"), "name a Service with a UDP port"),
         (_, AppProtocol::Opaque) => {
             refused(format!("the port of {target} does not speak HTTP"), "use a TCPRoute, or correct its `appProtocol`")
         }

@@ -45,7 +45,7 @@ impl At<'_, '_> {
     }
 
     /// The route of each host: the one that names it most specifically, then the oldest.
-    fn winners(self, listener: &BoundListener) -> BTreeMap<ObjectRef, BTreeSet<Hostname>> {
+    pub(super) fn winners(self, listener: &BoundListener) -> BTreeMap<ObjectRef, BTreeSet<Hostname>> {
         let mut all: Vec<&Connection> = self.view.connections(&self.gateway.key, &listener.id).collect();
         let created = |connection: &Connection| self.view.route(&connection.route).map_or(0, |route| route.meta.created);
         all.sort_by_key(|one| {
@@ -80,7 +80,7 @@ impl At<'_, '_> {
                 self.tls(listener, &limits, &[], parts)
             }
             Spoken::Tcp => Some(Transport::Plain),
-            Spoken::Http | Spoken::Https | Spoken::Unknown => None,
+            Spoken::Http | Spoken::Https | Spoken::Udp | Spoken::Unknown => None,
         }
     }
 
@@ -119,7 +119,7 @@ impl At<'_, '_> {
 }
 
 /// Two sets of rules as one. Where both have an allow list nobody passes: one list cannot say that both must match.
-fn both_hold(
+pub(super) fn both_hold(
     one: Option<windrose_ir::http::Authorization>,
     other: Option<windrose_ir::http::Authorization>,
 ) -> Option<windrose_ir::http::Authorization> {

@@ -64,7 +64,8 @@ fn spoken(listener: &Listener) -> Spoken {
         Protocol::Tls if passthrough => Spoken::TlsPassthrough,
         Protocol::Tls => Spoken::TlsTerminated,
         Protocol::Tcp => Spoken::Tcp,
-        Protocol::Udp | Protocol::Other(_) => Spoken::Unknown,
+        Protocol::Udp => Spoken::Udp,
+        Protocol::Other(_) => Spoken::Unknown,
     }
 }
 
@@ -85,6 +86,7 @@ fn kinds(view: &View<'_>, candidate: &Candidate<'_>, spoken: Spoken, references:
         Spoken::TlsTerminated => &[Kind::TLSRoute, Kind::TCPRoute],
         Spoken::TlsPassthrough => &[Kind::TLSRoute],
         Spoken::Tcp => &[Kind::TCPRoute],
+        Spoken::Udp => &[Kind::UDPRoute],
         Spoken::Unknown => &[],
     };
     let allowed = &candidate.listener.allowed_kinds;

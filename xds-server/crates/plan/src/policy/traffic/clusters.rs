@@ -6,7 +6,7 @@ use windrose_api::policy::{CircuitBreaker, HealthCheck, LoadBalancing, LoadBalan
 use windrose_ir::cluster as ir;
 
 use super::around;
-use crate::backend::ClusterKey;
+use crate::backend::{BackendId, ClusterKey, Flavor};
 use crate::limits;
 use crate::world::View;
 
@@ -31,16 +31,26 @@ pub(crate) fn of_cluster(view: &View<'_>, key: &ClusterKey) -> ClusterTraffic {
     let outliers: Vec<&OutlierDetection> = policies.iter().filter_map(|policy| policy.outlier_detection.as_ref()).collect();
     let sticky = key.owner.as_ref().is_some_and(|owner| owner.sticky);
     let balancing = policies.iter().find_map(|policy| policy.load_balancing.as_ref());
+    let datagrams = key.flavor == Flavor::Udp;
     ClusterTraffic {
         connect_timeout: connect.unwrap_or(limits::CONNECT_TIMEOUT),
-        load_balancing: if sticky { sessions(balancing) } else { load_balancing(balancing) },
-        limits: circuit(&breakers),
+        load_balancing: match load_balancing(balancing) {
+            // The others do not, or not quite, follow the weights of endpoints.
+            ir::LoadBalancing::LeastRequest | ir::LoadBalancing::Random if matches!(key.backend, BackendId::Split(_)) => {
+                ir::LoadBalancing::RoundRobin
+            }
+            found if sticky => sessions(found),
+            found => found,
+        },
+        // A session of datagrams counts as a connection until it has been idle for long enough.
+        limits: circuit(&breakers, if datagrams { limits::CONNECTIONS } else { limits::CIRCUIT }),
         retry_budget: ir::RetryBudget {
             percent: budget.map_or(limits::RETRY_BUDGET_PERCENT, |budget| budget.percent),
             minimum_concurrency: budget.map_or(limits::RETRY_BUDGET_MINIMUM, |budget| budget.minimum),
         },
-        outliers: outlier_detection(&outliers),
-        health_check: policies.iter().find_map(|policy| policy.health_check.as_ref()).and_then(health_check),
+        outliers: outlier_detection(&outliers).filter(|_| !datagrams),
+        // No probe is made of datagrams.
+        health_check: policies.iter().find_map(|policy| policy.health_check.as_ref()).and_then(health_check).filter(|_| !datagrams),
     }
 }
 
@@ -56,8 +66,8 @@ fn load_balancing(declared: Option<&LoadBalancing>) -> ir::LoadBalancing {
     }
 }
 
-fn sessions(declared: Option<&LoadBalancing>) -> ir::LoadBalancing {
-    match load_balancing(declared) {
+fn sessions(declared: ir::LoadBalancing) -> ir::LoadBalancing {
+    match declared {
         hashing @ ir::LoadBalancing::ConsistentHash { .. } => hashing,
         ir::LoadBalancing::RoundRobin | ir::LoadBalancing::LeastRequest | ir::LoadBalancing::Random => {
             ir::LoadBalancing::ConsistentHash { maglev: true, minimum_ring_size: limits::RING_SIZE_MIN }
@@ -65,8 +75,8 @@ fn sessions(declared: Option<&LoadBalancing>) -> ir::LoadBalancing {
     }
 }
 
-fn circuit(declared: &[&CircuitBreaker]) -> ir::Limits {
-    let find = |of: fn(&CircuitBreaker) -> Option<u32>| declared.iter().find_map(|breaker| of(breaker)).unwrap_or(limits::CIRCUIT);
+fn circuit(declared: &[&CircuitBreaker], default: u32) -> ir::Limits {
+    let find = |of: fn(&CircuitBreaker) -> Option<u32>| declared.iter().find_map(|breaker| of(breaker)).unwrap_or(default);
     ir::Limits {
         connections: find(|breaker| breaker.max_connections),
         pending_requests: find(|breaker| breaker.max_pending_requests),
