@@ -269,7 +269,8 @@ fn can_be_left_out(kind: Kind) -> bool {
         | Kind::EndpointSlice
         | Kind::Workload
         | Kind::BackendTLSPolicy
-        | Kind::EdgePolicy => false,
+        | Kind::EdgePolicy
+        | Kind::GatewayParameters => false,
     }
 }
 

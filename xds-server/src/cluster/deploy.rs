@@ -1,5 +1,7 @@
 //! Which Envoys the Gateways should have, from the plan; the leader puts them there.
 
+mod parameters;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::GatewayAddress;
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
-use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Made, Parameters, RUN_FOLDER, TOKEN_FOLDER, Wanted};
+use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Made, RUN_FOLDER, TOKEN_FOLDER, Wanted};
 use windrose_kube::source::World;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole};
 
@@ -121,8 +123,9 @@ fn wanted(proxy: &ProxyKey, picture: &Picture, world: &World, place: &Place) -> 
     let gateway = picture.declared.gateways.get(&proxy.object)?;
     let seen = world.seen.get(&gateway.meta.object)?;
     let program = picture.plan.programs.get(proxy)?;
-    let addresses = program.listeners.values().flat_map(|listener| &listener.addresses);
-    let ports: BTreeSet<(u16, Carries)> = addresses.map(|address| (address.port(), Carries::Tcp)).collect();
+    let tcp = program.listeners.values().flat_map(|listener| &listener.addresses).map(|address| (address.port(), Carries::Tcp));
+    let udp = program.datagram_listeners.values().flat_map(|listener| &listener.addresses).map(|address| (address.port(), Carries::Udp));
+    let ports: BTreeSet<(u16, Carries)> = tcp.chain(udp).collect();
     if ports.is_empty() {
         return None;
     }
@@ -139,7 +142,7 @@ fn wanted(proxy: &ProxyKey, picture: &Picture, world: &World, place: &Place) -> 
         labels: gateway.spec.infrastructure.labels.clone(),
         annotations: gateway.spec.infrastructure.annotations.clone(),
         bootstrap: bootstrap_of(proxy, place),
-        parameters: Parameters { image: place.image.clone().unwrap_or_else(|| Parameters::default().image), ..Parameters::default() },
+        parameters: parameters::of(gateway, picture, place),
     })
 }
 

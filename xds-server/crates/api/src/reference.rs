@@ -69,7 +69,8 @@ pub fn example(kind: Kind) -> Option<&'static str> {
         EdgePolicy,
         MeshPolicy,
         AuthorizationPolicy,
-        TelemetryPolicy
+        TelemetryPolicy,
+        GatewayParameters
     )
 }
 

@@ -85,16 +85,20 @@ pub struct Parameters {
     pub service_type: String,
     /// Annotations of the Service.
     pub service_annotations: BTreeMap<String, String>,
+    /// `loadBalancerClass` of the Service.
+    pub load_balancer_class: Option<String>,
     /// `externalTrafficPolicy` of the Service.
     pub external_traffic_policy: Option<String>,
     /// Where Pods may run.
     pub node_selector: BTreeMap<String, String>,
     /// Taints that they endure.
     pub tolerations: Vec<Value>,
-    /// Affinity, as it is written in a Pod.
-    pub affinity: Option<Value>,
     /// How the Pods spread.
     pub topology_spread: Vec<Value>,
+    /// Priority class of the Pods.
+    pub priority_class: Option<String>,
+    /// Secrets for the registry of the image.
+    pub image_pull_secrets: Vec<String>,
     /// A HorizontalPodAutoscaler between these numbers of replicas, at this percentage of CPU.
     pub autoscaling: Option<Autoscaling>,
     /// Worker threads of each Envoy.
@@ -122,11 +126,13 @@ impl Default for Parameters {
             resources: serde_json::json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}),
             service_type: "LoadBalancer".to_owned(),
             service_annotations: BTreeMap::new(),
+            load_balancer_class: None,
             external_traffic_policy: None,
             node_selector: BTreeMap::new(),
             tolerations: Vec::new(),
-            affinity: None,
             topology_spread: Vec::new(),
+            priority_class: None,
+            image_pull_secrets: Vec::new(),
             autoscaling: None,
             concurrency: 2,
             drain_seconds: 30,

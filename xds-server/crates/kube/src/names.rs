@@ -9,6 +9,7 @@ pub fn plural(kind: Kind) -> String {
     match name.strip_suffix('y') {
         Some(stem) if !name.ends_with("ay") => format!("{stem}ies"),
         _ if name.ends_with("ss") => format!("{name}es"),
+        _ if name.ends_with('s') => name,
         _ => format!("{name}s"),
     }
 }
@@ -49,6 +50,7 @@ mod tests {
             (Kind::EndpointSlice, "endpointslices"),
             (Kind::AuthPolicy, "authpolicies"),
             (Kind::ListenerSet, "listenersets"),
+            (Kind::GatewayParameters, "gatewayparameters"),
         ];
         for (kind, name) in expected {
             assert_eq!(plural(kind), name);

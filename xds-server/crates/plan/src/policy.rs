@@ -145,7 +145,8 @@ pub(crate) fn outcome(view: &View<'_>, policy: &ObjectRef) -> Option<PolicyOutco
         | AnyObject::EndpointSlice(_)
         | AnyObject::Secret(_)
         | AnyObject::ConfigMap(_)
-        | AnyObject::Workload(_) => None,
+        | AnyObject::Workload(_)
+        | AnyObject::GatewayParameters(_) => None,
     }
 }
 
@@ -185,6 +186,7 @@ pub(crate) fn is_judged(kind: Kind) -> bool {
         | Kind::EndpointSlice
         | Kind::Secret
         | Kind::ConfigMap
-        | Kind::Workload => false,
+        | Kind::Workload
+        | Kind::GatewayParameters => false,
     }
 }

@@ -33,11 +33,12 @@ pub enum Kind {
     MeshPolicy,
     AuthorizationPolicy,
     TelemetryPolicy,
+    GatewayParameters,
 }
 
 impl Kind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -63,6 +64,7 @@ impl Kind {
         Self::MeshPolicy,
         Self::AuthorizationPolicy,
         Self::TelemetryPolicy,
+        Self::GatewayParameters,
     ];
 
     /// The kind as written in YAML.
@@ -94,6 +96,7 @@ impl Kind {
             Self::MeshPolicy => "MeshPolicy",
             Self::AuthorizationPolicy => "AuthorizationPolicy",
             Self::TelemetryPolicy => "TelemetryPolicy",
+            Self::GatewayParameters => "GatewayParameters",
         }
     }
 
@@ -122,7 +125,8 @@ impl Kind {
             | Self::EdgePolicy
             | Self::MeshPolicy
             | Self::AuthorizationPolicy
-            | Self::TelemetryPolicy => "windrose.dev",
+            | Self::TelemetryPolicy
+            | Self::GatewayParameters => "windrose.dev",
         }
     }
 

@@ -107,7 +107,7 @@ pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Opti
         | AnyObject::MeshPolicy(_)
         | AnyObject::AuthorizationPolicy(_)
         | AnyObject::TelemetryPolicy(_) => Some(Status::Ancestors(known.ancestors(object, &declared))),
-        AnyObject::Backend(_) | AnyObject::Workload(_) => Some(Status::Plain(plain(known, object))),
+        AnyObject::Backend(_) | AnyObject::Workload(_) | AnyObject::GatewayParameters(_) => Some(Status::Plain(plain(known, object))),
         AnyObject::Grant(_)
         | AnyObject::Namespace(_)
         | AnyObject::Service(_)
@@ -124,7 +124,7 @@ fn unreadable(known: &Known<'_>, object: &ObjectRef) -> Option<Status> {
         Kind::Gateway => {
             Some(Status::Listeners { conditions: vec![condition], listeners: Vec::new(), addresses: Some(Vec::new()), sets: None })
         }
-        Kind::Backend | Kind::Workload => Some(Status::Plain(vec![condition])),
+        Kind::Backend | Kind::Workload | Kind::GatewayParameters => Some(Status::Plain(vec![condition])),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ mod auth;
 mod authorization;
 mod edge;
 mod mesh;
+mod parameters;
 mod rate_limit;
 mod target;
 mod telemetry;

@@ -21,7 +21,7 @@ pub use values::values;
 pub use workload::Workload;
 
 use crate::policy::{
-    AuthPolicy, AuthorizationPolicy, EdgePolicy, MeshPolicy, RateLimitPolicy, TargetRef, TelemetryPolicy, TrafficPolicy, TranscodingPolicy,
+    AuthPolicy, AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, RateLimitPolicy, TargetRef, TelemetryPolicy, TrafficPolicy, TranscodingPolicy,
 };
 
 /// All objects of one kind.
@@ -85,6 +85,7 @@ pub struct Declared {
     pub mesh_policies: Objects<MeshPolicy>,
     pub authorization_policies: Objects<AuthorizationPolicy>,
     pub telemetry_policies: Objects<TelemetryPolicy>,
+    pub gateway_parameters: Objects<GatewayParameters>,
     /// Policies that cannot be decoded and have no earlier good version, with what they attach to as far as that could be read.
     /// They decide nothing, but what one of them was to protect must not be taken for unprotected.
     pub set_aside: OrdMap<ObjectRef, Arc<[TargetRef]>>,
@@ -122,6 +123,7 @@ pub enum AnyObject {
     MeshPolicy(Arc<Object<MeshPolicy>>),
     AuthorizationPolicy(Arc<Object<AuthorizationPolicy>>),
     TelemetryPolicy(Arc<Object<TelemetryPolicy>>),
+    GatewayParameters(Arc<Object<GatewayParameters>>),
 }
 
 macro_rules! kinds {
@@ -190,6 +192,7 @@ kinds! {
     MeshPolicy => mesh_policies,
     AuthorizationPolicy => authorization_policies,
     TelemetryPolicy => telemetry_policies,
+    GatewayParameters => gateway_parameters,
 }
 
 /// The keys whose values differ.
@@ -228,6 +231,7 @@ impl Declared {
             Kind::MeshPolicy => self.mesh_policies.get(key).cloned().map(AnyObject::MeshPolicy),
             Kind::AuthorizationPolicy => self.authorization_policies.get(key).cloned().map(AnyObject::AuthorizationPolicy),
             Kind::TelemetryPolicy => self.telemetry_policies.get(key).cloned().map(AnyObject::TelemetryPolicy),
+            Kind::GatewayParameters => self.gateway_parameters.get(key).cloned().map(AnyObject::GatewayParameters),
         }
     }
 
@@ -263,6 +267,7 @@ impl Declared {
             Kind::MeshPolicy => drop(self.mesh_policies.remove(key)),
             Kind::AuthorizationPolicy => drop(self.authorization_policies.remove(key)),
             Kind::TelemetryPolicy => drop(self.telemetry_policies.remove(key)),
+            Kind::GatewayParameters => drop(self.gateway_parameters.remove(key)),
         }
     }
 }

@@ -5,6 +5,7 @@ mod auth;
 mod authorization;
 mod edge;
 mod mesh;
+mod parameters;
 mod rate_limit;
 mod target;
 mod telemetry;
@@ -18,6 +19,9 @@ pub use edge::{
     TlsVersion,
 };
 pub use mesh::{MeshPolicy, MtlsMode, PortMtls};
+pub use parameters::{
+    Autoscaling, ExternalTraffic, GatewayParameters, PodParameters, Resources, ServiceParameters, ServiceType, Spread, Toleration,
+};
 pub use rate_limit::{KeyPart, Limit, Plan, Plans, Quota, RateLimitPolicy};
 pub use target::TargetRef;
 pub use telemetry::{AccessLog, LogField, Provider, TelemetryPolicy, Tracing};

@@ -31,6 +31,7 @@ pub(crate) fn versions(kind: Kind) -> Vec<(&'static str, Value)> {
         Kind::MeshPolicy => ours::<policy::MeshPolicy>(kind),
         Kind::AuthorizationPolicy => ours::<policy::AuthorizationPolicy>(kind),
         Kind::TelemetryPolicy => ours::<policy::TelemetryPolicy>(kind),
+        Kind::GatewayParameters => ours::<policy::GatewayParameters>(kind),
         Kind::GatewayClass
         | Kind::Gateway
         | Kind::ListenerSet

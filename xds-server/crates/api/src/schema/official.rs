@@ -45,6 +45,7 @@ fn text(kind: Kind) -> &'static str {
         | Kind::EdgePolicy
         | Kind::MeshPolicy
         | Kind::AuthorizationPolicy
-        | Kind::TelemetryPolicy => "{}",
+        | Kind::TelemetryPolicy
+        | Kind::GatewayParameters => "{}",
     }
 }

@@ -68,6 +68,7 @@ pub(crate) fn convert(node: Value, meta: Meta, report: &mut Report) -> Option<An
         MeshPolicy => MeshPolicy(policy::checked),
         AuthorizationPolicy => AuthorizationPolicy(policy::checked),
         TelemetryPolicy => TelemetryPolicy(policy::checked),
+        GatewayParameters => GatewayParameters(policy::checked),
     }
 }
 

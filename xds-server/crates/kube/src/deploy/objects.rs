@@ -60,6 +60,7 @@ fn service(wanted: &Wanted) -> Object {
         "ports": wanted.ports.iter().map(port).collect::<Vec<_>>(),
         "ipFamilyPolicy": "PreferDualStack",
     });
+    set(&mut spec, "loadBalancerClass", parameters.load_balancer_class.clone().map(Value::from));
     set(&mut spec, "externalTrafficPolicy", parameters.external_traffic_policy.clone().map(Value::from));
     match wanted.addresses.first().filter(|_| parameters.service_type == "LoadBalancer") {
         Some(address) => set(&mut spec, "loadBalancerIP", Some(address.to_string().into())),
@@ -108,8 +109,12 @@ fn deployment(wanted: &Wanted) -> Object {
     let some = |value: &Value| !value.as_object().is_some_and(Map::is_empty) && !value.as_array().is_some_and(Vec::is_empty);
     set(&mut pod, "nodeSelector", Some(json!(parameters.node_selector)).filter(some));
     set(&mut pod, "tolerations", Some(json!(parameters.tolerations)).filter(some));
-    set(&mut pod, "topologySpreadConstraints", Some(json!(parameters.topology_spread)).filter(some));
-    set(&mut pod, "affinity", parameters.affinity.clone());
+    let mut spread = parameters.topology_spread.clone();
+    spread.iter_mut().for_each(|one| set(one, "labelSelector", Some(json!({"matchLabels": selector(wanted)}))));
+    set(&mut pod, "topologySpreadConstraints", Some(json!(spread)).filter(some));
+    set(&mut pod, "priorityClassName", parameters.priority_class.clone().map(Value::from));
+    let secrets: Vec<Value> = parameters.image_pull_secrets.iter().map(|name| json!({"name": name})).collect();
+    set(&mut pod, "imagePullSecrets", Some(json!(secrets)).filter(some));
     let mut spec = json!({
         "selector": {"matchLabels": selector(wanted)},
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},

@@ -72,7 +72,8 @@ fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
         | Kind::TranscodingPolicy
         | Kind::TrafficPolicy
         | Kind::MeshPolicy
-        | Kind::TelemetryPolicy => None,
+        | Kind::TelemetryPolicy
+        | Kind::GatewayParameters => None,
     }
 }
 

@@ -90,7 +90,8 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         | AnyObject::Service(_)
         | AnyObject::Secret(_)
         | AnyObject::ConfigMap(_)
-        | AnyObject::Backend(_) => {}
+        | AnyObject::Backend(_)
+        | AnyObject::GatewayParameters(_) => {}
     }
     all
 }

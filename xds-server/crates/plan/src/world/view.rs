@@ -8,7 +8,7 @@ use windrose_api::declared::{
     AnyObject, Backend, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grant, ListenerSet, Namespace, Object, Route, Secret, Service,
     Workload,
 };
-use windrose_api::policy::{AuthorizationPolicy, EdgePolicy, MeshPolicy, TelemetryPolicy, TrafficPolicy};
+use windrose_api::policy::{AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, TelemetryPolicy, TrafficPolicy};
 use windrose_api::{Declared, Meta};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 
@@ -76,6 +76,7 @@ impl<'a> View<'a> {
         mesh_policy: mesh_policies, MeshPolicy, MeshPolicy;
         authorization_policy: authorization_policies, AuthorizationPolicy, AuthorizationPolicy;
         telemetry_policy: telemetry_policies, TelemetryPolicy, TelemetryPolicy;
+        gateway_parameters: gateway_parameters, GatewayParameters, GatewayParameters;
     }
 
     /// A route of any kind.

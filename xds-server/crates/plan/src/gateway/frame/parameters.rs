@@ -3,10 +3,10 @@
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::Gateway;
 use windrose_api::declared::{GatewayClass, Object};
-use windrose_vocab::{Code, ObjectRef};
+use windrose_vocab::{Code, Kind, ObjectRef};
 
 use crate::plan::Condition;
-use crate::reference::{field, wrong_kind};
+use crate::reference::{Problem, field, missing, wrong_kind};
 use crate::settings::Addresses;
 use crate::world::View;
 
@@ -26,7 +26,7 @@ pub(super) fn of_class(view: &View<'_>, class: &Object<GatewayClass>) -> Result<
     judge(view, &class.meta.object, class.spec.parameters_ref.as_ref(), "spec.parametersRef")
 }
 
-/// Where we do not deploy the proxies, nobody could follow parameters; where we do, there is no kind of them yet.
+/// Where we do not deploy the proxies, nobody could follow parameters.
 fn judge(view: &View<'_>, owner: &ObjectRef, reference: Option<&ObjectReference>, path: &str) -> Result<(), Condition> {
     let Some(reference) = reference else { return Ok(()) };
     match view.settings().addresses {
@@ -34,10 +34,23 @@ fn judge(view: &View<'_>, owner: &ObjectRef, reference: Option<&ObjectReference>
             view.warn(owner, field(path), Code::Unsupported, "parameters are not supported and left out");
             Ok(())
         }
-        Addresses::Assigned => {
-            let problem = wrong_kind(reference, "InvalidParameters", "no parameters: there is no kind of them yet");
+        Addresses::Assigned => found(view, owner, reference).map_err(|problem| {
             view.tell(problem.at(owner, field(path)));
-            Err(Condition::no(problem.reason, problem.message))
-        }
+            Condition::no(problem.reason, problem.message.clone())
+        }),
+    }
+}
+
+fn found(view: &View<'_>, owner: &ObjectRef, reference: &ObjectReference) -> Result<(), Problem> {
+    const INVALID: &str = "InvalidParameters";
+    let kind = Kind::GatewayParameters;
+    if *reference.group != *kind.group() || *reference.kind != *kind.as_str() {
+        return Err(wrong_kind(reference, INVALID, "GatewayParameters (group `windrose.dev`)"));
+    }
+    let namespace = reference.namespace.clone().unwrap_or_else(|| owner.key.namespace.clone());
+    let target = ObjectRef::new(kind, namespace, reference.name.clone());
+    match view.gateway_parameters(&target.key) {
+        Some(_) => Ok(()),
+        None => Err(missing(view, INVALID, &target)),
     }
 }

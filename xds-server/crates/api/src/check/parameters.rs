@@ -1,0 +1,25 @@
+//! GatewayParameters.
+
+use windrose_vocab::Code;
+
+use super::Check;
+use crate::decode::{Path, Report};
+use crate::policy::GatewayParameters;
+
+impl Check for GatewayParameters {
+    fn check(&self, at: &Path<'_>, report: &mut Report) {
+        if let Some(scaling) = &self.autoscaling {
+            let inner = at.field("autoscaling");
+            if scaling.min_replicas > scaling.max_replicas {
+                let message = format!("is more than `maxReplicas` ({})", scaling.max_replicas);
+                report.error(&inner.field("minReplicas"), Code::OutOfRange, message);
+            }
+            if self.replicas.is_some() {
+                report.error(&at.field("replicas"), Code::Invalid, "contradicts `autoscaling`, which decides the number");
+            }
+        }
+        if let Some(drain) = self.drain {
+            super::within(drain.0, (std::time::Duration::from_secs(1), std::time::Duration::from_secs(600)), &at.field("drain"), report);
+        }
+    }
+}

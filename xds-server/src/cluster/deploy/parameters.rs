@@ -1,0 +1,105 @@
+//! The parameters of a Gateway: our defaults, what its class says, what it says itself, field by field.
+
+use serde_json::{Value, json};
+use windrose_api::declared::backend::ObjectReference;
+use windrose_api::declared::{Gateway, Object};
+use windrose_api::policy::{ExternalTraffic, GatewayParameters, PodParameters, ServiceParameters, ServiceType, Spread};
+use windrose_kube::deploy::{Autoscaling, Parameters};
+use windrose_vocab::{Kind, ObjectKey, Text};
+
+use super::Place;
+use crate::pipeline::Picture;
+
+/// Percentage of the requested CPU that an autoscaler aims at.
+const CPU_PERCENT: u32 = 70;
+
+/// What holds for a Gateway.
+pub(super) fn of(gateway: &Object<Gateway>, picture: &Picture, place: &Place) -> Parameters {
+    let mut parameters = Parameters::default();
+    parameters.image = place.image.clone().unwrap_or(parameters.image);
+    let class = picture.declared.gateway_classes.get(&ObjectKey::new("", gateway.spec.class.clone()));
+    let named = [
+        class.and_then(|class| class.spec.parameters_ref.as_ref()).and_then(|reference| find(reference, None, picture)),
+        gateway.spec.infrastructure.parameters_ref.as_ref().and_then(|reference| {
+            find(reference, Some(&gateway.meta.object.key.namespace), picture)
+        }),
+    ];
+    named.into_iter().flatten().for_each(|said| take(&mut parameters, said));
+    parameters
+}
+
+fn find<'a>(reference: &ObjectReference, own: Option<&Text>, picture: &'a Picture) -> Option<&'a GatewayParameters> {
+    let is_kind = *reference.group == *Kind::GatewayParameters.group() && *reference.kind == *Kind::GatewayParameters.as_str();
+    let namespace = own.or(reference.namespace.as_ref()).filter(|_| is_kind)?;
+    let key = ObjectKey::new(namespace.clone(), reference.name.clone());
+    picture.declared.gateway_parameters.get(&key).map(|object| &object.spec)
+}
+
+fn take(parameters: &mut Parameters, said: &GatewayParameters) {
+    let GatewayParameters { replicas, image, concurrency, drain, resources, autoscaling, service, pod } = said;
+    if let Some(replicas) = replicas {
+        (parameters.replicas, parameters.autoscaling) = (*replicas, None);
+    }
+    if let Some(image) = image {
+        parameters.image.clone_from(image);
+    }
+    if let Some(concurrency) = concurrency {
+        parameters.concurrency = *concurrency;
+    }
+    if let Some(drain) = drain {
+        parameters.drain_seconds = u32::try_from(drain.0.as_secs()).unwrap_or(u32::MAX);
+    }
+    if let Some(resources) = resources {
+        parameters.resources = json!({"requests": resources.requests, "limits": resources.limits});
+    }
+    if let Some(scaling) = autoscaling {
+        let cpu_percent = scaling.cpu_percent.unwrap_or(CPU_PERCENT);
+        parameters.autoscaling = Some(Autoscaling { min: scaling.min_replicas, max: scaling.max_replicas, cpu_percent });
+    }
+    service.iter().for_each(|service| take_service(parameters, service));
+    pod.iter().for_each(|pod| take_pod(parameters, pod));
+}
+
+fn take_service(parameters: &mut Parameters, said: &ServiceParameters) {
+    if let Some(kind) = said.r#type {
+        parameters.service_type = match kind {
+            ServiceType::ClusterIP => "ClusterIP",
+            ServiceType::NodePort => "NodePort",
+            ServiceType::LoadBalancer => "LoadBalancer",
+        }
+        .to_owned();
+    }
+    parameters.service_annotations.extend(said.annotations.clone());
+    if said.load_balancer_class.is_some() {
+        parameters.load_balancer_class.clone_from(&said.load_balancer_class);
+    }
+    if let Some(policy) = said.external_traffic_policy {
+        let word = match policy {
+            ExternalTraffic::Cluster => "Cluster",
+            ExternalTraffic::Local => "Local",
+        };
+        parameters.external_traffic_policy = Some(word.to_owned());
+    }
+}
+
+fn take_pod(parameters: &mut Parameters, said: &PodParameters) {
+    parameters.node_selector.extend(said.node_selector.clone());
+    if !said.tolerations.is_empty() {
+        parameters.tolerations = said.tolerations.iter().filter_map(|toleration| serde_json::to_value(toleration).ok()).collect();
+    }
+    if !said.topology_spread.is_empty() {
+        parameters.topology_spread = said.topology_spread.iter().map(spread).collect();
+    }
+    if said.priority_class.is_some() {
+        parameters.priority_class.clone_from(&said.priority_class);
+    }
+    if !said.image_pull_secrets.is_empty() {
+        parameters.image_pull_secrets.clone_from(&said.image_pull_secrets);
+    }
+}
+
+/// Without a selector: whoever makes the Pods knows their labels.
+fn spread(said: &Spread) -> Value {
+    let otherwise = if said.required { "DoNotSchedule" } else { "ScheduleAnyway" };
+    json!({"topologyKey": said.topology_key, "maxSkew": said.max_skew.unwrap_or(1), "whenUnsatisfiable": otherwise})
+}
