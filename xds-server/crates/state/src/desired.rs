@@ -18,8 +18,11 @@ use crate::slot::{Feed, Slot};
 pub struct View {
     /// The class it was rendered for.
     pub class: NodeClass,
-    /// All resources, the secrets of the scope's own identity among them.
+    /// All resources, those secrets of the scope's own identity among them that any of them refers to.
     pub resources: ResourceSet,
+    /// The other secrets of its identity. Nobody should ask for them, but what is put back in the place of a refused
+    /// resource may refer to one.
+    pub spare: KindMap,
     /// False before the first complete publication: such a view is not an empty world, it is no answer at all.
     pub ready: bool,
 }
@@ -28,13 +31,19 @@ impl View {
     /// The view before anything is known.
     #[must_use]
     pub fn cold(class: NodeClass) -> Self {
-        Self { class, resources: ResourceSet::new(), ready: false }
+        Self { class, resources: ResourceSet::new(), spare: KindMap::new(), ready: false }
     }
 
     /// A complete view of those resources.
     #[must_use]
     pub fn ready(class: NodeClass, resources: ResourceSet) -> Self {
-        Self { class, resources, ready: true }
+        Self { class, resources, spare: KindMap::new(), ready: true }
+    }
+
+    /// The same with these secrets at hand.
+    #[must_use]
+    pub fn with_spare(self, spare: KindMap) -> Self {
+        Self { spare, ..self }
     }
 
     /// All resources of a kind.
@@ -139,18 +148,20 @@ impl Desired {
     }
 
     /// Makes `resources`, and on top of them `secrets` (those of the scope's own identity), what the proxies of
-    /// `scope` should have. Those of `secrets` that no resource refers to are left out: no client would ask for them, and
-    /// one that never comes for what it should have looks like one that is behind. Costs the difference from the last publication where the set was made by editing the
-    /// former one (see [`ResourceSet::rebased_on`]); scopes that share a set share the work.
+    /// `scope` should have. Those of `secrets` that no resource refers to are spare: no client would ask for them, and
+    /// one that never comes for what it should have looks like one that is behind. Costs the difference from the last
+    /// publication where the set was made by editing the former one (see [`ResourceSet::rebased_on`]); scopes that share
+    /// a set share the work.
     ///
     /// # Errors
     /// [`NotClosed`] when a resource refers to one that is not there; the last good view stays.
     pub fn publish(&mut self, scope: &Scope, resources: &ResourceSet, secrets: &KindMap) -> Result<Published, NotClosed> {
         let base = self.closure_of(scope, resources);
         refuse_dangling(scope, &base, secrets)?;
-        let needed = secrets.iter().filter(|(_, secret)| base.is_referred_to(&secret.id));
-        let needed = needed.map(|(name, secret)| (name.clone(), Arc::clone(secret))).collect();
-        let view = View::ready(scope.class.clone(), with_secrets(base.set(), &needed));
+        let own = secrets.iter().map(|(name, secret)| (name.clone(), Arc::clone(secret)));
+        let (needed, spare): (Vec<_>, Vec<_>) = own.partition(|(_, secret)| base.is_referred_to(&secret.id));
+        let all = with_secrets(base.set(), &needed.into_iter().collect());
+        let view = View::ready(scope.class.clone(), all).with_spare(spare.into_iter().collect());
         self.published.insert(scope.clone(), Publication { base, secrets: secrets.clone() });
         Ok(self.show(scope, view))
     }
@@ -359,6 +370,22 @@ mod tests {
         assert_eq!(view.get(ResourceKind::Secret, "own").unwrap().version, Fingerprint::from_bits(2));
         assert!(view.get(ResourceKind::Secret, "shared").is_some());
         assert!(desired.publish_secrets(&scope(), &KindMap::new()).is_err(), "the listener still names it");
+    }
+
+    #[test]
+    fn own_secrets_that_nothing_refers_to_are_spare() {
+        let mut desired = Desired::new();
+        let reader = desired.reader();
+        let set = ResourceSet::from_iter([resource(ResourceKind::Listener, "plain", 1, &[])]);
+        desired.publish(&scope(), &set, &secrets("own", 1)).unwrap();
+        assert_eq!(desired.publish_secrets(&scope(), &secrets("own", 1)), Ok(Published::Unchanged));
+        assert_eq!(desired.publish_secrets(&scope(), &secrets("own", 2)), Ok(Published::Changed));
+        let view = reader.current(&scope()).unwrap();
+        assert_eq!((view.get(ResourceKind::Secret, "own"), &view.spare), (None, &secrets("own", 2)));
+        let mutual = resource(ResourceKind::Listener, "mutual", 1, &[(ResourceKind::Secret, "own")]);
+        desired.publish(&scope(), &ResourceSet::from_iter([mutual]), &secrets("own", 2)).unwrap();
+        let view = reader.current(&scope()).unwrap();
+        assert!(view.get(ResourceKind::Secret, "own").is_some() && view.spare.is_empty());
     }
 
     #[test]

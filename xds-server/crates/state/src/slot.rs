@@ -91,7 +91,10 @@ impl Slot {
         let old = std::mem::replace(&mut state.view, Arc::clone(&new));
         state.views += 1;
         self.selections.advance(&old.resources, &new.resources);
-        let changed = ResourceKind::ALL.map(|kind| !old.of_kind(kind).ptr_eq(new.of_kind(kind)));
+        // A spare secret concerns those who look at everything, for something of theirs was refused.
+        let spare_changed = old.spare != new.spare;
+        let changed =
+            ResourceKind::ALL.map(|kind| kind == ResourceKind::Secret && spare_changed || !old.of_kind(kind).ptr_eq(new.of_kind(kind)));
         let all = old.ready != new.ready;
         let concerned = state.feeds.values().filter(|one| all || one.is_concerned(changed));
         let concerned: Vec<_> = concerned.map(|one| Arc::clone(&one.news)).collect();
@@ -181,7 +184,7 @@ mod tests {
 
     use super::*;
     use crate::names::Names;
-    use crate::set::ResourceSet;
+    use crate::set::{KindMap, ResourceSet};
 
     fn endpoints(all: &[(&str, u128)]) -> View {
         let resource = |(name, version): &(&str, u128)| Resource {
@@ -218,6 +221,26 @@ mod tests {
         assert_eq!([&of_a, &of_b, &of_all].map(is_woken), [false, true, true]);
         assert!(!slot.show(endpoints(&[("a", 1), ("b", 2)])), "equal");
         assert_eq!([&of_a, &of_b, &of_all].map(is_woken), [false, false, false]);
+    }
+
+    #[test]
+    fn a_spare_secret_wakes_only_those_who_look_at_everything() {
+        let slot = Slot::new(endpoints(&[("a", 1)]));
+        let (mut of_a, of_all) = (slot.follow(), slot.follow());
+        let asks = names(&mut of_a, "a");
+        of_a.ask(asks);
+        let secret = |version| Resource {
+            id: ResourceId::new(ResourceKind::Secret, "own"),
+            version: Fingerprint::from_bits(version),
+            bytes: bytes::Bytes::new(),
+            refs: Arc::from([]),
+        };
+        let spare = |version| endpoints(&[("a", 1)]).with_spare(KindMap::unit("own".into(), Arc::new(secret(version))));
+        for version in [1, 2] {
+            assert!(slot.show(spare(version)));
+            assert_eq!([&of_a, &of_all].map(is_woken), [false, true]);
+        }
+        assert!(!slot.show(spare(2)), "equal");
     }
 
     #[test]

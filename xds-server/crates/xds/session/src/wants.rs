@@ -43,6 +43,8 @@ impl Wants {
                 }
             }
         }
+        let spare = |id: &ResourceId| (id.kind == ResourceKind::Secret).then(|| view.spare.get(&*id.name).cloned()).flatten();
+        let has = |id: &ResourceId| spare(id).or_else(|| has(id).filter(|one| !one.bytes.is_empty()));
         wants.put_back(replaced, &good, &has);
         if !absent_secrets.is_empty() {
             wants.withhold(&absent_secrets, &good, keeps);
@@ -54,7 +56,8 @@ impl Wants {
         self.set.of_kind(kind)
     }
 
-    /// A last good route keeps its clusters although no newer route needs them.
+    /// A last good route keeps its clusters although no newer route needs them, and a last good listener the newest
+    /// certificate of its proxy.
     fn put_back(
         &mut self,
         mut former: Vec<Arc<Resource>>,
@@ -63,7 +66,7 @@ impl Wants {
     ) {
         while let Some(resource) = former.pop() {
             let needed = resource.refs.iter().filter(|id| self.set.lookup(id).is_none());
-            former.extend(needed.filter_map(|id| has(id).filter(|one| !one.bytes.is_empty()).or_else(|| good(id))));
+            former.extend(needed.filter_map(|id| has(id).or_else(|| good(id))));
             self.set.insert(resource);
         }
     }

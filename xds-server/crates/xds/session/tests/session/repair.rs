@@ -434,6 +434,36 @@ fn rule_05_a_last_good_route_brings_its_clusters_to_a_proxy_that_restarts() {
 }
 
 #[test]
+fn rule_05_a_last_good_listener_keeps_its_certificate_and_that_is_renewed() {
+    for stream in [delta(), sotw()] {
+        let mut stream = after(stream, "SDS own@1; LDS l@1 -> SDS own", &[("SDS", &["own"]), ("LDS", &[])]);
+        stream.view_and_spare("LDS l@2", "SDS own@1");
+        refuse(&mut stream, "LDS +l@2", "Error adding/updating listener(s) l: bad");
+        assert_eq!(stream.accept_all(), ["LDS +l@1"], "and no removal of what it needs");
+        stream.view_and_spare("LDS l@2", "SDS own@2");
+        assert_eq!(stream.accept_all(), ["SDS +own@2"]);
+        stream.view_and_spare("LDS l@3", "SDS own@3");
+        assert_eq!(stream.accept_all()[0], "LDS +l@3");
+        assert_eq!(stream.last_acked("LDS"), ["l@3"]);
+    }
+}
+
+#[test]
+fn rule_05_a_last_good_listener_brings_a_certificate_that_is_good_to_a_proxy_that_restarts() {
+    let accepted = Arc::new(Accepted::new());
+    let open = || setup(Protocol::Delta).accepted(&accepted).open();
+    let mut stream = after(open(), "SDS own@1; LDS l@1 -> SDS own", &[("SDS", &["own"]), ("LDS", &[])]);
+    stream.view_and_spare("LDS l@2", "SDS own@1");
+    refuse(&mut stream, "LDS +l@2", "Error adding/updating listener(s) l: bad");
+    stream.accept_all();
+    let mut restarted = open();
+    restarted.view_and_spare("LDS l@2", "SDS own@2");
+    restarted.subscribe("LDS", &[]);
+    restarted.subscribe("SDS", &["own"]);
+    assert_eq!(restarted.accept_all(), ["SDS +own@2", "LDS +l@1"]);
+}
+
+#[test]
 fn rule_05_a_newer_version_on_its_way_is_not_taken_back_by_the_nack_of_an_older_one() {
     let mut stream = after(delta(), "CDS a@1", &[("CDS", &[])]);
     stream.view("CDS a@2");

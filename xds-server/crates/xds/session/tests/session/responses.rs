@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrose_state::{Accepted, Observed, Opened, Protocol};
+use windrose_state::{Accepted, KindMap, Observed, Opened, Protocol};
 use windrose_xds_session::{DeltaRequest, Effect, Failure, NodeClaim, Session, SotwRequest, StreamError, limits};
 
 use crate::stream::{Stream, delta, setup, sotw};
@@ -383,7 +383,7 @@ fn a_request_of_the_other_variant_ends_the_stream() {
 #[test]
 fn a_view_that_was_seen_costs_nothing_and_says_nothing() {
     let mut stream = delta();
-    let same = view(world(TWO));
+    let same = view(world(TWO), KindMap::new());
     stream.session.on_view(Arc::clone(&same), Duration::ZERO);
     stream.subscribe("CDS", &[]);
     stream.accept_all();

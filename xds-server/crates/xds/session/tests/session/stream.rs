@@ -98,9 +98,18 @@ impl Stream {
     }
 
     pub(crate) fn set(&mut self, set: ResourceSet) {
+        self.show(set, KindMap::new());
+    }
+
+    /// A view with secrets of the identity that nothing in it refers to.
+    pub(crate) fn view_and_spare(&mut self, text: &str, spare: &str) {
+        self.show(world(text), world(spare).of_kind(ResourceKind::Secret).clone());
+    }
+
+    fn show(&mut self, set: ResourceSet, spare: KindMap) {
         self.selections.advance(&self.set, &set);
         self.set = set.clone();
-        self.session.on_view(view(set), self.now);
+        self.session.on_view(view(set, spare), self.now);
         self.gather();
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use windrose_state::{ResourceSet, View};
+use windrose_state::{KindMap, ResourceSet, View};
 use windrose_vocab::{Fingerprint, NodeClass, Resource, ResourceId, ResourceKind};
 
 pub(crate) fn kind(short: &str) -> ResourceKind {
@@ -34,6 +34,6 @@ pub(crate) fn world(text: &str) -> ResourceSet {
     set
 }
 
-pub(crate) fn view(set: ResourceSet) -> Arc<View> {
-    Arc::new(View::ready(NodeClass::default(), set))
+pub(crate) fn view(set: ResourceSet, spare: KindMap) -> Arc<View> {
+    Arc::new(View::ready(NodeClass::default(), set).with_spare(spare))
 }
