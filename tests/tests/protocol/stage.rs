@@ -216,7 +216,12 @@ impl Stage {
 
     /// The one open stream, once it is as wanted.
     pub(crate) async fn stream(&self, what: &str, wanted: impl Fn(&StreamStatus) -> bool) -> StreamStatus {
-        wait_until(PATIENCE, what, async || {
+        self.stream_within(PATIENCE, what, wanted).await
+    }
+
+    /// The same, for what takes its time.
+    pub(crate) async fn stream_within(&self, most: Duration, what: &str, wanted: impl Fn(&StreamStatus) -> bool) -> StreamStatus {
+        wait_until(most, what, async || {
             let streams = self.observed.snapshot();
             let found = streams.iter().find(|stream| wanted(stream)).cloned();
             found.ok_or_else(|| format!("{} streams; the first: {:?}", streams.len(), streams.first().map(rejections)))

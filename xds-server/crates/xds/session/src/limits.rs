@@ -38,7 +38,13 @@ pub const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// How long a later retry waits at most: whoever frees a port sees it used within this time.
 pub const RETRY_LONGEST: Duration = Duration::from_secs(30);
 
-/// How long a response may stay unanswered before it is told. Envoy answers CDS when its clusters are warm, and gives up
+/// How long the first retry waits of what a client never answered, and a later one at most. Each costs it [`ANSWER`] in
+/// which it answers nothing about clusters; what was only slow, such as names that cannot be looked up, is back after that.
+pub const SILENCE_FIRST: Duration = Duration::from_secs(60);
+/// See [`SILENCE_FIRST`].
+pub const SILENCE_LONGEST: Duration = Duration::from_secs(1_800);
+
+/// How long a response may stay unanswered before it is told, and clusters are taken back. Envoy answers CDS when its clusters are warm, and gives up
 /// warming after 15 s by itself; later than that it is stuck.
 pub const ANSWER: Duration = Duration::from_secs(20);
 

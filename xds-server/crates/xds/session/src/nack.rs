@@ -19,8 +19,18 @@ pub(crate) struct Verdict<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Blame {
     pub(crate) reason: Reason,
-    /// The surroundings of that one proxy are to blame, such as a port that is taken: nobody else is concerned.
-    pub(crate) environment: bool,
+    pub(crate) cause: Cause,
+}
+
+/// What made the client refuse it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// The resource.
+    Itself,
+    /// The surroundings of that one proxy, such as a port that is taken: nobody else is concerned.
+    Surroundings,
+    /// Nobody said so: it was sent alone, and that was not answered. It may be slow for reasons of that one proxy.
+    Silence,
 }
 
 /// The resources that `text` names, among those that `is_known` knows. Only CDS and LDS name any, and ECDS the Wasm plugin,
@@ -58,14 +68,15 @@ fn plugin(text: &str, is_known: impl Fn(&str) -> bool) -> Option<Verdict<'_>> {
 /// Why a resource, or a whole response, was refused.
 pub(crate) fn blame(kind: ResourceKind, text: &str) -> Blame {
     let text = bounded(text);
-    let environment = ["cannot bind", "Address already in use"].iter().any(|sign| text.contains(sign));
+    let held = ["cannot bind", "Address already in use"].iter().any(|sign| text.contains(sign));
+    let cause = if held { Cause::Surroundings } else { Cause::Itself };
     let reason = match kind {
         ResourceKind::Secret | ResourceKind::Extension => Reason::new(category(text)),
         ResourceKind::Cluster | ResourceKind::Endpoints | ResourceKind::Listener | ResourceKind::ScopedRoutes | ResourceKind::Routes => {
             reduced(text)
         }
     };
-    Blame { reason, environment }
+    Blame { reason, cause }
 }
 
 /// The name is what stands before a `: `; names may contain one.
@@ -180,8 +191,9 @@ mod tests {
 
     #[test]
     fn a_port_that_is_taken_is_the_environments_fault() {
-        assert!(blame(ResourceKind::Listener, "cannot bind '127.0.0.1:80': Address already in use").environment);
-        assert!(!blame(ResourceKind::Listener, "no filter chains").environment);
+        let cause = |text| blame(ResourceKind::Listener, text).cause;
+        assert_eq!(cause("cannot bind '127.0.0.1:80': Address already in use"), Cause::Surroundings);
+        assert_eq!(cause("no filter chains"), Cause::Itself);
     }
 
     #[test]

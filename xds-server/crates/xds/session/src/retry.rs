@@ -1,5 +1,5 @@
-//! Versions that a client's surroundings kept out, such as a listener whose port another process holds: when each is
-//! sent again. The wait doubles with every refusal, so what stays impossible costs little.
+//! Versions that a client's surroundings kept out, such as a listener whose port another process holds, or that it never
+//! answered: when each is sent again. The wait doubles with every refusal, so what stays impossible costs little.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +19,9 @@ pub(crate) struct Noted {
     pub(crate) displaced: Option<Fingerprint>,
 }
 
+/// The first wait and the longest.
+pub(crate) type Waits = (Duration, Duration);
+
 /// What waits to be sent again, by resource.
 #[derive(Debug, Default)]
 pub(crate) struct Retries {
@@ -35,9 +38,9 @@ struct Retry {
 
 impl Retries {
     /// Takes note of a refusal.
-    pub(crate) fn refused(&mut self, id: &ResourceId, version: Fingerprint, now: Moment) -> Noted {
+    pub(crate) fn refused(&mut self, id: &ResourceId, version: Fingerprint, (shortest, longest): Waits, now: Moment) -> Noted {
         let known = self.waiting.get(id).filter(|known| known.version == version);
-        let wait = known.map_or(limits::RETRY_FIRST, |known| (known.wait * 2).min(limits::RETRY_LONGEST));
+        let wait = known.map_or(shortest, |known| (known.wait * 2).clamp(shortest, longest));
         let first = known.is_none();
         let former = self.waiting.insert(id.clone(), Retry { version, wait, at: Some(now + wait) });
         let displaced = former.map(|former| former.version).filter(|former| *former != version);
@@ -90,6 +93,8 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    const HELD: Waits = (limits::RETRY_FIRST, limits::RETRY_LONGEST);
+
     fn listener(n: usize) -> ResourceId {
         ResourceId::new(ResourceKind::Listener, format!("l{n}"))
     }
@@ -98,13 +103,13 @@ mod tests {
     fn the_wait_doubles_up_to_half_a_minute_and_another_version_begins_anew() {
         let (mut retries, mut now, version) = (Retries::default(), Moment::ZERO, Fingerprint::from_bits(1));
         for wait in [1, 2, 4, 8, 16, 30, 30] {
-            assert_eq!(retries.refused(&listener(0), version, now), Noted { first: wait == 1, displaced: None });
+            assert_eq!(retries.refused(&listener(0), version, HELD, now), Noted { first: wait == 1, displaced: None });
             assert_eq!(retries.next(), Some(now + seconds(wait)));
             now += seconds(wait);
             assert_eq!(retries.take_due(now), [(listener(0), version)]);
             assert_eq!((retries.next(), retries.take_due(now)), (None, Vec::new()), "it is out");
         }
-        assert_eq!(retries.refused(&listener(0), Fingerprint::from_bits(2), now), Noted { first: true, displaced: Some(version) });
+        assert_eq!(retries.refused(&listener(0), Fingerprint::from_bits(2), HELD, now), Noted { first: true, displaced: Some(version) });
         assert_eq!(retries.next(), Some(now + seconds(1)));
         retries.forget(&listener(0), version);
         assert_eq!(retries.next(), Some(now + seconds(1)), "that one waits no longer");
@@ -116,7 +121,7 @@ mod tests {
     fn what_waits_is_bounded() {
         let mut retries = Retries::default();
         for n in 0..=limits::REJECTED_RESOURCES {
-            retries.refused(&listener(n), Fingerprint::from_bits(1), Moment::ZERO);
+            retries.refused(&listener(n), Fingerprint::from_bits(1), HELD, Moment::ZERO);
         }
         assert_eq!(retries.waiting.len(), limits::REJECTED_RESOURCES);
     }

@@ -3,13 +3,14 @@
 mod answer;
 mod order;
 mod send;
+mod silence;
 mod subscribe;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use windrose_state::{Accepted, Asked, Asks, Change, KindMap, Observation, Protocol, Scope, Selections, View, changes};
-use windrose_vocab::{ResourceId, ResourceKind, Text};
+use windrose_vocab::{Resource, ResourceId, ResourceKind, Text};
 
 use crate::effect::{Diagnosis, Effect};
 use crate::limits;
@@ -60,6 +61,8 @@ pub struct Session {
     /// Clusters that the client did not have and that are not yet known to be warm: routes to them wait.
     fresh: KindMap,
     nonces: u64,
+    /// The newest response that was answered, of any kind: what was sent before it was read.
+    heard: u64,
     begun: Option<Moment>,
     /// The client was connected before: it has resources that this stream has not seen yet.
     returning: bool,
@@ -89,6 +92,7 @@ impl Session {
             retries: Retries::default(),
             fresh: KindMap::new(),
             nonces: 0,
+            heard: 0,
             begun: None,
             returning: false,
             unknown_type_told: false,
@@ -117,13 +121,13 @@ impl Session {
     }
 
     /// Does what is due: opens gates that waited long enough, renews lifetimes, repairs unasked, tries again what the
-    /// client's surroundings kept out, tells of responses that nobody answers.
+    /// client's surroundings kept out, takes back what is not answered.
     pub fn on_tick(&mut self, now: Moment) {
         self.open_gates(now);
         self.renew(now);
         self.repair_unasked(now);
         self.retry(now);
-        self.tell_overdue(now);
+        self.follow_silence(now);
     }
 
     /// When [`Self::on_tick`] has something to do at the earliest.
@@ -168,10 +172,9 @@ impl Session {
     /// Chooses anew what this client should have and marks what that changes.
     fn choose(&mut self) {
         let Some(view) = &self.view else { return };
-        let Params { accepted, scope, .. } = &self.params;
-        let held = |id: &ResourceId| self.tracks[id.kind.index()].held.get(&*id.name).cloned();
+        let held = |id: &ResourceId| self.track(id.kind).held.get(&*id.name).cloned();
         let keeps = |id: &ResourceId| self.would_lose(id);
-        let new = Wants::choose(view, &self.rejected, |id| accepted.last(scope, id), held, keeps);
+        let new = Wants::choose(view, &self.rejected, |id| self.last_good(id), held, keeps);
         for (resource, missing) in &new.withheld {
             if !self.wants.withheld.contains_key(resource) {
                 let (resource, missing) = (resource.clone(), missing.clone());
@@ -182,6 +185,22 @@ impl Session {
         for kind in ResourceKind::ALL {
             self.mark_changes(kind, &old);
         }
+    }
+
+    /// The version that goes in the place of a refused one: what the proxies of the scope accepted last, or this client.
+    fn last_good(&self, id: &ResourceId) -> Option<Arc<Resource>> {
+        self.good_ones(id).next()
+    }
+
+    /// The same, but another one than `of`.
+    fn former(&self, of: &Resource) -> Option<Arc<Resource>> {
+        self.good_ones(&of.id).find(|one| one.version != of.version)
+    }
+
+    fn good_ones(&self, id: &ResourceId) -> impl Iterator<Item = Arc<Resource>> {
+        let own = self.track(id.kind).acked.get(&*id.name).filter(|own| !own.bytes.is_empty()).cloned();
+        let all = self.params.accepted.last(&self.params.scope, id).into_iter().chain(own);
+        all.filter(|one| !self.rejected.contains(&one.id, one.version))
     }
 
     /// A full state without it would delete what a returning client has, or may have as long as nothing was said to it.

@@ -39,6 +39,8 @@ pub(crate) struct Track {
     pub(crate) takes_back: Vec<Arc<Resource>>,
     /// With full state, suspects are on trial: what the client has is compared anew when they are through.
     pub(crate) trying: bool,
+    /// Something was not answered: what is on trial goes alone, and waits until all before it was answered.
+    pub(crate) careful: bool,
     /// Subscribed by name and not wanted.
     pub(crate) missing: BTreeSet<Text>,
     pub(crate) missing_bytes: usize,
@@ -76,6 +78,8 @@ pub(crate) struct Gate {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) nonce: Text,
+    /// Counts the responses of the stream.
+    pub(crate) number: u64,
     /// What it changed, in order of name.
     pub(crate) resources: Resources,
     pub(crate) removed: Vec<Text>,
@@ -84,8 +88,10 @@ pub(crate) struct Flight {
     /// It tried suspects of a refused response.
     pub(crate) trial: bool,
     pub(crate) since: u64,
-    /// When it is told that no answer came; none once that was done.
+    /// When an answer is missed; none once it counts as refused.
     pub(crate) overdue_at: Option<Moment>,
+    /// It was told that no answer came.
+    pub(crate) told: bool,
 }
 
 impl Flight {
@@ -110,6 +116,7 @@ impl Track {
             suspects: VecDeque::new(),
             takes_back: Vec::new(),
             trying: false,
+            careful: false,
             missing: BTreeSet::new(),
             missing_bytes: 0,
             owes_answer: false,
@@ -145,6 +152,19 @@ impl Track {
         self.flights.len() < window
     }
 
+    /// Whether something is on trial that must not share the blame with anything else.
+    pub(crate) fn is_busy_with_trial(&self) -> bool {
+        self.careful && !self.flights.is_empty()
+    }
+
+    /// What is in the air and was never accepted, as it was sent last.
+    pub(crate) fn unproven(&self) -> Vec<Arc<Resource>> {
+        let is_in = |map: &KindMap, one: &Resource| map.get(&*one.id.name).is_some_and(|other| other.version == one.version);
+        let all = self.flights.iter().flat_map(|flight| flight.resources.iter());
+        let unproven = all.filter(|one| is_in(&self.held, one) && !is_in(&self.acked, one));
+        unproven.map(|one| (&one.id.name, one)).collect::<BTreeMap<_, _>>().into_values().cloned().collect()
+    }
+
     /// There is nothing to say.
     pub(crate) fn is_idle(&self) -> bool {
         self.is_calm() && !self.owes_answer && !self.renewal_due
@@ -152,7 +172,7 @@ impl Track {
 
     /// Nothing is due and nothing on trial.
     pub(crate) fn is_calm(&self) -> bool {
-        !self.has_due() && self.suspects.is_empty() && !self.trying
+        !self.has_due() && self.takes_back.is_empty() && self.suspects.is_empty() && !self.trying
     }
 
     /// Nothing is due and nothing waits for an answer.

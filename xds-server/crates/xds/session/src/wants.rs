@@ -18,17 +18,16 @@ pub(crate) struct Wants {
 }
 
 impl Wants {
-    /// Chooses from `view`. `last` gives the last accepted version of a resource, `has` what the client holds; what
-    /// `keeps` names is never held back.
+    /// Chooses from `view`. `good` gives the last accepted version of a resource that was not refused, `has` what the client
+    /// holds; what `keeps` names is never held back.
     pub(crate) fn choose(
         view: &View,
         rejected: &Rejected,
-        last: impl Fn(&ResourceId) -> Option<Arc<Resource>>,
+        good: impl Fn(&ResourceId) -> Option<Arc<Resource>>,
         has: impl Fn(&ResourceId) -> Option<Arc<Resource>>,
         keeps: impl Fn(&ResourceId) -> bool,
     ) -> Self {
         let mut wants = Self { set: view.resources.clone(), withheld: BTreeMap::new() };
-        let good = |id: &ResourceId| last(id).filter(|one| !rejected.contains(id, one.version));
         let mut replaced = Vec::new();
         let mut absent_secrets = Vec::new();
         let refused = |id: &&ResourceId| view.resources.lookup(id).is_some_and(|one| rejected.contains(id, one.version));

@@ -8,8 +8,9 @@ use windrose_vocab::{Fingerprint, Resource, ResourceKind};
 use super::Session;
 use super::subscribe::only;
 use crate::effect::{Diagnosis, Effect};
+use crate::limits;
 use crate::message::{Failure, Moment};
-use crate::nack::{self, Blame};
+use crate::nack::{self, Blame, Cause};
 use crate::resources::Resources;
 use crate::track::Flight;
 
@@ -28,6 +29,7 @@ impl Session {
         let track = self.track_mut(kind);
         let Some(at) = track.flights.iter().position(|flight| &*flight.nonce == nonce) else { return false };
         let landed: Vec<Flight> = track.flights.drain(..=at).collect();
+        self.heard = landed.last().map_or(self.heard, |newest| self.heard.max(newest.number));
         if self.is_full_state(kind) {
             self.accept_state(kind, &landed);
         } else {
@@ -65,6 +67,11 @@ impl Session {
         for flight in landed {
             params.accepted.removed(&params.scope, kind, &flight.removed);
             match &flight.resources {
+                // It was taken back meanwhile, and the answer may only mean that.
+                late if flight.overdue_at.is_none() => {
+                    let held = late.iter().filter(|one| track.held.get(&*one.id.name).is_some_and(|held| held.version == one.version));
+                    params.accepted.acked(&params.scope, &params.identity, held);
+                }
                 Resources::Some(list) => params.accepted.acked(&params.scope, &params.identity, list.iter()),
                 Resources::All(all) => params.accepted.acked_all(&params.scope, &params.identity, kind, all),
             }
@@ -81,17 +88,29 @@ impl Session {
         let track = self.track_mut(kind);
         let Some(at) = track.flights.iter().position(|flight| &*flight.nonce == nonce) else { return false };
         // With full state nobody answers the older ones any more.
-        let mut landed = if full_state { track.flights.drain(..=at) } else { track.flights.drain(at..=at) };
-        let Some(flight) = landed.next_back() else { return false };
-        drop(landed);
-        let named = nack::named(kind, &failure.message, |name| flight.said_of(name).is_some());
-        let bad: Vec<_> = named.into_iter().filter_map(|one| Some((Arc::clone(flight.said_of(one.name)?), one.blame))).collect();
+        let mut older: Vec<_> = if full_state { track.flights.drain(..=at) } else { track.flights.drain(at..=at) }.collect();
+        let Some(flight) = older.pop() else { return false };
+        self.heard = self.heard.max(flight.number);
+        let said = |name: &str| self.said_first(kind, &older, name).or_else(|| flight.said_of(name));
+        let named = nack::named(kind, &failure.message, |name| said(name).is_some());
+        let bad: Vec<_> = named.into_iter().filter_map(|one| Some((Arc::clone(said(one.name)?), one.blame))).collect();
+        // What blames a former version says nothing about the newest: that is sent once more.
+        let says_nothing = |(one, _): &(Arc<Resource>, _)| flight.said_of(&one.id.name).is_none_or(|newest| newest.version != one.version);
+        self.track_mut(kind).owes_answer |= bad.iter().any(says_nothing);
         if bad.is_empty() {
             self.on_unnamed(kind, &flight, nack::blame(kind, &failure.message), now);
         } else {
             self.repair(kind, &flight, &bad, now);
         }
         true
+    }
+
+    /// The version of a name that the first of several responses was refused for: Envoy keeps that refusal while clusters
+    /// warm, and then tells it of the newest full state.
+    fn said_first<'a>(&self, kind: ResourceKind, older: &'a [Flight], name: &str) -> Option<&'a Arc<Resource>> {
+        let accepted = self.track(kind).acked.get(name);
+        let mut said = older.iter().filter_map(|flight| flight.said_of(name));
+        said.find(|one| accepted.is_none_or(|accepted| accepted.version != one.version))
     }
 
     /// A refusal that names nothing: one resource is to blame, or several are suspects.
@@ -125,7 +144,9 @@ impl Session {
         self.choose();
         for (resource, _) in newest {
             let name = &resource.id.name;
-            if self.is_full_state(kind) {
+            if self.track(kind).careful {
+                self.track_mut(kind).takes_back.push(Arc::clone(resource));
+            } else if self.is_full_state(kind) {
                 self.track_mut(kind).owes_answer = true;
                 self.mark(kind, name, true);
             } else if self.wants.of_kind(kind).contains_key(&**name) || is_healed_by_removal(kind) {
@@ -137,11 +158,16 @@ impl Session {
     }
 
     /// Takes note of a refused version; false where a newer one is on its way already.
-    fn reject(&mut self, resource: &Arc<Resource>, blame: &Blame, now: Moment) -> bool {
-        let Blame { reason, environment } = blame;
+    pub(super) fn reject(&mut self, resource: &Arc<Resource>, blame: &Blame, now: Moment) -> bool {
+        let Blame { reason, cause } = blame;
         self.rejected.insert(&resource.id, resource.version);
-        let news = if *environment {
-            let noted = self.retries.refused(&resource.id, resource.version, now);
+        let waits = match cause {
+            Cause::Itself => None,
+            Cause::Surroundings => Some((limits::RETRY_FIRST, limits::RETRY_LONGEST)),
+            Cause::Silence => Some((limits::SILENCE_FIRST, limits::SILENCE_LONGEST)),
+        };
+        let news = if let Some(waits) = waits {
+            let noted = self.retries.refused(&resource.id, resource.version, waits, now);
             noted.displaced.into_iter().for_each(|former| self.rejected.remove(&resource.id, former));
             noted.first
         } else {
@@ -235,7 +261,7 @@ fn is_blind_to_repetition(kind: ResourceKind) -> bool {
 }
 
 /// One resource cannot be sent alone where a response is the full state, so the culprit is found by halving.
-fn halves(resources: &[Arc<Resource>]) -> [Vec<Arc<Resource>>; 2] {
+pub(super) fn halves(resources: &[Arc<Resource>]) -> [Vec<Arc<Resource>>; 2] {
     let (left, right) = resources.split_at(resources.len() / 2);
     [left.to_vec(), right.to_vec()]
 }

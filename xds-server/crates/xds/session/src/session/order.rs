@@ -1,8 +1,7 @@
 //! Make before break: routes wait for new clusters to be warm, removals wait until nothing refers to what goes.
 //! Every wait but that of a removal ends after [`limits::GATE`].
 
-use windrose_state::{Observation, Reason};
-use windrose_vocab::{Fingerprint, Resource, ResourceId, ResourceKind, Text};
+use windrose_vocab::{Resource, ResourceId, ResourceKind, Text};
 
 use super::Session;
 use crate::effect::{Diagnosis, Effect};
@@ -106,22 +105,6 @@ impl Session {
                 });
             }
             self.tell(Effect::Diagnose(Diagnosis::GateOpened { resource, waiting_for }));
-        }
-    }
-
-    /// Tells of responses that were not answered in time.
-    pub(super) fn tell_overdue(&mut self, now: Moment) {
-        let mut overdue = Vec::new();
-        for track in &mut self.tracks {
-            for flight in track.flights.iter_mut().filter(|flight| flight.overdue_at.is_some_and(|at| now >= at)) {
-                flight.overdue_at = None;
-                overdue.push((track.kind, flight.resources.len()));
-            }
-        }
-        for (kind, resources) in overdue {
-            let reason = Reason::new("the proxy does not answer: something of it may never become ready");
-            self.tell(Effect::Diagnose(Diagnosis::Unanswered { kind, resources }));
-            self.tell(Effect::Observe(Observation::Rejected { kind, name: None, version: Fingerprint::default(), reason }));
         }
     }
 

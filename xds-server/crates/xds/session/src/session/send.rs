@@ -74,7 +74,8 @@ impl Session {
 
     fn respond(&mut self, kind: ResourceKind, now: Moment) -> Option<Response> {
         let track = self.track(kind);
-        if track.is_idle() || !track.has_window() {
+        // What is taken back may be what all others wait for.
+        if track.is_idle() || !track.has_window() && track.takes_back.is_empty() {
             return None;
         }
         if let Some(former) = self.take_back(kind) {
@@ -83,9 +84,11 @@ impl Session {
         if let Some(trial) = self.next_trial(kind) {
             return Some(self.launch(kind, trial, now));
         }
-        if !self.track(kind).suspects.is_empty() || !self.end_trials(kind) {
+        let track = self.track_mut(kind);
+        if !track.suspects.is_empty() || track.is_busy_with_trial() || !self.end_trials(kind) {
             return None;
         }
+        self.track_mut(kind).careful = false;
         let mut batch = self.collect(kind, now);
         let track = self.track_mut(kind);
         let owed = track.owes_answer && !track.has_due();
@@ -106,16 +109,19 @@ impl Session {
             return None;
         }
         let (mut send, mut remove) = (Vec::new(), Vec::new());
-        // A full state is that of the accepted ones already.
-        for one in suspects.iter().filter(|_| !self.is_full_state(kind)) {
-            let last = self.params.accepted.last(&self.params.scope, &one.id);
-            match last.filter(|last| last.version != one.version && !self.rejected.contains(&last.id, last.version)) {
+        for one in &suspects {
+            match self.former(one) {
                 Some(former) => send.push(former),
                 None => remove.push(one.id.name.clone()),
             }
         }
         send.sort_unstable_by(|a, b| a.id.name.cmp(&b.id.name));
         remove.sort_unstable();
+        if self.is_full_state(kind) {
+            // It is that of the accepted ones already.
+            self.follow_with_endpoints(kind, &send.into());
+            return Some(Batch { trial: true, ..Batch::default() });
+        }
         Some(Batch { send: send.into(), remove, trial: true, ..Batch::default() })
     }
 
@@ -124,7 +130,7 @@ impl Session {
     fn next_trial(&mut self, kind: ResourceKind) -> Option<Batch> {
         let full_state = self.is_full_state(kind);
         let (track, wanted) = (&mut self.tracks[kind.index()], self.wants.of_kind(kind));
-        if full_state && !track.flights.is_empty() {
+        if full_state && !track.flights.is_empty() || track.is_busy_with_trial() {
             return None;
         }
         while let Some(mut group) = track.suspects.pop_front() {
@@ -277,12 +283,11 @@ impl Session {
 
     /// Makes the response, and remembers it until it is answered.
     fn launch(&mut self, kind: ResourceKind, batch: Batch, now: Moment) -> Response {
-        if kind == ResourceKind::Cluster {
-            self.follow_with_endpoints(&batch.send);
-        }
+        self.follow_with_endpoints(kind, &batch.send);
         self.hold(kind, &batch);
         self.nonces += 1;
-        let nonce: Text = format!("{:x}-{:x}", self.params.stream, self.nonces).into();
+        let number = self.nonces;
+        let nonce: Text = format!("{:x}-{number:x}", self.params.stream).into();
         let ttl = self.ttl();
         let (full_state, delta) = (self.is_full_state(kind), self.params.protocol == Protocol::Delta);
         let track = self.track_mut(kind);
@@ -294,12 +299,14 @@ impl Session {
         let state = if full_state { track.held.clone() } else { KindMap::new() };
         let flight = Flight {
             nonce: nonce.clone(),
+            number,
             resources: send,
             removed: remove.clone(),
             state,
             trial,
             since,
             overdue_at: Some(now + limits::ANSWER),
+            told: false,
         };
         track.flights.push_back(flight);
         let held = track.held.clone();
@@ -326,8 +333,8 @@ impl Session {
     }
 
     /// A changed cluster warms until its endpoints come again, even if none of them changed.
-    fn follow_with_endpoints(&mut self, clusters: &Resources) {
-        if self.track(ResourceKind::Endpoints).interest.is_idle() {
+    fn follow_with_endpoints(&mut self, kind: ResourceKind, clusters: &Resources) {
+        if kind != ResourceKind::Cluster || self.track(ResourceKind::Endpoints).interest.is_idle() {
             return;
         }
         let refs = clusters.iter().flat_map(|one| one.refs.iter()).filter(|id| id.kind == ResourceKind::Endpoints);

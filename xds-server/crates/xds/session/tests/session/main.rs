@@ -7,6 +7,7 @@ mod order;
 mod repair;
 mod responses;
 mod sharing;
+mod silence;
 mod stream;
 mod subscriptions;
 mod world;
