@@ -23,6 +23,8 @@ mod revocations;
 mod source;
 mod state_folder;
 mod svids;
+#[cfg(test)]
+mod test_world;
 mod wiring;
 
 use std::process::ExitCode;

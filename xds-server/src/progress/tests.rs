@@ -9,6 +9,7 @@ use windrose_vocab::{Fingerprint, Kind, ObjectRef, Resource, ResourceId, Resourc
 
 use super::*;
 use crate::judges;
+use crate::test_world::{SHOP, declared, route};
 
 struct Stage {
     planner: Planner,
@@ -17,37 +18,6 @@ struct Stage {
     accepted: Accepted,
     picture: Arc<Picture>,
     progress: Progress,
-}
-
-const WORLD: &str = "apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: { name: edge, namespace: shop }
-spec: { gatewayClassName: windrose, listeners: [{ name: http, port: 8080, protocol: HTTP }] }
----
-apiVersion: v1
-kind: Service
-metadata: { name: one, namespace: shop }
-spec: { ports: [{ port: 80 }] }
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: { name: one-1, namespace: shop, labels: { kubernetes.io/service-name: one } }
-addressType: IPv4
-ports: [{ port: 9001 }]
-endpoints: [{ addresses: [127.0.0.1] }]
-";
-
-fn route(name: &str, path: &str) -> String {
-    format!(
-        "---
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{ name: {name}, namespace: shop }}
-spec:
-  parentRefs: [{{ name: edge }}]
-  rules: [{{ matches: [{{ path: {{ value: {path} }} }}], backendRefs: [{{ name: one, port: 80 }}] }}]
-"
-    )
 }
 
 fn scope() -> Scope {
@@ -73,9 +43,7 @@ impl Stage {
     }
 
     fn declare(&mut self, routes: &[String], seconds: u64) {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("all.yaml"), format!("{WORLD}{}", routes.concat())).unwrap();
-        let declared = windrose_files::load(&[folder.path().to_owned()]).declared;
+        let declared = declared(&format!("{SHOP}{}", routes.concat()));
         let changed = declared.changed_since(&self.picture.declared);
         let former = Arc::clone(&self.picture);
         let plan = self.planner.update(&declared, &former.refused, &changed);

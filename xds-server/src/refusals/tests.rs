@@ -1,7 +1,6 @@
 //! The real planner with proxies that answer as they are told: who is set aside, after how many answers, and who is not.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -14,6 +13,7 @@ use windrose_vocab::{Fingerprint, NodeClass, ProxyKey, Resource, ResourceId, Res
 use super::{ANSWER_MAX, Evidence, Refusals, SECOND_OPINION};
 use crate::carried::Carried;
 use crate::judges;
+use crate::test_world::{SHOP, declared, route_of, workload};
 
 /// What a proxy refuses: a route table that carries an object whose name begins so.
 const BAD: &str = "bad";
@@ -45,52 +45,12 @@ fn edge() -> Scope {
 
 /// A gateway, a service of two workloads, and a route of each name that answers at that path.
 fn world(routes: &[(&str, &str)]) -> String {
-    let mut text = String::from(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: { name: edge, namespace: shop }
-spec: { gatewayClassName: windrose, listeners: [{ name: http, port: 8080, protocol: HTTP }] }
----
-apiVersion: v1
-kind: Service
-metadata: { name: one, namespace: shop }
-spec: { ports: [{ port: 80 }] }
----
-apiVersion: discovery.k8s.io/v1
-kind: EndpointSlice
-metadata: { name: one-1, namespace: shop, labels: { kubernetes.io/service-name: one } }
-addressType: IPv4
-ports: [{ port: 9001 }]
-endpoints: [{ addresses: [127.0.0.1] }]
-",
-    );
-    for (number, workload) in ["a", "b", "c"].into_iter().enumerate() {
-        let _ = write!(
-            text,
-            "---
-apiVersion: windrose.dev/v1alpha1
-kind: Workload
-metadata: {{ name: {workload}, namespace: shop }}
-spec: {{ serviceAccount: {workload}, address: 127.0.0.1, calls: [{{ service: one, port: 80, listen: \"127.0.0.1:{}\" }}] }}
-",
-            7000 + number
-        );
-    }
-    for (name, path) in routes {
+    let workloads = ["a", "b", "c"].into_iter().zip(7000..).map(|(name, port)| workload(name, port));
+    let routes = routes.iter().map(|(name, path)| {
         let parent = if name.contains("mesh") { "{ group: '', kind: Service, name: one, port: 80 }" } else { "{ name: edge }" };
-        let _ = write!(
-            text,
-            "---
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{ name: {name}, namespace: shop }}
-spec:
-  parentRefs: [{parent}]
-  rules: [{{ matches: [{{ path: {{ value: {path} }} }}], backendRefs: [{{ name: one, port: 80 }}] }}]
-"
-        );
-    }
-    text
+        route_of(parent, name, path)
+    });
+    [SHOP.to_owned()].into_iter().chain(workloads).chain(routes).collect()
 }
 
 impl Stage {
@@ -112,13 +72,10 @@ impl Stage {
     }
 
     fn declare(&mut self, routes: &[(&str, &str)]) {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("all.yaml"), world(routes)).unwrap();
-        let read = windrose_files::load(&[folder.path().to_owned()]);
-        assert!(!read.has_errors(), "{:?}", read.diagnostics);
-        let changed = read.declared.changed_since(&self.declared);
-        self.refusals.before(&self.declared, &read.declared, &changed, &self.refused);
-        self.declared = read.declared;
+        let declared = declared(&world(routes));
+        let changed = declared.changed_since(&self.declared);
+        self.refusals.before(&self.declared, &declared, &changed, &self.refused);
+        self.declared = declared;
         self.replan(&changed);
     }
 
