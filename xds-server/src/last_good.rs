@@ -275,10 +275,9 @@ mod tests {
         let text = format!(
             r#"{{"object":{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"a":"{value}"}}}},"files":{{}}}}"#
         );
-        let mut kept =
-            Kept { object: object(name), version: Fingerprint::default(), file: Path::new("/shop/a.yaml").into(), text: text.into() };
-        kept.version = kept.decode().unwrap().meta().version;
-        kept
+        let yaml = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ a: \"{value}\" }}\n");
+        let version = crate::test_world::declared(&yaml).get(&object(name)).unwrap().meta().version;
+        Kept { object: object(name), version, file: Path::new("/shop/a.yaml").into(), text: text.into() }
     }
 
     fn open(folder: &Path) -> (LastGood, Remembered) {

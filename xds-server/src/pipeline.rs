@@ -13,7 +13,7 @@ use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
 use windrose_ir::Program;
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_state::{Accepted, Desired, DesiredReader, ResourceSet, Scope};
-use windrose_vocab::{Fingerprint, Kind, ProxyKey, ProxyRole, ResourceId, ResourceKind};
+use windrose_vocab::{Fingerprint, Kind, ObjectKey, ProxyKey, ProxyRole, ResourceId, ResourceKind};
 
 use crate::carried::Carried;
 use crate::identities::Nodes;
@@ -181,6 +181,8 @@ impl Pipeline {
     }
 
     fn replan(&mut self, changed: &Changed, now: SystemTime) {
+        // Before anything of the new plan gets a certificate.
+        self.parts.svids.renew_authority(now);
         let before = std::mem::take(&mut self.plan);
         self.plan = self.planner.update(&self.declared, &self.refused, changed);
         self.generation += 1;
@@ -202,14 +204,18 @@ impl Pipeline {
         self.show();
     }
 
-    /// A proxy is deleted when its object is: one that only becomes nothing, by a mistake somewhere else, is there.
+    /// A proxy is deleted when its object is: one that only becomes nothing, by a mistake in it or somewhere else, is there.
     fn follow_absences(&mut self, now: SystemTime) {
-        let gateways = self.declared.gateways.keys().map(|key| ProxyKey { role: ProxyRole::Gateway, object: key.clone() });
-        let aside = self.declared.set_aside.keys().filter(|object| object.kind == Kind::Workload).map(|object| &object.key);
-        let workloads = self.declared.workloads.keys().chain(aside);
-        let workloads = workloads.map(|key| ProxyKey { role: ProxyRole::Workload, object: key.clone() });
-        let declared = gateways.chain(workloads).collect();
-        self.parts.absences.follow(&declared, (now, std::time::Instant::now()));
+        let proxy = |role| move |key: &ObjectKey| ProxyKey { role, object: key.clone() };
+        let gateways = self.declared.gateways.keys().map(proxy(ProxyRole::Gateway));
+        let workloads = self.declared.workloads.keys().map(proxy(ProxyRole::Workload));
+        let aside = self.declared.set_aside.keys().filter_map(|object| match object.kind {
+            Kind::Gateway => Some(proxy(ProxyRole::Gateway)(&object.key)),
+            Kind::Workload => Some(proxy(ProxyRole::Workload)(&object.key)),
+            _ => None,
+        });
+        let declared = gateways.chain(workloads).chain(aside).collect();
+        self.parts.absences.follow(&declared, self.declared.incomplete, (now, std::time::Instant::now()));
     }
 
     /// Renders and publishes the scopes of a proxy: the default class, and those that clients asked for.

@@ -42,12 +42,12 @@ impl Kept {
         ObjectVersion { object: self.object.clone(), version: self.version }
     }
 
-    /// The object again; nothing where the text is damaged, or this version of Windrose no longer takes it.
+    /// The object again; nothing where the text is damaged, or this version of Windrose no longer takes it for the same.
     #[must_use]
     pub fn decode(&self) -> Option<AnyObject> {
         let content: Content = serde_json::from_str(&self.text).ok()?;
         let object = decode(content.object, Source::Files(&Saved(&content.files))).object?;
-        (object.meta().object == self.object).then_some(object)
+        (object.meta().identity() == self.identity()).then_some(object)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use windrose_api::declared::{AnyObject, Changed};
 use windrose_api::policy::TargetRef;
-use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, ObjectRef, Severity};
+use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, Kind, ObjectRef, Severity};
 
 use crate::folder::{self, Listing, Problem};
 use crate::kept::Kept;
@@ -166,6 +166,7 @@ impl Reloader {
         // A file that an object takes a value from, such as a JWKS, is no declaration, whatever its name ends in.
         let values = self.value_files();
         for (path, file) in self.files.iter().filter(|(path, file)| !(file.declarations.is_empty() && values.contains(*path))) {
+            merged.incomplete |= file.holds_on;
             merged.findings.extend(file.findings.iter().cloned());
             file.declarations.iter().for_each(|declaration| merged.declare(path, declaration, &self.in_effect));
         }
@@ -178,6 +179,7 @@ impl Reloader {
             }
         }
         merged.findings.extend(held.into_iter().map(|(path, objects)| about_held(path, &objects)));
+        merged.incomplete |= listing.problems.iter().any(|(_, problem)| *problem != Problem::Empty);
         merged.findings.extend(listing.problems.iter().map(|(path, problem)| about_path(path, problem)));
         self.take(merged)
     }
@@ -200,6 +202,7 @@ impl Reloader {
         let both = before.keys().chain(merged.set_aside.keys());
         changed.objects.extend(both.filter(differs).cloned());
         declared.set_aside = merged.set_aside.into_iter().collect();
+        declared.incomplete = merged.incomplete;
 
         let mut source_map = SourceMap::default();
         merged.origins.into_iter().for_each(|(object, origin)| source_map.insert(object, origin));
@@ -220,6 +223,7 @@ struct Merged {
     in_effect: BTreeMap<ObjectRef, InEffect>,
     origins: BTreeMap<ObjectRef, Arc<Origin>>,
     set_aside: BTreeMap<ObjectRef, Arc<[TargetRef]>>,
+    incomplete: bool,
     findings: Vec<Finding>,
 }
 
@@ -244,7 +248,7 @@ impl Merged {
                 let diagnostic = Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message);
                 self.findings.push(declaration.origin.find(diagnostic));
             }
-            (None, None) if object.kind.group() == "windrose.dev" => {
+            (None, None) if object.kind.group() == "windrose.dev" || object.kind == Kind::Gateway => {
                 self.set_aside.insert(object.clone(), declaration.targets.as_slice().into());
             }
             (None, None) => {}

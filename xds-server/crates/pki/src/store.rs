@@ -37,6 +37,14 @@ impl Directory {
     /// # Errors
     /// When it cannot be read, is not UTF-8, is longer than a key or bundle can be, or is open to others.
     pub fn read(&self, name: &str) -> Result<Option<Zeroizing<String>>, Error> {
+        self.read_at_most(name, limits::PEM_BYTES_MAX)
+    }
+
+    /// The same for what is no key, with its own limit in bytes.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not UTF-8, is longer than `bytes_max`, or is open to others.
+    pub fn read_at_most(&self, name: &str, bytes_max: usize) -> Result<Option<Zeroizing<String>>, Error> {
         let path = self.path(name);
         let mut file = match fs::File::open(&path) {
             Ok(file) => file,
@@ -45,7 +53,7 @@ impl Directory {
         };
         let metadata = file.metadata().map_err(failed("read", &path))?;
         refuse_exposed(&path, metadata.permissions().mode())?;
-        if metadata.len() > limits::PEM_BYTES_MAX as u64 {
+        if metadata.len() > bytes_max as u64 {
             return Err(failed("read", &path)(io::Error::other("too large")));
         }
         let mut text = Zeroizing::new(String::new());

@@ -76,6 +76,22 @@ fn a_bad_object_that_was_never_good_is_absent() {
 }
 
 #[test]
+fn what_cannot_be_read_is_not_taken_for_gone() {
+    let gateway =
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: edge, namespace: shop }\nspec: { listeners: 7 }\n";
+    let folder = folder(&[("a.yaml", &map("one", "x")), ("b.yaml", gateway)]);
+    let mut reloader = Reloader::new(paths(&folder));
+    let there = |reloader: &Reloader| (reloader.world().declared.set_aside.len(), reloader.world().declared.incomplete);
+    assert_eq!(there(&reloader), (1, false), "it is known by name");
+    write(&folder, "b.yaml", "kind: Gateway\nmetadata:\n\tname: edge\n");
+    reloader.reload();
+    assert_eq!(there(&reloader), (0, true), "nobody knows what it declares");
+    write(&folder, "b.yaml", map("two", "x"));
+    reloader.reload();
+    assert_eq!(there(&reloader), (0, false));
+}
+
+#[test]
 fn a_file_that_is_half_written_or_empty_keeps_its_objects_until_it_is_deleted() {
     let folder = folder(&[("a.yaml", &map("one", "x")), ("b.yaml", &map("two", "x"))]);
     let mut reloader = Reloader::new(paths(&folder));
