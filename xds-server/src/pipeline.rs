@@ -39,6 +39,16 @@ pub(crate) struct Picture {
     pub(crate) carried: Carried,
     /// Certificates and their ends.
     pub(crate) certificates: Arc<Vec<(String, SystemTime, bool)>>,
+    /// What is planned and not served, because it is not complete in itself, and why.
+    pub(crate) unpublished: Arc<BTreeMap<Scope, String>>,
+}
+
+impl Picture {
+    /// Why a proxy is not served what is planned for it, if so.
+    pub(crate) fn unpublished(&self, proxy: &ProxyKey) -> Option<&str> {
+        let scopes = self.unpublished.range(Scope::from(proxy.clone())..);
+        scopes.take_while(|(scope, _)| scope.proxy == *proxy).map(|(_, error)| error.as_str()).next()
+    }
 }
 
 /// One scope as it was last rendered.
@@ -75,6 +85,7 @@ pub(crate) struct Pipeline {
     plan: Plan,
     served: BTreeMap<Scope, Served>,
     certificates: Arc<Vec<(String, SystemTime, bool)>>,
+    unpublished: Arc<BTreeMap<Scope, String>>,
     generation: u64,
     published: Option<SystemTime>,
 }
@@ -92,6 +103,7 @@ impl Pipeline {
             plan: Plan::default(),
             served: BTreeMap::new(),
             certificates: Arc::default(),
+            unpublished: Arc::default(),
             generation: 0,
             published: None,
             parts,
@@ -111,8 +123,12 @@ impl Pipeline {
         if self.generation == 0 {
             return;
         }
+        let before = Arc::clone(&self.unpublished);
         for scope in self.reader.take_asked() {
             self.publish_scope(&scope, &self.plan.clone(), now);
+        }
+        if before != self.unpublished {
+            self.show();
         }
     }
 
@@ -161,23 +177,23 @@ impl Pipeline {
         self.refusals.is_waiting()
     }
 
-    /// Renews certificates whose slot is over.
+    /// Renews certificates whose slot is over, and publishes what could not be published for want of one.
     pub(crate) fn follow_time(&mut self, now: SystemTime) {
         if self.generation == 0 {
             return;
         }
         self.parts.svids.renew_authority(now);
         self.follow_absences(now);
-        for scope in self.served.keys().cloned().collect::<Vec<_>>() {
-            let secrets = self.secrets(&scope.proxy, now);
-            let Some(resources) = self.served.get(&scope).map(|served| served.resources.clone()) else { continue };
-            // What could not be published for want of a certificate is published with it.
-            let published = self.parts.desired.publish(&scope, &resources, &secrets);
-            if let Err(error) = published.or_else(|_| self.parts.desired.publish_secrets(&scope, &secrets)) {
-                tracing::error!(proxy = %scope.proxy, %error, "certificates cannot be published; the former ones stay");
-            }
+        let before = Arc::clone(&self.unpublished);
+        let due = self.parts.svids.due(now);
+        let is_due = |proxy: &ProxyKey| !due.is_empty() && self.plan.identities.get(proxy).is_some_and(|one| due.contains(one));
+        let scopes = self.served.keys().filter(|scope| self.unpublished.contains_key(*scope) || is_due(&scope.proxy));
+        for scope in scopes.cloned().collect::<Vec<_>>() {
+            self.publish_served(&scope, now);
         }
-        self.show();
+        if before != self.unpublished || self.parts.svids.has_other_ends() {
+            self.show();
+        }
     }
 
     fn replan(&mut self, changed: &Changed, now: SystemTime) {
@@ -236,6 +252,7 @@ impl Pipeline {
         let gone = self.served.range(first..).map(|(scope, _)| scope).take_while(|scope| scope.proxy == *proxy);
         for scope in gone.cloned().collect::<Vec<_>>() {
             self.served.remove(&scope);
+            self.note_published(&scope, None);
             self.parts.desired.withdraw(&scope);
             self.parts.accepted.forget(&scope);
         }
@@ -263,10 +280,32 @@ impl Pipeline {
             self.carried.tidy(&scope.proxy, there);
         }
         (served.rendered, served.program) = (rendered, program);
-        let resources = served.resources.clone();
+        self.publish_served(scope, now);
+    }
+
+    fn publish_served(&mut self, scope: &Scope, now: SystemTime) {
         let secrets = self.secrets(&scope.proxy, now);
-        if let Err(error) = self.parts.desired.publish(scope, &resources, &secrets) {
-            tracing::error!(proxy = %scope.proxy, %error, "the new configuration is not complete in itself; the former one stays");
+        let Some(served) = self.served.get(scope) else { return };
+        let Err(error) = self.parts.desired.publish(scope, &served.resources, &secrets) else {
+            return self.note_published(scope, None);
+        };
+        self.note_published(scope, Some(error.to_string()));
+        if let Err(error) = self.parts.desired.publish_secrets(scope, &secrets) {
+            tracing::error!(proxy = %scope.proxy, %error, "certificates cannot be published; the former ones stay");
+        }
+    }
+
+    fn note_published(&mut self, scope: &Scope, error: Option<String>) {
+        if self.unpublished.get(scope) == error.as_ref() {
+            return;
+        }
+        let unpublished = Arc::make_mut(&mut self.unpublished);
+        match error {
+            Some(error) => {
+                tracing::error!(proxy = %scope.proxy, error, "the new configuration is not complete in itself; the former one stays");
+                unpublished.insert(scope.clone(), error);
+            }
+            None => drop(unpublished.remove(scope)),
         }
     }
 
@@ -293,6 +332,7 @@ impl Pipeline {
             plan: self.plan.clone(),
             carried: self.carried.clone(),
             certificates: Arc::clone(&self.certificates),
+            unpublished: Arc::clone(&self.unpublished),
         };
         self.parts.picture.store(Arc::new(picture));
     }
@@ -319,3 +359,6 @@ fn key<V>(change: &DiffItem<'_, '_, ProxyKey, V>) -> ProxyKey {
 fn is_known(plan: &Plan, proxy: &ProxyKey) -> bool {
     plan.programs.contains_key(proxy)
 }
+
+#[cfg(test)]
+mod tests;

@@ -86,6 +86,8 @@ pub(crate) struct Standing<'a> {
     pub(crate) since: SystemTime,
     /// Why others have not.
     pub(crate) lags: Option<&'a BTreeMap<StreamId, Lag>>,
+    /// Why a proxy that it concerns is not even served it.
+    pub(crate) unpublished: Option<&'a str>,
 }
 
 impl Progress {
@@ -121,7 +123,8 @@ impl Progress {
         let targets: usize = present().map(|one| one.streams.len()).sum();
         let without = present().map(|one| one.joining).sum::<usize>() + lags.map_or(0, BTreeMap::len);
         let acknowledged = targets.saturating_sub(without);
-        Some(Standing { targets, acknowledged, holds: condition.holds, since: condition.since, lags })
+        let unpublished = self.concerns.proxies(version).find_map(|proxy| self.picture.unpublished(proxy));
+        Some(Standing { targets, acknowledged, holds: condition.holds, since: condition.since, lags, unpublished })
     }
 
     /// The proxies that get something of a version.
@@ -160,12 +163,17 @@ impl Progress {
         for version in &differences.went {
             self.forget(version);
         }
+        let mut dirty = differences.proxies;
+        let unpublished = [&former.unpublished, &self.picture.unpublished];
+        if !Arc::ptr_eq(unpublished[0], unpublished[1]) {
+            dirty.extend(unpublished.into_iter().flat_map(|all| all.keys()).map(|scope| scope.proxy.clone()));
+        }
         let refused = &self.picture.refused.objects;
         self.refused.retain(|version, _| refused.contains_key(version));
         for version in refused.keys() {
             self.refused.entry(version.clone()).or_insert(published);
         }
-        (differences.proxies, differences.came)
+        (dirty, differences.came)
     }
 
     fn forget(&mut self, version: &ObjectVersion) {

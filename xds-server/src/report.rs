@@ -144,7 +144,7 @@ impl Source for Reports {
 
     fn proxies(&self) -> Vec<ProxyReport> {
         let (memory, picture, streams) = self.looked(SystemTime::now());
-        let known = proxies::Known { plan: &picture.plan, accepted: &self.accepted };
+        let known = proxies::Known { picture: &picture, accepted: &self.accepted };
         let report = |stream: &StreamStatus| {
             let view = self.desired.current(&stream.opened.scope);
             proxies::report(stream, view.as_deref(), &known, memory.progress.behind_since(stream.id))

@@ -157,6 +157,12 @@ impl Absences {
         }
     }
 
+    /// Whether a proxy was declared before and is not now.
+    #[cfg(test)]
+    pub(crate) fn is_absent(&self, proxy: &ProxyKey) -> bool {
+        self.known.get(proxy).is_some_and(Option::is_some)
+    }
+
     fn keep(&mut self) {
         let line = |(proxy, absent): (&ProxyKey, &Option<Absent>)| match absent {
             Some(absent) => format!("{proxy} {}\n", seconds(absent.since)),

@@ -1,6 +1,6 @@
 //! The secrets that the authority makes: each identity's SVID for its current slot, and the mesh's trust bundle.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -33,6 +33,12 @@ impl Svids {
         secrets
     }
 
+    /// The identities whose certificate of `now` is another one than was issued last.
+    pub(crate) fn due(&self, now: SystemTime) -> BTreeSet<SpiffeId> {
+        let due = self.issued.iter().filter(|(identity, (version, ..))| self.authority.version(identity, now) != *version);
+        due.map(|(identity, _)| identity.clone()).collect()
+    }
+
     /// Replaces the intermediate when its half life is over. Everything is issued anew then.
     pub(crate) fn renew_authority(&mut self, now: SystemTime) {
         match self.authority.renew(now, &SystemEntropy) {
@@ -50,6 +56,11 @@ impl Svids {
         let before = self.issued.len();
         self.issued.retain(|identity, _| keep(identity));
         self.ends_changed |= self.issued.len() != before;
+    }
+
+    /// Whether [`Self::take_ends`] has something to tell.
+    pub(crate) fn has_other_ends(&self) -> bool {
+        self.ends_changed
     }
 
     /// Identities with the end of their certificate, and the authority's own end; none if they are what was told last.
@@ -102,6 +113,8 @@ mod tests {
             svids.renew_authority(at);
             assert_eq!(svids.of(&identity, at).len(), 2, "an SVID and the bundle");
         }
+        assert!(svids.due(now).is_empty(), "its slot has only begun");
+        assert!(svids.due(now + Duration::from_secs(86_400)).contains(&identity));
         let (leaves, authority) = svids.take_ends().unwrap();
         let day = Duration::from_secs(86_400);
         assert!(now < leaves[0].1 && leaves[0].1 <= now + day && now + day < authority, "{leaves:?} {authority:?}");

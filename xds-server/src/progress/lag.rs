@@ -41,6 +41,10 @@ pub(super) fn of(stream: &StreamStatus, view: &View, picture: &Picture, accepted
     if has_just_come(stream, view) && accepted.quarantine(&stream.opened.identity).is_empty() {
         return Found { much: true, behind: true, ..Found::default() };
     }
+    if picture.unpublished.contains_key(&stream.opened.scope) {
+        // It may be in step with what it is served, which is not what is planned.
+        return Found { much: true, behind: true, ..Found::default() };
+    }
     let behind = stream.behind(view);
     let mut found = Found { behind: !behind.is_empty(), ..Found::default() };
     let lags: BTreeMap<&ResourceId, Lag> = behind.keys().map(|id| (id, lag(id, &behind, stream, accepted))).collect();

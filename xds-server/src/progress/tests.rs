@@ -222,3 +222,25 @@ fn what_is_no_longer_declared_is_forgotten_and_looking_again_changes_nothing() {
     assert!(stage.progress.of(&web).is_none());
     assert!(stage.progress.revision() > revision);
 }
+
+#[test]
+fn what_is_not_published_is_not_programmed_and_what_ran_before_goes_on() {
+    let mut stage = Stage::set(&[route("web", "/")]);
+    let edge = stage.connect(2);
+    stage.acknowledge(edge, &ALL, 3);
+    stage.look(4);
+    let refused = |stage: &mut Stage, error: Option<&str>| {
+        let unpublished = error.map(|error| (scope(), error.to_owned())).into_iter().collect();
+        stage.picture = Arc::new(Picture { unpublished: Arc::new(unpublished), ..(*stage.picture).clone() });
+    };
+    stage.declare(&[route("web", "/"), route("new", "/n")], 10);
+    stage.acknowledge(edge, &ALL, 11);
+    refused(&mut stage, Some("no certificate"));
+    stage.look(12);
+    assert_eq!(stage.standing(Kind::HTTPRoute, "web"), (true, 0, 1, 3));
+    assert_eq!(stage.standing(Kind::HTTPRoute, "new"), (false, 0, 1, 10));
+    assert_eq!(stage.progress.of(&stage.version(Kind::HTTPRoute, "new")).unwrap().unpublished, Some("no certificate"));
+    refused(&mut stage, None);
+    stage.look(13);
+    assert!(stage.standing(Kind::HTTPRoute, "new").0);
+}

@@ -14,6 +14,9 @@ use crate::progress::{Lag, Progress, Standing};
 /// Proxies named in one row: the first tell what is wrong, and `windrose proxies` has them all.
 const NAMED: usize = 8;
 
+/// Why something is not programmed that no proxy was offered: a mistake of ours, or no certificate could be issued.
+const NOT_PUBLISHED: &str = "NotPublished";
+
 /// What the rows are made of.
 pub(super) struct Known<'a> {
     pub(super) picture: &'a Picture,
@@ -41,7 +44,13 @@ fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {
         return refused(known, version, refusal);
     }
     let mut report = verdicts(&picture.plan, &version.object);
-    report.programmed = progress.of(version).map(|standing| programmed(known, &standing));
+    let standing = progress.of(version);
+    report.programmed = standing.as_ref().map(|standing| programmed(known, standing));
+    if let Some(error) =
+        standing.and_then(|standing| standing.unpublished.filter(|_| !standing.holds)).filter(|_| report.message.is_empty())
+    {
+        (report.reason, report.message) = (NOT_PUBLISHED.into(), format!("what runs stays as it is: {error}"));
+    }
     if let Some(problem) = source.unread.get(&version.object) {
         return unread(report, problem, InForce::LastGood);
     }
@@ -146,6 +155,7 @@ fn programmed(known: &Known<'_>, standing: &Standing<'_>) -> ProgrammedReport {
     let reason = match (standing.holds, refused.is_empty(), standing.targets) {
         (true, _, _) => "Programmed",
         (false, false, _) => Code::RefusedByEnvoy.as_str(),
+        (false, true, _) if standing.unpublished.is_some() => NOT_PUBLISHED,
         (false, true, 0) => "Pending",
         (false, true, _) => "Acknowledging",
     };

@@ -3,11 +3,11 @@
 use std::time::SystemTime;
 
 use windrose_admin::report::{ProxyReport, RefusalReport, TypeReport};
-use windrose_plan::Plan;
 use windrose_state::{Accepted, Behind, StreamStatus, View};
 use windrose_vocab::ResourceKind;
 
 use super::seconds;
+use crate::pipeline::Picture;
 
 /// What people call it: which proxy it is, and what it calls itself.
 pub(super) fn name(stream: &StreamStatus) -> String {
@@ -16,7 +16,7 @@ pub(super) fn name(stream: &StreamStatus) -> String {
 
 /// What the rows are made of.
 pub(super) struct Known<'a> {
-    pub(super) plan: &'a Plan,
+    pub(super) picture: &'a Picture,
     pub(super) accepted: &'a Accepted,
 }
 
@@ -34,13 +34,13 @@ pub(super) fn report(stream: &StreamStatus, view: Option<&View>, known: &Known<'
         stream: stream.id.number(),
         node: stream.opened.node.to_string(),
         identity: stream.opened.identity.to_string(),
-        spiffe_id: known.plan.identities.get(proxy).map(ToString::to_string),
+        spiffe_id: known.picture.plan.identities.get(proxy).map(ToString::to_string),
         connected: seconds(stream.opened.since),
         credential_expires: Some(seconds(stream.opened.credential_expires)),
         types: kinds.collect(),
         behind_since: behind_since.map(seconds),
         refused: refused(stream, &behind, known.accepted).collect(),
-        synced: ready && behind.is_empty(),
+        synced: ready && behind.is_empty() && !known.picture.unpublished.contains_key(&stream.opened.scope),
     }
 }
 
