@@ -17,11 +17,14 @@ pub(crate) fn per_route(cors: &Cors) -> HashMap<String, pb::google::Any> {
     let list = |items: &[windrose_vocab::Text]| items.join(",");
     let policy = pb::cors::CorsPolicy {
         allow_origin_string_match: cors.origins.iter().map(origin).collect(),
-        allow_methods: methods(cors),
+        // With credentials a browser takes `*` for a name; Envoy then answers with what the preflight asks for.
+        allow_methods: list(&cors.methods),
         allow_headers: list(&cors.headers),
         expose_headers: list(&cors.expose),
         max_age: cors.max_age.as_secs().to_string(),
         allow_credentials: pb::boolean(cors.credentials),
+        // The service is not asked: its own answer could allow what the route does not.
+        forward_not_matching_preflights: pb::boolean(false),
         ..Default::default()
     };
     HashMap::from([(NAME.to_owned(), pb::any(&policy))])
@@ -34,10 +37,4 @@ fn origin(origin: &OriginPattern) -> pb::matcher::StringMatcher {
         OriginPattern::Exact(origin) => pb::exact(origin),
         OriginPattern::Regex(regex) => pb::whole_regex(regex),
     }
-}
-
-/// With credentials a browser takes `*` for a method of that name: all are spelled out then (Fetch, section 3.2).
-fn methods(cors: &Cors) -> String {
-    let all = cors.methods.iter().any(|method| &**method == "*");
-    if all && cors.credentials { "GET,HEAD,POST,PUT,DELETE,PATCH,OPTIONS".to_owned() } else { cors.methods.join(",") }
 }
