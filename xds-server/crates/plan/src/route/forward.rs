@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use windrose_api::declared::route::{BackendRef, Retry as DeclaredRetry, Rule, SessionPersistence};
-use windrose_ir::route::{Forward, HashOn, HeaderChanges, Mirror, Retry, RouteAction, WeightedBackend};
+use windrose_ir::route::{Forward, HashOn, HeaderChanges, Mirror, Redirect, Retry, RouteAction, WeightedBackend};
 use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Text};
 
 use super::filters::{Filters, filters};
@@ -35,7 +35,7 @@ pub(crate) fn action(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTre
         return failed();
     }
     if let Some(redirect) = &parts.filters.redirect {
-        return RouteAction::Redirect(redirect.clone());
+        return RouteAction::Redirect(Redirect { port: port_of(redirect, parts.table), ..redirect.clone() });
     }
     let traffic = traffic::of_rule(view, parts);
     let owner = owner(parts, &traffic);
@@ -57,6 +57,21 @@ pub(crate) fn action(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTre
         websocket: !grpc && !parts.transcoded,
         max_grpc_timeout: (grpc && !timeout.is_zero()).then_some(timeout),
     }))
+}
+
+/// The port of a redirect: as declared, else that of the declared scheme, else the listener's. One that the scheme implies is left
+/// out, unless the request's own would be kept in its place.
+fn port_of(redirect: &Redirect, table: &TableKey) -> Option<u16> {
+    let usual = |scheme: &str| if scheme == "https" { 443 } else { 80 };
+    let (own, port) = match table {
+        TableKey::Edge { port, listener, .. } => (if listener.is_some() { "https" } else { "http" }, port.get()),
+        TableKey::Mesh { port, .. } => ("http", port.get()),
+    };
+    let scheme = redirect.scheme.as_deref();
+    let wanted = redirect.port.unwrap_or_else(|| scheme.map_or(port, usual));
+    let implied = wanted == usual(scheme.unwrap_or(own));
+    let kept = redirect.host.is_none() && port != usual(own);
+    (!implied || kept).then_some(wanted)
 }
 
 fn owner(parts: &RuleParts<'_>, traffic: &RouteTraffic) -> Option<Owner> {
