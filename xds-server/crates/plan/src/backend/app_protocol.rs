@@ -20,9 +20,9 @@ pub(crate) enum AppProtocol {
 }
 
 impl AppProtocol {
-    /// What `appProtocol` means.
+    /// What `appProtocol` means. Names of protocols have no case (RFC 6335, section 5.1).
     pub(crate) fn parse(text: Option<&str>) -> Self {
-        match text {
+        match text.map(str::to_ascii_lowercase).as_deref() {
             None | Some("") => Self::Unsaid,
             Some("http" | "kubernetes.io/http") => Self::Http,
             Some("kubernetes.io/h2c" | "h2c" | "http2" | "grpc") => Self::H2c,
@@ -36,5 +36,17 @@ impl AppProtocol {
     /// Whether it is spoken over TLS.
     pub(crate) fn is_tls(self) -> bool {
         matches!(self, Self::Https | Self::SecureWebSocket)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_protocols_have_no_case() {
+        assert_eq!(AppProtocol::parse(Some("HTTPS")), AppProtocol::Https);
+        assert_eq!(AppProtocol::parse(Some("kubernetes.io/h2c")), AppProtocol::H2c);
+        assert_eq!(AppProtocol::parse(Some("mysql")), AppProtocol::Opaque);
     }
 }
