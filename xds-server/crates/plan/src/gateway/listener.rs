@@ -18,20 +18,30 @@ pub(crate) struct Candidate<'a> {
     pub(crate) listener: &'a Listener,
 }
 
-/// Gateway API's reason for each listener that cannot be told from another one on its port.
+/// Gateway API's reason for each listener that cannot be told from another one on its port. `all` is sorted by rank. One that lost
+/// against a lower rank is not there for the others.
 pub(crate) fn conflicts(all: &[Candidate<'_>]) -> BTreeMap<ListenerId, &'static str> {
     let mut ports: BTreeMap<Port, Vec<&Candidate<'_>>> = BTreeMap::new();
     for candidate in all {
         ports.entry(candidate.listener.port).or_default().push(candidate);
     }
-    let pairs = ports.values().flat_map(|group| group.iter().flat_map(|one| group.iter().map(move |other| (one, other))));
     let mut found = BTreeMap::new();
-    for (one, other) in pairs.filter(|(one, other)| one.id != other.id && other.rank <= one.rank) {
-        if let Some(reason) = conflict(one.listener, other.listener) {
-            found.entry(one.id.clone()).or_insert(reason);
+    for group in ports.values() {
+        let mut there: Vec<&Candidate<'_>> = Vec::new();
+        for peers in group.chunk_by(|one, other| one.rank == other.rank) {
+            found.extend(peers.iter().filter_map(|one| against(one, &there)));
+            let left: Vec<_> = peers.iter().copied().filter(|one| !found.contains_key(&one.id)).collect();
+            found.extend(left.iter().filter_map(|one| against(one, &left)));
+            there.extend(left.into_iter().filter(|one| !found.contains_key(&one.id)));
         }
     }
     found
+}
+
+/// The reason why it cannot be beside one of the others, if there is one.
+fn against(one: &Candidate<'_>, others: &[&Candidate<'_>]) -> Option<(ListenerId, &'static str)> {
+    let mut others = others.iter().filter(|other| other.id != one.id);
+    others.find_map(|other| conflict(one.listener, other.listener)).map(|reason| (one.id.clone(), reason))
 }
 
 fn conflict(one: &Listener, other: &Listener) -> Option<&'static str> {

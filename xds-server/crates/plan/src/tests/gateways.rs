@@ -130,3 +130,19 @@ fn a_listener_set_adds_listeners_and_loses_against_the_gateway() {
     let hosts: Vec<_> = edge_program(&plan).routes["shop/edge/80"].hosts.keys().map(ToString::to_string).collect();
     assert_eq!(hosts, ["a.example", "b.example"]);
 }
+
+#[test]
+fn a_set_is_judged_by_those_before_it_that_are_served_and_its_gateway_by_its_own_listeners() {
+    let mut spec = gateway_spec(vec![listener("web", 80, "a.example")]);
+    spec.allowed_listener_sets = Namespaces::Same;
+    let edge = AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec));
+    let set = |name: &str, listeners: Vec<Listener>| {
+        AnyObject::ListenerSet(object(Kind::ListenerSet, NS, name, ListenerSet { gateway: ObjectKey::new(NS, "edge"), listeners }))
+    };
+    let tcp = Listener { protocol: Protocol::Tcp, ..listener("one", 80, "") };
+    let plan = plan([edge, set("a", vec![tcp]), set("b", vec![listener("one", 80, "b.example")])]);
+    let of = |set: &str| Subject::section(ObjectRef::new(Kind::ListenerSet, NS, set), "one".into());
+    assert_eq!(reasons(&plan, &of("a"))[0], "Accepted=false ProtocolConflict");
+    assert_eq!(reasons(&plan, &of("b"))[0], "Accepted=true Accepted");
+    assert_eq!(reasons(&plan, &Subject::object(ObjectRef::new(Kind::Gateway, NS, "edge"))), ["Accepted=true Accepted"]);
+}

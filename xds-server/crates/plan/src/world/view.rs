@@ -176,7 +176,11 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn attached_to(&self, listener: Subject) {
-        self.told.borrow_mut().attached.push(listener);
+        let mut told = self.told.borrow_mut();
+        // A route that comes to a listener by two of its parents is one route there.
+        if !told.attached.contains(&listener) {
+            told.attached.push(listener);
+        }
     }
 
     pub(crate) fn covers(&self, covered: Covered, coverage: Coverage) {

@@ -14,14 +14,15 @@ use crate::world::View;
 /// Tells the Gateway's verdict, which is `refused` where it is refused as a whole; returns whether it is served at all.
 pub(super) fn judge_gateway(view: &View<'_>, gateway: &Object<Gateway>, listeners: &[BoundListener], refused: Option<Condition>) -> bool {
     let subject = Subject::object(gateway.meta.object.clone());
-    let bad: Vec<String> = listeners.iter().filter(|one| !one.usable).map(|one| format!("`{}`", one.id)).collect();
-    let served = refused.is_none() && bad.len() < listeners.len();
+    let own: Vec<_> = listeners.iter().filter(|one| one.id.owner == gateway.meta.object).collect();
+    let bad: Vec<String> = own.iter().filter(|one| !one.usable).map(|one| format!("`{}`", one.id)).collect();
+    let served = refused.is_none() && listeners.iter().any(|one| one.usable);
     let accepted = if let Some(refused) = refused {
         refused
-    } else if bad.is_empty() && !listeners.is_empty() {
+    } else if bad.is_empty() && !own.is_empty() {
         Condition::yes("Accepted")
     } else {
-        let message = if listeners.is_empty() { "no listeners".to_owned() } else { format!("not served: listener {}", bad.join(", ")) };
+        let message = if own.is_empty() { "no listeners".to_owned() } else { format!("not served: listener {}", bad.join(", ")) };
         Condition { status: served, reason: "ListenersNotValid", message }
     };
     view.condition(&subject, ConditionType::Accepted, accepted);
