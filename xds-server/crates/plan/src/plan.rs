@@ -8,7 +8,7 @@ use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use windrose_api::declared::route::ParentRef;
 use windrose_ir::Program;
-use windrose_vocab::{Diagnostic, Kind, ObjectRef, ObjectVersion, ProxyKey, ResourceId, SpiffeId, Text};
+use windrose_vocab::{Diagnostic, Fingerprint, Kind, ObjectKey, ObjectRef, ObjectVersion, ProxyKey, ProxyRole, ResourceId, SpiffeId, Text};
 
 /// Everything that follows from what is declared. Cheap to clone; two plans share what did not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -29,6 +29,26 @@ pub struct Plan {
     pub coverage: OrdMap<Covered, Coverage>,
 }
 
+impl Plan {
+    /// What a policy comes to towards each Gateway whose proxies have to do with it, by the Gateway's key: its verdicts for all that it
+    /// targets as one, in which what is bad for one target is bad.
+    #[must_use]
+    pub fn ancestors(&self, policy: &ObjectRef) -> BTreeMap<ObjectKey, Verdict> {
+        let own = self.verdicts.range(Subject::object(policy.clone())..).take_while(|(subject, _)| subject.object == *policy);
+        let mut whole = Verdict::default();
+        for (kind, condition) in own.flat_map(|(_, verdict)| &verdict.conditions) {
+            if whole.conditions.get(kind).is_none_or(|known| known.status) {
+                whole.conditions.insert(*kind, condition.clone());
+            }
+        }
+        let gateways = self
+            .sources
+            .iter()
+            .filter(|(proxy, resources)| proxy.role == ProxyRole::Gateway && resources.values().any(|sources| sources.carries(policy)));
+        gateways.map(|(proxy, _)| (proxy.object.clone(), whole.clone())).collect()
+    }
+}
+
 /// Which versions of which objects a resource carries, with the number of its parts that each went into.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources(pub(crate) OrdMap<ObjectVersion, u32>);
@@ -43,6 +63,13 @@ impl Sources {
     #[must_use]
     pub fn contains(&self, version: &ObjectVersion) -> bool {
         self.0.contains_key(version)
+    }
+
+    /// Whether the resource carries this object in any version.
+    #[must_use]
+    pub fn carries(&self, object: &ObjectRef) -> bool {
+        let first = ObjectVersion { object: object.clone(), version: Fingerprint::from_bits(0) };
+        self.0.range(first..).next().is_some_and(|(version, _)| version.object == *object)
     }
 
     /// The versions that `former` does not carry. Costs the difference where one grew from the other.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use windrose_api::declared::backend::{BackendEndpoint, ObjectReference, SubjectAltName};
+use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{Backend, BackendTls, Object};
 use windrose_ir::Secret;
 use windrose_ir::cluster::{SubjectName, UpstreamTls};
@@ -24,18 +25,23 @@ pub(crate) struct OriginTls {
 /// What a BackendTLSPolicy comes to; none where a CA certificate cannot be had: then nothing may be sent.
 pub(crate) fn of_policy(view: &View<'_>, policy: &Object<BackendTls>) -> Option<OriginTls> {
     let own = &policy.meta.object;
-    let subject = Subject::object(own.clone());
+    let tell = |kind: ConditionType, condition: Condition| {
+        for (target, section) in &policy.spec.targets {
+            let parent = ParentRef { target: target.clone(), section: section.clone(), port: None };
+            view.condition(&Subject::parent(own.clone(), parent), kind, condition.clone());
+        }
+    };
     let bundle = match bundle(view, own, &policy.spec) {
         Ok(bundle) => bundle,
         Err((problem, all)) => {
-            view.condition(&subject, ConditionType::ResolvedRefs, Condition::no(problem.reason, problem.message.clone()));
+            tell(ConditionType::ResolvedRefs, Condition::no(problem.reason, problem.message.clone()));
             if all {
-                view.condition(&subject, ConditionType::Accepted, Condition::no("NoValidCACertificate", problem.message));
+                tell(ConditionType::Accepted, Condition::no("NoValidCACertificate", problem.message));
             }
             return None;
         }
     };
-    view.condition(&subject, ConditionType::ResolvedRefs, Condition::yes("ResolvedRefs"));
+    tell(ConditionType::ResolvedRefs, Condition::yes("ResolvedRefs"));
     let subject_names = policy.spec.subject_alt_names.iter().map(|name| match name {
         SubjectAltName::Hostname(host) => SubjectName::Dns(host.as_str().into()),
         SubjectAltName::Uri(uri) => SubjectName::Uri(uri.clone()),

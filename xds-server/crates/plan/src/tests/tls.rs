@@ -2,10 +2,10 @@ use windrose_api::declared::backend::{BackendTls, ObjectReference};
 use windrose_api::declared::gateway::{FrontendValidation, Protocol};
 use windrose_api::declared::route::{BackendRef, Rule};
 use windrose_api::declared::{AnyObject, Object};
-use windrose_vocab::{Kind, ObjectRef, Weight};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, Weight};
 
 use super::world::*;
-use crate::Subject;
+use crate::{Plan, Subject};
 
 fn section(name: &str) -> Subject {
     Subject::section(ObjectRef::new(Kind::Gateway, NS, "edge"), name.into())
@@ -71,6 +71,14 @@ fn origin(name: &str, ca: &[&str]) -> Object<BackendTls> {
     Object::clone(&object(Kind::BackendTLSPolicy, NS, name, spec))
 }
 
+/// What a BackendTLSPolicy comes to towards the Gateway, which is its only ancestor.
+fn towards(plan: &Plan, policy: &str) -> Vec<String> {
+    let ancestors = plan.ancestors(&ObjectRef::new(Kind::BackendTLSPolicy, NS, policy));
+    assert_eq!(ancestors.keys().collect::<Vec<_>>(), [&ObjectKey::new(NS, "edge")]);
+    let conditions = ancestors.values().flat_map(|verdict| &verdict.conditions);
+    conditions.map(|(kind, condition)| format!("{}={} {}", kind.as_str(), condition.status, condition.reason)).collect()
+}
+
 #[test]
 fn a_backend_is_trusted_as_the_older_policy_says_and_not_reached_when_it_cannot_be() {
     let world = |policies: Vec<Object<BackendTls>>| {
@@ -86,8 +94,9 @@ fn a_backend_is_trusted_as_the_older_policy_says_and_not_reached_when_it_cannot_
     assert_eq!(codes(&trusted), ["Conflicted"]);
     let lost = world(vec![origin("a", &["gone"])]);
     assert_eq!(targets(virtual_host(edge_program(&lost), "shop/edge/80", "*")), ["500"]);
-    let subject = Subject::object(ObjectRef::new(Kind::BackendTLSPolicy, NS, "a"));
-    assert_eq!(reasons(&lost, &subject), ["Accepted=false NoValidCACertificate", "ResolvedRefs=false InvalidCACertificateRef"]);
+    assert_eq!(towards(&lost, "a"), ["Accepted=false NoValidCACertificate", "ResolvedRefs=false InvalidCACertificateRef"]);
+    assert_eq!(towards(&trusted, "a"), ["Accepted=true Accepted", "ResolvedRefs=true ResolvedRefs"]);
+    assert_eq!(towards(&trusted, "b")[0], "Accepted=false Conflicted");
 }
 
 #[test]
