@@ -54,9 +54,16 @@ fn envoy_refuses_a_set_with_one_broken_resource_of_any_kind() {
     }
 }
 
-/// The first set with a resource of that kind in use; Envoy looks at no secret that nothing refers to.
+/// The first set with a resource of that kind in use; Envoy looks at no secret that nothing refers to, and at no scope of a table that it
+/// takes whole.
 fn first_with(sets: &[Set], kind: ResourceKind) -> (&Set, usize) {
-    let used = |set: &Set, resource: &Resource| kind.is_wildcard() || set.resources.iter().any(|other| other.refs.contains(&resource.id));
+    let of_table =
+        |scope: &Resource, table: &Resource| scope.id.name.strip_prefix(&*table.id.name).is_some_and(|rest| rest.starts_with('/'));
+    let whole = |set: &Set, scope: &Resource| set.resources.iter().any(|one| one.id.kind == ResourceKind::Routes && of_table(scope, one));
+    let used = |set: &Set, resource: &Resource| match kind {
+        ResourceKind::ScopedRoutes => !whole(set, resource),
+        _ => kind.is_wildcard() || set.resources.iter().any(|other| other.refs.contains(&resource.id)),
+    };
     let position = |set: &Set| set.resources.iter().position(|resource| resource.id.kind == kind && used(set, resource));
     let found = sets.iter().find_map(|set| Some((set, position(set)?)));
     found.unwrap_or_else(|| panic!("no case renders a {kind} resource that is in use"))

@@ -5,6 +5,9 @@ use std::time::Duration;
 /// Bytes of a path that may stand in a route's name; a longer one is named by its digest. Names are in every log line.
 pub(crate) const LABEL_PATH_BYTES_MAX: usize = 64;
 
+/// HTTPS listeners on one port of which each knows the hosts of all others, so that it tells which requests have come the wrong way.
+pub(crate) const MISDIRECTED_LISTENERS_MAX: usize = 64;
+
 /// Bytes of a regular expression, as Gateway API bounds the paths and values it stands for.
 pub(crate) const PATTERN_BYTES_MAX: usize = 4096;
 /// Groups within groups of a regular expression: its parser recurses.

@@ -14,6 +14,7 @@ use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Hostname, Kind, ObjectKey, ObjectRef, Port, SpiffeId, Text};
 
 use super::{BoundListener, Frame, Spoken};
+use crate::limits::MISDIRECTED_LISTENERS_MAX;
 use crate::policy::edge::EdgeLimits;
 use crate::policy::telemetry::{self, Telemetry};
 use crate::policy::{self, authorization, edge as limits};
@@ -133,11 +134,28 @@ impl At<'_, '_> {
         let limits = limits::effective(self.view, self.gateway, Some(&listener.id));
         let transport = self.tls(listener, &limits, &ALPN, parts)?;
         let table = TableKey::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: Some(listener.id.clone()) };
+        parts.hosts.extend(self.hosts_beside(listener).into_iter().map(|host| HostSlot { table: table.clone(), host }));
         // What was not verified is told to nobody: a service could not tell it from what was.
         let verified = listener.tls.as_ref().and_then(|tls| tls.client.as_ref()).is_some_and(|client| client.required);
         let certificate = if verified { ForwardedCertificate::Set } else { ForwardedCertificate::Sanitize };
         let handler = self.handler(&table, &[listener], &limits, certificate, parts);
         Some(Chain { name: listener.id.to_string().into(), server_names: names(&listener.hostname), transport, handler })
+    }
+
+    /// Hosts that the table of an HTTPS listener must tell apart besides those of its routes: those of the others on its port, for which
+    /// a client reuses a connection that it should not (RFC 9110, section 15.5.20), and its own, where one of those covers it.
+    fn hosts_beside(self, listener: &BoundListener) -> BTreeSet<Hostname> {
+        let others: Vec<&Hostname> =
+            self.frame.https(self.port).map(|other| &other.hostname).filter(|host| **host != listener.hostname).collect();
+        // Where another one takes all hosts, whatever is not within this one's is another's.
+        let any = others.iter().any(|host| host.is_any());
+        let all = !any && others.len() < MISDIRECTED_LISTENERS_MAX;
+        let wanted = others.into_iter().filter(|host| all || host.is_any() || listener.hostname.covers(host));
+        let mut hosts: BTreeSet<Hostname> = wanted.cloned().collect();
+        if hosts.iter().any(|host| host.covers(&listener.hostname)) {
+            hosts.insert(listener.hostname.clone());
+        }
+        hosts
     }
 
     fn tls(self, listener: &BoundListener, limits: &EdgeLimits, alpn: &[&str], parts: &mut ProxyParts) -> Option<Transport> {

@@ -35,6 +35,18 @@ pub(crate) struct Frame {
     pub(crate) served: bool,
 }
 
+impl Frame {
+    /// The HTTPS listeners that are served on a port.
+    pub(crate) fn https(&self, port: Port) -> impl Iterator<Item = &BoundListener> {
+        self.listeners.iter().filter(move |one| one.usable && one.spoken == Spoken::Https && one.port == port)
+    }
+
+    /// The one of them to which requests for this host belong: it names the host most specifically.
+    pub(crate) fn home(&self, port: Port, host: &Hostname) -> Option<&BoundListener> {
+        self.https(port).filter(|one| one.hostname.covers(host)).max_by_key(|one| one.hostname.specificity())
+    }
+}
+
 /// One listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BoundListener {

@@ -145,13 +145,8 @@ fn put(
 
 /// Whether this host belongs to a more specific listener of the same port: a request meets one listener only.
 fn isolated(frame: &Frame, listener: &BoundListener, host: &Hostname) -> bool {
-    let shared = |other: &&BoundListener| {
-        other.spoken == Spoken::Http
-            && listener.spoken == Spoken::Http
-            && other.port == listener.port
-            && other.id != listener.id
-            && other.usable
-    };
+    let shared =
+        |other: &&BoundListener| other.spoken == listener.spoken && other.port == listener.port && other.id != listener.id && other.usable;
     let mut others = frame.listeners.iter().filter(shared);
     others.any(|other| other.hostname.covers(host) && listener.hostname.covers(&other.hostname) && listener.hostname != other.hostname)
 }

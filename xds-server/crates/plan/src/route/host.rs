@@ -28,6 +28,7 @@ pub(crate) struct Host {
 pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
     let attachments: Vec<&Attachment> = view.slot(slot).collect();
     let direct = attachments.is_empty().then(|| direct(view, &slot.table)).flatten();
+    let misdirected = (attachments.is_empty() && belongs_elsewhere(view, slot)).then(misdirected);
     let found = attachments.into_iter().filter_map(|attachment| view.rules(&attachment.rules).map(|rules| (attachment, rules)));
     let mut all: Vec<(&Attachment, &Rules, &Ruled)> =
         found.flat_map(|(attachment, rules)| rules.routes.iter().map(move |ruled| (attachment, rules, ruled))).collect();
@@ -43,9 +44,29 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
         }
     }
     let (route, cluster) = direct.unzip();
-    routes.extend(route);
+    routes.extend(route.into_iter().chain(misdirected));
     let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts: vec![slot.host.clone()], authorities: Vec::new(), routes };
     Host { virtual_host: Arc::new(virtual_host), clusters: cluster.into_iter().collect() }
+}
+
+/// Whether requests for this host belong to another HTTPS listener than the one that the connection came to.
+fn belongs_elsewhere(view: &View<'_>, slot: &HostSlot) -> bool {
+    let TableKey::Edge { gateway, port, listener: Some(own) } = &slot.table else { return false };
+    let frame = view.frame(gateway);
+    frame.and_then(|frame| frame.home(*port, &slot.host)).is_some_and(|home| home.id != *own)
+}
+
+/// Tells the client to open a connection of its own for this host.
+fn misdirected() -> Route {
+    Route {
+        name: "misdirected".into(),
+        matcher: everything(false),
+        action: RouteAction::Respond { status: 421, body: "".into() },
+        request_headers: HeaderChanges::default(),
+        response_headers: HeaderChanges::default(),
+        cors: None,
+        policies: Vec::new(),
+    }
 }
 
 /// What a sidecar does with calls to a Service that no route speaks of: it sends them there.

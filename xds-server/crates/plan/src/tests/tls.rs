@@ -17,7 +17,7 @@ fn each_https_listener_is_a_chain_by_server_name_with_a_table_of_its_own() {
     let plan =
         plan([edge, certificate(NS, "cert", "GOOD"), service("o", 80), route("r", &["a.example"], vec![rule(vec![prefix("/")], "o")])]);
     let printed = crate::print(&plan);
-    assert!(printed.contains("chain a for a.example: tls with Secret/shop/cert from Tls12 -> scoped routes shop/edge/443/a"), "{printed}");
+    assert!(printed.contains("chain a for a.example: tls with Secret/shop/cert from Tls12 -> routes shop/edge/443/a"), "{printed}");
     assert!(printed.contains("chain any: tls with Secret/shop/cert"), "{printed}");
     assert!(printed.contains("secret Secret/shop/cert: certificate"), "{printed}");
     assert!(!printed.contains("KEY"), "{printed}");
