@@ -110,7 +110,8 @@ fn rewrite(declared: &Rewrite) -> ir::Rewrite {
     ir::Rewrite { host: declared.hostname.clone(), path: declared.path.as_ref().map(path) }
 }
 
-fn path(declared: &PathModifier) -> ir::PathRewrite {
+/// What a path becomes.
+pub(crate) fn path(declared: &PathModifier) -> ir::PathRewrite {
     match declared {
         PathModifier::Full(path) => ir::PathRewrite::Full(path.clone()),
         PathModifier::Prefix(path) => ir::PathRewrite::Prefix(path.clone()),

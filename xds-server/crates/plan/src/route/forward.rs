@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use windrose_api::declared::route::{BackendRef, Retry as DeclaredRetry, Rule, SessionPersistence};
-use windrose_ir::route::{Forward, HashOn, HeaderChanges, Mirror, Redirect, Retry, RouteAction, WeightedBackend};
+use windrose_api::declared::route::{BackendRef, Filter, PathModifier, Retry as DeclaredRetry, Rule, SessionPersistence};
+use windrose_ir::route::{Forward, HashOn, HeaderChanges, Mirror, Redirect, Retry, Rewrite, RouteAction, WeightedBackend};
 use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Text};
 
-use super::filters::{Filters, filters};
+use super::filters::{Filters, filters, path as path_rewrite};
 use super::{ResolvedBackend, ResolvedRule, TableKey};
 use crate::backend::{ClusterKey, Flavor, Owner};
 use crate::limits;
@@ -48,7 +48,7 @@ pub(crate) fn action(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTre
     let grpc = parts.route.kind == Kind::GRPCRoute;
     RouteAction::Forward(Box::new(Forward {
         backends,
-        rewrite: parts.filters.rewrite.clone(),
+        rewrite: rewrite(parts),
         timeout,
         idle_timeout: Some(traffic.idle.unwrap_or(limits::IDLE_TIMEOUT)),
         retry,
@@ -90,8 +90,7 @@ fn backends(view: &View<'_>, parts: &RuleParts<'_>, owner: Option<&Owner>, clust
     let counted = both.filter(|(_, (declared, _))| declared.weight.get() > 0);
     counted
         .map(|(index, (declared, resolved))| {
-            let path = format!("spec.rules[{}].backendRefs[{index}].filters", parts.index);
-            let own = own_filters(view, parts.route, &path, declared);
+            let own = own_filters(view, parts, index, declared);
             let resolved = resolved.as_ref().filter(|_| !own.unknown);
             let key = resolved.map(|resolved| cluster(view, parts, resolved, owner));
             clusters.extend(key.iter().cloned());
@@ -106,16 +105,44 @@ fn backends(view: &View<'_>, parts: &RuleParts<'_>, owner: Option<&Owner>, clust
         .collect()
 }
 
+/// What the rule rewrites, and the path that all its backends do.
+fn rewrite(parts: &RuleParts<'_>) -> Rewrite {
+    let rule = &parts.filters.rewrite;
+    Rewrite { host: rule.host.clone(), path: path_of_backends(parts.rule).map(path_rewrite).or_else(|| rule.path.clone()) }
+}
+
+/// The path that every backend with a share is sent, if it is the same for all: a proxy rewrites it for a whole rule only.
+fn path_of_backends(rule: &Rule) -> Option<&PathModifier> {
+    let counted = rule.backends.iter().filter(|backend| backend.weight.get() > 0);
+    let mut paths = counted.map(|backend| backend.filters.iter().find_map(path_of));
+    let first = paths.next()??;
+    paths.all(|path| path == Some(first)).then_some(first)
+}
+
+fn path_of(filter: &Filter) -> Option<&PathModifier> {
+    match filter {
+        Filter::Rewrite(rewrite) => rewrite.path.as_ref(),
+        Filter::RequestHeaders(_)
+        | Filter::ResponseHeaders(_)
+        | Filter::Redirect(_)
+        | Filter::Mirror(_)
+        | Filter::Cors(_)
+        | Filter::Extension(_) => None,
+    }
+}
+
 /// The filters of one backend, as far as a share of a rule can have its own.
-fn own_filters(view: &View<'_>, route: &ObjectRef, path: &str, declared: &BackendRef) -> Filters {
+fn own_filters(view: &View<'_>, parts: &RuleParts<'_>, index: usize, declared: &BackendRef) -> Filters {
     if declared.filters.is_empty() {
         return Filters::default();
     }
-    let mut own = filters(view, route, path, &declared.filters);
-    let more = own.redirect.is_some() || own.cors.is_some() || own.rewrite.path.is_some() || !own.mirrors.is_empty();
+    let path = format!("spec.rules[{}].backendRefs[{index}].filters", parts.index);
+    let mut own = filters(view, parts.route, &path, &declared.filters);
+    let alone = own.rewrite.path.is_some() && path_of_backends(parts.rule).is_none();
+    let more = own.redirect.is_some() || own.cors.is_some() || alone || !own.mirrors.is_empty();
     if more {
-        let message = "a single backend can change headers and the host; its share answers 500";
-        view.error(route, field(path), Code::Unsupported, message);
+        let message = "a single backend can change headers and the host, and the path where all do it alike; its share answers 500";
+        view.error(parts.route, field(&path), Code::Unsupported, message);
         own.unknown = true;
         own.request_headers = HeaderChanges::default();
     }
