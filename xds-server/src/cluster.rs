@@ -5,6 +5,7 @@ pub(crate) mod deploy;
 pub(crate) mod gates;
 pub(crate) mod identity;
 pub(crate) mod keys;
+pub(crate) mod leaving;
 pub(crate) mod source;
 pub(crate) mod status;
 
@@ -14,6 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use windrose_kube::Client;
 use windrose_kube::deploy::Made;
+use windrose_kube::lease::Leadership;
 use windrose_kube::source::World;
 
 use crate::report::Reports;
@@ -33,8 +35,8 @@ pub(crate) struct Sight {
     pub(crate) made: watch::Receiver<Arc<Made>>,
     /// Why Envoys of Gateways could not be put there.
     pub(crate) problems: Arc<ArcSwap<Problems>>,
-    /// Whether this replica writes.
-    pub(crate) leads: watch::Receiver<bool>,
+    /// Whether this replica leads.
+    pub(crate) leads: watch::Receiver<Leadership>,
 }
 
 impl Sight {
@@ -49,6 +51,6 @@ impl Sight {
     }
 
     fn leads(&self) -> bool {
-        *self.leads.borrow()
+        *self.leads.borrow() == Leadership::Ours
     }
 }

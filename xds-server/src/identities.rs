@@ -51,6 +51,11 @@ impl Nodes {
         self.changes.send_modify(|count| *count += 1);
     }
 
+    /// Makes every stream ask again.
+    pub(crate) fn ask_again(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
     fn was_revoked(&self, proxy: &ProxyKey, issued_at: SystemTime) -> bool {
         let revoked = self.revoked.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         revoked.get(proxy).is_some_and(|moment| issued_at < moment)

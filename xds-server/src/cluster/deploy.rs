@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::GatewayAddress;
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
@@ -15,7 +14,7 @@ use windrose_kube::source::World;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole};
 
 use super::Sight;
-use super::identity::{Accounts, accounts};
+use super::identity::{Shared, accounts};
 use crate::pipeline::Picture;
 
 /// Why the Envoys of a Gateway could not be put into the cluster.
@@ -40,7 +39,7 @@ pub(crate) struct Place {
 }
 
 /// Follows plans until the end. Every replica keeps the accounts; the leader writes.
-pub(crate) async fn follow(mut sight: Sight, place: Place, accounts_of: Arc<ArcSwap<Accounts>>, end: CancellationToken) {
+pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: CancellationToken) {
     let mut applier = Applier::default();
     let mut made = Arc::new(Made::default());
     let mut synced = tokio::time::Instant::now();
@@ -58,8 +57,8 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, accounts_of: Arc<ArcS
             continue;
         }
         let now = accounts(&picture);
-        if **accounts_of.load() != now {
-            accounts_of.store(Arc::new(now));
+        if **shared.accounts.load() != now {
+            shared.accounts.store(Arc::new(now));
         }
         if !sight.leads() {
             applier = Applier::default();

@@ -1,7 +1,7 @@
 //! Who may open a stream in a cluster: the Pods that were made for a Gateway, by the token of their service account; and
 //! whoever has a credential of our own authority, such as a machine outside.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -10,6 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
+use windrose_kube::lease::Leadership;
 use windrose_kube::tokens::{self, Problem, Shown};
 use windrose_kube::{Client, names};
 use windrose_vocab::{ObjectKey, ProxyKey, ProxyRole, Text};
@@ -21,16 +22,32 @@ use crate::pipeline::Picture;
 /// Which service account belongs to which proxy.
 pub(crate) type Accounts = BTreeMap<ObjectKey, ProxyKey>;
 
+/// What tasks tell about Pods.
+#[derive(Clone, Default)]
+pub(crate) struct Shared {
+    /// Which service account belongs to which proxy.
+    pub(crate) accounts: Arc<ArcSwap<Accounts>>,
+    /// Pods whose listeners are withdrawn.
+    pub(crate) leaving: Arc<ArcSwap<BTreeSet<ObjectKey>>>,
+}
+
 /// The credentials that are good in a cluster.
 pub(crate) struct Tokens {
     client: Client,
     nodes: Arc<Nodes>,
     accounts: Arc<ArcSwap<Accounts>>,
+    leaving: Arc<ArcSwap<BTreeSet<ObjectKey>>>,
+    leads: watch::Receiver<Leadership>,
 }
 
 impl Tokens {
-    pub(crate) fn new(client: Client, nodes: Arc<Nodes>, accounts: Arc<ArcSwap<Accounts>>) -> Self {
-        Self { client, nodes, accounts }
+    pub(crate) fn new(client: Client, nodes: Arc<Nodes>, shared: &Shared, leads: watch::Receiver<Leadership>) -> Self {
+        Self { client, nodes, accounts: shared.accounts.clone(), leaving: shared.leaving.clone(), leads }
+    }
+
+    /// All proxies are where one replica sees what all of them say.
+    fn is_elsewhere(&self) -> bool {
+        *self.leads.borrow() == Leadership::Others
     }
 
     async fn review(&self, token: &str) -> Result<Peer, Refusal> {
@@ -68,11 +85,17 @@ pub(crate) fn pod(identity: &str) -> Option<ObjectKey> {
 
 impl Identify for Tokens {
     fn by_certificate<'a>(&'a self, certificate: &'a CertificateDer<'static>, now: SystemTime) -> BoxFuture<'a, Result<Peer, Refusal>> {
+        if self.is_elsewhere() {
+            return futures::future::ready(Err(Refusal::Unavailable)).boxed();
+        }
         self.nodes.by_certificate(certificate, now)
     }
 
     fn by_token<'a>(&'a self, token: &'a str, now: SystemTime) -> BoxFuture<'a, Result<Peer, Refusal>> {
         async move {
+            if self.is_elsewhere() {
+                return Err(Refusal::Unavailable);
+            }
             match self.nodes.by_token(token, now).await {
                 Ok(peer) => Ok(peer),
                 Err(_) => self.review(token).await,
@@ -82,7 +105,11 @@ impl Identify for Tokens {
     }
 
     fn is_revoked(&self, peer: &Peer) -> bool {
-        self.nodes.is_revoked(peer)
+        self.is_elsewhere() || self.nodes.is_revoked(peer)
+    }
+
+    fn is_leaving(&self, peer: &Peer) -> bool {
+        pod(&peer.identity).is_some_and(|pod| self.leaving.load().contains(&pod))
     }
 
     fn revocations(&self) -> watch::Receiver<u64> {

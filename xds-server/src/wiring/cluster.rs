@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 use windrose_envoy::bootstrap::Server as Reached;
+use windrose_kube::lease::Leadership;
 use windrose_kube::source::World;
 use windrose_kube::{deploy as kube_deploy, lease, limits, source as kube_source};
 use windrose_plan::Addresses;
@@ -15,8 +15,8 @@ use windrose_vocab::Kind;
 use super::{Running, trust_domain};
 use crate::args::{Controller, ServerOptions};
 use crate::cluster::deploy::Place;
-use crate::cluster::identity::{Accounts, Tokens};
-use crate::cluster::{Sight, deploy, gates, keys, source, status};
+use crate::cluster::identity::{Shared, Tokens};
+use crate::cluster::{Sight, deploy, gates, keys, leaving, source, status};
 use crate::judges;
 use crate::source::News;
 use crate::state_folder::StateFolder;
@@ -35,10 +35,11 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let lock = state.lock()?;
     let mut running = Running::new(&options, &state)?;
     let end = running.end.clone();
-    let accounts = Arc::new(ArcSwap::from_pointee(Accounts::default()));
-    let (client, accounts_of) = (cluster.client.clone(), accounts.clone());
+    let (leading, leads) = watch::channel(Leadership::Unknown);
+    let shared = Shared::default();
+    let (client, told, known) = (cluster.client.clone(), shared.clone(), leads.clone());
     let settings = judges::settings(trust_domain(&options)?).with_addresses(Addresses::Assigned);
-    let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, accounts_of)))?;
+    let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, &told, known)))?;
     running.serve(&server, &options).await?;
 
     let (world, worlds) = watch::channel(Arc::new(World::default()));
@@ -51,9 +52,8 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let (reading, news) = watch::channel(Arc::new(News::default()));
     running.tasks.spawn(source::follow(worlds.clone(), reading, end.child_token()));
 
-    let reports = server.reports.clone();
+    let (reports, nodes) = (server.reports.clone(), server.nodes.clone());
     let looks = running.follow(server, news);
-    let (leading, leads) = watch::channel(false);
     running.tasks.spawn(lease::hold(cluster.client.clone(), namespace, given.name.clone(), leading, end.child_token()));
     let (making, made) = watch::channel(Arc::default());
     running.tasks.spawn(kube_deploy::observed(cluster.client.clone(), making, end.child_token()));
@@ -64,8 +64,9 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
         image: given.envoy_image.clone(),
         max_connections: MAX_CONNECTIONS,
     };
-    running.tasks.spawn(deploy::follow(sight.clone(), place, accounts, end.child_token()));
+    running.tasks.spawn(deploy::follow(sight.clone(), place, shared.clone(), end.child_token()));
     running.tasks.spawn(gates::follow(sight.clone(), end.child_token()));
+    running.tasks.spawn(leaving::follow(sight.clone(), nodes, shared, end.child_token()));
     running.tasks.spawn(status::follow(sight, end.child_token()));
     tracing::info!(xds = %options.listen, admin = %options.admin, "serving the cluster");
     let told = running.until_told(None).await;

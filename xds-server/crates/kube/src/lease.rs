@@ -1,18 +1,23 @@
-//! Which replica writes: the one that holds the Lease. All of them serve.
+//! Which replica leads: the one that holds the Lease. It serves and writes; its Pod carries the label by which the Service finds it.
 
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
+use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{code, explain};
+use crate::deploy::MANAGER;
 
+/// The label of the leader's Pod, by which the Service finds it.
+pub const LEADER_LABEL: &str = "windrose.dev/leader";
 /// The name of the Lease.
 pub const LEASE: &str = "windrose-leader";
 /// How long a Lease holds after its last renewal.
@@ -24,28 +29,75 @@ const LET_GO: Duration = Duration::from_secs(10);
 /// Between two tries to get it.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Tries to hold the Lease until the end, and says whether we do. At the end it is given back.
-pub async fn hold(client: Client, namespace: String, me: String, leads: watch::Sender<bool>, end: CancellationToken) {
+/// Who leads, as far as this replica knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leadership {
+    /// We do.
+    Ours,
+    /// Somebody else does.
+    Others,
+    /// Nobody can tell: the cluster does not answer. Whoever served goes on, and nobody writes.
+    Unknown,
+}
+
+/// Tries to hold the Lease until the end, and says who leads. At the end it is given back.
+pub async fn hold(client: Client, namespace: String, me: String, leads: watch::Sender<Leadership>, end: CancellationToken) {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
     let api: Api<Lease> = Api::namespaced(client, &namespace);
     let mut state = Holder { api, me, seen: None, renewed: None };
+    let mut marked = false;
     loop {
-        let leading = state.step().await;
+        let now = state.step().await;
+        if now == Leadership::Ours && !marked {
+            // Before anybody is told: whoever connects from here on finds us.
+            marked = mark(&pods, &state.me).await;
+        }
+        marked &= now != Leadership::Others;
         leads.send_if_modified(|before| {
-            let differs = *before != leading;
+            let differs = *before != now;
             if differs {
-                tracing::info!(leading, "leadership changed");
+                tracing::info!(leadership = ?now, "leadership changed");
             }
-            *before = leading;
+            *before = now;
             differs
         });
-        let pause = if leading { RENEW } else { RETRY };
+        let pause = if now == Leadership::Ours { RENEW } else { RETRY };
         if end.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             break;
         }
     }
-    if leads.send_replace(false) {
+    if leads.send_replace(Leadership::Others) == Leadership::Ours {
         state.give_back().await;
     }
+}
+
+/// Puts the label on our Pod and takes it from others; whether that is done.
+async fn mark(pods: &Api<Pod>, me: &str) -> bool {
+    let label = |value: Option<&str>| json!({"metadata": {"labels": {LEADER_LABEL: value}}});
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let marked = match pods.patch(me, &parameters, &Patch::Merge(&label(Some("true")))).await {
+        // We are no Pod: a control plane that runs outside is found by its address.
+        Err(error) if code(&error) == Some(404) => return true,
+        Err(error) => Err(error),
+        Ok(_) => pods.list_metadata(&ListParams::default().labels(LEADER_LABEL)).await,
+    };
+    let others = match marked {
+        Ok(found) => found.items.into_iter().filter_map(|pod| pod.metadata.name).filter(|name| name != me),
+        Err(error) => {
+            tracing::warn!(error = explain(&error), "the Pod cannot be marked as the leader's; trying again");
+            return false;
+        }
+    };
+    for name in others {
+        match pods.patch(&name, &parameters, &Patch::Merge(&label(None))).await {
+            Err(error) if code(&error) != Some(404) => {
+                tracing::warn!(pod = name, error = explain(&error), "it stays marked as the leader's; trying again");
+                return false;
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    true
 }
 
 struct Holder {
@@ -58,17 +110,18 @@ struct Holder {
 }
 
 impl Holder {
-    async fn step(&mut self) -> bool {
+    async fn step(&mut self) -> Leadership {
         let began = Instant::now();
         match tokio::time::timeout(LET_GO / 2, self.try_to_hold()).await {
             Ok(Ok(held)) => {
                 self.renewed = held.then_some(began);
-                return held;
+                return if held { Leadership::Ours } else { Leadership::Others };
             }
             Ok(Err(error)) => tracing::warn!(error = explain(&error), "the Lease cannot be renewed"),
             Err(_) => tracing::warn!("the Lease cannot be renewed: no answer"),
         }
-        self.renewed.is_some_and(|renewed| renewed.elapsed() < LET_GO)
+        let holds = self.renewed.is_some_and(|renewed| renewed.elapsed() < LET_GO);
+        if holds { Leadership::Ours } else { Leadership::Unknown }
     }
 
     async fn try_to_hold(&mut self) -> Result<bool, kube::Error> {

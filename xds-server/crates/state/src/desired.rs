@@ -46,6 +46,14 @@ impl View {
         Self { spare, ..self }
     }
 
+    /// The same without listeners, for a client that is to take nothing new. What they referred to stays for what it still has.
+    #[must_use]
+    pub fn without_listeners(&self) -> Self {
+        let mut view = self.clone();
+        view.resources.set_kind(ResourceKind::Listener, KindMap::new());
+        view
+    }
+
     /// All resources of a kind.
     #[must_use]
     pub fn of_kind(&self, kind: ResourceKind) -> &KindMap {

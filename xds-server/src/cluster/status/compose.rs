@@ -183,14 +183,13 @@ impl Runs {
     }
 }
 
+/// What is not accepted is not programmed, for the same reason.
 fn programmed(verdict: &Verdict, runs: &Runs) -> Condition {
-    let is_valid = holds(verdict, ConditionType::Accepted) != Some(false)
-        && holds(verdict, ConditionType::ResolvedRefs) != Some(false)
-        && holds(verdict, ConditionType::Conflicted) != Some(true);
-    let (status, reason, message) = if is_valid {
-        (runs.status, runs.reason, runs.message.clone())
-    } else {
-        (false, "Invalid", "see the other conditions".to_owned())
+    let refused = verdict.conditions.get(&ConditionType::Accepted).filter(|condition| !condition.status);
+    let (status, reason, message) = match refused {
+        Some(refused) => (false, refused.reason, refused.message.clone()),
+        None if holds(verdict, ConditionType::ResolvedRefs) == Some(false) => (false, "Invalid", "see ResolvedRefs".to_owned()),
+        None => (runs.status, runs.reason, runs.message.clone()),
     };
     Condition { kind: "Programmed", status, reason: reason.into(), message }
 }
@@ -336,8 +335,14 @@ impl Known<'_> {
             return targets;
         }
         // What is wrong towards one target is wrong.
-        let worst = targets.into_iter().map(|(_, conditions)| conditions).max_by_key(|all| all.iter().filter(|one| !one.status).count());
-        let conditions = worst.unwrap_or_default();
+        let mut conditions: Vec<Condition> = Vec::new();
+        for condition in targets.into_iter().flat_map(|(_, conditions)| conditions) {
+            match conditions.iter_mut().find(|known| known.kind == condition.kind) {
+                Some(known) if known.status => *known = condition,
+                Some(_) => {}
+                None => conditions.push(condition),
+            }
+        }
         gateways.into_iter().map(|gateway| (gateway, conditions.clone())).collect()
     }
 }

@@ -139,6 +139,7 @@ fn container(wanted: &Wanted) -> Value {
             "--service-cluster", format!("{}.{}", wanted.gateway.name, wanted.gateway.namespace),
             "--concurrency", parameters.concurrency.to_string(),
             "--drain-time-s", parameters.drain_seconds.to_string(),
+            "--drain-strategy", "immediate",
             "--disable-hot-restart",
             "--log-level", "warning",
         ],

@@ -52,6 +52,8 @@ pub struct DeploymentMade {
 pub struct PodMade {
     /// Tells it from an earlier one of the same name.
     pub uid: String,
+    /// Its address; empty before it has one.
+    pub address: String,
     /// Whether it is going away.
     pub terminating: bool,
     /// Whether its gate is open.
@@ -154,6 +156,7 @@ fn pod(pod: &Pod) -> PodMade {
     let problem = waiting.map(|waiting| words(waiting.reason, waiting.message));
     PodMade {
         uid: pod.uid().unwrap_or_default(),
+        address: status.pod_ip.clone().unwrap_or_default(),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         gate: conditions.iter().any(|one| one.type_ == READY_GATE && one.status == "True"),
         problem: problem.or_else(|| unscheduled.map(|one| words(one.reason.clone(), one.message.clone()))),

@@ -198,7 +198,7 @@ impl Owner {
                 let message = format!("the last good version of {object} stays in effect");
                 told.push(Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message));
             }
-            None if object.kind.group() == "windrose.dev" => {
+            None if object.kind.group() == "windrose.dev" || object.kind == Kind::Gateway => {
                 self.world.declared.set_aside.insert(object.clone(), decoded.targets.as_slice().into());
                 self.changed = true;
             }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Code, Status};
-use windrose_state::{Feed, Observation, Opened, Protocol, Scope, StreamId};
+use windrose_state::{Feed, Observation, Opened, Protocol, Scope, StreamId, View};
 use windrose_vocab::ResourceId;
 use windrose_xds_session::{DeltaRequest, Diagnosis, Effect, Moment, Params, Session, SotwRequest, StreamError};
 
@@ -138,6 +138,8 @@ struct Stream<'a, V> {
     observed: Watched<'a>,
     /// Whether the transport waits for a message.
     wanted: bool,
+    /// The newest view without listeners, beside what it was made of, once the client is about to end.
+    leaving: Option<(Arc<View>, Arc<View>)>,
     variant: std::marker::PhantomData<fn(V)>,
 }
 
@@ -168,6 +170,7 @@ impl<'a, V: Variant> Stream<'a, V> {
             session,
             feed,
             wanted: false,
+            leaving: None,
             variant: std::marker::PhantomData,
         };
         stream.take_view();
@@ -179,6 +182,7 @@ impl<'a, V: Variant> Stream<'a, V> {
 
     async fn serve(&mut self, messages: &mut Messages<hyper::body::Incoming>, outbox: &mut Outbox, at: &Circumstances) -> End {
         let mut ending = pin!(ending(self.shared, self.peer, at));
+        let mut leaving = pin!(leaving(self.shared, self.peer));
         loop {
             if let Err(status) = self.settle(Some(outbox)) {
                 return End::Fault(status);
@@ -195,6 +199,7 @@ impl<'a, V: Variant> Stream<'a, V> {
                     false => return End::Client,
                 },
                 () = self.feed.changed() => self.take_view(),
+                () = leaving.as_mut(), if self.leaving.is_none() => self.leave(),
                 () = wait_until(due) => self.session.on_tick(self.shared.moment()),
                 end = ending.as_mut() => return end,
             }
@@ -210,7 +215,23 @@ impl<'a, V: Variant> Stream<'a, V> {
     }
 
     fn take_view(&mut self) {
-        self.session.on_view(self.feed.current(), self.shared.moment());
+        let view = self.feed.current();
+        let view = match &mut self.leaving {
+            None => view,
+            Some((whole, without)) => {
+                if !Arc::ptr_eq(whole, &view) {
+                    (*whole, *without) = (view.clone(), Arc::new(view.without_listeners()));
+                }
+                without.clone()
+            }
+        };
+        self.session.on_view(view, self.shared.moment());
+    }
+
+    fn leave(&mut self) {
+        let view = self.feed.current();
+        self.leaving = Some((view.clone(), Arc::new(view.without_listeners())));
+        self.take_view();
     }
 
     /// Hands over the next response, if one is wanted and due, and passes on what the session tells.
@@ -241,6 +262,16 @@ impl<'a, V: Variant> Stream<'a, V> {
             }
         }
         self.observed.record(news);
+    }
+}
+
+/// Waits until the client is about to end.
+async fn leaving(shared: &Shared, peer: &Peer) {
+    let mut changes = Some(shared.xds.identify.revocations());
+    while !shared.xds.identify.is_leaving(peer) {
+        if !revoked(&mut changes).await {
+            changes = None;
+        }
     }
 }
 

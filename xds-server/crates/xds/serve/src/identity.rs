@@ -48,7 +48,12 @@ pub trait Identify: Send + Sync {
     /// Whether the credential was taken back since.
     fn is_revoked(&self, peer: &Peer) -> bool;
 
-    /// Changes whenever [`Self::is_revoked`] may answer otherwise than before.
+    /// Whether the client is about to end: its listeners are taken away, so that it finishes what it has and takes nothing new.
+    fn is_leaving(&self, _peer: &Peer) -> bool {
+        false
+    }
+
+    /// Changes whenever [`Self::is_revoked`] or [`Self::is_leaving`] may answer otherwise than before.
     fn revocations(&self) -> watch::Receiver<u64>;
 }
 

@@ -125,6 +125,30 @@ async fn a_stream_is_cut_when_its_credential_is_revoked_and_another_is_not() {
 }
 
 #[tokio::test]
+async fn a_client_that_is_about_to_end_loses_its_listeners_and_nothing_else() {
+    let mut stage = Stage::new().await;
+    let world = |content: &'static str| [cluster("a", content), resource(ResourceKind::Listener, "edge", content)];
+    stage.publish(&orders(), world("one"));
+    let mut stream = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    for kind in [ResourceKind::Cluster, ResourceKind::Listener] {
+        stream.subscribe(kind).await;
+        let first = stream.next().await.unwrap();
+        assert_eq!(first.resources.len(), 1);
+        stream.ack(&first).await;
+    }
+    stage.nodes.leave(&orders());
+    let last = stream.next().await.unwrap();
+    assert_eq!((last.resources.len(), last.removed_resources.as_slice()), (0, &["edge".to_owned()][..]));
+    stream.ack(&last).await;
+    stage.publish(&orders(), world("two"));
+    let change = stream.next().await.unwrap();
+    assert_eq!(change.type_url, ResourceKind::Cluster.type_url(), "endpoints and clusters go on for what is in flight");
+    stream.ack(&change).await;
+    let listener = tokio::time::timeout(Duration::from_millis(200), stream.responses.message()).await;
+    assert!(listener.is_err(), "listeners do not come back");
+}
+
+#[tokio::test]
 async fn rule_47_a_node_that_claims_to_be_another_gets_nothing_of_either() {
     use envoy_types::pb::google::protobuf::{Struct, Value, value::Kind};
     let mut stage = Stage::new().await;

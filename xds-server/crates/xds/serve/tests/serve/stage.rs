@@ -40,12 +40,18 @@ pub(crate) struct Nodes {
     /// Ends every credential so long after it was shown, if set.
     pub(crate) short: Option<Duration>,
     revoked: Mutex<BTreeSet<ProxyKey>>,
+    leaving: Mutex<BTreeSet<ProxyKey>>,
     changes: watch::Sender<u64>,
 }
 
 impl Nodes {
     pub(crate) fn revoke(&self, proxy: &ProxyKey) {
         self.revoked.lock().unwrap().insert(proxy.clone());
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    pub(crate) fn leave(&self, proxy: &ProxyKey) {
+        self.leaving.lock().unwrap().insert(proxy.clone());
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -79,6 +85,10 @@ impl Identify for Nodes {
 
     fn is_revoked(&self, peer: &Peer) -> bool {
         self.revoked.lock().unwrap().contains(&peer.proxy)
+    }
+
+    fn is_leaving(&self, peer: &Peer) -> bool {
+        self.leaving.lock().unwrap().contains(&peer.proxy)
     }
 
     fn revocations(&self) -> watch::Receiver<u64> {
@@ -118,7 +128,7 @@ impl Stage {
         let authority = NodeAuthority::open(&directory, &domain(), SystemTime::now(), &SystemEntropy).unwrap();
         let server = authority.issue_server(&["127.0.0.1".into(), "localhost".into()], SystemTime::now(), &SystemEntropy).unwrap();
         let tls = Tls::new(server.chain, server.key.expose(), &[authority.root().clone()]).unwrap();
-        let nodes = Arc::new(Nodes { authority, short, revoked: Mutex::default(), changes: watch::Sender::new(0) });
+        let nodes = Arc::new(Nodes { authority, short, revoked: Mutex::default(), leaving: Mutex::default(), changes: watch::Sender::new(0) });
         let later = Arc::new(AtomicU64::new(0));
         let (desired, observed, counters) = (Desired::new(), Arc::new(Observed::new()), Arc::new(Counters::default()));
         let xds = Xds {
