@@ -69,11 +69,13 @@ test: setup envoy fmt-check deny wasm lint doc build ## everything, with the rea
 bless: ## rewrite the golden files of tests/cases and what is generated from the code; then read the diff
 	$(call step,bless,$(WITH_ENVOY) BLESS=1 cargo test -p windrose-tests --test pipeline --test tidy)
 
-demo: setup envoy wasm demo-build ## walk through the product on real Envoys (ARGS=--once: unattended)
+demo: setup envoy demo-build ## walk through the product on real Envoys (ARGS=--once: unattended)
 	@$(WITH_ENVOY) $(WITH_WINDROSE) exec '$(TARGET)/debug/demo' $(ARGS)
 
-demo-build:
-	$(call step,build,cargo build -p xds-server -p windrose-tests --bins)
+# Side by side, in folders of the target that do not lock each other: one alone often has work for one core only.
+demo-build: wasm-target
+	$(call step,build of filters and binaries,CARGO_TERM_PROGRESS_WHEN=never ./wasm-filters/build.sh & \
+		cargo build -p xds-server -p windrose-tests --bins && wait $$! || { wait; exit 1; })
 
 bench: setup ## the control-plane benchmarks, beside a go-control-plane server where Go is present
 	@exec ./tests/bench/run.sh $(ARGS)
