@@ -88,7 +88,7 @@ async fn see(call: &Call) -> Seen {
 fn two_ports(home: &Loopback) -> String {
     let moved = at_host("moved.example", &route("moved", EVERYTHING, "web")).replace(
         "backendRefs: [{ name: web, port: 80 }]",
-        "filters: [{ type: RequestRedirect, requestRedirect: { path: { type: ReplaceFullPath, replaceFullPath: /new } } }]",
+        "filters: [{ type: RequestRedirect, requestRedirect: { port: 80, path: { type: ReplaceFullPath, replaceFullPath: /new } } }]",
     );
     let wild = at_host("\"*.wild.example\"", &route("wild", EVERYTHING, "web")).replace("name: edge }", "name: edge, sectionName: whole }");
     let grpc = at_host("grpc.example", &route("grpc", EVERYTHING, "web"))
@@ -152,7 +152,7 @@ async fn every_spelling_of_a_host_is_answered_as_a_whole_table_would() {
     let upper = ask(hosts, "/x", "Shop.Example:99", &SPOOFED).await;
     assert_eq!((upper.status, upper.authority, upper.marks), (200, "Shop.Example:99".into(), Vec::new()));
     assert_eq!(ask(hosts, "/x", "CLOSED.example", &[]).await.status, 401);
-    assert_eq!(ask(hosts, "/x", "Moved.example", &[]).await.location, "http://Moved.example/new");
+    assert_eq!(ask(hosts, "/x", "Moved.example", &[]).await.location, "http://Moved.example:80/new");
     assert_eq!(ask(hosts, "/x", "SHOP.example", &UPGRADE).await.status, 200);
     let refused = ask(hosts, "/shop.Orders/Get", "GRPC.example", &GRPC_UPGRADE).await;
     assert_eq!((&*refused.grpc_status, refused.authority), ("7", Value::Null), "permission denied, as gRPC says it");

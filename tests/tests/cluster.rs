@@ -1,0 +1,16 @@
+//! Stories told to a real Kubernetes cluster in which Windrose is installed: `WINDROSE_TEST_CLUSTER` names its kubeconfig, and
+//! its addresses must be reachable from here. `make cluster-test` sees to both.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a step of a test that fails ends the test")]
+
+#[path = "cluster/certificates.rs"]
+mod certificates;
+#[path = "cluster/gateways.rs"]
+mod gateways;
+#[path = "cluster/many.rs"]
+mod many;
+#[path = "cluster/replicas.rs"]
+mod replicas;
+#[path = "cluster/stage.rs"]
+mod stage;
+#[path = "cluster/truth.rs"]
+mod truth;

@@ -1,0 +1,159 @@
+//! A namespace of a real cluster for one story, and `kubectl` to tell it.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use windrose_tests::client::Call;
+use windrose_tests::skip;
+use windrose_tests::wait::wait_until;
+
+/// For images that start, addresses that are assigned and Envoys that connect, on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// Answers with the request as JSON: the backend of the official conformance suite.
+const ECHO: &str = "registry.k8s.io/gateway-api/echo-basic:v1.5.1";
+/// Where Windrose is installed.
+pub(crate) const SYSTEM: &str = "windrose-system";
+
+/// One story's namespace; it goes with the story.
+pub(crate) struct Stage {
+    pub(crate) namespace: String,
+    config: String,
+}
+
+impl Stage {
+    /// A fresh namespace; none where no cluster is named.
+    pub(crate) fn open(story: &str) -> Option<Self> {
+        let Some(config) = std::env::var("WINDROSE_TEST_CLUSTER").ok().filter(|config| !config.is_empty()) else {
+            skip::because("no cluster: WINDROSE_TEST_CLUSTER names no kubeconfig (`make cluster-test` makes one)");
+            return None;
+        };
+        let stage = Self { namespace: format!("windrose-test-{story}"), config };
+        stage.try_kubectl(&["delete", "namespace", &stage.namespace, "--ignore-not-found", "--wait=true"], None).unwrap();
+        stage.kubectl(&["create", "namespace", &stage.namespace]);
+        Some(stage)
+    }
+
+    /// Runs `kubectl` in the namespace.
+    pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
+        self.try_kubectl(arguments, None).unwrap_or_else(|error| panic!("kubectl {}: {error}", arguments.join(" ")))
+    }
+
+    /// Applies objects.
+    pub(crate) fn apply(&self, yaml: &str) {
+        self.try_kubectl(&["apply", "--server-side", "-f", "-"], Some(yaml)).unwrap_or_else(|error| panic!("{error}\n{yaml}"));
+    }
+
+    pub(crate) fn try_kubectl(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
+        let mut command = Command::new("kubectl");
+        command.env("KUBECONFIG", &self.config).args(["--namespace", &self.namespace]).args(arguments);
+        command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().map_err(|cause| format!("kubectl: {cause}"))?;
+        if let Some(input) = input {
+            child.stdin.take().unwrap().write_all(input.as_bytes()).map_err(|cause| cause.to_string())?;
+        }
+        let output = child.wait_with_output().map_err(|cause| cause.to_string())?;
+        if output.status.success() {
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        } else {
+            Err(String::from_utf8_lossy(&output.stderr).into_owned())
+        }
+    }
+
+    /// An object as JSON.
+    pub(crate) fn object(&self, kind: &str, name: &str) -> Value {
+        serde_json::from_str(&self.kubectl(&["get", kind, name, "-o", "json"])).unwrap()
+    }
+
+    /// Starts a backend that answers with the request, and waits until it can.
+    pub(crate) async fn backend(&self, name: &str, replicas: u32) {
+        self.apply(&format!(
+            r"
+apiVersion: v1
+kind: Service
+metadata: {{ name: {name} }}
+spec: {{ selector: {{ app: {name} }}, ports: [{{ name: http, port: 8080, targetPort: 3000 }}] }}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{ name: {name} }}
+spec:
+  replicas: {replicas}
+  selector: {{ matchLabels: {{ app: {name} }} }}
+  template:
+    metadata: {{ labels: {{ app: {name} }} }}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers:
+      - name: echo
+        image: {ECHO}
+        env:
+        - {{ name: POD_NAME, valueFrom: {{ fieldRef: {{ fieldPath: metadata.name }} }} }}
+        - {{ name: NAMESPACE, valueFrom: {{ fieldRef: {{ fieldPath: metadata.namespace }} }} }}
+"
+        ));
+        let wanted = replicas.to_string();
+        wait_until(PATIENCE, "the backend", async || {
+            let ready = self.kubectl(&["get", "deployment", name, "-o", "jsonpath={.status.readyReplicas}"]);
+            if ready == wanted { Ok(()) } else { Err(format!("{ready} of {wanted}")) }
+        })
+        .await;
+    }
+
+    /// A Gateway of one HTTP listener, and a route of all requests to a backend.
+    pub(crate) fn gateway(&self, name: &str, backend: &str) {
+        self.apply(&format!(
+            r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: {name} }}
+spec: {{ gatewayClassName: windrose, listeners: [{{ name: http, port: 80, protocol: HTTP }}] }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: {name} }}
+spec:
+  parentRefs: [{{ name: {name} }}]
+  rules: [{{ backendRefs: [{{ name: {backend}, port: 8080 }}] }}]
+"
+        ));
+    }
+
+    /// The address of a Gateway, once its status says that it is programmed.
+    pub(crate) async fn address(&self, gateway: &str, port: u16) -> SocketAddr {
+        wait_until(PATIENCE, "the Gateway to be programmed", async || {
+            let status = self.object("gateway", gateway)["status"].take();
+            let programmed = condition(&status["conditions"], "Programmed");
+            if programmed["status"] != "True" {
+                return Err(format!("{programmed}"));
+            }
+            let address = status["addresses"][0]["value"].as_str().unwrap_or_default();
+            address.parse().map(|ip| SocketAddr::new(ip, port)).map_err(|_| format!("no address: {status}"))
+        })
+        .await
+    }
+
+    /// Waits until a call is answered by a Pod of that backend.
+    pub(crate) async fn answered(&self, call: &Call, backend: &str) {
+        wait_until(PATIENCE, "the answer", async || match call.send().await {
+            Ok(reply) if reply.status == 200 && reply.json()["pod"].as_str().is_some_and(|pod| pod.starts_with(backend)) => Ok(()),
+            Ok(reply) => Err(format!("{} {}", reply.status, reply.text())),
+            Err(error) => Err(error.to_string()),
+        })
+        .await;
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = self.try_kubectl(&["delete", "namespace", &self.namespace, "--wait=false"], None);
+    }
+}
+
+/// The condition of a type.
+pub(crate) fn condition(conditions: &Value, kind: &str) -> Value {
+    let all = conditions.as_array().into_iter().flatten();
+    all.filter(|one| one["type"] == kind).next_back().cloned().unwrap_or_default()
+}

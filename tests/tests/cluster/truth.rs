@@ -1,0 +1,81 @@
+//! The status says what runs, in Envoy's words where it does not.
+
+use std::time::{Duration, Instant};
+
+use windrose_tests::client::Call;
+use windrose_tests::wait::wait_until;
+
+use crate::stage::{PATIENCE, Stage, condition};
+
+/// A pattern that is right, and larger than Envoy allows.
+const REPEATED_TOO_OFTEN: &str = r"/(?:(?:\b){100}){100}a";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_envoy_refuses_says_so_within_a_second_and_holds_up_no_other() {
+    let Some(stage) = Stage::open("truth") else { return };
+    stage.backend("echo", 1).await;
+    stage.gateway("edge", "echo");
+    let at = stage.address("edge", 80).await;
+    stage.answered(&Call::get(at, "/"), "echo").await;
+    let refused = format!(
+        r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: refused }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules:
+  - matches: [{{ path: {{ type: RegularExpression, value: '{REPEATED_TOO_OFTEN}' }} }}]
+    backendRefs: [{{ name: echo, port: 8080 }}]
+"
+    );
+    stage.apply(&refused);
+    let applied = Instant::now();
+    let told = wait_until(PATIENCE, "Envoy's words", async || {
+        let route = stage.object("httproute", "refused");
+        let programmed = condition(&route["status"]["parents"][0]["conditions"], "Programmed");
+        if programmed["reason"] == "RefusedByEnvoy" { Ok(programmed) } else { Err(route["status"].to_string()) }
+    })
+    .await;
+    let took = applied.elapsed();
+    assert!(told["message"].as_str().is_some_and(|words| words.contains("invalid repetition size")), "{told}");
+    assert!(took < Duration::from_secs(3), "it took {took:?}");
+    stage.answered(&Call::get(at, "/"), "echo").await;
+
+    stage.apply(&refused.replace(REPEATED_TOO_OFTEN, "/a+"));
+    wait_until(PATIENCE, "the refusal to be over", async || {
+        let route = stage.object("httproute", "refused");
+        let conditions = &route["status"]["parents"][0]["conditions"];
+        if condition(conditions, "Programmed").is_null() { Ok(()) } else { Err(conditions.to_string()) }
+    })
+    .await;
+    stage.answered(&Call::get(at, "/aa"), "echo").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_image_that_cannot_be_pulled_is_told_on_the_gateway() {
+    let Some(stage) = Stage::open("image") else { return };
+    stage.apply(
+        r"
+apiVersion: windrose.dev/v1alpha1
+kind: GatewayParameters
+metadata: { name: edge }
+spec: { image: 'registry.example/none:1' }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge }
+spec:
+  gatewayClassName: windrose
+  listeners: [{ name: http, port: 80, protocol: HTTP }]
+  infrastructure: { parametersRef: { group: windrose.dev, kind: GatewayParameters, name: edge } }
+",
+    );
+    wait_until(PATIENCE, "the reason", async || {
+        let status = stage.object("gateway", "edge")["status"].take();
+        let programmed = condition(&status["conditions"], "Programmed");
+        let told = programmed["message"].as_str().is_some_and(|words| words.contains("Image"));
+        if programmed["status"] == "False" && told { Ok(()) } else { Err(status.to_string()) }
+    })
+    .await;
+}
