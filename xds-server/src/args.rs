@@ -180,6 +180,9 @@ pub(crate) struct Controller {
     /// Where the read-only HTTP API, metrics and readiness are.
     #[arg(long, default_value = "0.0.0.0:18001", value_name = "ADDRESS:PORT")]
     pub(crate) admin: SocketAddr,
+    /// Where the API server asks about objects before it stores them (HTTPS, path /validate).
+    #[arg(long, default_value = "0.0.0.0:9443", value_name = "ADDRESS:PORT")]
+    pub(crate) webhook: SocketAddr,
     /// The namespace of the control plane: its Lease, its keys and its Service are there. Where it runs, if absent.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,

@@ -1,6 +1,7 @@
 //! A Kubernetes cluster as the place that declares, and in which Gateways' Envoys run: what `windrose controller` does
 //! beside what every server does. Deciding is `plan`'s and serving is the session's, as for a folder.
 
+pub(crate) mod admission;
 pub(crate) mod deploy;
 pub(crate) mod gates;
 pub(crate) mod identity;
@@ -8,6 +9,7 @@ pub(crate) mod keys;
 pub(crate) mod leaving;
 pub(crate) mod source;
 pub(crate) mod status;
+pub(crate) mod trust;
 
 use std::sync::Arc;
 

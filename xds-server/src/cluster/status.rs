@@ -13,6 +13,7 @@ use futures::stream::FuturesUnordered;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use tokio_util::sync::CancellationToken;
+use windrose_kube::events::Events;
 use windrose_kube::source::{Seen, World, has_status};
 use windrose_kube::status::{self, Outcome};
 use windrose_vocab::{Kind, ObjectRef};
@@ -31,7 +32,7 @@ const WRITES_AT_ONCE: usize = 16;
 type Write = BoxFuture<'static, (ObjectRef, Outcome)>;
 
 /// Follows everything until the end, and writes while this replica leads.
-pub(crate) async fn follow(mut sight: Sight, end: CancellationToken) {
+pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationToken) {
     let mut writer = Writer::default();
     let mut writes: FuturesUnordered<Write> = FuturesUnordered::new();
     loop {
@@ -58,8 +59,12 @@ pub(crate) async fn follow(mut sight: Sight, end: CancellationToken) {
             && let Some((object, seen, status)) = writer.next(&sight)
         {
             let client = sight.client.clone();
+            let events = events.clone();
             writes.push(Box::pin(async move {
                 let outcome = status::write(&client, &object, &seen, &status).await;
+                if outcome == Outcome::Written {
+                    events.tell(&object, &seen, &status).await;
+                }
                 (object, outcome)
             }));
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use windrose_envoy::bootstrap::Server as Reached;
+use windrose_kube::events::Events;
 use windrose_kube::lease::Leadership;
 use windrose_kube::source::World;
 use windrose_kube::{deploy as kube_deploy, lease, limits, source as kube_source};
@@ -16,7 +17,7 @@ use super::{Running, trust_domain};
 use crate::args::{Controller, ServerOptions};
 use crate::cluster::deploy::Place;
 use crate::cluster::identity::{Shared, Tokens};
-use crate::cluster::{Sight, deploy, gates, keys, leaving, source, status};
+use crate::cluster::{Sight, admission, deploy, gates, keys, leaving, source, status, trust};
 use crate::judges;
 use crate::source::News;
 use crate::state_folder::StateFolder;
@@ -54,20 +55,26 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
 
     let (reports, nodes) = (server.reports.clone(), server.nodes.clone());
     let looks = running.follow(server, news);
-    running.tasks.spawn(lease::hold(cluster.client.clone(), namespace, given.name.clone(), leading, end.child_token()));
+    running.tasks.spawn(lease::hold(cluster.client.clone(), namespace.clone(), given.name.clone(), leading, end.child_token()));
     let (making, made) = watch::channel(Arc::default());
     running.tasks.spawn(kube_deploy::observed(cluster.client.clone(), making, end.child_token()));
     let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems: Arc::default(), leads };
-    let trust = running.authority.root_pem();
+    let root = running.authority.root_pem();
     let place = Place {
-        server: Reached { host: reached.0.clone().into(), port: reached.1, name: reached.0.into(), trust: trust.into() },
+        server: Reached { host: reached.0.clone().into(), port: reached.1, name: reached.0.into(), trust: root.clone().into() },
         image: given.envoy_image.clone(),
         max_connections: MAX_CONNECTIONS,
     };
     running.tasks.spawn(deploy::follow(sight.clone(), place, shared.clone(), end.child_token()));
     running.tasks.spawn(gates::follow(sight.clone(), end.child_token()));
     running.tasks.spawn(leaving::follow(sight.clone(), nodes, shared, end.child_token()));
-    running.tasks.spawn(status::follow(sight, end.child_token()));
+    let webhook = windrose_xds_serve::bind(given.webhook).await.context("--webhook")?;
+    let names = vec![format!("{}.{namespace}.svc", given.service), format!("{}.{namespace}.svc.cluster.local", given.service)];
+    running.tasks.spawn(admission::serve(webhook, running.authority.clone(), names, end.child_token()));
+    let state_folder = state.path().to_owned();
+    running.tasks.spawn(trust::follow(sight.clone(), namespace, state_folder, root, end.child_token()));
+    let events = Events::new(sight.client.clone(), &given.name);
+    running.tasks.spawn(status::follow(sight, events, end.child_token()));
     tracing::info!(xds = %options.listen, admin = %options.admin, "serving the cluster");
     let told = running.until_told(None).await;
     running.end().await;

@@ -2,8 +2,10 @@
 //! runs is written into the status, and proxies prove who they are by their service account's token.
 //! It decides nothing about traffic: that is `plan`'s, the same for files and for a cluster.
 
+pub mod admission;
 pub mod client;
 pub mod deploy;
+pub mod events;
 pub mod gate;
 pub mod keys;
 pub mod lease;
@@ -12,6 +14,7 @@ pub mod names;
 pub mod source;
 pub mod status;
 pub mod tokens;
+pub mod webhook;
 
 pub use client::{Cluster, connect};
 pub use kube::Client;

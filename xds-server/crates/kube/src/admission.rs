@@ -1,0 +1,113 @@
+//! What is said to an object before it is stored: the very diagnostics of `windrose check`. An answer never depends on another
+//! object: those may come later, and the status tells.
+
+use serde_json::{Value, json};
+use windrose_api::{Source, decode};
+use windrose_vocab::{Code, Diagnostic, Severity};
+
+/// Bytes of a review: two objects as large as etcd takes them, with what is around them.
+pub const REVIEW_BYTES_MAX: usize = 7 << 20;
+/// Problems that one answer names.
+const TOLD_MAX: usize = 20;
+/// Bytes of one warning: longer ones are cut off by clients (256 characters).
+const WARNING_MAX: usize = 250;
+
+/// The answer to an `AdmissionReview`, as JSON.
+///
+/// # Errors
+/// When it is none.
+pub fn review(body: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let mut review: Value = serde_json::from_slice(body).map_err(|_| "not JSON")?;
+    if review["kind"] != "AdmissionReview" || review["apiVersion"] != "admission.k8s.io/v1" {
+        return Err("not an AdmissionReview of admission.k8s.io/v1");
+    }
+    let request = review.get_mut("request").map(Value::take).unwrap_or_default();
+    let uid = request["uid"].as_str().filter(|uid| !uid.is_empty()).ok_or("a review without `request.uid`")?.to_owned();
+    let (errors, warnings) = judge(request);
+    let mut response = json!({"uid": uid, "allowed": errors.is_empty()});
+    if !errors.is_empty() {
+        response["status"] = json!({"code": 422, "reason": "Invalid", "message": errors.join("; ")});
+    }
+    if !warnings.is_empty() {
+        response["warnings"] = warnings.into();
+    }
+    let answer = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
+    serde_json::to_vec(&answer).map_err(|_| "no answer can be written")
+}
+
+/// Errors and warnings.
+fn judge(mut request: Value) -> (Vec<String>, Vec<String>) {
+    let is_write = matches!(request["operation"].as_str(), Some("CREATE" | "UPDATE"));
+    let is_whole = request["subResource"].as_str().unwrap_or_default().is_empty();
+    let object = request["object"].take();
+    // What goes away, and what stays as it was, is held up by nothing: a finalizer must be able to go.
+    let goes = !object["metadata"]["deletionTimestamp"].is_null();
+    let stays = request["operation"] == "UPDATE" && object["spec"] == request["oldObject"]["spec"];
+    if !is_write || !is_whole || goes || stays || !object.is_object() {
+        return (Vec::new(), Vec::new());
+    }
+    let told = decode(object, Source::Cluster).diagnostics;
+    // A version that we do not know is a newer one: whoever installed it knows.
+    let told: Vec<Diagnostic> = told.into_iter().filter(|one| one.code != Code::UnknownKind && one.severity != Severity::Info).collect();
+    let of = |severity: Severity| told.iter().filter(move |one| one.severity == severity).map(words).take(TOLD_MAX);
+    (of(Severity::Error).collect(), of(Severity::Warning).map(|warning| warning.chars().take(WARNING_MAX).collect()).collect())
+}
+
+fn words(diagnostic: &Diagnostic) -> String {
+    let field = diagnostic.field.to_string();
+    let at = if field.is_empty() { String::new() } else { format!("{field}: ") };
+    let hint = diagnostic.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+    format!("{at}{}{hint}", diagnostic.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(operation: &str, object: &Value, former: &Value) -> Value {
+        let review = json!({
+            "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+            "request": {"uid": "7", "operation": operation, "object": object, "oldObject": former},
+        });
+        let answer = review_of(&review).unwrap();
+        assert_eq!(answer["response"]["uid"], "7");
+        answer["response"].clone()
+    }
+
+    fn review_of(value: &Value) -> Result<Value, &'static str> {
+        review(value.to_string().as_bytes()).map(|answer| serde_json::from_slice(&answer).unwrap())
+    }
+
+    fn policy(spec: Value) -> Value {
+        json!({"apiVersion": "windrose.dev/v1alpha1", "kind": "MeshPolicy", "metadata": {"name": "p", "namespace": "shop"}, "spec": spec})
+    }
+
+    #[test]
+    fn a_mistake_is_refused_in_the_words_of_check() {
+        let answer = asked("CREATE", &policy(json!({"mtsl": "Strict"})), &Value::Null);
+        assert_eq!(answer["allowed"], false);
+        let message = answer["status"]["message"].as_str().unwrap();
+        assert!(message.contains("spec") && message.contains("mtls"), "{message}");
+        assert_eq!(asked("CREATE", &policy(json!({"mtls": "Strict"})), &Value::Null)["allowed"], true);
+    }
+
+    #[test]
+    fn what_goes_or_stays_as_it_was_is_held_up_by_nothing() {
+        let wrong = policy(json!({"mtsl": "Strict"}));
+        assert_eq!(asked("UPDATE", &wrong, &wrong)["allowed"], true);
+        let mut going = policy(json!({"mtsl": "Permissive"}));
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+        assert_eq!(asked("UPDATE", &going, &wrong)["allowed"], true);
+        assert_eq!(asked("DELETE", &Value::Null, &wrong)["allowed"], true);
+        let mut newer = policy(json!({}));
+        newer["apiVersion"] = json!("windrose.dev/v9");
+        assert_eq!(asked("CREATE", &newer, &Value::Null)["allowed"], true);
+    }
+
+    #[test]
+    fn what_is_no_review_gets_no_answer() {
+        for body in [&b""[..], b"{", b"[]", b"{}", br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#] {
+            assert!(review(body).is_err());
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The leader sees to it that the API server trusts our webhook, and that changed keys reach the Secret.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use windrose_kube::{keys as secret, webhook};
+
+use super::{Sight, keys};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_secs(300);
+/// Between two tries after the cluster refused something.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Follows until the end.
+pub(crate) async fn follow(mut sight: Sight, namespace: String, state: PathBuf, trust: String, end: CancellationToken) {
+    let mut known = keys::files(&state).unwrap_or_default();
+    let mut pause = Duration::ZERO;
+    loop {
+        let due = async {
+            tokio::select! {
+                told = sight.leads.changed() => told.is_ok(),
+                () = tokio::time::sleep(pause) => true,
+            }
+        };
+        match end.run_until_cancelled(due).await {
+            None | Some(false) => return,
+            Some(true) => {}
+        }
+        pause = LOOK;
+        if !sight.leads() {
+            continue;
+        }
+        if let Err(error) = webhook::trust(&sight.client, &trust).await {
+            tracing::warn!(error, "the webhook cannot be made trusted; objects are checked when they are served");
+            pause = RETRY;
+        }
+        match keys::files(&state) {
+            Ok(now) if now != known => match secret::update(&sight.client, &namespace, &now).await {
+                Ok(()) => known = now,
+                Err(error) => {
+                    tracing::warn!(error, "a renewed key is not kept yet; trying again");
+                    pause = RETRY;
+                }
+            },
+            Ok(_) => {}
+            Err(error) => tracing::warn!(error = format!("{error:#}"), "the keys cannot be read"),
+        }
+    }
+}
