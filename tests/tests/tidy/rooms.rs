@@ -48,6 +48,7 @@ const ROOMS: &[Room] = &[
             "windrose-envoy",
             "windrose-files",
             "windrose-ir",
+            "windrose-kube",
             "windrose-pki",
             "windrose-plan",
             "windrose-state",

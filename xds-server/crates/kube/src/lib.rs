@@ -7,6 +7,7 @@ pub mod client;
 pub mod deploy;
 pub mod events;
 pub mod gate;
+pub mod install;
 pub mod keys;
 pub mod lease;
 pub mod limits;

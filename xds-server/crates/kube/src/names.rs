@@ -5,9 +5,17 @@ use windrose_vocab::Kind;
 /// The lower-case plural of a kind, as it stands in URLs and roles.
 #[must_use]
 pub fn plural(kind: Kind) -> String {
-    let name = kind.as_str().to_ascii_lowercase();
+    plural_of(kind.as_str())
+}
+
+/// The same of any kind, also of those that nobody declares things in.
+#[must_use]
+pub fn plural_of(kind: &str) -> String {
+    let name = kind.to_ascii_lowercase();
     match name.strip_suffix('y') {
         Some(stem) if !name.ends_with("ay") => format!("{stem}ies"),
+        // A plural already.
+        _ if name.ends_with("parameters") => name,
         _ if name.ends_with("ss") => format!("{name}es"),
         _ if name.ends_with('s') => name,
         _ => format!("{name}s"),
@@ -55,6 +63,8 @@ mod tests {
         for (kind, name) in expected {
             assert_eq!(plural(kind), name);
         }
+        assert_eq!(plural_of("GatewayParameters"), "gatewayparameters");
+        assert_eq!(plural_of("PodDisruptionBudget"), "poddisruptionbudgets");
     }
 
     #[test]

@@ -1,0 +1,44 @@
+//! What two fields say of each other, for the API server to refuse at once (Common Expression Language). The decoder says
+//! the same of files, with better words; a test holds each rule against the schema it stands in.
+
+use windrose_vocab::Kind;
+
+/// Place, rule and message.
+pub(super) type Rule = (&'static str, String, String);
+
+/// Places where exactly one of several fields must be there.
+const ONE_OF: &[(&str, &str, &[&str])] = &[
+    ("AuthPolicy", "spec.jwt[].jwks", &["inline", "file", "object"]),
+    ("AuthPolicy", "spec.jwt[].from[]", &["header", "query", "cookie"]),
+    ("RateLimitPolicy", "spec.limits[].key[]", &["claim", "clientAddress", "header", "route"]),
+    ("TranscodingPolicy", "spec.descriptors", &["file", "configMap", "inline"]),
+    ("TrafficPolicy", "spec.healthCheck.probe", &["httpPath", "grpcService", "tcp"]),
+    ("TrafficPolicy", "spec.loadBalancing.consistentHash.on[]", &["header", "cookie", "sourceAddress"]),
+];
+
+/// Other rules.
+const RULES: &[(&str, &str, &str, &str)] = &[
+    (
+        "AuthPolicy",
+        "spec",
+        "!has(self.public) || !(has(self.jwt) || has(self.requiredClaims) || has(self.requiredScopes) || has(self.claimsToHeaders))",
+        "`public` excludes `jwt`, `requiredClaims`, `requiredScopes` and `claimsToHeaders`",
+    ),
+    (
+        "TrafficPolicy",
+        "spec.loadBalancing",
+        "has(self.consistentHash) == (has(self.type) && self.type == 'ConsistentHash')",
+        "`consistentHash` belongs to `type: ConsistentHash`, which needs it",
+    ),
+];
+
+/// The rules of a kind.
+pub(super) fn of(kind: Kind) -> Vec<Rule> {
+    let one_of = ONE_OF.iter().filter(|(name, ..)| *name == kind.as_str()).map(|(_, path, fields)| {
+        let has: Vec<String> = fields.iter().map(|field| format!("has(self.{field})")).collect();
+        let names: Vec<String> = fields.iter().map(|field| format!("`{field}`")).collect();
+        (*path, format!("[{}].exists_one(there, there)", has.join(", ")), format!("exactly one of {} must be there", names.join(", ")))
+    });
+    let others = RULES.iter().filter(|(name, ..)| *name == kind.as_str());
+    one_of.chain(others.map(|(_, path, rule, message)| (*path, (*rule).to_owned(), (*message).to_owned()))).collect()
+}
