@@ -7,6 +7,7 @@ pub mod client;
 pub mod deploy;
 pub mod events;
 pub mod gate;
+pub mod inspect;
 pub mod install;
 pub mod keys;
 pub mod lease;

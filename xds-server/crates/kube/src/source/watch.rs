@@ -99,7 +99,7 @@ async fn follow_always(client: &Client, kind: Kind, events: &mpsc::Sender<Event>
 }
 
 /// The newest version that both we and the cluster know.
-async fn served_version(client: &Client, kind: Kind) -> Result<Option<String>, kube::Error> {
+pub(crate) async fn served_version(client: &Client, kind: Kind) -> Result<Option<String>, kube::Error> {
     let plural = plural(kind);
     for version in schema(kind).versions() {
         let list = match kind.group() {

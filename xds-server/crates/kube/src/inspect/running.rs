@@ -1,0 +1,274 @@
+//! A running installation: whether each part is there, current, and does its work.
+
+use std::time::SystemTime;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::api::{DynamicObject, ListParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::Value;
+use windrose_vocab::Kind;
+
+use super::access::{self, Deed};
+use super::before::gateway_api;
+use super::{Fact, all, cluster, condition, definitions, of, text};
+use crate::client::explain;
+use crate::install::{self, CONTROLLER_NAME, FINGERPRINT, Place, VERSION, VERSION_LABEL};
+use crate::{keys, lease};
+
+/// Asks everything that tells whether the installation in `namespace` works.
+pub async fn running(client: &Client, namespace: &str) -> Vec<Fact> {
+    let (answers, goes_on) = cluster(client).await;
+    let mut facts = vec![answers];
+    if !goes_on {
+        return facts;
+    }
+    facts.extend(gateway_api(client).await);
+    facts.push(ours(client).await);
+    let there = deployment(client, namespace).await;
+    let installed = there.mark != super::Mark::Bad || there.text.contains("available");
+    facts.push(there);
+    if !installed {
+        return facts;
+    }
+    facts.push(rights(client, namespace).await);
+    facts.push(leader(client, namespace).await);
+    facts.push(secret(client, namespace).await);
+    if install::WEBHOOK {
+        facts.push(webhook(client).await);
+    }
+    facts.extend(classes(client).await);
+    facts
+}
+
+/// The definitions of our kinds, by the fingerprint that each carries.
+async fn ours(client: &Client) -> Fact {
+    const SECTION: &str = "definitions";
+    let there = match definitions(client).await {
+        Ok(there) => there,
+        Err(why) => return Fact::bad(SECTION, format!("cannot be seen: {why}"), "ask somebody who may list customresourcedefinitions"),
+    };
+    let wanted = install::definitions();
+    let of = |definition: &Value| text(definition, "/metadata/name").to_owned();
+    let missing: Vec<String> = wanted.iter().map(of).filter(|name| !there.contains_key(name)).collect();
+    if !missing.is_empty() {
+        return Fact::bad(SECTION, format!("missing: {}", missing.join(", ")), "windrose install | kubectl apply --server-side -f -");
+    }
+    let fingerprint = |definition: &Value| definition["metadata"]["annotations"][FINGERPRINT].as_str().map(str::to_owned);
+    let other = wanted
+        .iter()
+        .filter(|definition| there.get(&of(definition)).and_then(|all| all.get(FINGERPRINT)).cloned() != fingerprint(definition));
+    let other: Vec<String> = other.map(of).collect();
+    if other.is_empty() {
+        return Fact::good(SECTION, format!("all {} of windrose.dev are there, as version {VERSION} has them", wanted.len()));
+    }
+    Fact::doubtful(
+        SECTION,
+        format!("of another version than {VERSION}: {}", other.join(", ")),
+        "windrose upgrade | kubectl apply --server-side -f -",
+    )
+}
+
+async fn deployment(client: &Client, namespace: &str) -> Fact {
+    const SECTION: &str = "control plane";
+    let hint = format!("kubectl -n {namespace} describe deployment,pods -l app.kubernetes.io/name={}", install::NAME);
+    let found = match Api::<Deployment>::namespaced(client.clone(), namespace).get_opt(install::NAME).await {
+        Ok(Some(found)) => found,
+        Ok(None) => {
+            let hint = "windrose install | kubectl apply --server-side -f -   (--namespace names another namespace)";
+            return Fact::bad(SECTION, format!("nothing is installed in namespace {namespace}"), hint);
+        }
+        Err(error) => {
+            return Fact::bad(SECTION, format!("Deployment {namespace}/{} cannot be seen: {}", install::NAME, explain(&error)), hint);
+        }
+    };
+    let wanted = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = found.status.clone().unwrap_or_default();
+    let (available, updated) = (status.available_replicas.unwrap_or_default(), status.updated_replicas.unwrap_or_default());
+    let version = found.labels().get(VERSION_LABEL).cloned().unwrap_or_default();
+    let said = format!("version {version}, {available} of {wanted} replicas available");
+    if available >= wanted && updated >= wanted {
+        return Fact::good(SECTION, said);
+    }
+    let stuck = stuck(client, namespace).await.map(|why| format!(": {why}")).unwrap_or_default();
+    if available > 0 { Fact::doubtful(SECTION, format!("{said}{stuck}"), hint) } else { Fact::bad(SECTION, format!("{said}{stuck}"), hint) }
+}
+
+/// Why a Pod of the control plane does not run, in Kubernetes' words.
+async fn stuck(client: &Client, namespace: &str) -> Option<String> {
+    let labels = format!("app.kubernetes.io/name={}", install::NAME);
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace).list(&ListParams::default().labels(&labels)).await.ok()?;
+    pods.items.iter().find_map(|pod| {
+        let status = pod.status.as_ref()?;
+        let waiting = status.container_statuses.iter().flatten().find_map(|container| container.state.as_ref()?.waiting.as_ref());
+        let words = waiting.map(|waiting| [waiting.reason.clone(), waiting.message.clone()]);
+        let unscheduled = status.conditions.iter().flatten().find(|one| one.type_ == "PodScheduled" && one.status == "False");
+        let words = words.or_else(|| unscheduled.map(|one| [one.reason.clone(), one.message.clone()]))?;
+        Some(format!("Pod {}: {}", pod.name_any(), words.into_iter().flatten().collect::<Vec<_>>().join(": ")))
+    })
+}
+
+async fn rights(client: &Client, namespace: &str) -> Fact {
+    const SECTION: &str = "rights";
+    let deed = |right: install::Right| Deed {
+        verb: right.verb.to_owned(),
+        group: right.group.to_owned(),
+        resource: right.resource,
+        namespace: if right.place == Place::Own { namespace.to_owned() } else { String::new() },
+        name: right.only.unwrap_or_default().to_owned(),
+    };
+    let deeds: Vec<Deed> = install::rights(install::WEBHOOK).into_iter().map(deed).collect();
+    let (all, user) = (deeds.len(), format!("system:serviceaccount:{namespace}:{}", install::NAME));
+    match access::denied_to(client, &user, deeds).await {
+        Ok(denied) if denied.is_empty() => Fact::good(SECTION, format!("the service account may do all {all} things that it needs")),
+        Ok(denied) => Fact::bad(
+            SECTION,
+            format!("the service account may not: {}", access::listed(&denied)),
+            "windrose upgrade | kubectl apply --server-side -f -",
+        ),
+        Err(why) => Fact::doubtful(
+            SECTION,
+            format!("the service account's rights cannot be asked for: {why}"),
+            "ask somebody who may create subjectaccessreviews",
+        ),
+    }
+}
+
+async fn leader(client: &Client, namespace: &str) -> Fact {
+    const SECTION: &str = "leader";
+    let hint = format!("kubectl -n {namespace} logs -l app.kubernetes.io/name={} --prefix | grep -i lease", install::NAME);
+    let found = match Api::<Lease>::namespaced(client.clone(), namespace).get_opt(lease::LEASE).await {
+        Ok(Some(found)) => found.spec.unwrap_or_default(),
+        Ok(None) => return Fact::bad(SECTION, format!("Lease {} was never taken: nobody writes", lease::LEASE), hint),
+        Err(error) => return Fact::bad(SECTION, format!("Lease {} cannot be seen: {}", lease::LEASE, explain(&error)), hint),
+    };
+    let holder = found.holder_identity.filter(|holder| !holder.is_empty());
+    let Some(holder) = holder else { return Fact::bad(SECTION, "nobody holds the Lease: nobody writes", hint) };
+    let renewed = found.renew_time.map(|time| u64::try_from(time.0.as_second()).unwrap_or_default()).unwrap_or_default();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (age, holds) = (now.saturating_sub(renewed), u64::try_from(found.lease_duration_seconds.unwrap_or_default()).unwrap_or_default());
+    let said = format!("{holder} leads; renewed {age} s ago");
+    if age <= holds { Fact::good(SECTION, said) } else { Fact::bad(SECTION, format!("{said}, and it holds for {holds} s"), hint) }
+}
+
+async fn secret(client: &Client, namespace: &str) -> Fact {
+    const SECTION: &str = "keys";
+    let found = Api::<Secret>::namespaced(client.clone(), namespace).get_metadata_opt(keys::SECRET).await;
+    match found {
+        Ok(Some(_)) => Fact::good(SECTION, format!("Secret {namespace}/{} is there", keys::SECRET)),
+        Ok(None) => Fact::bad(
+            SECTION,
+            format!(
+                "Secret {namespace}/{} is gone: replicas that start now make new keys, which running Envoys do not trust",
+                keys::SECRET
+            ),
+            "put it back from a copy, if there is one; else restart the control plane and then every Gateway's Deployment",
+        ),
+        Err(error) => Fact::doubtful(
+            SECTION,
+            format!("Secret {} cannot be seen: {}", keys::SECRET, explain(&error)),
+            "ask somebody who may get secrets",
+        ),
+    }
+}
+
+async fn webhook(client: &Client) -> Fact {
+    const SECTION: &str = "webhook";
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &of("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"));
+    match api.get_opt(install::NAME).await {
+        Ok(Some(found)) if !text(&found.data, "/webhooks/0/clientConfig/caBundle").is_empty() => {
+            Fact::good(SECTION, "the API server asks, and knows whom to trust")
+        }
+        Ok(Some(_)) => Fact::bad(SECTION, "it has no `caBundle` yet: nothing is refused early", "the leader puts it there: see its logs"),
+        Ok(None) => Fact::doubtful(
+            SECTION,
+            "it is not there: mistakes show in the status only",
+            "windrose upgrade | kubectl apply --server-side -f -",
+        ),
+        Err(error) => Fact::doubtful(
+            SECTION,
+            format!("it cannot be seen: {}", explain(&error)),
+            "ask somebody who may get validatingwebhookconfigurations",
+        ),
+    }
+}
+
+/// The classes that are ours, and their Gateways.
+async fn classes(client: &Client) -> Vec<Fact> {
+    const SECTION: &str = "gateways";
+    let (classes, gateways) = match (all(client, Kind::GatewayClass).await, all(client, Kind::Gateway).await) {
+        (Ok(classes), Ok(gateways)) => (classes, gateways),
+        (Err(why), _) | (_, Err(why)) => {
+            return vec![Fact::doubtful(
+                SECTION,
+                format!("cannot be seen: {why}"),
+                "ask somebody who may list gateways and gatewayclasses",
+            )];
+        }
+    };
+    let ours: Vec<&Value> = classes.iter().filter(|class| text(class, "/spec/controllerName") == CONTROLLER_NAME).collect();
+    if ours.is_empty() {
+        let hint = "windrose install has one: a GatewayClass with that controllerName";
+        return vec![Fact::bad(SECTION, format!("no GatewayClass names {CONTROLLER_NAME}"), hint)];
+    }
+    let mut facts: Vec<Fact> = ours.iter().map(|class| holds(SECTION, "GatewayClass", class, "Accepted")).collect();
+    let is_ours = |gateway: &&Value| ours.iter().any(|class| text(class, "/metadata/name") == text(gateway, "/spec/gatewayClassName"));
+    facts.extend(gateways.iter().filter(is_ours).map(|gateway| holds(SECTION, "Gateway", gateway, "Programmed")));
+    facts
+}
+
+/// Whether a condition of an object holds for what it declares now.
+fn holds(section: &'static str, kind: &str, object: &Value, wanted: &str) -> Fact {
+    let (namespace, name) = (text(object, "/metadata/namespace"), text(object, "/metadata/name"));
+    let named = if namespace.is_empty() { format!("{kind} {name}") } else { format!("{kind} {namespace}/{name}") };
+    let describe = || {
+        format!(
+            "kubectl describe {}{} {name}",
+            kind.to_ascii_lowercase(),
+            if namespace.is_empty() { String::new() } else { format!(" -n {namespace}") }
+        )
+    };
+    let Some(condition) = condition(object, wanted) else {
+        return Fact::bad(
+            section,
+            format!("{named}: nobody has said `{wanted}` yet"),
+            format!("does the control plane run? {}", describe()),
+        );
+    };
+    let (status, reason, message) = (text(condition, "/status"), text(condition, "/reason"), text(condition, "/message"));
+    if status != "True" {
+        let message = if message.is_empty() { String::new() } else { format!(": {message}") };
+        let hint = format!("docs/kubernetes/troubleshooting.md#{}; {}", reason.to_ascii_lowercase(), describe());
+        return Fact::bad(section, format!("{named}: {wanted} is {status}: {reason}{message}"), hint);
+    }
+    if condition["observedGeneration"].as_i64() < object.pointer("/metadata/generation").and_then(Value::as_i64) {
+        return Fact::doubtful(section, format!("{named}: {wanted}, in an earlier version"), describe());
+    }
+    Fact::good(section, format!("{named}: {wanted}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::inspect::Mark;
+
+    #[test]
+    fn a_condition_holds_for_the_newest_generation_only() {
+        let gateway = |status: &str, seen: i64| {
+            json!({
+                "metadata": {"namespace": "shop", "name": "edge", "generation": 2},
+                "status": {"conditions": [{"type": "Programmed", "status": status, "reason": "Pending", "message": "no Envoy", "observedGeneration": seen}]},
+            })
+        };
+        let mark = |object: &Value| holds("gateways", "Gateway", object, "Programmed").mark;
+        assert_eq!(mark(&gateway("True", 2)), Mark::Good);
+        assert_eq!(mark(&gateway("True", 1)), Mark::Doubtful);
+        assert_eq!(mark(&json!({"metadata": {"name": "edge"}})), Mark::Bad);
+        let bad = holds("gateways", "Gateway", &gateway("False", 2), "Programmed");
+        assert_eq!((bad.mark, bad.text.as_str()), (Mark::Bad, "Gateway shop/edge: Programmed is False: Pending: no Envoy"));
+        assert!(bad.hint.unwrap().contains("troubleshooting.md#pending"));
+    }
+}
