@@ -36,6 +36,21 @@ pub(crate) enum Command {
         after_help = "Examples:\n  windrose controller                          in a Pod, as `windrose install` sets it up\n  KUBECONFIG=~/.kube/config windrose controller --namespace windrose-system\n\nEvery replica serves; the one that holds the Lease `windrose-leader` writes Deployments and statuses.\nKeys live in the Secret `windrose-keys`; --state is a folder in memory that is filled from it."
     )]
     Controller(Controller),
+    /// Print what puts Windrose into a Kubernetes cluster, for `kubectl apply`
+    #[command(
+        after_help = "Examples:\n  windrose check --pre                                         first: can it be installed here?\n  windrose install | kubectl apply --server-side -f -\n  windrose install --image registry.example/windrose:0.1.0 --replicas 3 | kubectl apply --server-side -f -\n  windrose install --definitions > windrose-crds.yaml          the definitions alone, for whoever may write them\n  windrose install --helm chart/                               the same as a Helm chart\n\nNothing is sent: what is printed is the whole truth, to be read, kept in Git and applied again.\nThen: kubectl -n windrose-system rollout status deployment/windrose && windrose check"
+    )]
+    Install(Install),
+    /// Print the same for a cluster that has an older version, and say what changes
+    #[command(
+        after_help = "Examples:\n  windrose upgrade > /dev/null                                 say what would change (to standard error), and nothing more\n  windrose upgrade | kubectl apply --server-side -f -\n\nGive the options that the installation was made with: what is not given gets its default.\nThe cluster that kubectl uses is asked (dry run); where none answers, the objects are printed all the same.\nEnvoys go on while replicas are replaced one by one; nothing is sent to them again that they have."
+    )]
+    Upgrade(Upgrade),
+    /// Print what takes Windrose out of a cluster, for `kubectl delete`
+    #[command(
+        after_help = "Examples:\n  windrose uninstall | kubectl delete --ignore-not-found --cascade=foreground -f -          first: the control plane\n  windrose uninstall --definitions | kubectl delete --ignore-not-found -f -                 then, if you want to: all policies\n\nTwo steps, in this order: a control plane that still runs would tell every Envoy that the policies are gone.\nEnvoys of Gateways that are still there go on with what they have, without a control plane, and go with their Gateways."
+    )]
+    Uninstall(Uninstall),
     /// Serve a folder and start a local Envoy for each of its Gateways and Workloads
     #[command(
         after_help = "Examples:\n  windrose run shop/\n  windrose run shop/ --only gateway/shop/edge\n\nEnvoy is found by --envoy, by ENVOY=, beside the binary, in .windrose/, or in the PATH;\n`windrose envoy fetch` gets the pinned version."
@@ -46,9 +61,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  windrose init              into ./windrose-example\n  windrose init shop/ && windrose check shop/"
     )]
     Init(Init),
-    /// Say everything that is wrong with a folder, without running anything
+    /// Say everything that is wrong with a folder, without running anything; without a path, with the installation in a cluster
     #[command(
-        after_help = "Examples:\n  windrose check shop/\n  windrose check shop/routes.yaml -o json\n  windrose check shop/ --envoy          also ask the real Envoy about the result\n  windrose check shop/ --coverage       each route: protected by what, public by whose word, or open\n\nWhat is checked is what the given paths declare together: give a file with the folder that has what it refers to.\n\nExit codes: 0 nothing is wrong, 1 there are errors (with --strict also warnings), 2 the command line is wrong."
+        after_help = "Examples:\n  windrose check shop/\n  windrose check shop/routes.yaml -o json\n  windrose check shop/ --envoy          also ask the real Envoy about the result\n  windrose check shop/ --coverage       each route: protected by what, public by whose word, or open\n  windrose check --pre                  whether Windrose can be installed in the cluster that kubectl uses\n  windrose check                        the installation there: each part, each Gateway\n\nWhat is checked is what the given paths declare together: give a file with the folder that has what it refers to.\n\nExit codes: 0 nothing is wrong, 1 there are errors (with --strict also warnings), 2 the command line is wrong."
     )]
     Check(Check),
     /// Print the exact Envoy resources of one proxy
@@ -202,6 +217,57 @@ pub(crate) struct Controller {
     pub(crate) common: Common,
 }
 
+/// What one installation has in another way than the next.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Setup {
+    /// The namespace of the control plane.
+    #[arg(long, default_value = windrose_kube::install::NAMESPACE, value_name = "NAMESPACE")]
+    pub(crate) namespace: String,
+    /// Its image.
+    #[arg(long, default_value = windrose_kube::install::IMAGE, value_name = "IMAGE")]
+    pub(crate) image: String,
+    /// How many of it: one leads, all serve.
+    #[arg(long, default_value = "2", value_parser = clap::value_parser!(u32).range(1..=64), value_name = "NUMBER")]
+    pub(crate) replicas: u32,
+    /// The image of the Envoys that Gateways run.
+    #[arg(long, default_value = windrose_kube::deploy::IMAGE, value_name = "IMAGE")]
+    pub(crate) envoy_image: String,
+    /// Trust domain of the identities that it issues.
+    #[arg(long, default_value = "windrose.local", value_name = "NAME")]
+    pub(crate) trust_domain: String,
+}
+
+/// `windrose install`.
+#[derive(Debug, Args)]
+pub(crate) struct Install {
+    #[command(flatten)]
+    pub(crate) setup: Setup,
+    /// Print the definitions of windrose.dev alone.
+    #[arg(long)]
+    pub(crate) definitions: bool,
+    /// Write a Helm chart into this folder instead; what the other options say are its values then.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["definitions", "namespace", "image", "replicas", "envoy_image", "trust_domain"])]
+    pub(crate) helm: Option<PathBuf>,
+}
+
+/// `windrose upgrade`.
+#[derive(Debug, Args)]
+pub(crate) struct Upgrade {
+    #[command(flatten)]
+    pub(crate) setup: Setup,
+}
+
+/// `windrose uninstall`.
+#[derive(Debug, Args)]
+pub(crate) struct Uninstall {
+    /// The namespace of the control plane.
+    #[arg(long, default_value = windrose_kube::install::NAMESPACE, value_name = "NAMESPACE")]
+    pub(crate) namespace: String,
+    /// The definitions of windrose.dev instead of the control plane, and with them everything that was declared.
+    #[arg(long)]
+    pub(crate) definitions: bool,
+}
+
 /// `windrose run`.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
@@ -229,17 +295,22 @@ pub(crate) struct Init {
 /// `windrose check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// Folders or files.
-    #[arg(required = true)]
+    /// Folders or files; the installation in the cluster where absent.
     pub(crate) paths: Vec<PathBuf>,
+    /// Whether Windrose can be installed in the cluster.
+    #[arg(long, conflicts_with = "paths", help_heading = "Cluster")]
+    pub(crate) pre: bool,
+    /// The namespace of the control plane.
+    #[arg(long, default_value = windrose_kube::install::NAMESPACE, conflicts_with = "paths", value_name = "NAMESPACE", help_heading = "Cluster")]
+    pub(crate) namespace: String,
     /// Also ask the real Envoy about the result.
-    #[arg(long)]
+    #[arg(long, requires = "paths")]
     pub(crate) envoy: bool,
     /// The Envoy to ask.
     #[arg(long, env = "ENVOY", value_name = "FILE")]
     pub(crate) envoy_binary: Option<PathBuf>,
     /// List each route: protected by what, public by whose word, or open.
-    #[arg(long)]
+    #[arg(long, requires = "paths")]
     pub(crate) coverage: bool,
     /// Warnings fail too.
     #[arg(long)]

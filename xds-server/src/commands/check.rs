@@ -1,4 +1,7 @@
-//! `windrose check`: everything that can be known without running, and, if asked, what the real Envoy says.
+//! `windrose check`: everything that can be known without running, and, if asked, what the real Envoy says; without a path,
+//! what is known of the installation in a cluster.
+
+mod cluster;
 
 use std::fmt::Write;
 
@@ -39,6 +42,9 @@ struct Route {
 }
 
 pub(crate) fn run(options: &args::Check) -> anyhow::Result<Ending> {
+    if options.paths.is_empty() {
+        return super::block_on(cluster::run(options));
+    }
     let offline = Offline::load(&options.paths, &options.common.trust_domain)?;
     let plan = windrose_plan::plan(&offline.world.declared, &Refused::default(), &offline.settings);
     let findings = offline.findings(&plan);

@@ -5,6 +5,7 @@ mod check;
 mod controller;
 mod envoy;
 mod init;
+mod install;
 mod proxies;
 mod render;
 mod run;
@@ -12,6 +13,8 @@ mod schema;
 mod serve;
 mod status;
 mod token;
+mod uninstall;
+mod upgrade;
 mod version;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -38,6 +41,9 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
     match cli.command {
         Command::Serve(options) => serve::run(options).map(|()| Ending::Good),
         Command::Controller(options) => controller::run(&options).map(|()| Ending::Good),
+        Command::Install(options) => install::run(&options).map(|()| Ending::Good),
+        Command::Upgrade(options) => block_on(upgrade::run(&options)).map(|()| Ending::Good),
+        Command::Uninstall(options) => uninstall::run(&options).map(|()| Ending::Good),
         Command::Run(options) => run::run(options).map(|()| Ending::Good),
         Command::Init(options) => init::run(&options).map(|()| Ending::Good),
         Command::Check(options) => check::run(&options),
