@@ -2,6 +2,7 @@
 # Gets what a build or a test needs and this machine lacks. Nothing that is there is touched.
 #   setup.sh                            compiler, Python with pip; Rust and the Wasm target; Java where CI is set
 #   setup.sh wasm-target                the Wasm target only
+#   setup.sh musl                       a C compiler and the Rust target for static binaries
 #   setup.sh cargo-deny VERSION FOLDER  cargo-deny of that version, in FOLDER/bin or on the PATH
 #   setup.sh zipkin FOLDER              the pinned Zipkin, in FOLDER; prints the path of its jar
 set -euo pipefail
@@ -61,6 +62,16 @@ wasm() {
     rustup target add "$wasm_target" >&2
 }
 
+musl() {
+    local target
+    target=$(uname -m)-unknown-linux-musl
+    command -v musl-gcc >/dev/null || command -v "$(uname -m)-linux-musl-gcc" >/dev/null || install musl-tools
+    if [[ -d $(rustc --print sysroot)/lib/rustlib/$target ]]; then return; fi
+    command -v rustup >/dev/null || fail "the Rust target $target is missing" "install Rust by https://rustup.rs"
+    say "adding the Rust target $target"
+    rustup target add "$target" >&2
+}
+
 cargo_deny() {
     local version=$1 folder=$2 found
     found=$("$folder/bin/cargo-deny" --version 2>/dev/null || cargo-deny --version 2>/dev/null || true)
@@ -92,6 +103,10 @@ case ${1:-all} in
     wasm-target)
         rust
         wasm
+        ;;
+    musl)
+        rust
+        musl
         ;;
     cargo-deny) cargo_deny "$2" "$3" ;;
     zipkin) zipkin "$2" ;;
