@@ -1,7 +1,7 @@
 //! Files that are made from others and lie in the tree all the same, so that no build needs what makes them: each must be
 //! what it would be now. `BLESS=1` writes them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -149,4 +149,25 @@ fn helm_makes_of_the_chart_what_install_prints() {
     };
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     same_objects(&String::from_utf8(output.stdout).unwrap());
+}
+
+/// Every reason that a status may carry, by the ways they are written in the code.
+#[test]
+fn every_reason_of_a_status_has_its_cure_in_the_docs() {
+    let docs = std::fs::read_to_string(checkout().join("docs/kubernetes/troubleshooting.md")).unwrap();
+    let mut sources = files(&checkout().join("xds-server/crates/plan/src"));
+    sources.extend(files(&checkout().join("xds-server/src/cluster")));
+    let mut missing = BTreeSet::new();
+    for (file, text) in sources.iter().filter(|(file, _)| !file.contains("test")) {
+        for opening in ["Condition::no(\"", "Runs::no(\"", "Problem::new(\"", "reason: \"", "wrong_kind(reference, \"", "missing(view, \""]
+        {
+            for found in text.split(opening).skip(1) {
+                let reason: String = found.chars().take_while(|letter| letter.is_alphanumeric()).collect();
+                if found[reason.len()..].starts_with('"') && !docs.contains(&format!("`{reason}`")) {
+                    missing.insert(format!("{reason} ({file})"));
+                }
+            }
+        }
+    }
+    assert_eq!(missing, BTreeSet::new());
 }

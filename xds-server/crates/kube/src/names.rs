@@ -17,7 +17,6 @@ pub fn plural_of(kind: &str) -> String {
         // A plural already.
         _ if name.ends_with("parameters") => name,
         _ if name.ends_with("ss") => format!("{name}es"),
-        _ if name.ends_with('s') => name,
         _ => format!("{name}s"),
     }
 }
@@ -25,11 +24,12 @@ pub fn plural_of(kind: &str) -> String {
 /// The longest name of a Service or of a label's value.
 const LABEL_MAX: usize = 63;
 
-/// What is made for a Gateway: `<gateway>-<class>` (GEP-1762), shortened with a fingerprint where that is no DNS label.
+/// What is made for a Gateway: `<gateway>-<class>` (GEP-1762), with a fingerprint where that is no DNS label or could be another pair.
 #[must_use]
 pub fn of_gateway(gateway: &str, class: &str) -> String {
     let whole = format!("{gateway}-{class}").replace('.', "-");
-    if whole.len() <= LABEL_MAX && !gateway.contains('.') && !class.contains('.') {
+    let is_plain = !gateway.contains('.') && !class.contains(['.', '-']);
+    if is_plain && whole.len() <= LABEL_MAX {
         return whole;
     }
     let fingerprint = windrose_vocab::Fingerprint::of("name", &(gateway.to_owned(), class.to_owned())).to_string();
@@ -77,5 +77,6 @@ mod tests {
         }
         assert_ne!(names[0], names[1]);
         assert_ne!(names[2], names[3], "a dot and a dash are two names");
+        assert_ne!(of_gateway("a", "b-c"), of_gateway("a-b", "c"));
     }
 }
