@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use windrose_api::declared::gateway::GatewayAddress;
+use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress};
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
 use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Made, RUN_FOLDER, TOKEN_FOLDER, Wanted};
 use windrose_kube::source::World;
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole};
+use windrose_vocab::{ObjectKey, ProxyKey, ProxyRole};
 
 use super::Sight;
 use super::identity::{Shared, accounts};
@@ -43,6 +43,7 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: 
     let mut applier = Applier::default();
     let mut made = Arc::new(Made::default());
     let mut synced = tokio::time::Instant::now();
+    let mut tried = synced;
     loop {
         let failed = !sight.problems.load().is_empty();
         let due = async {
@@ -68,12 +69,19 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: 
             (applier, synced) = (Applier::default(), tokio::time::Instant::now());
         }
         let made_now = sight.made.borrow().clone();
+        if !made_now.complete {
+            continue;
+        }
         if made_now != made {
             made = made_now;
             drifted(&mut applier, &made);
         }
         let world = sight.worlds.borrow().clone();
-        let problems = put(&sight, &mut applier, &picture, &world, &place).await;
+        let again = tried.elapsed() >= RETRY;
+        if again {
+            tried = tokio::time::Instant::now();
+        }
+        let problems = put(&sight, &mut applier, &picture, &world, &place, again).await;
         if **sight.problems.load() != problems {
             problems.iter().for_each(|(gateway, problem)| tracing::warn!(%gateway, problem, "its Envoys cannot be deployed"));
             sight.problems.store(Arc::new(problems));
@@ -90,9 +98,15 @@ fn drifted(applier: &mut Applier, made: &Made) {
     }
 }
 
-async fn put(sight: &Sight, applier: &mut Applier, picture: &Picture, world: &World, place: &Place) -> Problems {
+/// `again` also tries what the cluster refused before.
+async fn put(sight: &Sight, applier: &mut Applier, picture: &Picture, world: &World, place: &Place, again: bool) -> Problems {
     let mut problems = Problems::new();
+    let former = sight.problems.load();
     for wanted in picture.plan.programs.keys().filter_map(|proxy| wanted(proxy, picture, world, place)) {
+        if let Some(problem) = former.get(&wanted.gateway).filter(|_| !again) {
+            problems.insert(wanted.gateway, problem.clone());
+            continue;
+        }
         if let Err(problem) = applier.apply(&sight.client, &wanted).await {
             problems.insert(wanted.gateway, problem);
         }
@@ -108,10 +122,12 @@ async fn put(sight: &Sight, applier: &mut Applier, picture: &Picture, world: &Wo
     problems
 }
 
-/// Whether the Gateway is one of ours, be it served or not: one that is wrong for a moment keeps its Envoys.
+/// Whether the Gateway is there and not another controller's. One that is wrong keeps its Envoys, and so does one whose class is
+/// gone: a class that is made anew must not cost an address.
 fn is_ours(gateway: &ObjectKey, picture: &Picture) -> bool {
-    let object = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
-    picture.plan.verdicts.contains_key(&windrose_plan::Subject::object(object))
+    let Some(gateway) = picture.declared.gateways.get(gateway) else { return false };
+    let class = picture.declared.gateway_classes.get(&ObjectKey::new("", gateway.spec.class.clone()));
+    class.is_none_or(|class| *class.spec.controller == *CONTROLLER)
 }
 
 /// The Envoys of one Gateway; none where it is no Gateway or has no open port.
@@ -141,7 +157,7 @@ fn wanted(proxy: &ProxyKey, picture: &Picture, world: &World, place: &Place) -> 
         labels: gateway.spec.infrastructure.labels.clone(),
         annotations: gateway.spec.infrastructure.annotations.clone(),
         bootstrap: bootstrap_of(proxy, place),
-        parameters: parameters::of(gateway, picture, place),
+        parameters: parameters::of(gateway, picture, place)?,
     })
 }
 

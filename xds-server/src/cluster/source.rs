@@ -36,7 +36,12 @@ fn report(world: &World) -> SourceReport {
     SourceReport {
         diagnostics: told().map(|(_, diagnostic)| diagnostic.clone()).chain(kinds).map(|diagnostic| describe(&diagnostic, None)).collect(),
         // The first error of each object speaks.
-        unread: errors.collect::<Vec<_>>().into_iter().rev().map(|(object, diagnostic)| (object.clone(), describe(diagnostic, None))).collect(),
+        unread: errors
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .map(|(object, diagnostic)| (object.clone(), describe(diagnostic, None)))
+            .collect(),
         held: BTreeSet::new(),
         read_at: Some(SystemTime::now()),
         places: None,

@@ -12,6 +12,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windrose_kube::events::Events;
 use windrose_kube::source::{Seen, World, has_status};
@@ -40,7 +41,7 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
             tokio::select! {
                 told = sight.changed() => told.map(|()| None),
                 Some(done) = writes.next() => Ok(Some(done)),
-                () = tokio::time::sleep(RETRY), if writer.failed => Ok(None),
+                () = tokio::time::sleep(RETRY), if !(writer.again.is_empty() && writer.ahead.is_empty()) => Ok(None),
             }
         };
         let Some(Ok(done)) = end.run_until_cancelled(due).await else { return };
@@ -56,13 +57,13 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
             writer.look(&sight);
         }
         while writes.len() < WRITES_AT_ONCE
-            && let Some((object, seen, status)) = writer.next(&sight)
+            && let Some((object, seen, status)) = writer.next()
         {
             let client = sight.client.clone();
             let events = events.clone();
             writes.push(Box::pin(async move {
                 let outcome = status::write(&client, &object, &seen, &status).await;
-                if outcome == Outcome::Written {
+                if matches!(outcome, Outcome::Written(_)) {
                     events.tell(&object, &seen, &status).await;
                 }
                 (object, outcome)
@@ -80,15 +81,18 @@ struct Writer {
     looked: Looked,
     /// Objects to look at.
     due: BTreeSet<ObjectRef>,
-    /// Objects whose plan is not that of what the cluster has now.
+    /// Objects whose plan is not that of what the cluster has now, or whose last write has not been told back.
     ahead: BTreeSet<ObjectRef>,
-    /// Writes that are on their way.
-    open: BTreeSet<ObjectRef>,
+    /// What is to be written.
+    ready: BTreeMap<ObjectRef, (Arc<Seen>, serde_json::Value)>,
+    /// Writes that are on their way, with what they write.
+    open: BTreeMap<ObjectRef, (Arc<Seen>, serde_json::Value)>,
     /// In which resource version of each object our last write went there.
     written: BTreeMap<ObjectRef, String>,
-    /// Something could not be written.
-    failed: bool,
-    again: BTreeSet<ObjectRef>,
+    /// Statuses that the cluster takes and does not keep, in an object's resource version: it knows less fields than we write.
+    unkept: BTreeMap<ObjectRef, (String, serde_json::Value)>,
+    /// What could not be written, and when to try again.
+    again: BTreeMap<ObjectRef, Instant>,
 }
 
 /// What was looked at last; maps that share what did not change.
@@ -102,78 +106,115 @@ impl Writer {
     /// Finds what may say something else now, at the cost of what changed; Gateways are looked at each time.
     fn look(&mut self, sight: &Sight) {
         let now = Looked { world: sight.worlds.borrow().clone(), picture: sight.reports.picture.load_full() };
-        if now.picture.generation == 0 || !now.world.complete {
+        let made = sight.made.borrow().clone();
+        if now.picture.generation == 0 || !now.world.complete || !made.complete {
             return;
         }
         let former = std::mem::replace(&mut self.looked, now);
+        self.find_due(&former);
+        let due = std::mem::take(&mut self.due);
+        let problems = sight.problems.load_full();
+        let looked = std::mem::take(&mut self.looked);
+        sight.reports.with_progress(|progress| {
+            let known = Known { world: &looked.world, picture: &looked.picture, progress, made: &made, problems: &problems };
+            for object in due {
+                match self.of(&object, &known) {
+                    Some(found) => drop(self.ready.insert(object, found)),
+                    None => drop(self.ready.remove(&object)),
+                }
+            }
+        });
+        self.looked = looked;
+    }
+
+    fn find_due(&mut self, former: &Looked) {
         let now = &self.looked;
-        differing(&former.world.seen, &now.world.seen).for_each(|object| _ = self.due.insert(object.clone()));
-        differing(&former.world.problems, &now.world.problems).for_each(|object| _ = self.due.insert(object.clone()));
+        let due = &mut self.due;
+        due.extend(differing(&former.world.seen, &now.world.seen).cloned());
+        due.extend(differing(&former.world.problems, &now.world.problems).cloned());
         let (before, after) = (&former.picture.plan, &now.picture.plan);
-        differing(&before.verdicts, &after.verdicts).for_each(|subject| _ = self.due.insert(subject.object.clone()));
-        differing(&before.attached_routes, &after.attached_routes).for_each(|subject| _ = self.due.insert(subject.object.clone()));
+        due.extend(differing(&before.verdicts, &after.verdicts).map(|subject| subject.object.clone()));
+        due.extend(differing(&before.attached_routes, &after.attached_routes).map(|subject| subject.object.clone()));
         let refused = differing(&former.picture.refused.objects, &now.picture.refused.objects);
-        refused.for_each(|version| _ = self.due.insert(version.object.clone()));
+        due.extend(refused.map(|version| version.object.clone()));
         let declared = &now.picture.declared;
         let key = |kind: Kind| move |key: &windrose_vocab::ObjectKey| ObjectRef { kind, key: key.clone() };
-        self.due.extend(declared.gateways.keys().map(key(Kind::Gateway)));
-        self.due.extend(declared.listener_sets.keys().map(key(Kind::ListenerSet)));
-        self.due.extend(declared.backend_tls.keys().map(key(Kind::BackendTLSPolicy)));
-        self.due.append(&mut self.ahead);
-        self.due.append(&mut self.again);
-        self.failed = false;
+        due.extend(declared.gateways.keys().map(key(Kind::Gateway)));
+        due.extend(declared.listener_sets.keys().map(key(Kind::ListenerSet)));
+        due.extend(declared.backend_tls.keys().map(key(Kind::BackendTLSPolicy)));
+        due.append(&mut self.ahead);
+        let now = Instant::now();
+        let again: Vec<ObjectRef> = self.again.iter().filter(|(_, at)| **at <= now).map(|(object, _)| object.clone()).collect();
+        for object in again {
+            self.again.remove(&object);
+            due.insert(object);
+        }
     }
 
     /// The next status to write.
-    fn next(&mut self, sight: &Sight) -> Option<(ObjectRef, Arc<Seen>, serde_json::Value)> {
-        while let Some(object) = self.due.pop_first() {
-            if let Some(found) = self.of(&object, sight) {
-                self.open.insert(object.clone());
-                self.written.insert(object.clone(), found.0.resource_version.clone());
-                return Some((object, found.0, found.1));
-            }
-        }
-        None
+    fn next(&mut self) -> Option<(ObjectRef, Arc<Seen>, serde_json::Value)> {
+        let (object, (seen, status)) = self.ready.pop_first()?;
+        self.open.insert(object.clone(), (seen.clone(), status.clone()));
+        self.written.insert(object.clone(), seen.resource_version.clone());
+        Some((object, seen, status))
     }
 
-    fn of(&mut self, object: &ObjectRef, sight: &Sight) -> Option<(Arc<Seen>, serde_json::Value)> {
-        if !has_status(object.kind) {
+    /// What is to be written into an object, if anything.
+    fn of(&mut self, object: &ObjectRef, known: &Known<'_>) -> Option<(Arc<Seen>, serde_json::Value)> {
+        if !has_status(object.kind) || self.again.contains_key(object) {
             return None;
         }
-        let Looked { world, picture } = &self.looked;
-        let Some(seen) = world.seen.get(object) else {
+        let Some(seen) = known.world.seen.get(object) else {
             self.written.remove(object);
+            self.unkept.remove(object);
             return None;
         };
-        if self.open.contains(object) || self.written.get(object) == Some(&seen.resource_version) {
-            // The watch has not told of our write yet.
+        let untold = self.written.get(object) == Some(&seen.resource_version);
+        if self.open.contains_key(object) || untold || known.world.declared.get(object) != known.picture.declared.get(object) {
             self.ahead.insert(object.clone());
             return None;
         }
-        if world.declared.get(object) != picture.declared.get(object) {
-            self.ahead.insert(object.clone());
-            return None;
-        }
-        let (made, problems) = (sight.made.borrow().clone(), sight.problems.load_full());
-        let status = sight.reports.with_progress(|progress| {
-            let known = Known { world, picture, progress, made: &made, problems: &problems };
-            compose::status(&known, object, seen)
-        })?;
+        let status = compose::status(known, object, seen)?;
         let status = status::render(&status, &seen.status, seen.generation, SystemTime::now())?;
-        Some((seen.clone(), status))
+        let unkept =
+            self.unkept.get(object).is_some_and(|(version, kept)| *version == seen.resource_version && says_the_same(kept, &status));
+        (!unkept).then(|| (seen.clone(), status))
     }
 
     fn done(&mut self, object: ObjectRef, outcome: Outcome) {
-        self.open.remove(&object);
+        let Some((seen, status)) = self.open.remove(&object) else { return };
         match outcome {
-            Outcome::Written | Outcome::Outdated => {}
+            Outcome::Written(version) if version == seen.resource_version => {
+                self.written.remove(&object);
+                self.unkept.insert(object, (version, status));
+            }
+            Outcome::Written(_) => drop(self.unkept.remove(&object)),
+            Outcome::Outdated => {
+                self.ahead.insert(object);
+            }
             Outcome::Failed(why) => {
                 tracing::warn!(%object, why, "its status cannot be written; trying again");
                 self.written.remove(&object);
-                self.again.insert(object);
-                self.failed = true;
+                self.again.insert(object, Instant::now() + RETRY);
             }
         }
+    }
+}
+
+/// Whether two statuses differ in nothing but when something became so.
+fn says_the_same(one: &serde_json::Value, other: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            one.len() == other.len()
+                && one
+                    .iter()
+                    .all(|(name, value)| name == "lastTransitionTime" || other.get(name).is_some_and(|other| says_the_same(value, other)))
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| says_the_same(one, other))
+        }
+        _ => one == other,
     }
 }
 

@@ -21,7 +21,13 @@ const KEEP_RETRY: Duration = Duration::from_secs(5);
 const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Writes what is to survive a restart.
-pub(super) fn keep(tasks: &mut JoinSet<()>, state: &Arc<StateFolder>, accepted: &Arc<Accepted>, last_good: &Arc<LastGood>, end: &CancellationToken) {
+pub(super) fn keep(
+    tasks: &mut JoinSet<()>,
+    state: &Arc<StateFolder>,
+    accepted: &Arc<Accepted>,
+    last_good: &Arc<LastGood>,
+    end: &CancellationToken,
+) {
     let (changes, state, accepted) = (accepted.changes(), state.clone(), accepted.clone());
     tasks.spawn(keep_one(changes, move || state.keep_accepted(&accepted), end.child_token()));
     let (changes, last_good) = (last_good.changes(), last_good.clone());

@@ -28,6 +28,7 @@ impl fmt::Debug for Cluster {
 pub async fn connect() -> Result<Cluster, Error> {
     let mut config = Config::infer().await.map_err(|cause| Error(format!("no cluster is configured: {cause}")))?;
     config.connect_timeout = Some(limits::REQUEST_TIME);
+    config.read_timeout = Some(limits::SILENCE);
     let namespace = config.default_namespace.clone();
     let client = Client::try_from(config).map_err(|cause| Error(format!("the cluster cannot be used: {cause}")))?;
     Ok(Cluster { client, namespace })
@@ -49,7 +50,9 @@ impl std::error::Error for Error {}
 #[must_use]
 pub fn explain(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) if status.code == 403 => format!("{} (grant it to the service account, or run `windrose install`)", status.message),
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("{} (grant it to the service account, or run `windrose install`)", status.message)
+        }
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     }

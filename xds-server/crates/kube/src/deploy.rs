@@ -2,8 +2,8 @@
 //! decided here from plain words; whether a Gateway is served at all is the planner's.
 
 mod apply;
-mod observed;
 mod objects;
+mod observed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -12,8 +12,8 @@ use serde_json::Value;
 use windrose_vocab::{ObjectKey, Text};
 
 pub use apply::Applier;
-pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
 pub use objects::{Object, objects};
+pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
 
 /// Whom objects of ours belong to, in `app.kubernetes.io/managed-by` and as field manager.
 pub const MANAGER: &str = "windrose";

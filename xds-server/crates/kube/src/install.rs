@@ -18,7 +18,7 @@ pub use yaml::documents;
 use crate::deploy;
 
 /// Whether an admission server is there to be asked: one line for all that belongs to it.
-pub const WEBHOOK: bool = false;
+pub const WEBHOOK: bool = true;
 
 /// The namespace of the control plane, unless another is named.
 pub const NAMESPACE: &str = "windrose-system";

@@ -50,7 +50,7 @@ pub async fn hold(client: Client, namespace: String, me: String, leads: watch::S
         let now = state.step().await;
         if now == Leadership::Ours && !marked {
             // Before anybody is told: whoever connects from here on finds us.
-            marked = mark(&pods, &state.me).await;
+            marked = tokio::time::timeout(RETRY, mark(&pods, &state.me)).await.unwrap_or(false);
         }
         marked &= now != Leadership::Others;
         leads.send_if_modified(|before| {
@@ -61,7 +61,10 @@ pub async fn hold(client: Client, namespace: String, me: String, leads: watch::S
             *before = now;
             differs
         });
-        let pause = if now == Leadership::Ours { RENEW } else { RETRY };
+        let pause = match (now, state.renewed) {
+            (Leadership::Ours, Some(renewed)) => RENEW.min((renewed + LET_GO).saturating_duration_since(Instant::now())),
+            _ => RETRY,
+        };
         if end.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             break;
         }
@@ -112,7 +115,8 @@ struct Holder {
 impl Holder {
     async fn step(&mut self) -> Leadership {
         let began = Instant::now();
-        match tokio::time::timeout(LET_GO / 2, self.try_to_hold()).await {
+        let patience = self.renewed.map_or(LET_GO / 2, |renewed| (renewed + LET_GO).saturating_duration_since(began).min(LET_GO / 2));
+        match tokio::time::timeout(patience.max(Duration::from_millis(500)), self.try_to_hold()).await {
             Ok(Ok(held)) => {
                 self.renewed = held.then_some(began);
                 return if held { Leadership::Ours } else { Leadership::Others };
@@ -136,7 +140,9 @@ impl Holder {
             return Ok(false);
         }
         let lease = Lease { spec: Some(self.ours(Some(&spec))), ..lease };
-        won(self.api.replace(LEASE, &PostParams::default(), &lease).await)
+        let answer = self.api.replace(LEASE, &PostParams::default(), &lease).await;
+        // A renewal of ours that was late may have come first: that is nobody else's Lease.
+        if holder == self.me { answer.map(|_| true) } else { won(answer) }
     }
 
     /// Whether somebody else's Lease has not changed for as long as it holds.

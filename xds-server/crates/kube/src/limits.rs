@@ -14,5 +14,11 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(20);
 pub const ABSENT_KIND_RETRY: Duration = Duration::from_secs(15);
 /// Between two tries after a failure that a retry may cure.
 pub const FAILURE_RETRY: Duration = Duration::from_secs(2);
+/// Between two tries to read what we may not read.
+pub const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
+/// How long who refers to a Secret is held back until it is read: it is milliseconds, unless the cluster does not answer.
+pub const AWAIT_VALUES: Duration = Duration::from_secs(3);
+/// Time without a word on any connection; above the 290 s of a watch.
+pub const SILENCE: Duration = Duration::from_secs(300);
 /// Objects in one page of a list: 500 routes of a few KB are about 1 MB.
 pub const PAGE: u32 = 500;

@@ -71,7 +71,13 @@ mod tests {
     fn names_are_labels_and_tell_gateways_apart() {
         assert_eq!(of_gateway("edge", "windrose"), "edge-windrose");
         let long = "g".repeat(253);
-        let names = [of_gateway(&long, "windrose"), of_gateway(&long, "other"), of_gateway("a.b", "c"), of_gateway("a-b", "c"), of_gateway("a", "b-c")];
+        let names = [
+            of_gateway(&long, "windrose"),
+            of_gateway(&long, "other"),
+            of_gateway("a.b", "c"),
+            of_gateway("a-b", "c"),
+            of_gateway("a", "b-c"),
+        ];
         for name in &names {
             assert!(name.len() <= 63 && !name.contains('.') && !name.ends_with('-'), "{name}");
         }

@@ -42,6 +42,8 @@ pub struct Seen {
     pub resource_version: String,
     /// The version it was read in, such as `gateway.networking.k8s.io/v1`.
     pub api_version: String,
+    /// The class of a Gateway, also of one that cannot be read otherwise.
+    pub class: Option<String>,
     /// Its status as it stands there.
     pub status: Value,
     /// Labels and annotations, as one number.

@@ -108,6 +108,10 @@ pub fn render(status: &Status, former: &Value, generation: i64, now: SystemTime)
         Status::Ancestors(ancestors) => json!({"ancestors": at.references(ancestors, &former["ancestors"], "ancestorRef", ANCESTORS_MAX)}),
         Status::Plain(conditions) => json!({"conditions": at.conditions(conditions, &former["conditions"])}),
     };
+    let says_nothing = |field: &str| next[field].as_array().is_some_and(Vec::is_empty) && former.get(field).is_none();
+    if says_nothing("parents") || says_nothing("ancestors") {
+        return None;
+    }
     (next != *former).then_some(next)
 }
 

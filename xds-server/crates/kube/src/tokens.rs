@@ -8,10 +8,16 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenRe
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde::Deserialize;
+use tokio::sync::Semaphore;
 
 use crate::client::explain;
 use crate::deploy::AUDIENCE;
 use crate::limits;
+
+/// Bytes of a token: the largest of a service account has about 2,000.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
+/// Reviews at a time: strangers must not use up what we may ask of the API server.
+static REVIEWS: Semaphore = Semaphore::const_new(16);
 
 /// Whom a token names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +48,10 @@ pub enum Problem {
 /// # Errors
 /// When it is no good, or nobody can tell.
 pub async fn review(client: &Client, token: &str) -> Result<Shown, Problem> {
-    let times = times(token).ok_or(Problem::Wrong("not a service account's token"))?;
+    // Nobody makes us ask who cannot be right anyway.
+    let times = times(token).filter(|(_, end)| *end > SystemTime::now() && token.len() <= TOKEN_BYTES_MAX);
+    let times = times.ok_or(Problem::Wrong("not a service account's token for us that is still good"))?;
+    let _turn = REVIEWS.acquire().await.map_err(|_| Problem::Unavailable("ending".into()))?;
     let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![AUDIENCE.to_owned()]) };
     let review = TokenReview { spec, ..TokenReview::default() };
     let parameters = PostParams::default();
@@ -75,9 +84,13 @@ fn times(token: &str) -> Option<(SystemTime, SystemTime)> {
     struct Claims {
         iat: u64,
         exp: u64,
+        aud: Vec<String>,
     }
     let payload = token.split('.').nth(1)?;
     let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
+    if !claims.aud.iter().any(|audience| audience == AUDIENCE) {
+        return None;
+    }
     let at = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     Some((at(claims.iat)?, at(claims.exp)?))
 }
@@ -121,7 +134,9 @@ mod tests {
         for text in ["", "a", "a.b.c", "a.e30.c"] {
             assert_eq!(times(text), None, "{text}");
         }
-        let payload = URL_SAFE_NO_PAD.encode(r#"{"iat":1,"exp":3601}"#);
+        let payload = URL_SAFE_NO_PAD.encode(r#"{"iat":1,"exp":3601,"aud":["windrose.dev/xds"]}"#);
         assert!(times(&format!("a.{payload}.c")).is_some());
+        let foreign = URL_SAFE_NO_PAD.encode(r#"{"iat":1,"exp":3601,"aud":["https://kubernetes.default.svc"]}"#);
+        assert_eq!(times(&format!("a.{foreign}.c")), None, "for somebody else");
     }
 }

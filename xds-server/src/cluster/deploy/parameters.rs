@@ -13,19 +13,19 @@ use crate::pipeline::Picture;
 /// Percentage of the requested CPU that an autoscaler aims at.
 const CPU_PERCENT: u32 = 70;
 
-/// What holds for a Gateway.
-pub(super) fn of(gateway: &Object<Gateway>, picture: &Picture, place: &Place) -> Parameters {
+/// What holds for a Gateway; nothing where parameters are named that are not there: our defaults could make an inner Gateway a
+/// public one, so what runs stays as it is.
+pub(super) fn of(gateway: &Object<Gateway>, picture: &Picture, place: &Place) -> Option<Parameters> {
     let mut parameters = Parameters::default();
     parameters.image = place.image.clone().unwrap_or(parameters.image);
     let class = picture.declared.gateway_classes.get(&ObjectKey::new("", gateway.spec.class.clone()));
-    let named = [
-        class.and_then(|class| class.spec.parameters_ref.as_ref()).and_then(|reference| find(reference, None, picture)),
-        gateway.spec.infrastructure.parameters_ref.as_ref().and_then(|reference| {
-            find(reference, Some(&gateway.meta.object.key.namespace), picture)
-        }),
-    ];
-    named.into_iter().flatten().for_each(|said| take(&mut parameters, said));
-    parameters
+    if let Some(reference) = class.and_then(|class| class.spec.parameters_ref.as_ref()) {
+        take(&mut parameters, find(reference, None, picture)?);
+    }
+    if let Some(reference) = &gateway.spec.infrastructure.parameters_ref {
+        take(&mut parameters, find(reference, Some(&gateway.meta.object.key.namespace), picture)?);
+    }
+    Some(parameters)
 }
 
 fn find<'a>(reference: &ObjectReference, own: Option<&Text>, picture: &'a Picture) -> Option<&'a GatewayParameters> {

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
 use windrose_api::declared::gateway::{CONTROLLER, Listener as Declared};
 use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{AnyObject, Gateway, Object};
@@ -39,7 +38,7 @@ const FEATURES: &[&str] = &[
     "GatewayFrontendClientCertificateValidationInsecureFallback",
     "GatewayHTTPListenerIsolation",
     "GatewayHTTPSListenerDetectMisdirectedRequests",
-    "GatewayInfrastructurePropagation",
+    "GatewayInfrastructure",
     "GatewayPort8080",
     "GatewayStaticAddresses",
     "HTTPRoute",
@@ -80,18 +79,16 @@ const FEATURES: &[&str] = &[
 
 /// The status of an object; none where there is nothing of ours to say.
 pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Option<Status> {
-    let Some(declared) = known.picture.declared.get(object) else { return unreadable(known, object) };
+    let Some(declared) = known.picture.declared.get(object) else { return unreadable(known, object, seen) };
     match &declared {
-        AnyObject::GatewayClass(class) => (*class.spec.controller == *CONTROLLER).then(|| Status::Class {
-            conditions: class_conditions(known, object),
-            features: FEATURES.to_vec(),
-        }),
+        AnyObject::GatewayClass(class) => (*class.spec.controller == *CONTROLLER)
+            .then(|| Status::Class { conditions: class_conditions(known, object), features: FEATURES.to_vec() }),
         AnyObject::Gateway(gateway) => known.gateway(gateway, seen),
         AnyObject::ListenerSet(set) => {
             let verdict = known.verdict(&Subject::object(object.clone()))?;
-            let mut conditions = conditions(verdict);
+            let mut conditions = with_problem(conditions(verdict), problem(known, object).as_ref());
             let parent = known.picture.declared.gateways.get(&set.spec.gateway);
-            let runs = parent.map(|gateway| known.runs(gateway, known.seen(&gateway.meta.object)));
+            let runs = parent.and_then(|gateway| Some(known.runs(gateway, known.world.seen.get(&gateway.meta.object)?)));
             let runs = runs.unwrap_or_else(|| Runs::no("Pending", "its Gateway is not there"));
             conditions.push(programmed(verdict, &runs));
             let listeners = known.listeners(object, &set.spec.listeners, &runs);
@@ -118,10 +115,12 @@ pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Opti
 }
 
 /// Nothing of it can be read: that is all there is to say, on kinds whose status needs nothing of it.
-fn unreadable(known: &Known<'_>, object: &ObjectRef) -> Option<Status> {
+fn unreadable(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Option<Status> {
     let condition = problem(known, object)?;
+    let class = seen.class.clone().and_then(|class| known.picture.declared.gateway_classes.get(&ObjectKey::new("", class)));
     match object.kind {
-        Kind::Gateway => {
+        // Another controller may well understand what is none of our business.
+        Kind::Gateway if class.is_some_and(|class| *class.spec.controller == *CONTROLLER) => {
             Some(Status::Listeners { conditions: vec![condition], listeners: Vec::new(), addresses: Some(Vec::new()), sets: None })
         }
         Kind::Backend | Kind::Workload | Kind::GatewayParameters => Some(Status::Plain(vec![condition])),
@@ -134,6 +133,16 @@ fn problem(known: &Known<'_>, object: &ObjectRef) -> Option<Condition> {
     let told = known.world.problems.get(object)?;
     let error = told.iter().find(|one| one.severity == Severity::Error)?;
     Some(Condition { kind: "Accepted", status: false, reason: "Invalid".into(), message: format!("{}: {}", error.field, error.message) })
+}
+
+/// What is wrong with the newest version of an object, in the place of what its last good version came to.
+fn with_problem(mut conditions: Vec<Condition>, problem: Option<&Condition>) -> Vec<Condition> {
+    if let Some(problem) = problem {
+        conditions.retain(|condition| condition.kind != problem.kind);
+        let message = format!("{}; its last good version stays in force", problem.message);
+        conditions.insert(0, Condition { message, ..problem.clone() });
+    }
+    conditions
 }
 
 fn plain(known: &Known<'_>, object: &ObjectRef) -> Vec<Condition> {
@@ -199,15 +208,11 @@ impl Known<'_> {
         self.picture.plan.verdicts.get(subject)
     }
 
-    fn seen(&self, object: &ObjectRef) -> &Value {
-        self.world.seen.get(object).map_or(&Value::Null, |seen| &seen.status)
-    }
-
     fn gateway(&self, gateway: &Object<Gateway>, seen: &Seen) -> Option<Status> {
         let object = &gateway.meta.object;
         let verdict = self.verdict(&Subject::object(object.clone()))?;
-        let runs = self.runs(gateway, &seen.status);
-        let mut conditions = conditions(verdict);
+        let runs = self.runs(gateway, seen);
+        let mut conditions = with_problem(conditions(verdict), problem(self, object).as_ref());
         let accepted = holds(verdict, ConditionType::Accepted) != Some(false);
         conditions.push(Condition {
             kind: "Programmed",
@@ -236,7 +241,7 @@ impl Known<'_> {
     }
 
     /// Whether the Gateway's proxies run this generation of it.
-    fn runs(&self, gateway: &Object<Gateway>, former: &Value) -> Runs {
+    fn runs(&self, gateway: &Object<Gateway>, seen: &Seen) -> Runs {
         let key = &gateway.meta.object.key;
         if let Some(problem) = self.problems.get(key) {
             return Runs::no("NoResources", problem);
@@ -263,7 +268,7 @@ impl Known<'_> {
             return Runs::no("Invalid", refused);
         }
         let targets = standing.as_ref().map_or(0, |standing| standing.targets);
-        if standing.as_ref().is_some_and(|standing| standing.holds) || was_programmed(former) {
+        if standing.as_ref().is_some_and(|standing| standing.holds) || was_programmed(seen) {
             return Runs { status: true, reason: "Programmed", message: String::new() };
         }
         let pods = self.made.pods.iter().filter(|(pod, _)| pod.namespace == name.namespace && belongs(&pod.name, &name.name));
@@ -294,10 +299,10 @@ impl Known<'_> {
 
     /// The parents that are ours, in the order they are written.
     fn parents(&self, object: &ObjectRef, written: &[ParentRef]) -> Vec<(ParentRef, Vec<Condition>)> {
-        let refused = self.refused(object);
+        let (refused, problem) = (self.refused(object), problem(self, object));
         let one = |parent: &ParentRef| {
             let verdict = self.verdict(&Subject::parent(object.clone(), parent.clone()))?;
-            let mut conditions = conditions(verdict);
+            let mut conditions = with_problem(conditions(verdict), problem.as_ref());
             conditions.extend(refused.clone());
             Some((parent.clone(), conditions))
         };
@@ -321,10 +326,14 @@ impl Known<'_> {
     fn ancestors(&self, object: &ObjectRef, declared: &AnyObject) -> Vec<(ParentRef, Vec<Condition>)> {
         let first = Subject::object(object.clone());
         let of_object = self.picture.plan.verdicts.range(first..).take_while(|(subject, _)| subject.object == *object);
-        let mut targets: Vec<(ParentRef, Vec<Condition>)> =
-            of_object.filter_map(|(subject, verdict)| Some((subject.parent.clone()?, conditions(verdict)))).collect();
-        let extra: Vec<Condition> = problem(self, object).into_iter().chain(self.refused(object)).collect();
-        targets.iter_mut().for_each(|(_, conditions)| conditions.extend(extra.clone()));
+        let (problem, refused) = (problem(self, object), self.refused(object));
+        let target = |verdict: &Verdict| {
+            let mut conditions = with_problem(conditions(verdict), problem.as_ref());
+            conditions.extend(refused.clone());
+            conditions
+        };
+        let targets: Vec<(ParentRef, Vec<Condition>)> =
+            of_object.filter_map(|(subject, verdict)| Some((subject.parent.clone()?, target(verdict)))).collect();
         if object.kind != Kind::BackendTLSPolicy {
             return targets;
         }
@@ -368,7 +377,8 @@ fn belongs(pod: &str, deployment: &str) -> bool {
 }
 
 /// Once true for a generation, only a refusal ends it; that it was true before a restart is written there.
-fn was_programmed(former: &Value) -> bool {
-    let conditions = former["conditions"].as_array().into_iter().flatten();
-    conditions.filter(|one| one["type"] == "Programmed").any(|one| one["status"] == "True")
+fn was_programmed(seen: &Seen) -> bool {
+    let conditions = seen.status["conditions"].as_array().into_iter().flatten();
+    let mut programmed = conditions.filter(|one| one["type"] == "Programmed" && one["observedGeneration"] == seen.generation);
+    programmed.any(|one| one["status"] == "True")
 }

@@ -21,7 +21,8 @@ pub use values::values;
 pub use workload::Workload;
 
 use crate::policy::{
-    AuthPolicy, AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, RateLimitPolicy, TargetRef, TelemetryPolicy, TrafficPolicy, TranscodingPolicy,
+    AuthPolicy, AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, RateLimitPolicy, TargetRef, TelemetryPolicy, TrafficPolicy,
+    TranscodingPolicy,
 };
 
 /// All objects of one kind.

@@ -33,10 +33,14 @@ impl Applier {
             return Ok(());
         }
         let now = objects(wanted);
-        let before = self.applied.get(&wanted.gateway).map(|(_, objects)| objects.clone());
+        // Until all is there again, nothing is known to be.
+        let before = self.applied.remove(&wanted.gateway).map(|(_, objects)| objects);
         for object in &now {
             if before.as_ref().is_some_and(|before| before.contains(object)) {
                 continue;
+            }
+            if before.is_none() {
+                refuse_foreign(client, wanted, object).await?;
             }
             put(client, wanted, object).await?;
         }
@@ -110,6 +114,22 @@ fn api(client: &Client, wanted: &Wanted, object: &Object) -> Api<DynamicObject> 
         plural: object.plural.to_owned(),
     };
     Api::namespaced_with(client.clone(), &wanted.gateway.namespace, &resource)
+}
+
+/// Something of that name that somebody else made is not taken over: it would be deleted with the Gateway.
+async fn refuse_foreign(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
+    let name = name(&object.value);
+    let failed = |error: kube::Error| format!("{} {name} cannot be read: {}", object.kind, explain(&error));
+    let Some(there) = api(client, wanted, object).get_metadata_opt(&name).await.map_err(failed)? else { return Ok(()) };
+    let owners = there.metadata.owner_references.unwrap_or_default();
+    if owners.iter().any(|owner| owner.uid == wanted.uid) {
+        return Ok(());
+    }
+    let is_ours = there.metadata.labels.unwrap_or_default().get("app.kubernetes.io/managed-by").is_some_and(|by| by == MANAGER);
+    if is_ours && !owners.iter().any(|owner| owner.controller == Some(true)) {
+        return Ok(());
+    }
+    Err(format!("{} {name} is there and not of this Gateway: rename the Gateway, or delete it", object.kind))
 }
 
 async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {

@@ -129,7 +129,8 @@ fn deployment(wanted: &Wanted) -> Object {
 fn container(wanted: &Wanted) -> Value {
     let parameters = &wanted.parameters;
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-    json!({
+    let first = wanted.ports.iter().find(|(_, carries)| *carries == Carries::Tcp).map(|(number, _)| *number);
+    let mut container = json!({
         "name": "envoy",
         "image": parameters.image,
         "imagePullPolicy": "IfNotPresent",
@@ -159,7 +160,11 @@ fn container(wanted: &Wanted) -> Value {
             {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": true},
             {"name": "run", "mountPath": RUN_FOLDER},
         ],
-    })
+    });
+    // An Envoy that starts again in its Pod has no listener at first, and its gate is open already.
+    let probe = |number| json!({"tcpSocket": {"port": number}, "periodSeconds": 2, "failureThreshold": 2});
+    set(&mut container, "readinessProbe", first.map(probe));
+    container
 }
 
 fn autoscaler(wanted: &Wanted) -> Option<Object> {

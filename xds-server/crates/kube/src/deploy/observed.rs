@@ -7,8 +7,8 @@ use std::sync::Arc;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::runtime::watcher::{self, Event, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
@@ -19,6 +19,8 @@ use super::{GATEWAY_LABEL, MANAGER, READY_GATE};
 /// What is there, by the name of what was made (namespace and name).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Made {
+    /// False before all has been listed once: what is not here may be there all the same.
+    pub complete: bool,
     /// Services with what they were given.
     pub services: BTreeMap<ObjectKey, ServiceMade>,
     /// Deployments.
@@ -71,15 +73,20 @@ pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: Canc
     let mut pods = pin!(watcher(Api::<Pod>::all(client), config).default_backoff());
     let mut now = Made::default();
     let mut stale: [BTreeSet<ObjectKey>; 3] = Default::default();
+    let mut listed = [false; 3];
     loop {
         let problem = tokio::select! {
             () = end.cancelled() => return,
-            Some(event) = services.next() => take(event, &mut now.services, &mut stale[0], service),
-            Some(event) = deployments.next() => take(event, &mut now.deployments, &mut stale[1], deployment),
-            Some(event) = pods.next() => take(event, &mut now.pods, &mut stale[2], pod),
+            Some(event) = services.next() => take(event, &mut now.services, (&mut stale[0], &mut listed[0]), service),
+            Some(event) = deployments.next() => take(event, &mut now.deployments, (&mut stale[1], &mut listed[1]), deployment),
+            Some(event) = pods.next() => take(event, &mut now.pods, (&mut stale[2], &mut listed[2]), pod),
         };
         if let Some(problem) = problem {
             tracing::warn!(problem, "what was made for Gateways cannot be followed; trying again");
+        }
+        now.complete = listed == [true; 3];
+        if !now.complete {
+            continue;
         }
         made.send_if_modified(|former| {
             let differs = **former != now;
@@ -94,7 +101,7 @@ pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: Canc
 fn take<K: ResourceExt, V>(
     event: Result<Event<K>, watcher::Error>,
     now: &mut BTreeMap<ObjectKey, V>,
-    stale: &mut BTreeSet<ObjectKey>,
+    (stale, listed): (&mut BTreeSet<ObjectKey>, &mut bool),
     read: fn(&K) -> V,
 ) -> Option<String> {
     match event {
@@ -105,7 +112,10 @@ fn take<K: ResourceExt, V>(
             now.insert(key, read(&object));
         }
         Ok(Event::Delete(object)) => drop(now.remove(&key(&object))),
-        Ok(Event::InitDone) => now.retain(|key, _| !stale.contains(key)),
+        Ok(Event::InitDone) => {
+            now.retain(|key, _| !stale.contains(key));
+            *listed = true;
+        }
         Err(error) => return Some(error.to_string()),
     }
     None
@@ -133,9 +143,9 @@ fn service(service: &Service) -> ServiceMade {
 fn deployment(deployment: &Deployment) -> DeploymentMade {
     let status = deployment.status.clone().unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
-    let failure = conditions.iter().find(|one| {
-        (one.type_ == "ReplicaFailure" && one.status == "True") || (one.type_ == "Progressing" && one.status == "False")
-    });
+    let failure = conditions
+        .iter()
+        .find(|one| (one.type_ == "ReplicaFailure" && one.status == "True") || (one.type_ == "Progressing" && one.status == "False"));
     DeploymentMade {
         available: status.available_replicas.unwrap_or_default(),
         problem: failure.and_then(|one| one.message.clone().or_else(|| one.reason.clone())),
@@ -147,12 +157,11 @@ fn pod(pod: &Pod) -> PodMade {
     let conditions = status.conditions.unwrap_or_default();
     let unscheduled = conditions.iter().find(|one| one.type_ == "PodScheduled" && one.status == "False");
     let containers = status.container_statuses.unwrap_or_default();
-    let waiting = containers.iter().filter_map(|one| one.state.as_ref()?.waiting.clone()).find(|waiting| {
-        waiting.reason.as_deref().is_some_and(|reason| !matches!(reason, "ContainerCreating" | "PodInitializing"))
-    });
-    let words = |reason: Option<String>, message: Option<String>| {
-        [reason, message].into_iter().flatten().collect::<Vec<_>>().join(": ")
-    };
+    let waiting = containers
+        .iter()
+        .filter_map(|one| one.state.as_ref()?.waiting.clone())
+        .find(|waiting| waiting.reason.as_deref().is_some_and(|reason| !matches!(reason, "ContainerCreating" | "PodInitializing")));
+    let words = |reason: Option<String>, message: Option<String>| [reason, message].into_iter().flatten().collect::<Vec<_>>().join(": ");
     let problem = waiting.map(|waiting| words(waiting.reason, waiting.message));
     PodMade {
         uid: pod.uid().unwrap_or_default(),

@@ -42,7 +42,10 @@ pub(super) fn service(options: &Options) -> Value {
     let port = |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP"});
     let mut ports = vec![port("xds", XDS_PORT)];
     ports.extend(options.webhook.then(|| port("webhook", 443)));
-    let spec = json!({"selector": selector(), "ports": ports});
+    // All proxies are where one replica sees what all of them say.
+    let mut leader = selector();
+    leader.insert(lease::LEADER_LABEL.to_owned(), "true".into());
+    let spec = json!({"selector": leader, "ports": ports});
     json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(options), "spec": spec})
 }
 

@@ -111,6 +111,7 @@ fn own() -> Vec<Right> {
         leases("create", None, "api.create("),
         leases("get", Some(lease::LEASE), "get_opt(LEASE)"),
         leases("update", Some(lease::LEASE), "api.replace(LEASE"),
+        right("", "pods", "patch", None, ("lease.rs", "pods.patch(")),
         right("", "secrets", "create", None, ("keys.rs", ".create(&PostParams")),
         right("", "secrets", "patch", Some(keys::SECRET), ("keys.rs", ".patch(SECRET")),
     ]

@@ -10,6 +10,7 @@ use futures::stream::FuturesUnordered;
 use kube::Client;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch as latest};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use windrose_api::{Source, decode};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
@@ -27,9 +28,12 @@ type Read = BoxFuture<'static, (ObjectRef, Result<Option<Value>, kube::Error>)>;
 pub async fn follow(client: Client, mut events: mpsc::Receiver<Event>, worlds: latest::Sender<Arc<World>>, end: CancellationToken) {
     let mut owner = Owner::default();
     let mut reads: FuturesUnordered<Read> = FuturesUnordered::new();
+    let mut held: Option<Instant> = None;
     loop {
+        let deadline = held.map_or_else(Instant::now, |since| since + limits::AWAIT_VALUES);
         tokio::select! {
             () = end.cancelled() => return,
+            () = sleep_until(deadline), if held.is_some() => owner.values.await_no_longer(),
             Some((value, found)) = reads.next() => owner.read(&value, found),
             event = events.recv() => {
                 let Some(event) = event else { return };
@@ -45,15 +49,18 @@ pub async fn follow(client: Client, mut events: mpsc::Receiver<Event>, worlds: l
             let client = client.clone();
             reads.push(Box::pin(async move {
                 let found = read(&client, value.kind, &value.key.namespace, &value.key.name).await;
-                if found.is_err() {
-                    tokio::time::sleep(limits::FAILURE_RETRY).await;
+                match found.as_ref().err().map(code) {
+                    None => {}
+                    Some(Some(403)) => tokio::time::sleep(limits::FORBIDDEN_RETRY).await,
+                    Some(_) => tokio::time::sleep(limits::FAILURE_RETRY).await,
                 }
                 (value, found)
             }));
         }
         unwanted.iter().for_each(|value| owner.remove(value));
-        if owner.take_changed() {
-            worlds.send_replace(Arc::new(owner.world.clone()));
+        held = if owner.values.awaits() { held.or_else(|| Some(Instant::now())) } else { None };
+        if held.is_none() && owner.take_changed() {
+            worlds.send_replace(Arc::new(owner.show()));
         }
         tokio::task::yield_now().await;
     }
@@ -64,6 +71,8 @@ pub async fn follow(client: Client, mut events: mpsc::Receiver<Event>, worlds: l
 struct Progress {
     /// It was listed once, or the cluster does not have it.
     known: bool,
+    /// The cluster does not have it.
+    absent: bool,
     /// What a list that is not over has not named yet.
     missing: Option<BTreeSet<ObjectRef>>,
 }
@@ -71,6 +80,8 @@ struct Progress {
 #[derive(Debug, Default)]
 struct Owner {
     world: World,
+    /// What was shown last while everything that protects could be read.
+    shown: Option<World>,
     kinds: BTreeMap<Kind, Progress>,
     values: Values,
     changed: bool,
@@ -92,17 +103,38 @@ impl Owner {
             }
             Told::Listed => {
                 let progress = self.kinds.entry(kind).or_default();
-                progress.known = true;
+                (progress.known, progress.absent) = (true, false);
                 let missing = progress.missing.take().unwrap_or_default();
                 missing.iter().for_each(|object| self.gone(object));
                 self.cured(kind);
             }
             Told::NoSuchKind => {
                 self.all(kind).iter().for_each(|object| self.gone(object));
-                *self.kinds.entry(kind).or_default() = Progress { known: true, missing: None };
+                *self.kinds.entry(kind).or_default() = Progress { known: true, absent: true, missing: None };
                 self.fails(kind, "the cluster has no such kind: its definition is not installed".to_owned());
             }
             Told::Failed(why) => self.fails(kind, why),
+        }
+    }
+
+    /// What to show: everything, unless something that protects cannot be read now. Then what it may have to protect stays as it
+    /// was, and only what moves by itself goes on.
+    fn show(&mut self) -> World {
+        let blind = self.world.unread.keys().any(|kind| protects(*kind) && !self.kinds.get(kind).is_some_and(|kind| kind.absent));
+        match (&mut self.shown, blind) {
+            (Some(shown), true) => {
+                let (now, declared) = (&self.world.declared, &mut shown.declared);
+                declared.endpoint_slices = now.endpoint_slices.clone();
+                declared.services = now.services.clone();
+                declared.secrets = now.secrets.clone();
+                declared.config_maps = now.config_maps.clone();
+                shown.unread = self.world.unread.clone();
+                shown.clone()
+            }
+            (_, _) => {
+                self.shown = self.world.complete.then(|| self.world.clone());
+                self.world.clone()
+            }
         }
     }
 
@@ -166,7 +198,7 @@ impl Owner {
 
     /// A value was read, or could not be.
     fn read(&mut self, value: &ObjectRef, found: Result<Option<Value>, kube::Error>) {
-        self.values.over(value, found.is_err() && found.as_ref().err().and_then(code) != Some(403));
+        self.values.over(value, found.is_err());
         match found {
             Ok(Some(content)) if self.values.is_needed(value) => self.put(value.clone(), content),
             Ok(_) => self.remove(value),
@@ -230,6 +262,7 @@ impl Owner {
             generation: value.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default(),
             resource_version: text(value, "/metadata/resourceVersion"),
             api_version: text(value, "/apiVersion"),
+            class: value.pointer("/spec/gatewayClassName").and_then(Value::as_str).map(str::to_owned),
             status,
             metadata: hash(value),
         };
@@ -256,6 +289,14 @@ impl Owner {
         }
         std::mem::take(&mut self.changed)
     }
+}
+
+/// Kinds without which a route may be open that should not be.
+fn protects(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::AuthPolicy | Kind::AuthorizationPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::MeshPolicy | Kind::BackendTLSPolicy
+    )
 }
 
 fn reference(kind: Kind, value: &Value) -> Option<ObjectRef> {

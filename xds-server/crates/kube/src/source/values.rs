@@ -20,6 +20,10 @@ pub(super) struct Values {
     open: BTreeSet<ObjectRef>,
     /// What to look at.
     due: BTreeSet<ObjectRef>,
+    /// What somebody began to refer to, and is there, and has not been read yet.
+    awaited: BTreeSet<ObjectRef>,
+    /// What could not be read last time.
+    failing: BTreeSet<ObjectRef>,
 }
 
 impl Values {
@@ -30,6 +34,9 @@ impl Values {
         let before = before.unwrap_or_default();
         for value in now.difference(&before) {
             *self.needed.entry(value.clone()).or_default() += 1;
+            if self.there.contains_key(value) && !self.read.contains_key(value) {
+                self.awaited.insert(value.clone());
+            }
             self.due.insert(value.clone());
         }
         for value in before.difference(&now) {
@@ -57,9 +64,19 @@ impl Values {
         self.there.keys().filter(move |value| value.kind == kind)
     }
 
-    /// Whether everything that is needed has been read.
+    /// Whether everything that is needed has been read, as far as it can be.
     pub(super) fn is_settled(&self) -> bool {
-        self.due.is_empty() && self.open.is_empty()
+        self.due.iter().chain(&self.open).all(|value| self.failing.contains(value))
+    }
+
+    /// Whether something is about to be read that was not there for anybody before: who refers to it should not be seen without.
+    pub(super) fn awaits(&self) -> bool {
+        !self.awaited.is_empty()
+    }
+
+    /// What is awaited takes too long.
+    pub(super) fn await_no_longer(&mut self) {
+        self.awaited.clear();
     }
 
     /// What to do next: what to read, and what to forget.
@@ -73,6 +90,8 @@ impl Values {
             match self.there.get(&value).filter(|_| self.needed.contains_key(&value)) {
                 None => {
                     self.read.remove(&value);
+                    self.awaited.remove(&value);
+                    self.failing.remove(&value);
                     forget.push(value);
                 }
                 Some(version) if self.read.get(&value) == Some(version) => {}
@@ -90,7 +109,10 @@ impl Values {
     /// A read is over. One that failed is tried again.
     pub(super) fn over(&mut self, value: &ObjectRef, failed: bool) {
         self.open.remove(value);
+        self.awaited.remove(value);
+        self.failing.remove(value);
         if failed {
+            self.failing.insert(value.clone());
             self.read.remove(value);
             self.due.insert(value.clone());
         }

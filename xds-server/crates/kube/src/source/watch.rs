@@ -5,8 +5,8 @@ use std::pin::pin;
 
 use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta};
-use kube::runtime::watcher::{self, watcher};
 use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -155,7 +155,12 @@ async fn drain(
                 None => Told::Failed(error.to_string()),
             },
         };
+        // A watch that goes on after a failure does not say when it is cured: a new list does.
+        let failed = matches!(told, Told::Failed(_));
         events.send(Event { kind, told }).await.map_err(|_| Over)?;
+        if failed {
+            return Ok(());
+        }
     }
     Ok(())
 }

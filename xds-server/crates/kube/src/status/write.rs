@@ -13,8 +13,8 @@ use crate::source::{Seen, watch::resource};
 /// How a write went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It stands there.
-    Written,
+    /// It stands there, in this resource version of the object.
+    Written(String),
     /// The object was changed or deleted meanwhile: the watch tells, and it is made anew.
     Outdated,
     /// It cannot be written now, and why.
@@ -42,7 +42,7 @@ pub async fn write(client: &Client, object: &ObjectRef, seen: &Seen, status: &Va
     let patch = Patch::Merge(&patch);
     let sent = api.patch_status(&object.key.name, &parameters, &patch);
     match tokio::time::timeout(limits::REQUEST_TIME, sent).await {
-        Ok(Ok(_)) => Outcome::Written,
+        Ok(Ok(object)) => Outcome::Written(object.metadata.resource_version.unwrap_or_default()),
         Ok(Err(error)) if matches!(code(&error), Some(404 | 409)) => Outcome::Outdated,
         Ok(Err(error)) => Outcome::Failed(explain(&error)),
         Err(_) => Outcome::Failed(format!("no answer in {:?}", limits::REQUEST_TIME)),

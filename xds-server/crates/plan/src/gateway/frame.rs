@@ -109,8 +109,8 @@ pub(crate) fn frame(view: &View<'_>, key: &ObjectKey) -> Option<Frame> {
     let parameters = parameters::of_gateway(view, gateway);
     let client_certificate = tls::client_certificate(view, gateway);
     verdicts::judge_sets(view, &sets, &listeners);
-    let refused = addresses.as_ref().err().cloned().or(parameters.err());
-    let served = verdicts::judge_gateway(view, gateway, &listeners, refused);
+    let refused = addresses.as_ref().err().cloned();
+    let served = verdicts::judge_gateway(view, gateway, &listeners, refused, parameters.err());
     Some(Frame { addresses: addresses.unwrap_or_default(), listeners, client_certificate, served })
 }
 

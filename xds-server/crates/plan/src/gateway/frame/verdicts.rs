@@ -12,12 +12,19 @@ use crate::plan::{Condition, ConditionType, Subject};
 use crate::world::View;
 
 /// Tells the Gateway's verdict, which is `refused` where it is refused as a whole; returns whether it is served at all.
-pub(super) fn judge_gateway(view: &View<'_>, gateway: &Object<Gateway>, listeners: &[BoundListener], refused: Option<Condition>) -> bool {
+/// `unfit` is what keeps it from being deployed: what runs already goes on.
+pub(super) fn judge_gateway(
+    view: &View<'_>,
+    gateway: &Object<Gateway>,
+    listeners: &[BoundListener],
+    refused: Option<Condition>,
+    unfit: Option<Condition>,
+) -> bool {
     let subject = Subject::object(gateway.meta.object.clone());
     let own: Vec<_> = listeners.iter().filter(|one| one.id.owner == gateway.meta.object).collect();
     let bad: Vec<String> = own.iter().filter(|one| !one.usable).map(|one| format!("`{}`", one.id)).collect();
     let served = refused.is_none() && listeners.iter().any(|one| one.usable);
-    let accepted = if let Some(refused) = refused {
+    let accepted = if let Some(refused) = refused.or(unfit) {
         refused
     } else if bad.is_empty() && !own.is_empty() {
         Condition::yes("Accepted")

@@ -128,7 +128,8 @@ impl Stage {
         let authority = NodeAuthority::open(&directory, &domain(), SystemTime::now(), &SystemEntropy).unwrap();
         let server = authority.issue_server(&["127.0.0.1".into(), "localhost".into()], SystemTime::now(), &SystemEntropy).unwrap();
         let tls = Tls::new(server.chain, server.key.expose(), &[authority.root().clone()]).unwrap();
-        let nodes = Arc::new(Nodes { authority, short, revoked: Mutex::default(), leaving: Mutex::default(), changes: watch::Sender::new(0) });
+        let nodes =
+            Arc::new(Nodes { authority, short, revoked: Mutex::default(), leaving: Mutex::default(), changes: watch::Sender::new(0) });
         let later = Arc::new(AtomicU64::new(0));
         let (desired, observed, counters) = (Desired::new(), Arc::new(Observed::new()), Arc::new(Counters::default()));
         let xds = Xds {
