@@ -138,7 +138,6 @@ fn the_helm_chart_with_its_values_is_what_install_prints() {
 
 /// The same by Helm itself, where this machine has it.
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that does not run says so")]
 fn helm_makes_of_the_chart_what_install_prints() {
     let helm = std::env::var_os("HELM").unwrap_or_else(|| "helm".into());
     let chart = made_chart();

@@ -89,6 +89,10 @@ fn unnamed(field: FieldPath, code: Code, message: impl Into<String>) -> Diagnost
 /// Checks and keeps the metadata. The version is left for whoever knows the content.
 pub(crate) fn metadata(mut written: Value, object: &ObjectRef, report: &mut Report) -> Option<Meta> {
     static SCHEMA: LazyLock<Schema> = LazyLock::new(metadata_schema);
+    // Who owns which field is the API server's own note; its schema is open.
+    if let Some(members) = written.as_object_mut() {
+        members.remove("managedFields");
+    }
     let at = Path::ROOT.field("metadata");
     walk(&SCHEMA, &mut written, Unknown::Refused, &at, report);
     names(object, &at, report);

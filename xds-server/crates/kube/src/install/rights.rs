@@ -143,18 +143,21 @@ pub(super) fn roles(options: &Options) -> Vec<Value> {
     ]
 }
 
+/// Group, the one name if there is one, and verbs.
+type Allowed<'a> = (&'a str, Option<&'a str>, Vec<&'a str>);
+
 /// One rule for resources of a group with the same verbs.
 fn rules<'a>(rights: impl Iterator<Item = &'a Right>) -> Vec<Value> {
     let mut verbs: BTreeMap<(&str, Option<&str>, &str), Vec<&str>> = BTreeMap::new();
     for right in rights {
         verbs.entry((right.group, right.only, &right.resource)).or_default().push(right.verb);
     }
-    let mut resources: BTreeMap<(&str, Option<&str>, Vec<&str>), Vec<&str>> = BTreeMap::new();
+    let mut resources: BTreeMap<Allowed<'_>, Vec<&str>> = BTreeMap::new();
     for ((group, only, resource), mut verbs) in verbs {
         verbs.sort_unstable();
         resources.entry((group, only, verbs)).or_default().push(resource);
     }
-    let rule = |((group, only, verbs), resources): ((&str, Option<&str>, Vec<&str>), Vec<&str>)| {
+    let rule = |((group, only, verbs), resources): (Allowed<'_>, Vec<&str>)| {
         let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
         if let Some(name) = only {
             rule["resourceNames"] = json!([name]);

@@ -219,13 +219,12 @@ impl Owner {
         let decoded = decode(value, Source::Cluster);
         let mut told = decoded.diagnostics;
         match decoded.object {
-            Some(good) => {
-                if self.world.declared.get(&object).as_ref() != Some(&good) {
-                    self.values.refer(&object, Some(&good));
-                    self.world.declared.insert(good);
-                    self.changed = true;
-                }
+            Some(good) if self.world.declared.get(&object).as_ref() != Some(&good) => {
+                self.values.refer(&object, Some(&good));
+                self.world.declared.insert(good);
+                self.changed = true;
             }
+            Some(_) => {}
             None if self.world.declared.get(&object).is_some() => {
                 let message = format!("the last good version of {object} stays in effect");
                 told.push(Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message));
