@@ -301,12 +301,26 @@ impl Known<'_> {
     fn parents(&self, object: &ObjectRef, written: &[ParentRef]) -> Vec<(ParentRef, Vec<Condition>)> {
         let (refused, problem) = (self.refused(object), problem(self, object));
         let one = |parent: &ParentRef| {
-            let verdict = self.verdict(&Subject::parent(object.clone(), parent.clone()))?;
-            let mut conditions = with_problem(conditions(verdict), problem.as_ref());
+            let verdict = self.verdict(&Subject::parent(object.clone(), parent.clone()));
+            let said = match verdict {
+                Some(verdict) => conditions(verdict),
+                // Nothing of it is planned, because Envoy refused the only version there is.
+                None if refused.is_some() && self.is_ours(object, parent) => vec![yes("Accepted", "Accepted")],
+                None => return None,
+            };
+            let mut conditions = with_problem(said, problem.as_ref());
             conditions.extend(refused.clone());
             Some((parent.clone(), conditions))
         };
         written.iter().filter_map(one).collect()
+    }
+
+    /// Whether a parent is a Gateway that we judge.
+    fn is_ours(&self, object: &ObjectRef, parent: &ParentRef) -> bool {
+        let namespace = parent.target.namespace.clone().unwrap_or_else(|| object.key.namespace.clone());
+        let kind = Kind::parse(&parent.target.kind).filter(|kind| matches!(kind, Kind::Gateway | Kind::ListenerSet));
+        let subject = kind.map(|kind| Subject::object(ObjectRef::new(kind, namespace, parent.target.name.clone())));
+        subject.is_some_and(|subject| self.verdict(&subject).is_some())
     }
 
     /// Envoy's words about the version that is declared now, where it refused it.
