@@ -33,7 +33,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Serve what a Kubernetes cluster declares, and run the Envoys of its Gateways
     #[command(
-        after_help = "Examples:\n  windrose controller                          in a Pod, as `windrose install` sets it up\n  KUBECONFIG=~/.kube/config windrose controller --namespace windrose-system\n\nEvery replica serves; the one that holds the Lease `windrose-leader` writes Deployments and statuses.\nKeys live in the Secret `windrose-keys`; --state is a folder in memory that is filled from it."
+        after_help = "Examples:\n  windrose controller                          in a Pod, as `windrose install` sets it up\n  KUBECONFIG=~/.kube/config windrose controller --namespace windrose-system\n\nThe replica that holds the Lease `windrose-leader` serves and writes; the others are warm and take over.\nKeys live in the Secret `windrose-keys`; --state is a folder in memory that is filled from it."
     )]
     Controller(Controller),
     /// Print what puts Windrose into a Kubernetes cluster, for `kubectl apply`
@@ -226,7 +226,7 @@ pub(crate) struct Setup {
     /// Its image.
     #[arg(long, default_value = windrose_kube::install::IMAGE, value_name = "IMAGE")]
     pub(crate) image: String,
-    /// How many of it: one leads, all serve.
+    /// How many of it: one leads and serves, the others are warm.
     #[arg(long, default_value = "2", value_parser = clap::value_parser!(u32).range(1..=64), value_name = "NUMBER")]
     pub(crate) replicas: u32,
     /// The image of the Envoys that Gateways run.
