@@ -37,15 +37,22 @@ pub(crate) async fn follow(mut sight: Sight, namespace: String, state: PathBuf, 
             pause = RETRY;
         }
         match keys::files(&state) {
-            Ok(now) if now != known => match secret::update(&sight.client, &namespace, &now).await {
-                Ok(()) => known = now,
-                Err(error) => {
-                    tracing::warn!(error, "a renewed key is not kept yet; trying again");
-                    pause = RETRY;
+            Ok(now) => {
+                // Only what we renewed: the others may have been replaced in the Secret meanwhile.
+                let renewed: secret::Files = now.iter().filter(|(name, bytes)| known.get(*name) != Some(bytes)).map(cloned).collect();
+                match if renewed.is_empty() { Ok(()) } else { secret::update(&sight.client, &namespace, &renewed).await } {
+                    Ok(()) => known = now,
+                    Err(error) => {
+                        tracing::warn!(error, "a renewed key is not kept yet; trying again");
+                        pause = RETRY;
+                    }
                 }
-            },
-            Ok(_) => {}
+            }
             Err(error) => tracing::warn!(error = format!("{error:#}"), "the keys cannot be read"),
         }
     }
+}
+
+fn cloned((name, bytes): (&String, &Vec<u8>)) -> (String, Vec<u8>) {
+    (name.clone(), bytes.clone())
 }

@@ -11,7 +11,11 @@ pub const READS_AT_ONCE: usize = 16;
 /// Time for one request; watches are open-ended and have their own.
 pub const REQUEST_TIME: Duration = Duration::from_secs(20);
 /// Between two looks whether a kind that the cluster does not have is there now.
-pub const ABSENT_KIND_RETRY: Duration = Duration::from_secs(15);
+pub const ABSENT_KIND_RETRY: Duration = Duration::from_secs(5);
+/// How long a kind that was there has to be gone before that is believed: definitions of an API server that starts come late.
+pub const ABSENT_KIND_BELIEVED: Duration = Duration::from_secs(60);
+/// The same for a kind that was never there since we started.
+pub const ABSENT_KIND_AT_FIRST: Duration = Duration::from_secs(4);
 /// Between two tries after a failure that a retry may cure.
 pub const FAILURE_RETRY: Duration = Duration::from_secs(2);
 /// Between two tries to read what we may not read.

@@ -73,6 +73,8 @@ struct Progress {
     known: bool,
     /// The cluster does not have it.
     absent: bool,
+    /// Since when it is said not to have it.
+    said_absent: Option<Instant>,
     /// What a list that is not over has not named yet.
     missing: Option<BTreeSet<ObjectRef>>,
 }
@@ -103,18 +105,26 @@ impl Owner {
             }
             Told::Listed => {
                 let progress = self.kinds.entry(kind).or_default();
-                (progress.known, progress.absent) = (true, false);
+                (progress.known, progress.absent, progress.said_absent) = (true, false, None);
                 let missing = progress.missing.take().unwrap_or_default();
                 missing.iter().for_each(|object| self.gone(object));
                 self.cured(kind);
             }
-            Told::NoSuchKind => {
-                self.all(kind).iter().for_each(|object| self.gone(object));
-                *self.kinds.entry(kind).or_default() = Progress { known: true, absent: true, missing: None };
-                self.fails(kind, "the cluster has no such kind: its definition is not installed".to_owned());
-            }
+            Told::NoSuchKind => self.no_such_kind(kind, Instant::now()),
             Told::Failed(why) => self.fails(kind, why),
         }
+    }
+
+    /// An API server that has just started knows no definitions for a moment: a kind is gone when it stays gone.
+    fn no_such_kind(&mut self, kind: Kind, now: Instant) {
+        let progress = self.kinds.entry(kind).or_default();
+        let since = *progress.said_absent.get_or_insert(now);
+        let believed = if progress.known { limits::ABSENT_KIND_BELIEVED } else { limits::ABSENT_KIND_AT_FIRST };
+        if progress.absent || now.duration_since(since) >= believed {
+            *progress = Progress { known: true, absent: true, said_absent: Some(since), missing: None };
+            self.all(kind).iter().for_each(|object| self.gone(object));
+        }
+        self.fails(kind, "the cluster has no such kind: its definition is not installed".to_owned());
     }
 
     /// What to show: everything, unless something that protects cannot be read now. Then what it may have to protect stays as it
@@ -168,10 +178,11 @@ impl Owner {
     fn there(&mut self, kind: Kind, value: Value) {
         let Some(object) = reference(kind, &value) else { return };
         let progress = self.kinds.entry(kind).or_default();
-        if let Some(missing) = &mut progress.missing {
-            missing.remove(&object);
+        // Within a list nothing is cured: it is not known yet what else it has.
+        match &mut progress.missing {
+            Some(missing) => drop(missing.remove(&object)),
+            None => self.cured(kind),
         }
-        self.cured(kind);
         if is_value(kind) {
             return self.values.there(object, Some(text(&value, "/metadata/resourceVersion")));
         }
@@ -316,3 +327,6 @@ fn hash(value: &Value) -> u64 {
     }
     hasher.finish()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::*;
+
+fn object(kind: Kind, name: &str, spec: Value) -> Value {
+    let version = if kind.group() == "windrose.dev" { "v1alpha1" } else { "v1" };
+    json!({
+        "apiVersion": format!("{}/{version}", kind.group()), "kind": kind.as_str(), "spec": spec,
+        "metadata": {"name": name, "namespace": "shop", "uid": name, "generation": 1, "resourceVersion": "1"},
+    })
+}
+
+fn route(name: &str) -> Value {
+    object(Kind::HTTPRoute, name, json!({"parentRefs": [{"name": "edge"}], "rules": [{}]}))
+}
+
+fn gateway(secret: &str) -> Value {
+    let listener = json!({"name": "https", "port": 443, "protocol": "HTTPS", "tls": {"certificateRefs": [{"name": secret}]}});
+    object(Kind::Gateway, "edge", json!({"gatewayClassName": "windrose", "listeners": [listener]}))
+}
+
+/// An owner that has read a cluster with these objects.
+fn read_once(objects: &[(Kind, Value)]) -> Owner {
+    let mut owner = Owner::default();
+    for kind in Kind::ALL {
+        let of_kind = objects.iter().filter(|(of, _)| *of == kind).map(|(_, object)| Told::There(object.clone()));
+        for told in std::iter::once(Told::Listing).chain(of_kind).chain([Told::Listed]) {
+            owner.take(Event { kind, told });
+        }
+    }
+    assert!(owner.values.take_due(limits::READS_AT_ONCE).0.is_empty());
+    assert!(owner.take_changed() && owner.world.complete);
+    owner.show();
+    owner
+}
+
+fn routes(world: &World) -> usize {
+    world.declared.routes.len()
+}
+
+#[test]
+fn a_list_that_is_read_again_takes_nothing_away_before_it_is_over() {
+    let mut owner = read_once(&[(Kind::HTTPRoute, route("a")), (Kind::HTTPRoute, route("b"))]);
+    let take = |owner: &mut Owner, told| owner.take(Event { kind: Kind::HTTPRoute, told });
+    take(&mut owner, Told::Listing);
+    take(&mut owner, Told::There(route("a")));
+    assert_eq!(routes(&owner.world), 2);
+    take(&mut owner, Told::Listed);
+    assert_eq!(routes(&owner.world), 1);
+}
+
+#[test]
+fn while_policies_cannot_be_read_whole_no_new_route_is_shown() {
+    let mut owner = read_once(&[(Kind::HTTPRoute, route("a"))]);
+    let take = |owner: &mut Owner, kind, told| owner.take(Event { kind, told });
+    take(&mut owner, Kind::AuthPolicy, Told::Failed("forbidden".into()));
+    take(&mut owner, Kind::HTTPRoute, Told::There(route("b")));
+    assert_eq!(routes(&owner.show()), 1);
+    take(&mut owner, Kind::AuthPolicy, Told::Listing);
+    let public = json!({"targetRefs": [], "public": {"reason": "x", "approvedBy": "y"}});
+    take(&mut owner, Kind::AuthPolicy, Told::There(object(Kind::AuthPolicy, "first", public)));
+    assert_eq!(routes(&owner.show()), 1, "the list may have another policy, for this route");
+    take(&mut owner, Kind::AuthPolicy, Told::Listed);
+    assert_eq!(routes(&owner.show()), 2);
+}
+
+#[test]
+fn a_kind_that_is_gone_for_a_moment_takes_nothing_away() {
+    let mut owner = read_once(&[(Kind::HTTPRoute, route("a"))]);
+    let start = Instant::now();
+    owner.no_such_kind(Kind::HTTPRoute, start);
+    owner.no_such_kind(Kind::HTTPRoute, start + Duration::from_secs(59));
+    assert_eq!(routes(&owner.world), 1);
+    assert!(owner.world.unread.contains_key(&Kind::HTTPRoute), "and says so");
+    owner.no_such_kind(Kind::HTTPRoute, start + Duration::from_secs(60));
+    assert_eq!(routes(&owner.world), 0);
+
+    let mut owner = Owner::default();
+    owner.no_such_kind(Kind::AuthPolicy, start);
+    assert!(!owner.kinds[&Kind::AuthPolicy].known, "nothing is answered on the first word");
+    owner.no_such_kind(Kind::AuthPolicy, start + Duration::from_secs(5));
+    assert!(owner.kinds[&Kind::AuthPolicy].known);
+}
+
+#[test]
+fn who_begins_to_refer_to_a_secret_is_not_shown_before_it_is_read() {
+    let mut secret = object(Kind::Secret, "shop", Value::Null);
+    secret["apiVersion"] = json!("v1");
+    let mut owner = read_once(&[(Kind::Secret, secret.clone())]);
+    owner.take(Event { kind: Kind::Gateway, told: Told::There(gateway("shop")) });
+    assert!(owner.values.awaits());
+    let (wanted, _) = owner.values.take_due(limits::READS_AT_ONCE);
+    assert_eq!(wanted.len(), 1);
+    secret.as_object_mut().unwrap().remove("spec");
+    secret["data"] = json!({"tls.crt": "eA=="});
+    owner.read(&wanted[0], Ok(Some(secret)));
+    assert!(!owner.values.awaits() && owner.world.declared.secrets.len() == 1);
+    owner.take(Event { kind: Kind::Gateway, told: Told::There(gateway("absent")) });
+    assert!(!owner.values.awaits(), "nobody waits for what is not there");
+}
