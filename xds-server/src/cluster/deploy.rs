@@ -74,7 +74,7 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: 
         }
         if made_now != made {
             made = made_now;
-            drifted(&mut applier, &made);
+            forget_deleted(&mut applier, &made);
         }
         let world = sight.worlds.borrow().clone();
         let again = tried.elapsed() >= RETRY;
@@ -91,10 +91,10 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: 
 }
 
 /// What somebody deleted is put there again.
-fn drifted(applier: &mut Applier, made: &Made) {
+fn forget_deleted(applier: &mut Applier, made: &Made) {
     let gone = applier.names().filter(|(_, name)| !made.services.contains_key(name) || !made.deployments.contains_key(name));
     for gateway in gone.map(|(gateway, _)| gateway.clone()).collect::<Vec<_>>() {
-        applier.drifted(&gateway);
+        applier.forget(&gateway);
     }
 }
 

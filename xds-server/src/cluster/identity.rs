@@ -45,11 +45,6 @@ impl Tokens {
         Self { client, nodes, accounts: shared.accounts.clone(), leaving: shared.leaving.clone(), leads }
     }
 
-    /// All proxies are where one replica sees what all of them say.
-    fn is_elsewhere(&self) -> bool {
-        *self.leads.borrow() == Leadership::Others
-    }
-
     async fn review(&self, token: &str) -> Result<Peer, Refusal> {
         let shown = tokens::review(&self.client, token).await.map_err(|problem| match problem {
             Problem::Wrong(why) => Refusal::Wrong(why.to_owned()),
@@ -105,7 +100,12 @@ impl Identify for Tokens {
     }
 
     fn is_revoked(&self, peer: &Peer) -> bool {
-        self.is_elsewhere() || self.nodes.is_revoked(peer)
+        self.nodes.is_revoked(peer)
+    }
+
+    /// All proxies are where one replica sees what all of them say.
+    fn is_elsewhere(&self) -> bool {
+        *self.leads.borrow() == Leadership::Others
     }
 
     fn is_leaving(&self, peer: &Peer) -> bool {

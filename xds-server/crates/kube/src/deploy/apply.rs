@@ -1,10 +1,9 @@
 //! Puts objects into the cluster by server-side apply, each once per content, and takes away what is no longer wanted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
-use serde_json::Value;
 use windrose_vocab::ObjectKey;
 
 use super::{MANAGER, Object, Wanted, objects};
@@ -39,14 +38,13 @@ impl Applier {
             if before.as_ref().is_some_and(|before| before.contains(object)) {
                 continue;
             }
-            if before.is_none() {
+            if !before.iter().flatten().any(|former| former.is_called_as(object)) {
                 refuse_foreign(client, wanted, object).await?;
             }
             put(client, wanted, object).await?;
         }
-        let kept: BTreeSet<(&str, String)> = now.iter().map(|object| (object.kind, name(&object.value))).collect();
         for object in before.unwrap_or_else(|| optional(wanted)) {
-            if !kept.contains(&(object.kind, name(&object.value))) {
+            if !now.iter().any(|kept| kept.is_called_as(&object)) {
                 remove(client, wanted, &object).await?;
             }
         }
@@ -54,13 +52,9 @@ impl Applier {
         Ok(())
     }
 
-    /// Forgets a Gateway that is gone: its objects go with it, by their owner.
+    /// Forgets what was made for a Gateway: it is gone with it, by its owner, or somebody deleted it and the next
+    /// [`Self::apply`] puts it right.
     pub fn forget(&mut self, gateway: &ObjectKey) {
-        self.applied.remove(gateway);
-    }
-
-    /// Somebody changed or deleted what we made: the next [`Self::apply`] puts it right.
-    pub fn drifted(&mut self, gateway: &ObjectKey) {
         self.applied.remove(gateway);
     }
 
@@ -100,10 +94,6 @@ fn optional(wanted: &Wanted) -> Vec<Object> {
     ]
 }
 
-fn name(value: &Value) -> String {
-    value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned()
-}
-
 fn api(client: &Client, wanted: &Wanted, object: &Object) -> Api<DynamicObject> {
     let (group, version) = object.api_version.split_once('/').unwrap_or(("", object.api_version));
     let resource = ApiResource {
@@ -118,9 +108,9 @@ fn api(client: &Client, wanted: &Wanted, object: &Object) -> Api<DynamicObject> 
 
 /// Something of that name that somebody else made is not taken over: it would be deleted with the Gateway.
 async fn refuse_foreign(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
-    let name = name(&object.value);
+    let name = object.name();
     let failed = |error: kube::Error| format!("{} {name} cannot be read: {}", object.kind, explain(&error));
-    let Some(there) = api(client, wanted, object).get_metadata_opt(&name).await.map_err(failed)? else { return Ok(()) };
+    let Some(there) = api(client, wanted, object).get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
     let owners = there.metadata.owner_references.unwrap_or_default();
     if owners.iter().any(|owner| owner.uid == wanted.uid) {
         return Ok(());
@@ -135,9 +125,9 @@ async fn refuse_foreign(client: &Client, wanted: &Wanted, object: &Object) -> Re
 async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
     let parameters = PatchParams::apply(MANAGER).force();
     let api = api(client, wanted, object);
-    let name = name(&object.value);
+    let name = object.name();
     let patch = Patch::Apply(&object.value);
-    let sent = tokio::time::timeout(limits::REQUEST_TIME, api.patch(&name, &parameters, &patch)).await;
+    let sent = tokio::time::timeout(limits::REQUEST_TIME, api.patch(name, &parameters, &patch)).await;
     match sent {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(error)) => Err(format!("{} {name} cannot be applied: {}", object.kind, explain(&error))),
@@ -148,14 +138,14 @@ async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), St
 /// Deletes what is there and ours.
 async fn remove(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
     let api = api(client, wanted, object);
-    let name = name(&object.value);
+    let name = object.name();
     let failed = |error: kube::Error| format!("{} {name} cannot be deleted: {}", object.kind, explain(&error));
-    let Some(there) = api.get_metadata_opt(&name).await.map_err(failed)? else { return Ok(()) };
+    let Some(there) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
     let owners = there.metadata.owner_references.unwrap_or_default();
     if !owners.iter().any(|owner| owner.uid == wanted.uid) {
         return Ok(());
     }
-    match api.delete(&name, &DeleteParams::background()).await {
+    match api.delete(name, &DeleteParams::background()).await {
         Err(error) if code(&error) != Some(404) => Err(failed(error)),
         Ok(_) | Err(_) => Ok(()),
     }

@@ -18,6 +18,20 @@ pub struct Object {
     pub value: Value,
 }
 
+impl Object {
+    /// What it is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether that is an object of the same kind and name.
+    #[must_use]
+    pub fn is_called_as(&self, other: &Self) -> bool {
+        self.kind == other.kind && self.name() == other.name()
+    }
+}
+
 /// Seconds that a token is good for; the kubelet replaces it at four fifths.
 const TOKEN_SECONDS: u32 = 3600;
 /// Seconds for Envoy to end after its connections did.

@@ -74,12 +74,14 @@ pub(crate) async fn run<V: Variant>(
         Err(status) => End::Fault(status),
     };
     end.count(&shared, &peer);
+    let moves = matches!(end, End::Elsewhere);
     let Some(status) = end.status() else { return };
     let farewell = async {
         outbox.end(status).await;
         messages.discard().await;
     };
-    if timeout(limits::FAREWELL, farewell).await.is_err() {
+    // A client that moves would open its next stream on this connection.
+    if timeout(limits::FAREWELL, farewell).await.is_err() || moves {
         at.cut();
         // The request is held until the connection is gone: HTTP/2 loses count of a stream that is let go with words unsent.
         let _ = timeout(limits::FAREWELL, messages.discard()).await;
@@ -92,6 +94,8 @@ enum End {
     Client,
     /// The connection or the server ends.
     Drained,
+    /// Another server is to be asked.
+    Elsewhere,
     /// The credential's time is over.
     Expired,
     /// The credential was taken back.
@@ -106,6 +110,7 @@ impl End {
         match self {
             Self::Client => Some(Status::ok("")),
             Self::Drained => Some(Status::unavailable("the connection is being closed; connect again")),
+            Self::Elsewhere => Some(Status::unavailable("another replica serves; connect again")),
             Self::Expired => Some(Status::unauthenticated("the credential has expired")),
             Self::Revoked => Some(Status::unauthenticated("the credential was revoked")),
             Self::Fault(status) if status.code() == Code::Cancelled => None,
@@ -116,7 +121,7 @@ impl End {
     fn count(&self, shared: &Shared, peer: &Peer) {
         let counters = &shared.xds.counters;
         match self {
-            Self::Client | Self::Drained => {}
+            Self::Client | Self::Drained | Self::Elsewhere => {}
             Self::Expired => counters.expired.up(),
             Self::Revoked => counters.revoked.up(),
             Self::Fault(status) if status.code() == Code::Cancelled => {}
@@ -279,6 +284,9 @@ async fn leaving(shared: &Shared, peer: &Peer) {
 async fn ending(shared: &Shared, peer: &Peer, at: &Circumstances) -> End {
     let mut revocations = Some(shared.xds.identify.revocations());
     loop {
+        if shared.xds.identify.is_elsewhere() {
+            return End::Elsewhere;
+        }
         if shared.xds.identify.is_revoked(peer) {
             return End::Revoked;
         }
