@@ -146,7 +146,13 @@ async fn a_proxy_with_an_expired_or_foreign_token_gets_nothing_until_it_has_a_go
             _ => Ok(()),
         })
         .await;
-        assert_eq!(envoy.stat("control_plane.connected_state").await, 0, "{what}");
+        // Envoy counts itself connected from its first word on, until it is refused.
+        wait_until(PATIENCE, "the refusal", async || match envoy.stat("control_plane.connected_state").await {
+            0 => Ok(()),
+            _ => Err(format!("{what}: connected")),
+        })
+        .await;
+        assert_eq!(stage.ask("proxies"), serde_json::json!([]), "{what}");
         assert_eq!(envoy.stat("cluster_manager.cds.update_success").await, 0, "{what}");
         assert_eq!(Call::get(at, "/").send().await.unwrap_err().step(), "connect", "{what}");
         assert!(!stage.server.log().contains(&token), "the token is in the log");
