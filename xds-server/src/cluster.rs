@@ -7,6 +7,7 @@ pub(crate) mod gates;
 pub(crate) mod identity;
 pub(crate) mod keys;
 pub(crate) mod leaving;
+pub(crate) mod replicas;
 pub(crate) mod source;
 pub(crate) mod status;
 pub(crate) mod trust;

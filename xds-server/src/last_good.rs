@@ -13,9 +13,11 @@ use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
 
 mod log;
 mod record;
+mod shared;
 
 use log::{Log, Place};
 use record::{Name, Record, RefusedVersion};
+pub(crate) use shared::take;
 
 /// Name of the log in the state folder.
 const FILE: &str = "last-good.log";
@@ -113,6 +115,12 @@ impl LastGood {
         written
             .inspect_err(|_| self.note_again(pending))
             .with_context(|| format!("{}: last good versions cannot be kept", self.path.display()))
+    }
+
+    /// That version, if it is remembered.
+    fn find(&self, version: &ObjectVersion) -> Option<Kept> {
+        let noted = lock(&self.pending).objects.get(&version.object).cloned().flatten().filter(|kept| kept.version == version.version);
+        noted.or_else(|| lock(&self.written).find(version))
     }
 
     fn note_again(&self, former: Pending) {

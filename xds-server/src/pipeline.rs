@@ -12,13 +12,14 @@ use windrose_api::declared::Changed;
 use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
 use windrose_ir::Program;
 use windrose_plan::{Plan, Planner, Refused, Settings};
+use windrose_replicas::Verdicts;
 use windrose_state::{Accepted, Desired, DesiredReader, ResourceSet, Scope};
-use windrose_vocab::{Fingerprint, Kind, ObjectKey, ProxyKey, ProxyRole, ResourceId, ResourceKind};
+use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectVersion, ProxyKey, ProxyRole, ResourceId, ResourceKind};
 
 use crate::carried::Carried;
 use crate::identities::Nodes;
-use crate::last_good::{LastGood, Remembered};
-use crate::refusals::{Evidence, Refusals};
+use crate::last_good::{self, LastGood, Remembered};
+use crate::refusals::{self, Evidence, Refusals};
 use crate::revocations::Absences;
 use crate::svids::Svids;
 
@@ -39,6 +40,8 @@ pub(crate) struct Picture {
     pub(crate) carried: Carried,
     /// Certificates and their ends.
     pub(crate) certificates: Arc<Vec<(String, SystemTime, bool)>>,
+    /// Some of what is refused is only being tried.
+    pub(crate) on_trial: bool,
     /// What is planned and not served, because it is not complete in itself, and why.
     pub(crate) unpublished: Arc<BTreeMap<Scope, String>>,
 }
@@ -73,12 +76,25 @@ pub(crate) struct Parts {
     pub(crate) picture: Arc<ArcSwap<Picture>>,
 }
 
+/// Who decides which versions are refused: one for all replicas of a control plane.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Judge {
+    /// We do.
+    #[default]
+    Ourselves,
+    /// Another replica, that has said this, as [`LastGood::share`] writes it; nothing yet where none.
+    Another(Option<Arc<Verdicts>>),
+}
+
 /// The one owner of the plan and of what is published.
 pub(crate) struct Pipeline {
     parts: Parts,
     reader: DesiredReader,
     planner: Planner,
     refused: Refused,
+    /// What was refused last while nothing was on trial.
+    settled: Refused,
+    judge: Judge,
     refusals: Refusals,
     carried: Carried,
     declared: Declared,
@@ -97,6 +113,8 @@ impl Pipeline {
             reader: parts.desired.reader(),
             planner: Planner::new(parts.settings.clone()),
             refused: remembered.refused.clone(),
+            settled: remembered.refused.clone(),
+            judge: Judge::default(),
             refusals: Refusals::after_restart(remembered),
             carried: Carried::default(),
             declared: Declared::default(),
@@ -135,9 +153,10 @@ impl Pipeline {
     /// Looks at what proxies refused, and plans the last good version of what caused it. Looks again after each plan: what it
     /// makes may have been answered before, and then no proxy answers once more.
     pub(crate) fn follow_observed(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) {
-        if self.generation == 0 {
+        if self.generation == 0 || self.judge != Judge::Ourselves {
             return;
         }
+        let was_on_trial = self.refusals.is_trying();
         loop {
             let found = self.look(streams, now);
             let is_over = found.is_none();
@@ -153,7 +172,49 @@ impl Pipeline {
         }
         // Verdicts only: suspects of a trial that a restart cuts short would stay set aside.
         if !self.refusals.is_trying() {
-            self.parts.last_good.note_refused(&self.refused);
+            self.settle();
+        }
+        if was_on_trial != self.refusals.is_trying() {
+            self.show();
+        }
+    }
+
+    fn settle(&mut self) {
+        self.settled = self.refused.clone();
+        self.parts.last_good.note_refused(&self.refused);
+    }
+
+    /// Takes note of who decides what is refused, and plans without what another one refuses. Whoever takes over begins with what
+    /// was decided last: what was on trial is tried anew.
+    pub(crate) fn follow_judge(&mut self, judge: Judge, now: SystemTime) {
+        if judge == self.judge {
+            return;
+        }
+        let told = match &judge {
+            Judge::Ourselves => Some((self.settled.clone(), true)),
+            Judge::Another(None) => None,
+            Judge::Another(Some(verdicts)) => {
+                let known = |version: &ObjectVersion| {
+                    let declared = self.declared.get(&version.object).filter(|object| object.meta().version == version.version);
+                    declared.or_else(|| self.refusals.remembered(version))
+                };
+                let refused = last_good::take(&verdicts.content, known);
+                if refused.is_none() {
+                    tracing::error!("what the leader refuses cannot be read; what was refused before stays so");
+                }
+                refused.map(|refused| (refused, !verdicts.on_trial))
+            }
+        };
+        self.judge = judge;
+        self.refusals.leave_off();
+        let Some((refused, is_settled)) = told else { return };
+        let changed = refusals::difference(&self.refused, &refused);
+        self.refused = refused;
+        if is_settled {
+            self.settle();
+        }
+        if self.generation > 0 && !changed.objects.is_empty() {
+            self.replan(&changed, now);
         }
     }
 
@@ -182,7 +243,7 @@ impl Pipeline {
         if self.generation == 0 {
             return;
         }
-        self.parts.svids.renew_authority(now);
+        self.renew_authority(now);
         self.follow_absences(now);
         let before = Arc::clone(&self.unpublished);
         let due = self.parts.svids.due(now);
@@ -196,9 +257,17 @@ impl Pipeline {
         }
     }
 
+    /// Of several replicas the one that decides renews it, and the others follow.
+    fn renew_authority(&mut self, now: SystemTime) {
+        match self.judge {
+            Judge::Ourselves => self.parts.svids.renew_authority(now),
+            Judge::Another(_) => self.parts.svids.follow_authority(now),
+        }
+    }
+
     fn replan(&mut self, changed: &Changed, now: SystemTime) {
         // Before anything of the new plan gets a certificate.
-        self.parts.svids.renew_authority(now);
+        self.renew_authority(now);
         let before = std::mem::take(&mut self.plan);
         self.plan = self.planner.update(&self.declared, &self.refused, changed);
         self.generation += 1;
@@ -332,6 +401,7 @@ impl Pipeline {
             plan: self.plan.clone(),
             carried: self.carried.clone(),
             certificates: Arc::clone(&self.certificates),
+            on_trial: self.refusals.is_trying(),
             unpublished: Arc::clone(&self.unpublished),
         };
         self.parts.picture.store(Arc::new(picture));

@@ -104,6 +104,17 @@ impl Refusals {
         }
     }
 
+    /// Ends the trial under way without a verdict: somebody else decides now.
+    pub(crate) fn leave_off(&mut self) {
+        self.case = None;
+        self.undecided = false;
+    }
+
+    /// The version of an object that is remembered as its earlier one.
+    pub(crate) fn remembered(&self, version: &ObjectVersion) -> Option<AnyObject> {
+        self.previous.get(&version.object).filter(|object| object.meta().version == version.version).cloned()
+    }
+
     /// Whether suspects are set aside that may turn out to be innocent.
     pub(crate) fn is_trying(&self) -> bool {
         self.case.is_some()
@@ -279,7 +290,7 @@ fn declares(declared: &Declared, version: &ObjectVersion) -> bool {
 }
 
 /// The objects whose refusal differs.
-fn difference(before: &Refused, after: &Refused) -> Changed {
+pub(crate) fn difference(before: &Refused, after: &Refused) -> Changed {
     let only = |one: &Refused, other: &Refused| -> BTreeSet<ObjectRef> {
         one.objects
             .iter()

@@ -51,6 +51,14 @@ impl Svids {
         }
     }
 
+    /// Takes the intermediate that another replica renewed. Everything is issued anew then.
+    pub(crate) fn follow_authority(&mut self, now: SystemTime) {
+        match self.authority.follow(now) {
+            Ok(found) => self.ends_changed |= found,
+            Err(error) => tracing::error!(%error, "the renewed intermediate certificate cannot be used; the former one stays in use"),
+        }
+    }
+
     /// Forgets identities that are no longer declared.
     pub(crate) fn retain(&mut self, keep: impl Fn(&SpiffeId) -> bool) {
         let before = self.issued.len();

@@ -24,7 +24,7 @@ use crate::args::ServerOptions;
 use crate::fleet::{Fleet, Wanted};
 use crate::identities::Nodes;
 use crate::last_good::{LastGood, Remembered};
-use crate::pipeline::{Parts, Picture, Pipeline};
+use crate::pipeline::{Judge, Parts, Picture, Pipeline};
 use crate::report::{Memory, Reports, SourceReport};
 use crate::revocations::Absences;
 use crate::source::{self, News};
@@ -51,7 +51,8 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     let memory = (running.last_good.clone(), kept);
     let (news, reload) = source::start(&mut running.tasks, &options.path, memory, end.child_token())?;
     let picture = server.reports.picture.clone();
-    running.follow(server, news);
+    let alone = watch::channel(Judge::Ourselves).1;
+    running.follow(server, news, alone);
     let (modules, authority) = (running.modules.clone(), running.authority.clone());
     let fleet = fleet.map(|order| order.fleet(options, &state, modules, authority));
     let fleet = async {
@@ -177,12 +178,12 @@ impl Running {
     }
 
     /// Starts what turns worlds into what is served; returns what changes after each publication.
-    fn follow(&mut self, server: Server, news: watch::Receiver<Arc<News>>) -> watch::Receiver<()> {
+    fn follow(&mut self, server: Server, news: watch::Receiver<Arc<News>>, judge: watch::Receiver<Judge>) -> watch::Receiver<()> {
         let (tasks, end) = (&mut self.tasks, &self.end);
         let answers = follow::paced(tasks, &server.reports, end.child_token());
         let (published, publications) = watch::channel(());
         tasks.spawn(follow::watch_progress(server.reports.clone(), publications.clone(), end.child_token()));
-        let follower = follow::Follower { news, answers, published, reports: server.reports, desired: server.xds.desired };
+        let follower = follow::Follower { news, answers, judge, published, reports: server.reports, desired: server.xds.desired };
         tasks.spawn(follow::follow(server.pipeline, follower, end.child_token()));
         publications
     }

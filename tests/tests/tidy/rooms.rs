@@ -39,6 +39,7 @@ const ROOMS: &[Room] = &[
     Room { package: "windrose-pki", ours: &["windrose-ir"], never: &["tonic", "prost", "kube"] },
     Room { package: "windrose-files", ours: &["windrose-api"], never: &["tonic", "prost", "kube", "envoy-types"] },
     Room { package: "windrose-kube", ours: &["windrose-api", "windrose-state"], never: &["tonic", "prost", "envoy-types"] },
+    Room { package: "windrose-replicas", ours: &["windrose-state"], never: &["kube", "tonic", "envoy-types"] },
     Room { package: "windrose-admin", ours: &["windrose-state"], never: &["prost", "kube", "envoy-types"] },
     Room {
         package: "xds-server",
@@ -51,6 +52,7 @@ const ROOMS: &[Room] = &[
             "windrose-kube",
             "windrose-pki",
             "windrose-plan",
+            "windrose-replicas",
             "windrose-state",
             "windrose-xds-serve",
             "windrose-xds-session",

@@ -1,6 +1,6 @@
 //! What is typed for a Kubernetes cluster.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -19,6 +19,12 @@ pub(crate) struct Controller {
     /// Where the API server asks about objects before it stores them (HTTPS, path /validate).
     #[arg(long, default_value = "0.0.0.0:9443", value_name = "ADDRESS:PORT")]
     pub(crate) webhook: SocketAddr,
+    /// Where other replicas tell this one, when it leads, what their proxies say.
+    #[arg(long, default_value = "0.0.0.0:18002", value_name = "ADDRESS:PORT")]
+    pub(crate) replicas: SocketAddr,
+    /// The address by which other replicas reach this one; with none, no other can follow it.
+    #[arg(long, env = "POD_IP", value_name = "ADDRESS")]
+    pub(crate) replica_address: Option<IpAddr>,
     /// The namespace of the control plane: its Lease, its keys and its Service are there. Where it runs, if absent.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
@@ -47,7 +53,7 @@ pub(crate) struct Setup {
     /// Its image.
     #[arg(long, default_value = windrose_kube::install::IMAGE, value_name = "IMAGE")]
     pub(crate) image: String,
-    /// How many of it: one leads and serves, the others are warm.
+    /// How many of it: all serve, one leads.
     #[arg(long, default_value = "2", value_parser = clap::value_parser!(u32).range(1..=64), value_name = "NUMBER")]
     pub(crate) replicas: u32,
     /// The image of the Envoys that Gateways run.

@@ -10,7 +10,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
-use windrose_kube::lease::Leadership;
 use windrose_kube::tokens::{self, Problem, Shown};
 use windrose_kube::{Client, names};
 use windrose_vocab::{ObjectKey, ProxyKey, ProxyRole, Text};
@@ -37,12 +36,11 @@ pub(crate) struct Tokens {
     nodes: Arc<Nodes>,
     accounts: Arc<ArcSwap<Accounts>>,
     leaving: Arc<ArcSwap<BTreeSet<ObjectKey>>>,
-    leads: watch::Receiver<Leadership>,
 }
 
 impl Tokens {
-    pub(crate) fn new(client: Client, nodes: Arc<Nodes>, shared: &Shared, leads: watch::Receiver<Leadership>) -> Self {
-        Self { client, nodes, accounts: shared.accounts.clone(), leaving: shared.leaving.clone(), leads }
+    pub(crate) fn new(client: Client, nodes: Arc<Nodes>, shared: &Shared) -> Self {
+        Self { client, nodes, accounts: shared.accounts.clone(), leaving: shared.leaving.clone() }
     }
 
     async fn review(&self, token: &str) -> Result<Peer, Refusal> {
@@ -80,17 +78,11 @@ pub(crate) fn pod(identity: &str) -> Option<ObjectKey> {
 
 impl Identify for Tokens {
     fn by_certificate<'a>(&'a self, certificate: &'a CertificateDer<'static>, now: SystemTime) -> BoxFuture<'a, Result<Peer, Refusal>> {
-        if self.is_elsewhere() {
-            return futures::future::ready(Err(Refusal::Unavailable)).boxed();
-        }
         self.nodes.by_certificate(certificate, now)
     }
 
     fn by_token<'a>(&'a self, token: &'a str, now: SystemTime) -> BoxFuture<'a, Result<Peer, Refusal>> {
         async move {
-            if self.is_elsewhere() {
-                return Err(Refusal::Unavailable);
-            }
             match self.nodes.by_token(token, now).await {
                 Ok(peer) => Ok(peer),
                 Err(_) => self.review(token).await,
@@ -101,11 +93,6 @@ impl Identify for Tokens {
 
     fn is_revoked(&self, peer: &Peer) -> bool {
         self.nodes.is_revoked(peer)
-    }
-
-    /// All proxies are where one replica sees what all of them say.
-    fn is_elsewhere(&self) -> bool {
-        *self.leads.borrow() == Leadership::Others
     }
 
     fn is_leaving(&self, peer: &Peer) -> bool {

@@ -57,6 +57,14 @@ fn put(folder: &Path, files: &Files) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Puts keys into the folder that another replica renewed; returns all of them.
+pub(crate) async fn follow(client: &Client, namespace: &str, folder: &Path) -> anyhow::Result<Files> {
+    let there = keys::read(client, namespace).await.map_err(anyhow::Error::msg)?.unwrap_or_default();
+    let ours = files(folder)?;
+    put(folder, &there.into_iter().filter(|(name, bytes)| ours.get(name).is_some_and(|known| known != bytes)).collect())?;
+    files(folder)
+}
+
 /// Makes what a state folder needs, and returns it.
 fn make(options: &ServerOptions) -> anyhow::Result<Files> {
     let folder = &options.common.state;

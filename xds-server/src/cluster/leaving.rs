@@ -24,7 +24,6 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Follows Pods until the end; every replica does it for the streams that it has.
 pub(crate) async fn follow(mut sight: Sight, nodes: Arc<Nodes>, shared: Shared, end: CancellationToken) {
     let mut pods: BTreeMap<ObjectKey, Leaving> = BTreeMap::new();
-    let mut leads = *sight.leads.borrow();
     loop {
         let waits = pods.values().any(|pod| !pod.withdrawn);
         let due = async {
@@ -34,10 +33,6 @@ pub(crate) async fn follow(mut sight: Sight, nodes: Arc<Nodes>, shared: Shared, 
             }
         };
         let Some(Ok(())) = end.run_until_cancelled(due).await else { return };
-        if std::mem::replace(&mut leads, *sight.leads.borrow()) != leads {
-            // Streams belong where the leader is.
-            nodes.ask_again();
-        }
         let (made, world) = (sight.made.borrow().clone(), sight.worlds.borrow().clone());
         let terminating = made.pods.iter().filter(|(_, pod)| pod.terminating);
         pods.retain(|key, _| made.pods.get(key).is_some_and(|pod| pod.terminating));

@@ -1,4 +1,4 @@
-//! The leader sees to it that the API server trusts our webhook, and that changed keys reach the Secret.
+//! The leader sees to it that the API server trusts our webhook, and that changed keys reach the Secret; the others take them.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +30,10 @@ pub(crate) async fn follow(mut sight: Sight, namespace: String, state: PathBuf, 
         }
         pause = LOOK;
         if !sight.leads() {
+            match keys::follow(&sight.client, &namespace, &state).await {
+                Ok(now) => known = now,
+                Err(error) => tracing::warn!(error = format!("{error:#}"), "whether a key was renewed cannot be seen"),
+            }
             continue;
         }
         if let Err(error) = webhook::trust(&sight.client, &trust).await {

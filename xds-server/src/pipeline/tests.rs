@@ -9,7 +9,7 @@ use windrose_vocab::TrustDomain;
 use super::*;
 use crate::judges;
 use crate::revocations::Revoked;
-use crate::test_world::{SHOP, declared, workload};
+use crate::test_world::{SHOP, declared, route, workload};
 
 struct Stage {
     folder: tempfile::TempDir,
@@ -121,4 +121,69 @@ fn a_gateway_that_cannot_be_decoded_is_there() {
     assert!(!stage.pipeline.parts.absences.is_absent(&ProxyKey::gateway("shop", "edge")));
     stage.declare(&SHOP.replace("name: edge", "name: other"));
     assert!(stage.pipeline.parts.absences.is_absent(&ProxyKey::gateway("shop", "edge")));
+}
+
+/// What a leader refuses, as it tells others: the route `web` as it is declared now, in place of which it has `in_place`.
+fn refused(leader: &Stage, in_place: Option<&str>) -> Arc<Verdicts> {
+    let route = windrose_vocab::ObjectRef::new(Kind::HTTPRoute, "shop", "web");
+    let version = leader.pipeline.declared.get(&route).unwrap().meta().identity();
+    let last_good = in_place.map(|text| declared(text).get(&route).unwrap());
+    let refusal = windrose_plan::Refusal { reason: "no such thing".into(), last_good };
+    let refused = Refused { objects: [(version, refusal)].into_iter().collect() };
+    let content = leader.pipeline.parts.last_good.share(&refused, usize::MAX).into();
+    Arc::new(Verdicts { content, on_trial: true })
+}
+
+#[test]
+fn a_replica_serves_what_the_leader_serves_and_forgets_an_open_trial_with_the_leader() {
+    let of = |path: &str| format!("{SHOP}{}", route("web", path));
+    let edge = || ProxyKey::gateway("shop", "edge");
+    let served = |stage: &Stage| stage.view(edge()).unwrap().of_kind(ResourceKind::Routes).clone();
+    let (mut leader, mut follower, mut good) = (Stage::set("shop.test"), Stage::set("shop.test"), Stage::set("shop.test"));
+    good.declare(&of("/good"));
+    leader.declare(&of("/bad"));
+    follower.declare(&of("/good"));
+    follower.pipeline.follow_judge(Judge::Another(None), follower.now);
+    follower.declare(&of("/bad"));
+    let bad = served(&follower);
+    assert_eq!(bad, served(&leader), "replicas agree");
+
+    // It has seen the version that runs in place of the refused one, so that it need not be told.
+    let verdicts = refused(&leader, Some(&of("/good")));
+    follower.pipeline.follow_judge(Judge::Another(Some(Arc::clone(&verdicts))), follower.now);
+    assert_eq!(served(&follower), served(&good));
+    let left_out = Verdicts { on_trial: false, ..(*refused(&leader, None)).clone() };
+    follower.pipeline.follow_judge(Judge::Another(Some(Arc::new(left_out))), follower.now);
+    let without = served(&follower);
+    assert_ne!(without, bad);
+
+    // What was decided stays when the leader is gone, what was on trial does not.
+    follower.pipeline.follow_judge(Judge::Another(Some(verdicts)), follower.now);
+    assert_eq!(served(&follower), served(&good));
+    follower.pipeline.follow_judge(Judge::Another(None), follower.now);
+    assert_eq!(served(&follower), served(&good), "nobody has said anything else");
+    follower.pipeline.follow_judge(Judge::Ourselves, follower.now);
+    assert_eq!(served(&follower), without);
+}
+
+#[test]
+fn a_replica_that_has_just_started_is_told_what_runs_in_place_of_a_refused_version() {
+    let of = |path: &str| format!("{SHOP}{}", route("web", path));
+    let (mut leader, mut started) = (Stage::set("shop.test"), Stage::set("shop.test"));
+    let good = declared(&of("/good")).get(&windrose_vocab::ObjectRef::new(Kind::HTTPRoute, "shop", "web")).unwrap().meta().identity();
+    let content = serde_json::json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "web", "namespace": "shop"},
+        "spec": {
+            "parentRefs": [{"name": "edge"}],
+            "rules": [{"matches": [{"path": {"value": "/good"}}], "backendRefs": [{"name": "one", "port": 80}]}],
+        },
+    });
+    let kept = windrose_files::Kept::of(good.clone(), Path::new("kubernetes").into(), content).unwrap();
+    leader.pipeline.parts.last_good.note(vec![(good.object.clone(), Some(kept))]);
+    leader.declare(&of("/bad"));
+    started.declare(&of("/bad"));
+    let verdicts = refused(&leader, Some(&of("/good")));
+    started.pipeline.follow_judge(Judge::Another(Some(verdicts)), started.now);
+    let in_place = started.pipeline.refused.objects.values().next().unwrap().last_good.as_ref().map(|object| object.meta().identity());
+    assert_eq!(in_place, Some(good));
 }

@@ -67,6 +67,7 @@ impl Stage {
             protocol: Protocol::Delta,
             since: at(seconds),
             credential_expires: at(1_000),
+            replica: None,
         };
         self.observed.open(opened).unwrap()
     }

@@ -104,6 +104,7 @@ impl Stage {
             protocol: Protocol::Delta,
             since: self.now,
             credential_expires: self.now,
+            replica: None,
         };
         let stream = self.observed.open(opened).unwrap();
         self.proxies.push(Proxy { stream, scope, identity: identity.into(), refuses, answers: true });

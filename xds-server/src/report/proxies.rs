@@ -35,6 +35,7 @@ pub(super) fn report(stream: &StreamStatus, view: Option<&View>, known: &Known<'
         node: stream.opened.node.to_string(),
         identity: stream.opened.identity.to_string(),
         spiffe_id: known.picture.plan.identities.get(proxy).map(ToString::to_string),
+        replica: stream.opened.replica.as_ref().map(ToString::to_string),
         connected: seconds(stream.opened.since),
         credential_expires: Some(seconds(stream.opened.credential_expires)),
         types: kinds.collect(),

@@ -1,24 +1,29 @@
 //! The tasks of a control plane in a Kubernetes cluster.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
 use windrose_envoy::bootstrap::Server as Reached;
+use windrose_files::Kept;
 use windrose_kube::events::Events;
-use windrose_kube::lease::Leadership;
-use windrose_kube::source::World;
+use windrose_kube::lease::{Leadership, Replica};
+use windrose_kube::source::{Good, World};
 use windrose_kube::{deploy as kube_deploy, lease, limits, source as kube_source};
 use windrose_plan::Addresses;
-use windrose_vocab::Kind;
+use windrose_replicas::Known;
+use windrose_vocab::{Kind, ObjectVersion};
 
 use super::{Running, trust_domain};
 use crate::args::{Controller, ServerOptions};
 use crate::cluster::deploy::Place;
 use crate::cluster::identity::{Shared, Tokens};
-use crate::cluster::{Sight, admission, deploy, gates, keys, leaving, source, status, trust};
+use crate::cluster::{Sight, admission, deploy, gates, keys, leaving, replicas, source, status, trust};
 use crate::judges;
+use crate::last_good::LastGood;
+use crate::pipeline::Judge;
 use crate::source::News;
 use crate::state_folder::StateFolder;
 
@@ -35,12 +40,13 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let state = Arc::new(StateFolder::open(&options.common.state)?);
     let lock = state.lock()?;
     let mut running = Running::new(&options, &state)?;
+    replicas::remember(&cluster.client, &namespace, &mut running.remembered).await;
     let end = running.end.clone();
     let (leading, leads) = watch::channel(Leadership::Unknown);
     let shared = Shared::default();
-    let (client, told, known) = (cluster.client.clone(), shared.clone(), leads.clone());
+    let (client, told) = (cluster.client.clone(), shared.clone());
     let settings = judges::settings(trust_domain(&options)?).with_addresses(Addresses::Assigned);
-    let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, &told, known)))?;
+    let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, &told)))?;
     running.serve(&server, &options).await?;
 
     let (world, worlds) = watch::channel(Arc::new(World::default()));
@@ -49,16 +55,25 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
         running.tasks.spawn(kube_source::watch::watch(cluster.client.clone(), kind, events.clone(), end.child_token()));
     }
     drop(events);
-    running.tasks.spawn(kube_source::follow(cluster.client.clone(), told, world, end.child_token()));
+    running.tasks.spawn(kube_source::follow(cluster.client.clone(), told, world, keep(running.last_good.clone()), end.child_token()));
     let (reading, news) = watch::channel(Arc::new(News::default()));
     running.tasks.spawn(source::follow(worlds.clone(), reading, end.child_token()));
 
     let (reports, nodes) = (server.reports.clone(), server.nodes.clone());
-    let looks = running.follow(server, news);
-    running.tasks.spawn(lease::hold(cluster.client.clone(), namespace.clone(), given.name.clone(), leading, end.child_token()));
+    let known = Known { desired: server.xds.desired.clone(), observed: server.xds.observed.clone(), accepted: server.xds.accepted.clone() };
+    let (judging, judge) = watch::channel(Judge::Another(None));
+    let looks = running.follow(server, news, judge);
+    let listens = windrose_xds_serve::bind(given.replicas).await.context("--replicas")?;
+    let port = listens.local_addr().context("--replicas")?.port();
+    let me = Replica { name: given.name.clone(), listens: given.replica_address.map(|address| SocketAddr::new(address, port)) };
+    running.tasks.spawn(lease::hold(cluster.client.clone(), namespace.clone(), me, leading, end.child_token()));
     let (making, made) = watch::channel(Arc::default());
     running.tasks.spawn(kube_deploy::observed(cluster.client.clone(), making, end.child_token()));
     let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems: Arc::default(), leads };
+    let (authority, (telling, verdicts)) = (running.authority.clone(), watch::channel(Arc::default()));
+    running.tasks.spawn(replicas::follow(authority.clone(), known.observed.clone(), judging, sight.leads.clone(), end.child_token()));
+    running.tasks.spawn(replicas::lead(listens, authority, known, verdicts, sight.clone(), end.child_token()));
+    running.tasks.spawn(replicas::tell(sight.clone(), namespace.clone(), running.last_good.clone(), telling, end.child_token()));
     let root = running.authority.root_pem();
     let place = Place {
         server: Reached { host: reached.0.clone().into(), port: reached.1, name: reached.0.into(), trust: root.clone().into() },
@@ -80,6 +95,21 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     running.end().await;
     drop(lock);
     told
+}
+
+/// Takes note of good versions, by which what Envoy refuses is replaced.
+fn keep(last_good: Arc<LastGood>) -> impl Fn(Vec<Good>) {
+    let from: Arc<Path> = Path::new("kubernetes").into();
+    move |good| {
+        let kept = |good: Good| match good.version {
+            Some((version, content)) => {
+                let version = ObjectVersion { object: good.object.clone(), version };
+                Kept::of(version, from.clone(), content).map(|kept| (good.object, Some(kept)))
+            }
+            None => Some((good.object, None)),
+        };
+        last_good.note(good.into_iter().filter_map(kept).collect());
+    }
 }
 
 /// Host and port by which Envoys reach us.

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use windrose_state::DesiredReader;
 
 use super::CLOCK;
-use crate::pipeline::Pipeline;
+use crate::pipeline::{Judge, Pipeline};
 use crate::report::Reports;
 use crate::source::News;
 
@@ -61,6 +61,7 @@ pub(super) async fn watch_progress(reports: Arc<Reports>, mut publications: watc
 pub(super) struct Follower {
     pub(super) news: watch::Receiver<Arc<News>>,
     pub(super) answers: watch::Receiver<()>,
+    pub(super) judge: watch::Receiver<Judge>,
     pub(super) published: watch::Sender<()>,
     pub(super) reports: Arc<Reports>,
     pub(super) desired: DesiredReader,
@@ -68,15 +69,17 @@ pub(super) struct Follower {
 
 /// Hands worlds, wishes, answers and the time to the pipeline, off the async threads, one after the other.
 pub(super) async fn follow(mut pipeline: Pipeline, follower: Follower, end: CancellationToken) {
-    let Follower { mut news, mut answers, published, reports, desired } = follower;
+    let Follower { mut news, mut answers, mut judge, published, reports, desired } = follower;
     let mut demand = desired.demand();
     let mut clock = tokio::time::interval(CLOCK);
     let mut former = Arc::new(News::default());
     news.mark_changed();
+    judge.mark_changed();
     loop {
         let step = tokio::select! {
             () = end.cancelled() => return,
             Ok(()) = news.changed() => Step::World(news.borrow_and_update().clone()),
+            Ok(()) = judge.changed() => Step::Judge(judge.borrow_and_update().clone()),
             Ok(()) = demand.changed() => Step::Demand,
             Ok(()) = answers.changed() => Step::Observed,
             () = tokio::time::sleep(SILENCE_LOOK), if pipeline.is_waiting() => Step::Observed,
@@ -111,6 +114,7 @@ pub(super) async fn follow(mut pipeline: Pipeline, follower: Follower, end: Canc
 #[derive(Clone)]
 enum Step {
     World(Arc<News>),
+    Judge(Judge),
     Demand,
     Observed,
     Clock,
@@ -127,6 +131,7 @@ fn take(pipeline: &mut Pipeline, step: &Step, former: &News, reports: &Reports) 
                 pipeline.declare(world.declared.clone(), &changed, now);
             }
         }
+        Step::Judge(judge) => pipeline.follow_judge(judge.clone(), now),
         Step::Demand => pipeline.follow_demand(now),
         Step::Observed => pipeline.follow_observed(&reports.observed.snapshot(), now),
         Step::Clock => {

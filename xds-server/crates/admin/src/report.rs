@@ -147,6 +147,8 @@ pub struct ProxyReport {
     pub identity: String,
     /// Its SPIFFE identity in the mesh, if it has one.
     pub spiffe_id: Option<String>,
+    /// The replica of the control plane that has its stream, where it is another one.
+    pub replica: Option<String>,
     /// When its stream began, in seconds since 1970.
     pub connected: u64,
     /// When the credential of its stream expires, in seconds since 1970.

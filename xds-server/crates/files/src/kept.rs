@@ -36,6 +36,14 @@ struct Content {
 }
 
 impl Kept {
+    /// An object that did not come from a file, with what it was decoded from; `file` says where from. Nothing where that is no text.
+    #[must_use]
+    pub fn of(version: ObjectVersion, file: Arc<Path>, object: Node) -> Option<Self> {
+        let content = Content { object, files: BTreeMap::new() };
+        let text = serde_json::to_string(&content).ok()?.into();
+        Some(Self { object: version.object, version: version.version, file, text })
+    }
+
     /// The object in this version.
     #[must_use]
     pub fn identity(&self) -> ObjectVersion {

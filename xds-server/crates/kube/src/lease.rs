@@ -1,23 +1,22 @@
-//! Which replica leads: the one that holds the Lease. It serves and writes; its Pod carries the label by which the Service finds it.
+//! Which replica leads: the one that holds the Lease. All serve; it writes, and the others tell it what their proxies say.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
-use serde_json::json;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{code, explain};
-use crate::deploy::MANAGER;
 
-/// The label of the leader's Pod, by which the Service finds it.
-pub const LEADER_LABEL: &str = "windrose.dev/leader";
+/// The annotation that says where the holder listens to other replicas.
+const ADDRESS: &str = "windrose.dev/replicas";
 /// The name of the Lease.
 pub const LEASE: &str = "windrose-leader";
 /// How long a Lease holds after its last renewal.
@@ -34,25 +33,27 @@ const RETRY: Duration = Duration::from_secs(2);
 pub enum Leadership {
     /// We do.
     Ours,
-    /// Somebody else does.
-    Others,
-    /// Nobody can tell: the cluster does not answer. Whoever served goes on, and nobody writes.
+    /// Somebody else does, who listens to other replicas there.
+    Others(Option<SocketAddr>),
+    /// Nobody can tell: the cluster does not answer. Nobody writes.
     Unknown,
 }
 
+/// A replica, as others know it.
+#[derive(Clone, Debug)]
+pub struct Replica {
+    /// What it is called; no other has the name.
+    pub name: String,
+    /// Where it listens to others when it leads.
+    pub listens: Option<SocketAddr>,
+}
+
 /// Tries to hold the Lease until the end, and says who leads. At the end it is given back.
-pub async fn hold(client: Client, namespace: String, me: String, leads: watch::Sender<Leadership>, end: CancellationToken) {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), &namespace);
+pub async fn hold(client: Client, namespace: String, me: Replica, leads: watch::Sender<Leadership>, end: CancellationToken) {
     let api: Api<Lease> = Api::namespaced(client, &namespace);
     let mut state = Holder { api, me, seen: None, renewed: None };
-    let mut marked = false;
     loop {
         let now = state.step().await;
-        if now == Leadership::Ours && !marked {
-            // Before anybody is told: whoever connects from here on finds us.
-            marked = tokio::time::timeout(RETRY, mark(&pods, &state.me)).await.unwrap_or(false);
-        }
-        marked &= now != Leadership::Others;
         leads.send_if_modified(|before| {
             let differs = *before != now;
             if differs {
@@ -69,43 +70,14 @@ pub async fn hold(client: Client, namespace: String, me: String, leads: watch::S
             break;
         }
     }
-    if leads.send_replace(Leadership::Others) == Leadership::Ours {
+    if leads.send_replace(Leadership::Others(None)) == Leadership::Ours {
         state.give_back().await;
     }
 }
 
-/// Puts the label on our Pod and takes it from others; whether that is done.
-async fn mark(pods: &Api<Pod>, me: &str) -> bool {
-    let label = |value: Option<&str>| json!({"metadata": {"labels": {LEADER_LABEL: value}}});
-    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    let marked = match pods.patch(me, &parameters, &Patch::Merge(&label(Some("true")))).await {
-        // We are no Pod: a control plane that runs outside is found by its address.
-        Err(error) if code(&error) == Some(404) => return true,
-        Err(error) => Err(error),
-        Ok(_) => pods.list_metadata(&ListParams::default().labels(LEADER_LABEL)).await,
-    };
-    let others = match marked {
-        Ok(found) => found.items.into_iter().filter_map(|pod| pod.metadata.name).filter(|name| name != me),
-        Err(error) => {
-            tracing::warn!(error = explain(&error), "the Pod cannot be marked as the leader's; trying again");
-            return false;
-        }
-    };
-    for name in others {
-        match pods.patch(&name, &parameters, &Patch::Merge(&label(None))).await {
-            Err(error) if code(&error) != Some(404) => {
-                tracing::warn!(pod = name, error = explain(&error), "it stays marked as the leader's; trying again");
-                return false;
-            }
-            Ok(_) | Err(_) => {}
-        }
-    }
-    true
-}
-
 struct Holder {
     api: Api<Lease>,
-    me: String,
+    me: Replica,
     /// Somebody else's Lease as it was seen, and when by our own clock: clocks of two machines are not compared.
     seen: Option<(String, Instant)>,
     /// When we renewed it last.
@@ -117,9 +89,9 @@ impl Holder {
         let began = Instant::now();
         let patience = self.renewed.map_or(LET_GO / 2, |renewed| (renewed + LET_GO).saturating_duration_since(began).min(LET_GO / 2));
         match tokio::time::timeout(patience.max(Duration::from_millis(500)), self.try_to_hold()).await {
-            Ok(Ok(held)) => {
-                self.renewed = held.then_some(began);
-                return if held { Leadership::Ours } else { Leadership::Others };
+            Ok(Ok(now)) => {
+                self.renewed = (now == Leadership::Ours).then_some(began);
+                return now;
             }
             Ok(Err(error)) => tracing::warn!(error = explain(&error), "the Lease cannot be renewed"),
             Err(_) => tracing::warn!("the Lease cannot be renewed: no answer"),
@@ -128,21 +100,25 @@ impl Holder {
         if holds { Leadership::Ours } else { Leadership::Unknown }
     }
 
-    async fn try_to_hold(&mut self) -> Result<bool, kube::Error> {
+    async fn try_to_hold(&mut self) -> Result<Leadership, kube::Error> {
         let Some(lease) = self.api.get_opt(LEASE).await? else {
-            let metadata = ObjectMeta { name: Some(LEASE.to_owned()), ..ObjectMeta::default() };
+            let metadata = ObjectMeta { name: Some(LEASE.to_owned()), annotations: self.annotations(), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.ours(None)) };
             return won(self.api.create(&PostParams::default(), &lease).await);
         };
         let spec = lease.spec.clone().unwrap_or_default();
         let holder = spec.holder_identity.clone().unwrap_or_default();
-        if holder != self.me && !holder.is_empty() && !self.is_stale(&lease) {
-            return Ok(false);
+        let is_ours = holder == self.me.name;
+        if !is_ours && !holder.is_empty() && !self.is_stale(&lease) {
+            let said = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ADDRESS));
+            return Ok(Leadership::Others(said.and_then(|address| address.parse().ok())));
         }
-        let lease = Lease { spec: Some(self.ours(Some(&spec))), ..lease };
+        let spec = self.ours(Some(&spec));
+        let metadata = ObjectMeta { annotations: self.annotations(), ..lease.metadata };
+        let lease = Lease { spec: Some(spec), metadata };
         let answer = self.api.replace(LEASE, &PostParams::default(), &lease).await;
         // A renewal of ours that was late may have come first: that is nobody else's Lease.
-        if holder == self.me { answer.map(|_| true) } else { won(answer) }
+        if is_ours { answer.map(|_| Leadership::Ours) } else { won(answer) }
     }
 
     /// Whether somebody else's Lease has not changed for as long as it holds.
@@ -159,10 +135,10 @@ impl Holder {
 
     fn ours(&self, former: Option<&LeaseSpec>) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
-        let same = former.filter(|former| former.holder_identity.as_ref() == Some(&self.me));
+        let same = former.filter(|former| former.holder_identity.as_ref() == Some(&self.me.name));
         let transitions = former.and_then(|former| former.lease_transitions).unwrap_or_default();
         LeaseSpec {
-            holder_identity: Some(self.me.clone()),
+            holder_identity: Some(self.me.name.clone()),
             lease_duration_seconds: i32::try_from(HOLDS.as_secs()).ok(),
             acquire_time: same.and_then(|same| same.acquire_time.clone()).or_else(|| Some(now.clone())),
             renew_time: Some(now),
@@ -171,21 +147,25 @@ impl Holder {
         }
     }
 
+    fn annotations(&self) -> Option<BTreeMap<String, String>> {
+        self.me.listens.map(|address| BTreeMap::from([(ADDRESS.to_owned(), address.to_string())]))
+    }
+
     async fn give_back(&self) {
         let Ok(Some(lease)) = self.api.get_opt(LEASE).await else { return };
         let spec = lease.spec.clone().unwrap_or_default();
-        if spec.holder_identity.as_ref() == Some(&self.me) {
+        if spec.holder_identity.as_ref() == Some(&self.me.name) {
             let spec = LeaseSpec { holder_identity: Some(String::new()), ..spec };
             let _ = self.api.replace(LEASE, &PostParams::default(), &Lease { spec: Some(spec), ..lease }).await;
         }
     }
 }
 
-/// Two that try at once: one of them is told so.
-fn won(answer: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+/// Two that try at once: one of them is told so, and learns the other's address next time.
+fn won(answer: Result<Lease, kube::Error>) -> Result<Leadership, kube::Error> {
     match answer {
-        Ok(_) => Ok(true),
-        Err(error) if code(&error) == Some(409) => Ok(false),
+        Ok(_) => Ok(Leadership::Ours),
+        Err(error) if code(&error) == Some(409) => Ok(Leadership::Others(None)),
         Err(error) => Err(error),
     }
 }

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod lease;
 pub mod limits;
 pub mod names;
+pub mod refused;
 pub mod source;
 pub mod status;
 pub mod tokens;

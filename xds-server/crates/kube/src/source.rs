@@ -11,7 +11,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde_json::Value;
 use windrose_api::Declared;
-use windrose_vocab::{Diagnostic, Kind, ObjectRef};
+use windrose_vocab::{Diagnostic, Fingerprint, Kind, ObjectRef};
 
 pub use owner::follow;
 pub use watch::Event;
@@ -29,6 +29,22 @@ pub struct World {
     pub problems: OrdMap<ObjectRef, Arc<[Diagnostic]>>,
     /// Kinds that cannot be watched, with the reason.
     pub unread: BTreeMap<Kind, String>,
+}
+
+/// The newest good version of an object.
+#[derive(Clone, PartialEq)]
+pub struct Good {
+    /// Which object.
+    pub object: ObjectRef,
+    /// The version and what it was decoded from, without its status; none where the object is gone.
+    pub version: Option<(Fingerprint, Value)>,
+}
+
+impl std::fmt::Debug for Good {
+    /// Never the content: a Secret is an object too.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.object, self.version.as_ref().map(|(version, _)| version))
+    }
 }
 
 /// An object as the cluster knows it.

@@ -118,6 +118,26 @@ impl Authority {
         Ok(true)
     }
 
+    /// Takes the intermediate that somebody else put into the directory, where several servers share one authority and one of them
+    /// renews it. Returns whether there was another one.
+    ///
+    /// # Errors
+    /// As [`Self::open`]. The former intermediate stays in use.
+    pub fn follow(&mut self, now: SystemTime) -> Result<bool, Error> {
+        let Some(own) = &self.own else { return Ok(false) };
+        let Some(found) = read_issuer(&own.directory, INTERMEDIATE)? else { return Ok(false) };
+        if found.fingerprint() == self.issuer.fingerprint() {
+            return Ok(false);
+        }
+        refuse_outside_validity("the intermediate", found.facts(), now)?;
+        if !is_issued_by(found.der(), own.root.der()) {
+            let path = |name| own.directory.path(name).display().to_string();
+            return Err(Error::NotIssued { file: path(INTERMEDIATE), subject: found.facts().subject.clone(), issuers: path(ROOT) });
+        }
+        self.adopt(found);
+        Ok(true)
+    }
+
     /// Root rotation, first step: a new root joins the bundle; the old one still signs.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ pub const WORKLOAD_SLOT: Duration = Duration::from_secs(12 * HOUR);
 /// How long a certificate of the xDS server is valid; a new one is made at every start and at half life.
 pub const SERVER_LIFETIME: Duration = Duration::from_secs(90 * DAY);
 
+/// How long a replica's certificate is valid: one is made for each connection.
+pub const REPLICA_LIFETIME: Duration = Duration::from_secs(HOUR);
+
 /// How long a node credential lives unless its owner says otherwise.
 pub const NODE_LIFETIME: Duration = Duration::from_secs(90 * DAY);
 

@@ -15,6 +15,8 @@ use crate::template::{self, Validity};
 use crate::{CertificateFacts, Directory, Entropy, Error, SecretText, ServerCertificate, TokenKey, limits};
 
 const NODE_ROOT: &str = "node-root.pem";
+/// The DNS name in a replica's certificate; it resolves nowhere.
+const REPLICA: &str = "replica.windrose.internal";
 
 /// The one owner of the node root and the token key; it is not changed after it was opened, and can be shared.
 #[derive(Debug)]
@@ -111,6 +113,26 @@ impl NodeAuthority {
         let signed = self.root.sign(&template::server(names, validity, entropy)?)?;
         let half = validity.to.duration_since(now).unwrap_or_default() / 2;
         Ok(ServerCertificate { chain: vec![signed.der], key: signed.key, renew_at: now + half, not_after: validity.to })
+    }
+
+    /// A client certificate by which a replica of the control plane proves itself to another.
+    ///
+    /// # Errors
+    /// When the operating system has no randomness.
+    pub fn issue_replica(&self, now: SystemTime, entropy: &dyn Entropy) -> Result<ServerCertificate, Error> {
+        let validity = Validity::starting(now, limits::REPLICA_LIFETIME).within(self.root.validity());
+        let signed = self.root.sign(&template::replica(REPLICA, validity, entropy)?)?;
+        Ok(ServerCertificate { chain: vec![signed.der], key: signed.key, renew_at: validity.to, not_after: validity.to })
+    }
+
+    /// Whether a client certificate is one of [`Self::issue_replica`]. A proxy's is under the same root, and is none.
+    #[must_use]
+    pub fn is_replica(&self, der: &CertificateDer<'_>, now: SystemTime) -> bool {
+        let is_named = |facts: CertificateFacts| {
+            let only = facts.dns_names == [REPLICA] && facts.uris.is_empty() && facts.addresses.is_empty();
+            only && facts.is_valid_at(now) && !facts.is_authority
+        };
+        is_issued_by(der, self.root.der()) && is_client_only(der) && CertificateFacts::parse(der).is_some_and(is_named)
     }
 
     /// A client certificate that lets its bearer be `proxy` for `lifetime`.

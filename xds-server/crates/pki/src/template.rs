@@ -62,6 +62,13 @@ pub(crate) fn server(names: &[String], validity: Validity, entropy: &dyn Entropy
     Ok(params)
 }
 
+/// A client certificate of a replica of the control plane: one DNS name, and only the client's end.
+pub(crate) fn replica(name: &str, validity: Validity, entropy: &dyn Entropy) -> Result<CertificateParams, Error> {
+    let mut params = leaf(vec![host(name)?], validity, entropy)?;
+    params.extended_key_usages = vec![Purpose::ClientAuth];
+    Ok(params)
+}
+
 fn authority(
     role: &str,
     domain: &TrustDomain,

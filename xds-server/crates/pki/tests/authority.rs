@@ -117,6 +117,19 @@ fn the_intermediate_is_renewed_at_half_life_and_old_leaves_are_still_taken() {
 }
 
 #[test]
+fn a_server_that_shares_the_folder_follows_a_renewal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut one, mut other) = (open(folder.path(), noon()).unwrap(), open(folder.path(), noon()).unwrap());
+    let later = noon() + 183 * DAY;
+    assert!(!other.follow(later).unwrap());
+    assert!(one.renew(later, &SystemEntropy).unwrap());
+    assert_ne!(one.version(&orders(), later), other.version(&orders(), later));
+    assert!(other.follow(later).unwrap());
+    assert_eq!(one.version(&orders(), later), other.version(&orders(), later));
+    assert!(!other.follow(later).unwrap(), "once");
+}
+
+#[test]
 fn rule_34_a_root_rotation_overlaps_and_then_really_refuses_the_old_root() {
     let folder = tempfile::tempdir().unwrap();
     let mut authority = open(folder.path(), noon()).unwrap();

@@ -90,6 +90,21 @@ fn a_workload_certificate_opens_no_stream_and_a_node_certificate_is_no_workload(
 }
 
 #[test]
+fn only_a_replicas_certificate_is_a_replicas_and_it_opens_no_stream() {
+    let (place, other) = (place(), self::place());
+    let replica = place.nodes.issue_replica(noon(), &SystemEntropy).unwrap();
+    assert!(place.nodes.is_replica(&replica.chain[0], noon()));
+    assert!(!place.nodes.is_replica(&replica.chain[0], noon() + DAY), "its time is over");
+    assert_eq!(place.nodes.identify_certificate(&replica.chain[0], noon()), Err(CredentialProblem::Name));
+    let proxy = place.nodes.issue_certificate(&ProxyKey::gateway("shop", "edge"), DAY, noon(), &SystemEntropy).unwrap();
+    let server = place.nodes.issue_server(&["replica.windrose.internal".into()], noon(), &SystemEntropy).unwrap();
+    let foreign = other.nodes.issue_replica(noon(), &SystemEntropy).unwrap();
+    assert!(!place.nodes.is_replica(&der(&proxy.certificate), noon()), "a proxy's");
+    assert!(!place.nodes.is_replica(&server.chain[0], noon()), "a server's of that name");
+    assert!(!place.nodes.is_replica(&foreign.chain[0], noon()), "of another authority");
+}
+
+#[test]
 fn a_server_certificate_and_a_stranger_open_no_stream() {
     let (place, other) = (place(), self::place());
     let server = place.nodes.issue_server(&["127.0.0.1".into(), "xds.example".into()], noon(), &SystemEntropy).unwrap();

@@ -55,6 +55,8 @@ pub struct Opened {
     pub since: SystemTime,
     /// When the credential that opened it expires.
     pub credential_expires: SystemTime,
+    /// The replica of the server that has the stream, where it is another one; see [`Observed::mirror`].
+    pub replica: Option<Text>,
 }
 
 /// A rejection's text after reduction: at most [`limits::REASON_BYTES`], one line, no secret.
@@ -154,7 +156,7 @@ pub enum Observation {
 }
 
 /// What is known of one kind on one stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct KindStatus {
     /// What it was sent and should have.
     pub sent: KindMap,
@@ -275,6 +277,16 @@ impl Observed {
         }
     }
 
+    /// Takes over what another replica knows of a stream that it has. A stream that is closed has nothing.
+    pub fn mirror(&self, id: StreamId, kinds: impl IntoIterator<Item = (ResourceKind, KindStatus)>) {
+        let mut streams = self.streams();
+        let Some(stream) = streams.open.get_mut(&id) else { return };
+        kinds.into_iter().for_each(|(kind, status)| stream.kinds[kind.index()] = status);
+        stream.news += 1;
+        drop(streams);
+        self.changed();
+    }
+
     /// All open streams in order of opening. Shares everything, so it costs the number of streams.
     #[must_use]
     pub fn snapshot(&self) -> Vec<StreamStatus> {
@@ -375,6 +387,7 @@ pub(crate) mod tests {
             protocol: Protocol::Delta,
             since: SystemTime::UNIX_EPOCH,
             credential_expires: SystemTime::UNIX_EPOCH,
+            replica: None,
         }
     }
 

@@ -5,7 +5,7 @@ use windrose_api::declared::gateway::CONTROLLER;
 use windrose_vocab::Kind;
 
 use super::{NAME, Options, VERSION, rights};
-use crate::{keys, lease};
+use crate::{keys, lease, refused};
 
 /// The label that says which version is installed.
 pub const VERSION_LABEL: &str = "app.kubernetes.io/version";
@@ -25,6 +25,8 @@ const XDS_PORT: u16 = 18000;
 const ADMIN_PORT: u16 = 18001;
 /// Where the API server asks.
 const WEBHOOK_PORT: u16 = 9443;
+/// Where a leader listens to other replicas.
+const REPLICAS_PORT: u16 = 18002;
 
 pub(super) fn namespace(options: &Options) -> Value {
     let mut labels = labels();
@@ -42,10 +44,7 @@ pub(super) fn service(options: &Options) -> Value {
     let port = |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP"});
     let mut ports = vec![port("xds", XDS_PORT)];
     ports.extend(options.webhook.then(|| port("webhook", 443)));
-    // All proxies are where one replica sees what all of them say.
-    let mut leader = selector();
-    leader.insert(lease::LEADER_LABEL.to_owned(), "true".into());
-    let spec = json!({"selector": leader, "ports": ports});
+    let spec = json!({"selector": selector(), "ports": ports});
     json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(options), "spec": spec})
 }
 
@@ -93,7 +92,7 @@ fn container(options: &Options) -> Value {
     // The admin API refuses foreign host names, and the kubelet asks by the Pod's address.
     let ask = |path: &str| json!({"path": path, "port": "admin", "httpHeaders": [{"name": "Host", "value": "localhost"}]});
     let port = |name: &str, port: u16| json!({"name": name, "containerPort": port, "protocol": "TCP"});
-    let mut ports = vec![port("xds", XDS_PORT), port("admin", ADMIN_PORT)];
+    let mut ports = vec![port("xds", XDS_PORT), port("admin", ADMIN_PORT), port("replicas", REPLICAS_PORT)];
     ports.extend(options.webhook.then(|| port("webhook", WEBHOOK_PORT)));
     json!({
         "name": NAME,
@@ -103,6 +102,7 @@ fn container(options: &Options) -> Value {
         "env": [
             field("POD_NAME", "metadata.name"),
             field("POD_NAMESPACE", "metadata.namespace"),
+            field("POD_IP", "status.podIP"),
             text("WINDROSE_STATE", KEYS_FOLDER),
             text("WINDROSE_TRUST_DOMAIN", &options.trust_domain),
             text("WINDROSE_ENVOY_IMAGE", &options.envoy_image),
@@ -162,6 +162,7 @@ pub(super) fn made_by_itself(options: &Options) -> Vec<Value> {
     vec![
         json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": named(lease::LEASE)}),
         json!({"apiVersion": "v1", "kind": "Secret", "metadata": named(keys::SECRET)}),
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": named(refused::SECRET)}),
     ]
 }
 

@@ -8,7 +8,7 @@ use windrose_vocab::Kind;
 
 use super::{NAME, Options, objects};
 use crate::source::{by_metadata, has_status};
-use crate::{keys, lease, names};
+use crate::{keys, lease, names, refused};
 
 /// Where a right holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -103,7 +103,7 @@ fn made() -> Vec<Right> {
     all
 }
 
-/// The keys and the Lease. A name cannot be asked of what is not there yet, so `create` has none.
+/// The keys, what is refused, and the Lease. A name cannot be asked of what is not there yet, so `create` has none.
 fn own() -> Vec<Right> {
     let right = |group, resource: &str, verb, only, call| Right { place: Place::Own, only, ..cluster(group, resource, verb, call) };
     let leases = |verb, only, call| right("coordination.k8s.io", "leases", verb, only, ("lease.rs", call));
@@ -111,9 +111,9 @@ fn own() -> Vec<Right> {
         leases("create", None, "api.create("),
         leases("get", Some(lease::LEASE), "get_opt(LEASE)"),
         leases("update", Some(lease::LEASE), "api.replace(LEASE"),
-        right("", "pods", "patch", None, ("lease.rs", "pods.patch(")),
         right("", "secrets", "create", None, ("keys.rs", ".create(&PostParams")),
         right("", "secrets", "patch", Some(keys::SECRET), ("keys.rs", ".patch(SECRET")),
+        right("", "secrets", "patch", Some(refused::SECRET), ("refused.rs", ".patch(SECRET")),
     ]
 }
 

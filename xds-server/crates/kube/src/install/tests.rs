@@ -38,7 +38,7 @@ fn definitions_come_first_and_do_not_go_with_the_rest() {
     assert_eq!(kinds(&gone)[..3], ["ValidatingWebhookConfiguration", "GatewayClass", "Deployment"], "who acts on objects goes first");
     assert_eq!(kinds(&gone).last(), Some(&"Namespace"));
     let (mut there, mut gone) = (named(&there[first..]), named(&gone));
-    there.extend(["Lease/windrose-leader".to_owned(), "Secret/windrose-keys".to_owned()]);
+    there.extend(["Lease/windrose-leader".to_owned(), "Secret/windrose-keys".to_owned(), "Secret/windrose-refused".to_owned()]);
     there.sort_unstable();
     gone.sort_unstable();
     assert_eq!(there, gone, "what is installed and what it makes by itself is all that goes");
@@ -93,7 +93,9 @@ fn no_right_reaches_beyond_what_it_is_for() {
     let secrets: Vec<_> = rights(true).into_iter().filter(|right| right.resource == "secrets").collect();
     let verbs = |place| secrets.iter().filter(|right| right.place == place).map(|right| right.verb).collect::<Vec<_>>();
     assert_eq!(verbs(Place::Cluster), ["list", "watch", "get"], "no Secret outside its namespace is ever written");
-    assert_eq!(verbs(Place::Own), ["create", "patch"]);
+    assert_eq!(verbs(Place::Own), ["create", "patch", "patch"]);
+    let patched = secrets.iter().filter(|right| right.verb == "patch");
+    assert!(patched.clone().all(|right| right.only.is_some()), "of its own namespace only those that it makes");
     let never = ["clusterroles", "roles", "clusterrolebindings", "rolebindings", "pods/exec", "nodes", "customresourcedefinitions"];
     assert!(rights(true).iter().all(|right| !never.contains(&right.resource.as_str())));
 }

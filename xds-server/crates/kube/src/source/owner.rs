@@ -17,15 +17,22 @@ use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
 
 use super::values::Values;
 use super::watch::{Told, read};
-use super::{Event, Seen, World, has_status, is_value};
+use super::{Event, Good, Seen, World, has_status, is_value};
 use crate::client::{code, explain};
 use crate::limits;
 
 /// One read of a Secret or ConfigMap.
 type Read = BoxFuture<'static, (ObjectRef, Result<Option<Value>, kube::Error>)>;
 
-/// Takes in what the watches tell and shows the world after each burst, until the end.
-pub async fn follow(client: Client, mut events: mpsc::Receiver<Event>, worlds: latest::Sender<Arc<World>>, end: CancellationToken) {
+/// Takes in what the watches tell and shows the world after each burst, until the end. `keep` is handed the good versions of what
+/// Envoy may refuse, before the world that has them is shown.
+pub async fn follow(
+    client: Client,
+    mut events: mpsc::Receiver<Event>,
+    worlds: latest::Sender<Arc<World>>,
+    keep: impl Fn(Vec<Good>),
+    end: CancellationToken,
+) {
     let mut owner = Owner::default();
     let mut reads: FuturesUnordered<Read> = FuturesUnordered::new();
     let mut held: Option<Instant> = None;
@@ -60,6 +67,7 @@ pub async fn follow(client: Client, mut events: mpsc::Receiver<Event>, worlds: l
         unwanted.iter().for_each(|value| owner.remove(value));
         held = if owner.values.awaits() { held.or_else(|| Some(Instant::now())) } else { None };
         if held.is_none() && owner.take_changed() {
+            keep(std::mem::take(&mut owner.good));
             worlds.send_replace(Arc::new(owner.show()));
         }
         tokio::task::yield_now().await;
@@ -87,6 +95,8 @@ struct Owner {
     kinds: BTreeMap<Kind, Progress>,
     values: Values,
     changed: bool,
+    /// What became good or is gone since the world was shown last.
+    good: Vec<Good>,
 }
 
 impl Owner {
@@ -199,6 +209,9 @@ impl Owner {
     fn remove(&mut self, object: &ObjectRef) {
         let was_there = self.world.declared.get(object).is_some() || self.world.declared.set_aside.contains_key(object);
         self.world.declared.remove(object);
+        if was_there && may_be_refused(object.kind) {
+            self.good.push(Good { object: object.clone(), version: None });
+        }
         let seen = self.world.seen.remove(object).is_some();
         let problems = self.world.problems.remove(object).is_some();
         self.changed |= was_there || seen || problems;
@@ -227,11 +240,15 @@ impl Owner {
         if unchanged {
             return;
         }
+        let text = may_be_refused(object.kind).then(|| value.clone());
         let decoded = decode(value, Source::Cluster);
         let mut told = decoded.diagnostics;
         match decoded.object {
             Some(good) if self.world.declared.get(&object).as_ref() != Some(&good) => {
                 self.values.refer(&object, Some(&good));
+                if let Some(text) = text {
+                    self.good.push(Good { object: object.clone(), version: Some((good.meta().version, text)) });
+                }
                 self.world.declared.insert(good);
                 self.changed = true;
             }
@@ -307,6 +324,11 @@ fn protects(kind: Kind) -> bool {
         kind,
         Kind::AuthPolicy | Kind::AuthorizationPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::MeshPolicy | Kind::BackendTLSPolicy
     )
+}
+
+/// Kinds of which Envoy may refuse what follows from them, so that an earlier version is of use. What moves all the time is none.
+fn may_be_refused(kind: Kind) -> bool {
+    !matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::ReferenceGrant | Kind::GatewayClass)
 }
 
 fn reference(kind: Kind, value: &Value) -> Option<ObjectRef> {

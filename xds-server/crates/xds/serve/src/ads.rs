@@ -74,14 +74,12 @@ pub(crate) async fn run<V: Variant>(
         Err(status) => End::Fault(status),
     };
     end.count(&shared, &peer);
-    let moves = matches!(end, End::Elsewhere);
     let Some(status) = end.status() else { return };
     let farewell = async {
         outbox.end(status).await;
         messages.discard().await;
     };
-    // A client that moves would open its next stream on this connection.
-    if timeout(limits::FAREWELL, farewell).await.is_err() || moves {
+    if timeout(limits::FAREWELL, farewell).await.is_err() {
         at.cut();
         // The request is held until the connection is gone: HTTP/2 loses count of a stream that is let go with words unsent.
         let _ = timeout(limits::FAREWELL, messages.discard()).await;
@@ -94,8 +92,6 @@ enum End {
     Client,
     /// The connection or the server ends.
     Drained,
-    /// Another server is to be asked.
-    Elsewhere,
     /// The credential's time is over.
     Expired,
     /// The credential was taken back.
@@ -110,7 +106,6 @@ impl End {
         match self {
             Self::Client => Some(Status::ok("")),
             Self::Drained => Some(Status::unavailable("the connection is being closed; connect again")),
-            Self::Elsewhere => Some(Status::unavailable("another replica serves; connect again")),
             Self::Expired => Some(Status::unauthenticated("the credential has expired")),
             Self::Revoked => Some(Status::unauthenticated("the credential was revoked")),
             Self::Fault(status) if status.code() == Code::Cancelled => None,
@@ -121,7 +116,7 @@ impl End {
     fn count(&self, shared: &Shared, peer: &Peer) {
         let counters = &shared.xds.counters;
         match self {
-            Self::Client | Self::Drained | Self::Elsewhere => {}
+            Self::Client | Self::Drained => {}
             Self::Expired => counters.expired.up(),
             Self::Revoked => counters.revoked.up(),
             Self::Fault(status) if status.code() == Code::Cancelled => {}
@@ -284,9 +279,6 @@ async fn leaving(shared: &Shared, peer: &Peer) {
 async fn ending(shared: &Shared, peer: &Peer, at: &Circumstances) -> End {
     let mut revocations = Some(shared.xds.identify.revocations());
     loop {
-        if shared.xds.identify.is_elsewhere() {
-            return End::Elsewhere;
-        }
         if shared.xds.identify.is_revoked(peer) {
             return End::Revoked;
         }
@@ -318,7 +310,7 @@ fn params<V: Variant>(shared: &Shared, peer: &Peer, scope: &Scope, feed: &Feed) 
 
 fn opened<V: Variant>(shared: &Shared, peer: &Peer, scope: Scope, node: String) -> Opened {
     let (identity, since, credential_expires) = (peer.identity.clone(), shared.now(), peer.expires_at);
-    Opened { node: node.into(), identity, scope, protocol: V::PROTOCOL, since, credential_expires }
+    Opened { node: node.into(), identity, scope, protocol: V::PROTOCOL, since, credential_expires, replica: None }
 }
 
 fn tell(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {

@@ -108,6 +108,8 @@ fn held(kind: ResourceKind, status: &KindStatus, resource: &Resource, shown: boo
         (None, false) => (ConfigStatus::Stale, ClientResourceStatus::Requested),
     };
     let content = || Any { type_url: kind.type_url().to_owned(), value: resource.bytes.to_vec() };
+    // Of what another replica serves, only names and versions are known.
+    let shown = shown && !resource.bytes.is_empty();
     GenericXdsConfig {
         type_url: kind.type_url().to_owned(),
         name: resource.id.name.to_string(),

@@ -53,12 +53,7 @@ pub trait Identify: Send + Sync {
         false
     }
 
-    /// Whether another server is to be asked instead: streams end, and their connections close so that clients find it.
-    fn is_elsewhere(&self) -> bool {
-        false
-    }
-
-    /// Changes whenever one of the questions above may be answered otherwise than before.
+    /// Changes whenever [`Self::is_revoked`] or [`Self::is_leaving`] may answer otherwise than before.
     fn revocations(&self) -> watch::Receiver<u64>;
 }
 

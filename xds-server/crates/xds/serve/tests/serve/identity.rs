@@ -125,19 +125,6 @@ async fn a_stream_is_cut_when_its_credential_is_revoked_and_another_is_not() {
 }
 
 #[tokio::test]
-async fn when_another_server_is_to_be_asked_streams_end_and_their_connections_close() {
-    let mut stage = Stage::new().await;
-    stage.publish(&orders(), [cluster("a", "one")]);
-    let mut stream = stage.delta(&stage.certificate(&orders())).await.unwrap();
-    stream.subscribe(ResourceKind::Cluster).await;
-    stream.next().await.unwrap();
-    stage.nodes.move_elsewhere();
-    assert_eq!(stream.next().await.unwrap_err().code(), Code::Unavailable);
-    until("the connection is closed", || stage.counters.connections_open.get() == 0).await;
-    assert_eq!(stage.counters.revoked.get(), 0, "nothing was taken back");
-}
-
-#[tokio::test]
 async fn a_client_that_is_about_to_end_loses_its_listeners_and_nothing_else() {
     let mut stage = Stage::new().await;
     let world = |content: &'static str| [cluster("a", content), resource(ResourceKind::Listener, "edge", content)];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -41,18 +41,12 @@ pub(crate) struct Nodes {
     pub(crate) short: Option<Duration>,
     revoked: Mutex<BTreeSet<ProxyKey>>,
     leaving: Mutex<BTreeSet<ProxyKey>>,
-    elsewhere: AtomicBool,
     changes: watch::Sender<u64>,
 }
 
 impl Nodes {
     pub(crate) fn revoke(&self, proxy: &ProxyKey) {
         self.revoked.lock().unwrap().insert(proxy.clone());
-        self.changes.send_modify(|count| *count += 1);
-    }
-
-    pub(crate) fn move_elsewhere(&self) {
-        self.elsewhere.store(true, Ordering::SeqCst);
         self.changes.send_modify(|count| *count += 1);
     }
 
@@ -91,10 +85,6 @@ impl Identify for Nodes {
 
     fn is_revoked(&self, peer: &Peer) -> bool {
         self.revoked.lock().unwrap().contains(&peer.proxy)
-    }
-
-    fn is_elsewhere(&self) -> bool {
-        self.elsewhere.load(Ordering::SeqCst)
     }
 
     fn is_leaving(&self, peer: &Peer) -> bool {
@@ -138,14 +128,8 @@ impl Stage {
         let authority = NodeAuthority::open(&directory, &domain(), SystemTime::now(), &SystemEntropy).unwrap();
         let server = authority.issue_server(&["127.0.0.1".into(), "localhost".into()], SystemTime::now(), &SystemEntropy).unwrap();
         let tls = Tls::new(server.chain, server.key.expose(), &[authority.root().clone()]).unwrap();
-        let nodes = Arc::new(Nodes {
-            authority,
-            short,
-            revoked: Mutex::default(),
-            leaving: Mutex::default(),
-            elsewhere: AtomicBool::new(false),
-            changes: watch::Sender::new(0),
-        });
+        let nodes =
+            Arc::new(Nodes { authority, short, revoked: Mutex::default(), leaving: Mutex::default(), changes: watch::Sender::new(0) });
         let later = Arc::new(AtomicU64::new(0));
         let (desired, observed, counters) = (Desired::new(), Arc::new(Observed::new()), Arc::new(Counters::default()));
         let xds = Xds {

@@ -1,0 +1,247 @@
+//! What the leader makes of what a follower tells: streams beside its own, in the same `Observed`, and what they accepted or
+//! refused in the same `Accepted`. Resources are told by name and version; those that the leader has too are its own, with bytes.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use windrose_state::{Accepted, DesiredReader, Feed, KindMap, KindStatus, Observed, Opened, StreamId};
+use windrose_vocab::{Resource, ResourceId, ResourceKind};
+
+use crate::message::{Map, News, Said, known_by_name};
+
+const KINDS: usize = ResourceKind::ALL.len();
+
+/// What the leader knows by itself.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What proxies should have.
+    pub desired: DesiredReader,
+    /// What they said.
+    pub observed: Arc<Observed>,
+    /// What they accepted and refused.
+    pub accepted: Arc<Accepted>,
+}
+
+/// What a follower said makes no sense, so nothing of it is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Nonsense(&'static str);
+
+/// One follower's streams; they are gone with it.
+#[derive(Debug)]
+pub struct Mirror {
+    known: Known,
+    /// What the follower is called.
+    replica: String,
+    streams: BTreeMap<u64, Mirrored>,
+    maps: BTreeMap<u64, Held>,
+}
+
+#[derive(Debug)]
+struct Mirrored {
+    id: StreamId,
+    opened: Opened,
+    kinds: [KindStatus; KINDS],
+    /// What was sent and what was acknowledged, by the number of the set.
+    numbers: [(u64, u64); KINDS],
+    /// Sees to it that we have what the proxies of its scope should have.
+    _feed: Feed,
+}
+
+#[derive(Debug)]
+struct Held {
+    map: KindMap,
+    /// Resources of it that we know by name only.
+    strange: Vec<Resource>,
+}
+
+impl Mirror {
+    /// A follower that has told nothing yet.
+    #[must_use]
+    pub fn new(known: Known, replica: &str) -> Self {
+        Self { known, replica: replica.to_owned(), streams: BTreeMap::new(), maps: BTreeMap::new() }
+    }
+
+    /// Takes in a message.
+    ///
+    /// # Errors
+    /// [`Nonsense`], and then the connection is of no more use.
+    pub fn hear(&mut self, said: &Said) -> Result<(), Nonsense> {
+        for number in &said.closed {
+            let stream = self.streams.remove(number).ok_or(Nonsense("it closes a stream that it never opened"))?;
+            self.known.observed.close(stream.id);
+        }
+        for stream in &said.opened {
+            let opened = stream.opened(&self.replica).ok_or(Nonsense("a stream of no possible proxy"))?;
+            self.open(stream.number, opened)?;
+        }
+        for map in &said.maps {
+            let held = self.build(map)?;
+            self.maps.insert(map.number, held);
+        }
+        for news in &said.news {
+            self.take(news)?;
+        }
+        self.tidy();
+        Ok(())
+    }
+
+    /// Looks whether what was strange is known now: a follower may plan a change before we do.
+    pub fn look_again(&mut self) {
+        let numbers: Vec<u64> = self.maps.iter().filter(|(_, held)| !held.strange.is_empty()).map(|(number, _)| *number).collect();
+        for number in numbers {
+            let users = || self.streams.values().filter_map(|stream| kind_of(stream, number).map(|kind| (stream, kind)));
+            let Some((scope, kind)) = users().next().map(|(stream, kind)| (stream.opened.scope.clone(), kind)) else { continue };
+            let Some(view) = self.known.desired.current(&scope) else { continue };
+            let Some(held) = self.maps.get_mut(&number) else { continue };
+            let mut found = false;
+            held.strange.retain(|resource| match own(view.of_kind(kind), resource) {
+                Some(own) => {
+                    held.map.insert(own.id.name.clone(), own);
+                    found = true;
+                    false
+                }
+                None => true,
+            });
+            if found {
+                self.show_again(number, kind);
+            }
+        }
+    }
+
+    fn open(&mut self, number: u64, opened: Opened) -> Result<(), Nonsense> {
+        let feed = self.known.desired.subscribe(&opened.scope).map_err(|_| Nonsense("too many classes of one proxy"))?;
+        let id = self.known.observed.open(opened.clone()).map_err(|_| Nonsense("too many streams"))?;
+        let stream = Mirrored { id, opened, kinds: Default::default(), numbers: Default::default(), _feed: feed };
+        match self.streams.insert(number, stream) {
+            None => Ok(()),
+            Some(former) => {
+                self.known.observed.close(former.id);
+                Err(Nonsense("it opens a stream twice"))
+            }
+        }
+    }
+
+    fn build(&self, map: &Map) -> Result<Held, Nonsense> {
+        let kind = kind(&map.type_url)?;
+        let stream = self.streams.get(&map.stream).ok_or(Nonsense("resources of no stream"))?;
+        let view = self.known.desired.current(&stream.opened.scope);
+        let desired = view.as_ref().map(|view| view.of_kind(kind));
+        let (mut now, mut strange) = match map.base {
+            0 => Default::default(),
+            base => {
+                let base = self.maps.get(&base).ok_or(Nonsense("resources that differ from unknown ones"))?;
+                (base.map.clone(), base.strange.clone())
+            }
+        };
+        let mentions = |name: &str| map.removed.iter().any(|removed| removed == name) || map.set.iter().any(|entry| entry.name == name);
+        strange.retain(|resource| !mentions(&resource.id.name));
+        for name in &map.removed {
+            now.remove(name.as_str());
+        }
+        for entry in &map.set {
+            let resource = entry.resource(kind).ok_or(Nonsense("a version of a wrong length"))?;
+            let own = desired.and_then(|desired| own(desired, &resource));
+            if own.is_none() {
+                strange.push(resource.clone());
+            }
+            now.insert(resource.id.name.clone(), own.unwrap_or_else(|| Arc::new(resource)));
+        }
+        // The whole of what we want costs nothing to compare when it is the very same map.
+        if map.base == 0 && strange.is_empty() && desired.is_some_and(|desired| *desired == now) {
+            now = desired.cloned().unwrap_or_default();
+        }
+        Ok(Held { map: now, strange })
+    }
+
+    fn take(&mut self, news: &News) -> Result<(), Nonsense> {
+        let kind = kind(&news.type_url)?;
+        let mut status = news.status().ok_or(Nonsense("a version of a wrong length"))?;
+        status.sent = self.map(news.sent)?;
+        status.acked = self.map(news.acked)?;
+        let stream = self.streams.get_mut(&news.stream).ok_or(Nonsense("news of a stream that it never opened"))?;
+        let former = std::mem::replace(&mut stream.kinds[kind.index()], status.clone());
+        stream.numbers[kind.index()] = (news.sent, news.acked);
+        let stream = &self.streams[&news.stream];
+        self.note(stream, kind, &former, &status);
+        self.known.observed.mirror(stream.id, [(kind, status)]);
+        Ok(())
+    }
+
+    /// What blame and repair go by, whoever had the stream.
+    fn note(&self, stream: &Mirrored, kind: ResourceKind, former: &KindStatus, now: &KindStatus) {
+        let Opened { scope, identity, .. } = &stream.opened;
+        let accepted = &self.known.accepted;
+        if self.maps.get(&stream.numbers[kind.index()].1).is_none_or(|held| held.strange.is_empty()) {
+            accepted.acked_all(scope, identity, kind, &now.acked);
+        } else {
+            let new = windrose_state::changes(&former.acked, &now.acked).filter_map(windrose_state::Change::after);
+            accepted.acked(scope, identity, new.filter(|resource| !resource.bytes.is_empty()));
+        }
+        for (name, rejection) in now.rejected.iter().filter(|(name, one)| former.rejected.get(*name) != Some(one)) {
+            let resource = known_by_name(ResourceId { kind, name: name.clone() }, rejection.version);
+            accepted.rejected(identity, &resource, &rejection.reason);
+        }
+    }
+
+    fn show_again(&mut self, number: u64, kind: ResourceKind) {
+        let map = self.maps[&number].map.clone();
+        let mut shown = Vec::new();
+        for (at, stream) in &mut self.streams {
+            let (sent, acked) = stream.numbers[kind.index()];
+            let status = &mut stream.kinds[kind.index()];
+            let former = status.clone();
+            if sent == number {
+                status.sent = map.clone();
+            }
+            if acked == number {
+                status.acked = map.clone();
+            }
+            if sent == number || acked == number {
+                shown.push((*at, former));
+            }
+        }
+        for (at, former) in shown {
+            let stream = &self.streams[&at];
+            let status = stream.kinds[kind.index()].clone();
+            self.note(stream, kind, &former, &status);
+            self.known.observed.mirror(stream.id, [(kind, status)]);
+        }
+    }
+
+    fn map(&self, number: u64) -> Result<KindMap, Nonsense> {
+        if number == 0 {
+            return Ok(KindMap::new());
+        }
+        self.maps.get(&number).map(|held| held.map.clone()).ok_or(Nonsense("resources that it never named"))
+    }
+
+    /// Forgets sets that no stream has; the follower does the same.
+    fn tidy(&mut self) {
+        let used: std::collections::BTreeSet<u64> =
+            self.streams.values().flat_map(|stream| stream.numbers).flat_map(|(sent, acked)| [sent, acked]).collect();
+        self.maps.retain(|number, _| used.contains(number));
+    }
+}
+
+impl Drop for Mirror {
+    fn drop(&mut self) {
+        self.streams.values().for_each(|stream| self.known.observed.close(stream.id));
+    }
+}
+
+fn kind(type_url: &str) -> Result<ResourceKind, Nonsense> {
+    ResourceKind::from_type_url(type_url).ok_or(Nonsense("an unknown type"))
+}
+
+fn kind_of(stream: &Mirrored, number: u64) -> Option<ResourceKind> {
+    ResourceKind::ALL.into_iter().find(|kind| {
+        let (sent, acked) = stream.numbers[kind.index()];
+        sent == number || acked == number
+    })
+}
+
+/// The same resource, with its bytes, if it is among ours in that version.
+fn own(ours: &KindMap, resource: &Resource) -> Option<Arc<Resource>> {
+    ours.get(&*resource.id.name).filter(|own| own.version == resource.version).cloned()
+}
