@@ -80,8 +80,8 @@ fn load_balancing(entry: &LoadBalancing, at: &Path<'_>, report: &mut Report) {
 }
 
 fn consistent_hash(hash: &ConsistentHash, at: &Path<'_>, report: &mut Report) {
-    let at = at.field("on");
-    for (index, source) in hash.on.iter().enumerate() {
+    let at = at.field("sources");
+    for (index, source) in hash.sources.iter().enumerate() {
         let at = at.index(index);
         let fields =
             [("header", source.header.is_some()), ("cookie", source.cookie.is_some()), ("sourceAddress", source.source_address.is_some())];

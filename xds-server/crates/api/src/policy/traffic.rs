@@ -215,7 +215,7 @@ pub enum LoadBalancingKind {
 pub struct ConsistentHash {
     /// Values, in order; the first that is there decides.
     #[schemars(length(min = 1, max = 4))]
-    pub on: Vec<HashSource>,
+    pub sources: Vec<HashSource>,
     /// Maglev tables instead of a ring.
     #[serde(default)]
     pub maglev: bool,

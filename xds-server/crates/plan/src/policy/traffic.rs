@@ -135,7 +135,7 @@ fn retry(policies: &[&TrafficPolicy]) -> Option<Retry> {
 
 fn hash(balancing: &LoadBalancing) -> Vec<HashOn> {
     match (balancing.kind, &balancing.consistent_hash) {
-        (LoadBalancingKind::ConsistentHash, Some(hash)) => hash.on.iter().filter_map(hash_on).collect(),
+        (LoadBalancingKind::ConsistentHash, Some(hash)) => hash.sources.iter().filter_map(hash_on).collect(),
         _ => Vec::new(),
     }
 }
@@ -166,9 +166,9 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<TrafficPolicy>) {
             let message = "consistentHash and type ConsistentHash need each other; requests are spread by least request";
             view.error(own, field("spec.loadBalancing"), Code::Invalid, message);
         }
-        let sources = balancing.consistent_hash.iter().flat_map(|hash| hash.on.iter().enumerate());
+        let sources = balancing.consistent_hash.iter().flat_map(|hash| hash.sources.iter().enumerate());
         for (index, _) in sources.filter(|(_, source)| hash_on(source).is_none()) {
-            let path = format!("spec.loadBalancing.consistentHash.on[{index}]");
+            let path = format!("spec.loadBalancing.consistentHash.sources[{index}]");
             view.error(own, field(&path), Code::Invalid, "a source is exactly one of header, cookie and sourceAddress");
         }
     }

@@ -13,7 +13,7 @@ const ONE_OF: &[(&str, &str, &[&str])] = &[
     ("RateLimitPolicy", "spec.limits[].key[]", &["claim", "clientAddress", "header", "route"]),
     ("TranscodingPolicy", "spec.descriptors", &["file", "configMap", "inline"]),
     ("TrafficPolicy", "spec.healthCheck.probe", &["httpPath", "grpcService", "tcp"]),
-    ("TrafficPolicy", "spec.loadBalancing.consistentHash.on[]", &["header", "cookie", "sourceAddress"]),
+    ("TrafficPolicy", "spec.loadBalancing.consistentHash.sources[]", &["header", "cookie", "sourceAddress"]),
 ];
 
 /// Other rules.
