@@ -37,7 +37,7 @@ pub(crate) enum Command {
     Serve(Serve),
     /// Serve what a Kubernetes cluster declares, and run the Envoys of its Gateways
     #[command(
-        after_help = "Examples:\n  windrose controller                          in a Pod, as `windrose install` sets it up\n  KUBECONFIG=~/.kube/config windrose controller --namespace windrose-system\n\nThe replica that holds the Lease `windrose-leader` serves and writes; the others are warm and take over.\nKeys live in the Secret `windrose-keys`; --state is a folder in memory that is filled from it."
+        after_help = "Examples:\n  windrose controller                          in a Pod, as `windrose install` sets it up\n  KUBECONFIG=~/.kube/config windrose controller --namespace windrose-system\n\nAll replicas serve; the one that holds the Lease `windrose-leader` writes, and the others tell it what their proxies say.\nKeys live in the Secret `windrose-keys`; --state is a folder in memory that is filled from it."
     )]
     Controller(Controller),
     /// Print what puts Windrose into a Kubernetes cluster, for `kubectl apply`

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress};
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
-use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Made, RUN_FOLDER, TOKEN_FOLDER, Wanted};
+use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Made, Owner, RUN_FOLDER, TOKEN_FOLDER, Wanted};
+use windrose_kube::names;
 use windrose_kube::source::World;
 use windrose_vocab::{ObjectKey, ProxyKey, ProxyRole};
 
@@ -42,6 +43,7 @@ pub(crate) struct Place {
 pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: CancellationToken) {
     let mut applier = Applier::default();
     let mut made = Arc::new(Made::default());
+    let mut looked = None;
     let mut synced = tokio::time::Instant::now();
     let mut tried = synced;
     loop {
@@ -62,31 +64,63 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: 
             shared.accounts.store(Arc::new(now));
         }
         if !sight.leads() {
-            applier = Applier::default();
+            (applier, looked) = (Applier::default(), None);
             continue;
         }
         if synced.elapsed() > RESYNC {
-            (applier, synced) = (Applier::default(), tokio::time::Instant::now());
+            (applier, looked, synced) = (Applier::default(), None, tokio::time::Instant::now());
         }
         let made_now = sight.made.borrow().clone();
         if !made_now.complete {
             continue;
         }
         if made_now != made {
-            made = made_now;
+            (made, looked) = (made_now, None);
             forget_deleted(&mut applier, &made);
         }
         let world = sight.worlds.borrow().clone();
-        let again = tried.elapsed() >= RETRY;
+        let again = failed && tried.elapsed() >= RETRY;
+        // Most of what wakes us concerns no Gateway: what proxies answer, and statuses that were written.
+        let look = Some((picture.generation, uids(&picture, &world)));
+        if look == looked && !again {
+            continue;
+        }
+        looked = look;
         if again {
             tried = tokio::time::Instant::now();
         }
-        let problems = put(&sight, &mut applier, &picture, &world, &place, again).await;
+        let mut problems = put(&sight, &mut applier, &picture, &world, &place, again).await;
+        sweep(&sight, &picture, &world, &made, &mut problems).await;
         if **sight.problems.load() != problems {
             problems.iter().for_each(|(gateway, problem)| tracing::warn!(%gateway, problem, "its Envoys cannot be deployed"));
             sight.problems.store(Arc::new(problems));
         }
         end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}
+
+/// Which Gateways there are: one that was deleted and made anew is another one.
+fn uids(picture: &Picture, world: &World) -> Vec<String> {
+    let gateways = picture.declared.gateways.values();
+    gateways.filter_map(|gateway| world.seen.get(&gateway.meta.object)).map(|seen| seen.uid.clone()).collect()
+}
+
+/// Takes away what was made for Gateways under their former class while no control plane ran.
+async fn sweep(sight: &Sight, picture: &Picture, world: &World, made: &Made, problems: &mut Problems) {
+    for gateway in picture.declared.gateways.values().filter(|gateway| is_ours(&gateway.meta.object.key, picture)) {
+        let key = &gateway.meta.object.key;
+        let Some(seen) = world.seen.get(&gateway.meta.object) else { continue };
+        let name = names::of_gateway(&key.name, &gateway.spec.class);
+        let of_it = made.deployments.iter().filter(|(there, deployment)| {
+            there.namespace == key.namespace && *there.name != *name && deployment.owners.contains(&seen.uid)
+        });
+        let owner = Owner { namespace: key.namespace.clone(), uid: seen.uid.clone() };
+        for (former, _) in of_it {
+            tracing::info!(gateway = %key, former = %former.name, "taking away what was made under its former class");
+            if let Err(problem) = windrose_kube::deploy::sweep(&sight.client, &owner, &former.name).await {
+                problems.insert(key.clone(), problem);
+            }
+        }
     }
 }
 

@@ -14,13 +14,24 @@ use super::identity::pod;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Between two tries after the cluster refused a write.
+const RETRY: Duration = Duration::from_secs(1);
 /// How long a gate that was opened is taken for open although the cluster has not said so.
 const UNSEEN: Duration = Duration::from_secs(5);
 
 /// Follows Pods and streams until the end. Every replica does it for the streams that it has.
 pub(crate) async fn follow(mut sight: Sight, end: CancellationToken) {
     let mut opened: BTreeMap<(ObjectKey, String), tokio::time::Instant> = BTreeMap::new();
-    while let Some(Ok(())) = end.run_until_cancelled(sight.changed()).await {
+    let mut failed = false;
+    loop {
+        let due = async {
+            tokio::select! {
+                told = sight.changed() => told,
+                () = tokio::time::sleep(RETRY), if failed => Ok(()),
+            }
+        };
+        let Some(Ok(())) = end.run_until_cancelled(due).await else { return };
+        failed = false;
         let made = sight.made.borrow_and_update().clone();
         opened.retain(|(pod, uid), at| made.pods.get(pod).is_some_and(|there| there.uid == *uid) && at.elapsed() < UNSEEN);
         let closed = made.pods.iter().filter(|(_, pod)| !pod.gate && !pod.terminating);
@@ -31,7 +42,10 @@ pub(crate) async fn follow(mut sight: Sight, end: CancellationToken) {
             for (key, pod) in closed.into_iter().filter(|(key, _)| settled.contains(*key)) {
                 match gate::set(&sight.client, key, &pod.uid, true, "its Envoy runs what it should", SystemTime::now()).await {
                     Ok(()) => drop(opened.insert((key.clone(), pod.uid.clone()), tokio::time::Instant::now())),
-                    Err(error) => tracing::warn!(pod = %key, error, "its readiness cannot be written; trying again"),
+                    Err(error) => {
+                        failed = true;
+                        tracing::warn!(pod = %key, error, "its readiness cannot be written; trying again");
+                    }
                 }
             }
         }

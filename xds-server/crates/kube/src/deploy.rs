@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use windrose_vocab::{ObjectKey, Text};
 
-pub use apply::Applier;
+pub use apply::{Applier, sweep};
 pub use objects::{Object, objects};
 pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
 
@@ -65,11 +65,26 @@ pub struct Wanted {
 }
 
 impl Wanted {
+    /// Who owns what is made.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        Owner { namespace: self.gateway.namespace.clone(), uid: self.uid.clone() }
+    }
+
     /// The name of everything that is made.
     #[must_use]
     pub fn name(&self) -> String {
         crate::names::of_gateway(&self.gateway.name, &self.class)
     }
+}
+
+/// The Gateway that owns what was made for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Its namespace.
+    pub namespace: Text,
+    /// Its identity in the cluster.
+    pub uid: String,
 }
 
 /// How the Envoys of a class are run.

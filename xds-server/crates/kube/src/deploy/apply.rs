@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
+use serde_json::{Value, json};
 use windrose_vocab::ObjectKey;
 
-use super::{MANAGER, Object, Wanted, objects};
+use super::{Autoscaling, MANAGER, Object, Owner, Wanted, objects};
 use crate::client::{code, explain};
 use crate::limits;
+
+/// The field manager of a number of replicas that an autoscaler is about to own.
+const BEFORE_AUTOSCALING: &str = "windrose-before-autoscaling";
 
 /// What we know of what is there.
 #[derive(Default)]
@@ -45,7 +49,7 @@ impl Applier {
         }
         for object in before.unwrap_or_else(|| optional(wanted)) {
             if !now.iter().any(|kept| kept.is_called_as(&object)) {
-                remove(client, wanted, &object).await?;
+                remove(client, &wanted.owner(), &object).await?;
             }
         }
         self.applied.insert(wanted.gateway.clone(), (wanted.clone(), now));
@@ -75,26 +79,44 @@ impl Applier {
     pub async fn withdraw(&mut self, client: &Client, gateway: &ObjectKey) -> Result<(), String> {
         let Some((wanted, made)) = self.applied.get(gateway).cloned() else { return Ok(()) };
         for object in &made {
-            remove(client, &wanted, object).await?;
+            remove(client, &wanted.owner(), object).await?;
         }
         self.applied.remove(gateway);
         Ok(())
     }
 }
 
-/// What may be there from before a restart, and is not wanted by everybody.
-fn optional(wanted: &Wanted) -> Vec<Object> {
-    let object = |api_version, kind, plural| {
-        let value = serde_json::json!({"metadata": {"name": wanted.name(), "namespace": &*wanted.gateway.namespace}});
-        Object { api_version, kind, plural, value }
-    };
-    vec![
-        object("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
-        object("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
-    ]
+/// Takes away what was made under that name for a Gateway that goes by another name by now: its class was changed while nobody
+/// looked.
+///
+/// # Errors
+/// What the cluster refused.
+pub async fn sweep(client: &Client, owner: &Owner, name: &str) -> Result<(), String> {
+    for (api_version, kind, plural) in MADE.into_iter().chain(OPTIONAL) {
+        remove(client, owner, &Object::named((api_version, kind, plural), &owner.namespace, name)).await?;
+    }
+    Ok(())
 }
 
-fn api(client: &Client, wanted: &Wanted, object: &Object) -> Api<DynamicObject> {
+/// What is made for every Gateway, who sends traffic first.
+const MADE: [(&str, &str, &str); 4] = [
+    ("v1", "Service", "services"),
+    ("apps/v1", "Deployment", "deployments"),
+    ("v1", "ConfigMap", "configmaps"),
+    ("v1", "ServiceAccount", "serviceaccounts"),
+];
+
+/// What may be there from before a restart, and is not wanted by everybody.
+const OPTIONAL: [(&str, &str, &str); 2] = [
+    ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
+    ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+];
+
+fn optional(wanted: &Wanted) -> Vec<Object> {
+    OPTIONAL.into_iter().map(|kind| Object::named(kind, &wanted.gateway.namespace, &wanted.name())).collect()
+}
+
+fn api(client: &Client, namespace: &str, object: &Object) -> Api<DynamicObject> {
     let (group, version) = object.api_version.split_once('/').unwrap_or(("", object.api_version));
     let resource = ApiResource {
         group: group.to_owned(),
@@ -103,14 +125,14 @@ fn api(client: &Client, wanted: &Wanted, object: &Object) -> Api<DynamicObject> 
         kind: object.kind.to_owned(),
         plural: object.plural.to_owned(),
     };
-    Api::namespaced_with(client.clone(), &wanted.gateway.namespace, &resource)
+    Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
 /// Something of that name that somebody else made is not taken over: it would be deleted with the Gateway.
 async fn refuse_foreign(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
     let name = object.name();
     let failed = |error: kube::Error| format!("{} {name} cannot be read: {}", object.kind, explain(&error));
-    let Some(there) = api(client, wanted, object).get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
+    let Some(there) = api(client, &wanted.gateway.namespace, object).get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
     let owners = there.metadata.owner_references.unwrap_or_default();
     if owners.iter().any(|owner| owner.uid == wanted.uid) {
         return Ok(());
@@ -124,8 +146,11 @@ async fn refuse_foreign(client: &Client, wanted: &Wanted, object: &Object) -> Re
 
 async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
     let parameters = PatchParams::apply(MANAGER).force();
-    let api = api(client, wanted, object);
+    let api = api(client, &wanted.gateway.namespace, object);
     let name = object.name();
+    if let Some(scaling) = wanted.parameters.autoscaling.filter(|_| object.kind == "Deployment") {
+        hand_over_replicas(&api, name, scaling).await?;
+    }
     let patch = Patch::Apply(&object.value);
     let sent = tokio::time::timeout(limits::REQUEST_TIME, api.patch(name, &parameters, &patch)).await;
     match sent {
@@ -135,14 +160,29 @@ async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), St
     }
 }
 
+/// A number of replicas that nobody declares any more would become one, until the autoscaler has looked for the first time: until
+/// then, it is declared under another name.
+async fn hand_over_replicas(api: &Api<DynamicObject>, name: &str, scaling: Autoscaling) -> Result<(), String> {
+    let failed = |error: kube::Error| format!("Deployment {name} cannot be read: {}", explain(&error));
+    let Some(there) = api.get_opt(name).await.map_err(failed)? else { return Ok(()) };
+    let now = there.data.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
+    let replicas = now.clamp(scaling.min.into(), scaling.max.into());
+    let patch = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": replicas}});
+    match api.patch(name, &PatchParams::apply(BEFORE_AUTOSCALING), &Patch::Apply(&patch)).await {
+        // The autoscaler has it already.
+        Err(error) if code(&error) != Some(409) => Err(format!("Deployment {name} cannot be applied: {}", explain(&error))),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Deletes what is there and ours.
-async fn remove(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
-    let api = api(client, wanted, object);
+async fn remove(client: &Client, owner: &Owner, object: &Object) -> Result<(), String> {
+    let api = api(client, &owner.namespace, object);
     let name = object.name();
     let failed = |error: kube::Error| format!("{} {name} cannot be deleted: {}", object.kind, explain(&error));
     let Some(there) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
     let owners = there.metadata.owner_references.unwrap_or_default();
-    if !owners.iter().any(|owner| owner.uid == wanted.uid) {
+    if !owners.iter().any(|of| of.uid == owner.uid) {
         return Ok(());
     }
     match api.delete(name, &DeleteParams::background()).await {

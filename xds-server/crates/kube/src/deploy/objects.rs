@@ -19,6 +19,12 @@ pub struct Object {
 }
 
 impl Object {
+    /// One of that kind (version, kind, plural) and name, of which nothing else is known.
+    #[must_use]
+    pub(super) fn named((api_version, kind, plural): (&'static str, &'static str, &'static str), namespace: &str, name: &str) -> Self {
+        Self { api_version, kind, plural, value: json!({"metadata": {"name": name, "namespace": namespace}}) }
+    }
+
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &str {

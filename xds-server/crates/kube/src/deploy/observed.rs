@@ -43,6 +43,8 @@ pub struct ServiceMade {
 /// A Deployment of a Gateway.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeploymentMade {
+    /// Identities of the Gateways that own it: one, as we make them.
+    pub owners: BTreeSet<String>,
     /// Pods that are available.
     pub available: i32,
     /// Why it does not progress, in Kubernetes' words.
@@ -146,7 +148,9 @@ fn deployment(deployment: &Deployment) -> DeploymentMade {
     let failure = conditions
         .iter()
         .find(|one| (one.type_ == "ReplicaFailure" && one.status == "True") || (one.type_ == "Progressing" && one.status == "False"));
+    let owners = deployment.owner_references().iter().filter(|owner| owner.kind == "Gateway");
     DeploymentMade {
+        owners: owners.map(|owner| owner.uid.clone()).collect(),
         available: status.available_replicas.unwrap_or_default(),
         problem: failure.and_then(|one| one.message.clone().or_else(|| one.reason.clone())),
     }

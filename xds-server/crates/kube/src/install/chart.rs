@@ -49,7 +49,7 @@ fn values() -> String {
     let default = Options::default();
     format!(
         "# The image of the control plane.\nimage: {IMAGE}\n\
-         # How many of it. One leads and serves, the others are warm.\nreplicas: {}\n\
+         # How many of it. All serve, one leads.\nreplicas: {}\n\
          # The image of the Envoys that Gateways run.\nenvoyImage: {}\n\
          # Trust domain of the identities that it issues. It cannot be changed without new identities for all.\ntrustDomain: {}\n\
          # Whether the definitions of windrose.dev come with the chart. They stay when it is uninstalled.\ndefinitions: true\n",
