@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup wasm-target envoy wasm build fmt fmt-check lint doc deny-tool deny test bless demo demo-build cluster-test bench clean clean-all
+.PHONY: help setup wasm-target envoy wasm build fmt fmt-check lint doc deny-tool deny test bless demo demo-build cluster-test bench bench-cluster clean clean-all
 
 # Arguments for `make demo` and `make bench`, such as ARGS=--once.
 ARGS ?=
@@ -72,16 +72,20 @@ bless: ## rewrite the golden files of tests/cases and what is generated from the
 demo: setup envoy demo-build ## walk through the product on real Envoys (ARGS=--once: unattended)
 	@$(WITH_ENVOY) $(WITH_WINDROSE) exec '$(TARGET)/debug/demo' $(ARGS)
 
-# Side by side, in folders of the target that do not lock each other: one alone often has work for one core only.
+# Side by side, in folders of the target that do not lock each other: one alone often has work for one core only. The demonstration
+# needs no Kubernetes, which a person at a first build would wait for.
 demo-build: wasm-target
 	$(call step,build of filters and binaries,CARGO_TERM_PROGRESS_WHEN=never ./wasm-filters/build.sh & \
-		cargo build -p xds-server -p windrose-tests --bins && wait $$! || { wait; exit 1; })
+		cargo build -p xds-server --no-default-features -p windrose-tests --bins && wait $$! || { wait; exit 1; })
 
 cluster-test: setup wasm build ## our stories on a Kubernetes cluster (WINDROSE_TEST_CLUSTER or KUBECONFIG names it)
 	@$(WITH_WINDROSE) exec ./kind-cluster/test.sh $(ARGS)
 
 bench: setup ## the control-plane benchmarks, beside a go-control-plane server where Go is present
 	@exec ./tests/bench/run.sh $(ARGS)
+
+bench-cluster: setup ## what a change costs in the cluster of KUBECONFIG in which Windrose is installed
+	@exec ./tests/bench/cluster.sh $(ARGS)
 
 clean: ## remove what was built
 	@cargo clean

@@ -1,5 +1,6 @@
 //! The command line as it is typed. What the words mean together is checked in the commands, not here.
 
+#[cfg(feature = "kubernetes")]
 mod cluster;
 
 use std::net::SocketAddr;
@@ -7,7 +8,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-pub(crate) use cluster::{Controller, Install, Setup, Uninstall, Upgrade};
+#[cfg(feature = "kubernetes")]
+pub(crate) use cluster::{ClusterCommand, Controller, InCluster, Install, Setup, Uninstall, Upgrade};
 
 /// One control plane for the API gateway and the service mesh, on stock Envoy.
 #[derive(Debug, Parser)]
@@ -35,26 +37,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  windrose serve shop/\n  windrose serve shop/ --listen 0.0.0.0:18000 --name xds.shop.example\n  windrose serve shop/ --state /var/lib/windrose --log-format json\n\nThe folder is watched. A file that cannot be read keeps its last good version, also over a restart; nothing else waits for it.\nSIGHUP reads again, SIGTERM and Ctrl-C end in order."
     )]
     Serve(Serve),
-    /// Serve what a Kubernetes cluster declares, and run the Envoys of its Gateways
-    #[command(
-        after_help = "Examples:\n  windrose controller                          in a Pod, as `windrose install` sets it up\n  KUBECONFIG=~/.kube/config windrose controller --namespace windrose-system\n\nAll replicas serve; the one that holds the Lease `windrose-leader` writes, and the others tell it what their proxies say.\nKeys live in the Secret `windrose-keys`; --state is a folder in memory that is filled from it."
-    )]
-    Controller(Controller),
-    /// Print what puts Windrose into a Kubernetes cluster, for `kubectl apply`
-    #[command(
-        after_help = "Examples:\n  windrose check --pre                                         first: can it be installed here?\n  windrose install | kubectl apply --server-side -f -\n  windrose install --image registry.example/windrose:0.1.0 --replicas 3 | kubectl apply --server-side -f -\n  windrose install --definitions > windrose-crds.yaml          the definitions alone, for whoever may write them\n  windrose install --helm chart/                               the same as a Helm chart\n\nNothing is sent: what is printed is the whole truth, to be read, kept in Git and applied again.\nThen: kubectl -n windrose-system rollout status deployment/windrose && windrose check"
-    )]
-    Install(Install),
-    /// Print the same for a cluster that has an older version, and say what changes
-    #[command(
-        after_help = "Examples:\n  windrose upgrade > /dev/null                                 say what would change (to standard error), and nothing more\n  windrose upgrade | kubectl apply --server-side -f -\n\nGive the options that the installation was made with: what is not given gets its default.\nThe cluster that kubectl uses is asked (dry run); where none answers, the objects are printed all the same.\nEnvoys go on while replicas are replaced one by one; nothing is sent to them again that they have."
-    )]
-    Upgrade(Upgrade),
-    /// Print what takes Windrose out of a cluster, for `kubectl delete`
-    #[command(
-        after_help = "Examples:\n  windrose uninstall | kubectl delete --ignore-not-found --cascade=foreground -f -          first: the control plane\n  windrose uninstall --definitions | kubectl delete --ignore-not-found -f -                 then, if you want to: all policies\n\nTwo steps, in this order: a control plane that still runs would tell every Envoy that the policies are gone.\nEnvoys of Gateways that are still there go on with what they have, without a control plane, and go with their Gateways."
-    )]
-    Uninstall(Uninstall),
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    Cluster(ClusterCommand),
     /// Serve a folder and start a local Envoy for each of its Gateways and Workloads
     #[command(
         after_help = "Examples:\n  windrose run shop/\n  windrose run shop/ --only gateway/shop/edge\n\nEnvoy is found by --envoy, by ENVOY=, beside the binary, in .windrose/, or in the PATH;\n`windrose envoy fetch` gets the pinned version."
@@ -219,12 +204,9 @@ pub(crate) struct Init {
 pub(crate) struct Check {
     /// Folders or files; the installation in the cluster where absent.
     pub(crate) paths: Vec<PathBuf>,
-    /// Whether Windrose can be installed in the cluster.
-    #[arg(long, conflicts_with = "paths", help_heading = "Cluster")]
-    pub(crate) pre: bool,
-    /// The namespace of the control plane.
-    #[arg(long, default_value = windrose_kube::install::NAMESPACE, conflicts_with = "paths", value_name = "NAMESPACE", help_heading = "Cluster")]
-    pub(crate) namespace: String,
+    #[cfg(feature = "kubernetes")]
+    #[command(flatten)]
+    pub(crate) cluster: InCluster,
     /// Also ask the real Envoy about the result.
     #[arg(long, requires = "paths")]
     pub(crate) envoy: bool,

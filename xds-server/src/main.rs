@@ -1,8 +1,12 @@
 //! The `windrose` binary: arguments, logs, and the exit code. 0 good, 1 wrong input or a failure, 2 wrong usage.
 
+// Without Kubernetes nobody asks for some of what is known.
+#![cfg_attr(not(feature = "kubernetes"), allow(dead_code))]
+
 mod args;
 mod carried;
 mod client;
+#[cfg(feature = "kubernetes")]
 mod cluster;
 mod commands;
 mod envoy_binary;

@@ -58,10 +58,30 @@ pub(crate) fn text(sources: &Sources<'_>) -> String {
     registry.register_with_unit("convergence", help, Unit::Seconds, sources.convergence.0.clone());
     registry.register_collector(Box::new(Numbers { all: numbers(sources) }));
     let mut out = String::new();
-    match text::encode(&mut out, &registry) {
+    let encoded = text::encode_registry(&mut out, &process()).and_then(|()| text::encode(&mut out, &registry));
+    match encoded {
         Ok(()) => out,
         Err(fmt::Error) => String::new(),
     }
+}
+
+/// What the process itself takes, under the names that every Prometheus client gives it.
+fn process() -> Registry {
+    let mut registry = Registry::default();
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    let time = Duration::try_from(time).unwrap_or_default().as_secs_f64();
+    registry.register_with_unit("process_cpu", "Processor time, user and system", Unit::Seconds, ConstCounter::new(time));
+    if let Some(bytes) = resident() {
+        registry.register_with_unit("process_resident_memory", "Resident memory", Unit::Bytes, ConstGauge::new(bytes));
+    }
+    registry
+}
+
+/// Bytes of memory that are resident, where the system tells.
+fn resident() -> Option<i64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let kilobytes = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?.trim().strip_suffix(" kB")?;
+    kilobytes.parse::<i64>().ok()?.checked_mul(1024)
 }
 
 /// One name with its values.

@@ -1,6 +1,7 @@
 //! The only place that starts tasks. Each has a name, ends by one token, and is waited for with a deadline.
 
 mod bound;
+#[cfg(feature = "kubernetes")]
 mod cluster;
 mod follow;
 mod keep;
@@ -32,6 +33,7 @@ use crate::state_folder::StateFolder;
 use crate::svids::Svids;
 use crate::{filters, judges};
 
+#[cfg(feature = "kubernetes")]
 pub(crate) use cluster::serve_cluster;
 
 /// Certificates are looked at this often; their slots are hours.

@@ -3,6 +3,7 @@
 //! edit of many routes. Nothing here is part of the product.
 
 pub mod board;
+pub mod cluster;
 pub mod command;
 pub mod content;
 pub mod credentials;

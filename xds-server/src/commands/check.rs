@@ -1,6 +1,7 @@
 //! `windrose check`: everything that can be known without running, and, if asked, what the real Envoy says; without a path,
 //! what is known of the installation in a cluster.
 
+#[cfg(feature = "kubernetes")]
 mod cluster;
 
 use std::fmt::Write;
@@ -43,7 +44,10 @@ struct Route {
 
 pub(crate) fn run(options: &args::Check) -> anyhow::Result<Ending> {
     if options.paths.is_empty() {
+        #[cfg(feature = "kubernetes")]
         return super::block_on(cluster::run(options));
+        #[cfg(not(feature = "kubernetes"))]
+        anyhow::bail!("which folder? (this build knows no Kubernetes: build it without `--no-default-features`)");
     }
     let offline = Offline::load(&options.paths, &options.common.trust_domain)?;
     let plan = windrose_plan::plan(&offline.world.declared, &Refused::default(), &offline.settings);

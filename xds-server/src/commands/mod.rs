@@ -2,9 +2,11 @@
 
 pub(crate) mod bootstrap;
 mod check;
+#[cfg(feature = "kubernetes")]
 mod controller;
 mod envoy;
 mod init;
+#[cfg(feature = "kubernetes")]
 mod install;
 mod proxies;
 mod render;
@@ -13,7 +15,9 @@ mod schema;
 mod serve;
 mod status;
 mod token;
+#[cfg(feature = "kubernetes")]
 mod uninstall;
+#[cfg(feature = "kubernetes")]
 mod upgrade;
 mod version;
 
@@ -40,10 +44,8 @@ pub(crate) enum Ending {
 pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
     match cli.command {
         Command::Serve(options) => serve::run(options).map(|()| Ending::Good),
-        Command::Controller(options) => controller::run(&options).map(|()| Ending::Good),
-        Command::Install(options) => install::run(&options).map(|()| Ending::Good),
-        Command::Upgrade(options) => block_on(upgrade::run(&options)).map(|()| Ending::Good),
-        Command::Uninstall(options) => uninstall::run(&options).map(|()| Ending::Good),
+        #[cfg(feature = "kubernetes")]
+        Command::Cluster(command) => in_cluster(command).map(|()| Ending::Good),
         Command::Run(options) => run::run(options).map(|()| Ending::Good),
         Command::Init(options) => init::run(&options).map(|()| Ending::Good),
         Command::Check(options) => check::run(&options),
@@ -61,6 +63,17 @@ pub(crate) fn dispatch(cli: Cli) -> anyhow::Result<Ending> {
             crate::output::put(&String::from_utf8_lossy(&script)).map(|()| Ending::Good)
         }
         Command::Version { output } => version::run(output).map(|()| Ending::Good),
+    }
+}
+
+#[cfg(feature = "kubernetes")]
+fn in_cluster(command: crate::args::ClusterCommand) -> anyhow::Result<()> {
+    use crate::args::ClusterCommand;
+    match command {
+        ClusterCommand::Controller(options) => controller::run(&options),
+        ClusterCommand::Install(options) => install::run(&options),
+        ClusterCommand::Upgrade(options) => block_on(upgrade::run(&options)),
+        ClusterCommand::Uninstall(options) => uninstall::run(&options),
     }
 }
 
