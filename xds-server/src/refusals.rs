@@ -263,6 +263,7 @@ fn can_be_left_out(kind: Kind) -> bool {
         | Kind::UDPRoute
         | Kind::Secret
         | Kind::ConfigMap
+        | Kind::ClusterTrustBundle
         | Kind::Backend
         | Kind::AuthPolicy
         | Kind::RateLimitPolicy

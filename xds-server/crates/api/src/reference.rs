@@ -55,7 +55,7 @@ pub fn example(kind: Kind) -> Option<&'static str> {
                 $(Kind::$kind => Some(include_str!(concat!("../examples/", stringify!($kind), ".yaml"))),)*
                 Kind::GatewayClass | Kind::Gateway | Kind::ListenerSet | Kind::ReferenceGrant | Kind::BackendTLSPolicy => None,
                 Kind::HTTPRoute | Kind::GRPCRoute | Kind::TLSRoute | Kind::TCPRoute | Kind::UDPRoute => None,
-                Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap => None,
+                Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap | Kind::ClusterTrustBundle => None,
             }
         };
     }

@@ -69,13 +69,27 @@ pub struct Seen {
 /// Kinds whose objects carry a status that we write.
 #[must_use]
 pub fn has_status(kind: Kind) -> bool {
-    !matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap | Kind::ReferenceGrant)
+    !matches!(
+        kind,
+        Kind::Namespace
+            | Kind::Service
+            | Kind::EndpointSlice
+            | Kind::Secret
+            | Kind::ConfigMap
+            | Kind::ClusterTrustBundle
+            | Kind::ReferenceGrant
+    )
 }
 
 /// Kinds of which only the metadata is watched: names and labels for namespaces; of the others, what is referred to is read.
 #[must_use]
 pub fn by_metadata(kind: Kind) -> bool {
     matches!(kind, Kind::Namespace) || is_value(kind)
+}
+
+/// Kinds that a cluster of Kubernetes itself may not have, which is no mistake of anybody.
+pub(crate) fn is_optional(kind: Kind) -> bool {
+    kind == Kind::ClusterTrustBundle
 }
 
 /// Kinds of which only what somebody refers to is read.

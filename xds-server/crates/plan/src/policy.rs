@@ -145,6 +145,7 @@ pub(crate) fn outcome(view: &View<'_>, policy: &ObjectRef) -> Option<PolicyOutco
         | AnyObject::EndpointSlice(_)
         | AnyObject::Secret(_)
         | AnyObject::ConfigMap(_)
+        | AnyObject::ClusterTrustBundle(_)
         | AnyObject::Workload(_)
         | AnyObject::GatewayParameters(_) => None,
     }
@@ -186,6 +187,7 @@ pub(crate) fn is_judged(kind: Kind) -> bool {
         | Kind::EndpointSlice
         | Kind::Secret
         | Kind::ConfigMap
+        | Kind::ClusterTrustBundle
         | Kind::Workload
         | Kind::GatewayParameters => false,
     }

@@ -23,6 +23,7 @@ pub enum Kind {
     EndpointSlice,
     Secret,
     ConfigMap,
+    ClusterTrustBundle,
     Backend,
     Workload,
     AuthPolicy,
@@ -38,7 +39,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the enum.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::GatewayClass,
         Self::Gateway,
         Self::ListenerSet,
@@ -54,6 +55,7 @@ impl Kind {
         Self::EndpointSlice,
         Self::Secret,
         Self::ConfigMap,
+        Self::ClusterTrustBundle,
         Self::Backend,
         Self::Workload,
         Self::AuthPolicy,
@@ -86,6 +88,7 @@ impl Kind {
             Self::EndpointSlice => "EndpointSlice",
             Self::Secret => "Secret",
             Self::ConfigMap => "ConfigMap",
+            Self::ClusterTrustBundle => "ClusterTrustBundle",
             Self::Backend => "Backend",
             Self::Workload => "Workload",
             Self::AuthPolicy => "AuthPolicy",
@@ -116,6 +119,7 @@ impl Kind {
             | Self::BackendTLSPolicy => "gateway.networking.k8s.io",
             Self::Namespace | Self::Service | Self::Secret | Self::ConfigMap => "",
             Self::EndpointSlice => "discovery.k8s.io",
+            Self::ClusterTrustBundle => "certificates.k8s.io",
             Self::Backend
             | Self::Workload
             | Self::AuthPolicy
@@ -133,7 +137,7 @@ impl Kind {
     /// Whether objects of this kind live outside namespaces.
     #[must_use]
     pub fn is_cluster_scoped(self) -> bool {
-        matches!(self, Self::GatewayClass | Self::Namespace)
+        matches!(self, Self::GatewayClass | Self::Namespace | Self::ClusterTrustBundle)
     }
 
     /// The kind of that name, in any group.

@@ -110,7 +110,8 @@ pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Opti
         | AnyObject::Service(_)
         | AnyObject::EndpointSlice(_)
         | AnyObject::Secret(_)
-        | AnyObject::ConfigMap(_) => None,
+        | AnyObject::ConfigMap(_)
+        | AnyObject::ClusterTrustBundle(_) => None,
     }
 }
 

@@ -36,7 +36,11 @@ pub(super) async fn run(given: &args::Check) -> anyhow::Result<Ending> {
     let cluster = windrose_kube::connect().await?;
     let options = Options { namespace: given.cluster.namespace.clone(), ..Options::default() };
     let asked = async {
-        if given.cluster.pre { inspect::before(&cluster.client, &options).await } else { inspect::running(&cluster.client, &given.cluster.namespace).await }
+        if given.cluster.pre {
+            inspect::before(&cluster.client, &options).await
+        } else {
+            inspect::running(&cluster.client, &given.cluster.namespace).await
+        }
     };
     let facts =
         tokio::time::timeout(PATIENCE, asked).await.with_context(|| format!("the cluster has not answered everything in {PATIENCE:?}"))?;

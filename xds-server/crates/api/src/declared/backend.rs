@@ -155,6 +155,13 @@ pub struct ConfigMap {
     pub data: BTreeMap<Text, Bytes>,
 }
 
+/// A ClusterTrustBundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterTrustBundle {
+    /// Certificates in PEM.
+    pub certificates: Text,
+}
+
 /// A time with its unit, as Gateway API writes it.
 pub type Timeout = Duration;
 

@@ -14,7 +14,7 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 
-pub use backend::{Backend, BackendTls, ConfigMap, EndpointSlice, Secret, Service};
+pub use backend::{Backend, BackendTls, ClusterTrustBundle, ConfigMap, EndpointSlice, Secret, Service};
 pub use gateway::{Gateway, GatewayClass, Grant, ListenerSet, Namespace};
 pub use route::Route;
 pub use values::values;
@@ -76,6 +76,7 @@ pub struct Declared {
     pub endpoint_slices: Objects<EndpointSlice>,
     pub secrets: Objects<Secret>,
     pub config_maps: Objects<ConfigMap>,
+    pub trust_bundles: Objects<ClusterTrustBundle>,
     pub backends: Objects<Backend>,
     pub workloads: Objects<Workload>,
     pub auth_policies: Objects<AuthPolicy>,
@@ -117,6 +118,7 @@ pub enum AnyObject {
     EndpointSlice(Arc<Object<EndpointSlice>>),
     Secret(Arc<Object<Secret>>),
     ConfigMap(Arc<Object<ConfigMap>>),
+    ClusterTrustBundle(Arc<Object<ClusterTrustBundle>>),
     Backend(Arc<Object<Backend>>),
     Workload(Arc<Object<Workload>>),
     AuthPolicy(Arc<Object<AuthPolicy>>),
@@ -186,6 +188,7 @@ kinds! {
     EndpointSlice => endpoint_slices,
     Secret => secrets,
     ConfigMap => config_maps,
+    ClusterTrustBundle => trust_bundles,
     Backend => backends,
     Workload => workloads,
     AuthPolicy => auth_policies,
@@ -225,6 +228,7 @@ impl Declared {
             Kind::EndpointSlice => self.endpoint_slices.get(key).cloned().map(AnyObject::EndpointSlice),
             Kind::Secret => self.secrets.get(key).cloned().map(AnyObject::Secret),
             Kind::ConfigMap => self.config_maps.get(key).cloned().map(AnyObject::ConfigMap),
+            Kind::ClusterTrustBundle => self.trust_bundles.get(key).cloned().map(AnyObject::ClusterTrustBundle),
             Kind::Backend => self.backends.get(key).cloned().map(AnyObject::Backend),
             Kind::Workload => self.workloads.get(key).cloned().map(AnyObject::Workload),
             Kind::AuthPolicy => self.auth_policies.get(key).cloned().map(AnyObject::AuthPolicy),
@@ -261,6 +265,7 @@ impl Declared {
             Kind::EndpointSlice => drop(self.endpoint_slices.remove(key)),
             Kind::Secret => drop(self.secrets.remove(key)),
             Kind::ConfigMap => drop(self.config_maps.remove(key)),
+            Kind::ClusterTrustBundle => drop(self.trust_bundles.remove(key)),
             Kind::Backend => drop(self.backends.remove(key)),
             Kind::Workload => drop(self.workloads.remove(key)),
             Kind::AuthPolicy => drop(self.auth_policies.remove(key)),

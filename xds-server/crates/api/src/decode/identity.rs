@@ -109,8 +109,12 @@ pub(crate) fn metadata(mut written: Value, object: &ObjectRef, report: &mut Repo
 
 fn names(object: &ObjectRef, at: &Path<'_>, report: &mut Report) {
     let key = &object.key;
-    let short = matches!(object.kind, Kind::Namespace | Kind::Service);
-    let valid = if short { name::is_label(&key.name) } else { name::is_subdomain(&key.name) };
+    let valid = match object.kind {
+        Kind::Namespace | Kind::Service => name::is_label(&key.name),
+        // That of a signer comes first, with colons.
+        Kind::ClusterTrustBundle => key.name.split(':').all(name::is_subdomain),
+        _ => name::is_subdomain(&key.name),
+    };
     if !valid {
         report.error(&at.field("name"), Code::OutOfRange, "is not a DNS name: lower-case letters, digits and inner `-`");
     }

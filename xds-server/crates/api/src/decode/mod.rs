@@ -98,7 +98,7 @@ fn object(mut node: Node, identified: &identity::Identified, source: Source<'_>,
 
 /// Kubernetes' own kinds grow a field now and then; one that we do not know yet is no mistake.
 fn is_kubernetes(kind: Kind) -> bool {
-    matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap)
+    matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap | Kind::ClusterTrustBundle)
 }
 
 fn targets(node: &Node) -> Vec<TargetRef> {

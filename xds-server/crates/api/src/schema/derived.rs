@@ -1,5 +1,6 @@
 //! The schemas that come out of Rust types: our kinds from their doc comments, Kubernetes' own from `k8s-openapi`.
 
+use k8s_openapi::api::certificates::v1beta1::ClusterTrustBundle;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -21,6 +22,7 @@ pub(crate) fn versions(kind: Kind) -> Vec<(&'static str, Value)> {
         Kind::EndpointSlice => kubernetes::<EndpointSlice>(),
         Kind::Secret => with_files(kubernetes::<Secret>()),
         Kind::ConfigMap => with_files(kubernetes::<ConfigMap>()),
+        Kind::ClusterTrustBundle => vec![("v1beta1", structural::<ClusterTrustBundle>()), ("v1alpha1", structural::<ClusterTrustBundle>())],
         Kind::Backend => ours::<wire::Backend>(kind),
         Kind::Workload => ours::<wire::Workload>(kind),
         Kind::AuthPolicy => ours::<policy::AuthPolicy>(kind),

@@ -35,7 +35,7 @@ fn text(kind: Kind) -> &'static str {
         Kind::UDPRoute => include_str!("../../crds/UDPRoute.json"),
         Kind::ReferenceGrant => include_str!("../../crds/ReferenceGrant.json"),
         Kind::BackendTLSPolicy => include_str!("../../crds/BackendTLSPolicy.json"),
-        Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap => "{}",
+        Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap | Kind::ClusterTrustBundle => "{}",
         Kind::Backend
         | Kind::Workload
         | Kind::AuthPolicy

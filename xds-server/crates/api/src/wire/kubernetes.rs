@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use bytes::Bytes;
+use k8s_openapi::api::certificates::v1beta1 as certificates;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
 use windrose_vocab::{Code, Port, Sensitive, Severity, Text};
 
+use super::Enveloped;
 use crate::declared::backend::{ServicePort, SliceEndpoint};
-use crate::declared::{ConfigMap, EndpointSlice, Meta, Namespace, Secret, Service};
+use crate::declared::{ClusterTrustBundle, ConfigMap, EndpointSlice, Meta, Namespace, Secret, Service};
 use crate::decode::{Path, Report};
 
 /// The label that names the Service of an EndpointSlice.
@@ -159,6 +161,15 @@ pub(super) fn config_map(written: core::ConfigMap, _: &Meta, report: &mut Report
     }
     keys(data.keys(), "data", report);
     Some(ConfigMap { data })
+}
+
+/// Of both versions, which say the same.
+pub(super) fn trust_bundle(
+    written: Enveloped<certificates::ClusterTrustBundleSpec>,
+    _: &Meta,
+    _: &mut Report,
+) -> Option<ClusterTrustBundle> {
+    Some(ClusterTrustBundle { certificates: written.spec.trust_bundle.into() })
 }
 
 fn keys<'a>(keys: impl Iterator<Item = &'a Text>, field: &str, report: &mut Report) {

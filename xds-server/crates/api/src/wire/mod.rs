@@ -58,6 +58,7 @@ pub(crate) fn convert(node: Value, meta: Meta, report: &mut Report) -> Option<An
         EndpointSlice => EndpointSlice(kubernetes::endpoint_slice),
         Secret => Secret(kubernetes::secret),
         ConfigMap => ConfigMap(kubernetes::config_map),
+        ClusterTrustBundle => ClusterTrustBundle(kubernetes::trust_bundle),
         Backend => Backend(backend::backend),
         Workload => Workload(workload::workload),
         AuthPolicy => AuthPolicy(policy::checked),

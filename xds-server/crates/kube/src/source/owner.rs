@@ -17,7 +17,7 @@ use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
 
 use super::values::Values;
 use super::watch::{Told, read};
-use super::{Event, Good, Seen, World, has_status, is_value};
+use super::{Event, Good, Seen, World, has_status, is_optional, is_value};
 use crate::client::{code, explain};
 use crate::limits;
 
@@ -129,6 +129,11 @@ impl Owner {
     fn no_such_kind(&mut self, kind: Kind, now: Instant) {
         let progress = self.kinds.entry(kind).or_default();
         let since = *progress.said_absent.get_or_insert(now);
+        if is_optional(kind) {
+            *progress = Progress { known: true, absent: true, said_absent: Some(since), missing: None };
+            self.all(kind).iter().for_each(|object| self.gone(object));
+            return;
+        }
         let believed = if progress.known { limits::ABSENT_KIND_BELIEVED } else { limits::ABSENT_KIND_AT_FIRST };
         if progress.absent || now.duration_since(since) >= believed {
             *progress = Progress { known: true, absent: true, said_absent: Some(since), missing: None };

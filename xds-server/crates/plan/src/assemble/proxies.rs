@@ -238,7 +238,7 @@ impl ProxyState {
 
 /// A certificate's resource is named like its object; a bundle is made of any that hold certificates.
 fn of_secret(name: &Text, sources: &BTreeSet<ObjectVersion>) -> Sources {
-    let holds = |version: &&ObjectVersion| matches!(version.object.kind, Kind::Secret | Kind::ConfigMap);
+    let holds = |version: &&ObjectVersion| matches!(version.object.kind, Kind::Secret | Kind::ConfigMap | Kind::ClusterTrustBundle);
     let exact = |version: &&ObjectVersion| *version.object.to_string() == **name;
     let mut found = Sources::default();
     let any = sources.iter().any(|version| exact(&version));

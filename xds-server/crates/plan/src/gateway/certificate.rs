@@ -32,7 +32,8 @@ pub(crate) fn certificate(view: &View<'_>, owner: &ObjectRef, reference: &Object
     Ok((format!("{target}").into(), Arc::new(Secret::Certificate { chain: chain.into(), key })))
 }
 
-/// The CA certificates in the ConfigMap or Secret that `reference` names from `owner`, under the key `ca.crt`.
+/// The CA certificates in the ConfigMap or Secret that `reference` names from `owner`, under the key `ca.crt`, or in the
+/// ClusterTrustBundle, which is everybody's.
 ///
 /// # Errors
 /// With the reason `RefNotPermitted`, `kind_reason` for another kind, or `reason`.
@@ -42,8 +43,12 @@ pub(crate) fn trust(
     reference: &ObjectReference,
     [kind_reason, reason]: [&'static str; 2],
 ) -> Result<Text, Problem> {
-    let kind = kind_of(reference).filter(|kind| matches!(kind, Kind::ConfigMap | Kind::Secret));
-    let kind = kind.ok_or_else(|| wrong_kind(reference, kind_reason, "a ConfigMap or a Secret with the key `ca.crt`"))?;
+    let kind = kind_of(reference).filter(|kind| matches!(kind, Kind::ConfigMap | Kind::Secret | Kind::ClusterTrustBundle));
+    let kind =
+        kind.ok_or_else(|| wrong_kind(reference, kind_reason, "a ConfigMap or a Secret with the key `ca.crt`, or a ClusterTrustBundle"))?;
+    if kind == Kind::ClusterTrustBundle {
+        return trust_bundle(view, reference, reason);
+    }
     let target = ObjectRef { kind, key: key_of(reference, &owner.key.namespace) };
     permitted(view, owner, &target)?;
     let bytes = if kind == Kind::ConfigMap {
@@ -55,6 +60,19 @@ pub(crate) fn trust(
     };
     let text = bytes.as_ref().and_then(|bytes| std::str::from_utf8(bytes).ok());
     let text = text.ok_or_else(|| Problem::new(reason, Code::InvalidCertificate, format!("{target} has no text `ca.crt`")))?;
+    bundle(view, &target, text, reason)
+}
+
+fn trust_bundle(view: &View<'_>, reference: &ObjectReference, reason: &'static str) -> Result<Text, Problem> {
+    let target = ObjectRef::new(Kind::ClusterTrustBundle, "", reference.name.clone());
+    if reference.namespace.is_some() {
+        return Err(Problem::new(reason, Code::Invalid, format!("{target} is in no namespace: leave `namespace` out")));
+    }
+    let found = view.trust_bundle(&target.key).ok_or_else(|| missing(view, reason, &target))?;
+    bundle(view, &target, &found.spec.certificates, reason)
+}
+
+fn bundle(view: &View<'_>, target: &ObjectRef, text: &str, reason: &'static str) -> Result<Text, Problem> {
     let unusable = |why: String| Problem::new(reason, Code::InvalidCertificate, format!("{target} {why}"));
     view.settings().certificates.bundle(text).map_err(unusable)?;
     Ok(text.into())

@@ -66,6 +66,7 @@ fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
         | Kind::EndpointSlice
         | Kind::Secret
         | Kind::ConfigMap
+        | Kind::ClusterTrustBundle
         | Kind::Backend
         | Kind::Workload
         | Kind::RateLimitPolicy

@@ -90,6 +90,7 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         | AnyObject::Service(_)
         | AnyObject::Secret(_)
         | AnyObject::ConfigMap(_)
+        | AnyObject::ClusterTrustBundle(_)
         | AnyObject::Backend(_)
         | AnyObject::GatewayParameters(_) => {}
     }

@@ -5,8 +5,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use windrose_api::declared::{
-    AnyObject, Backend, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grant, ListenerSet, Namespace, Object, Route, Secret, Service,
-    Workload,
+    AnyObject, Backend, ClusterTrustBundle, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grant, ListenerSet, Namespace, Object, Route,
+    Secret, Service, Workload,
 };
 use windrose_api::policy::{AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, TelemetryPolicy, TrafficPolicy};
 use windrose_api::{Declared, Meta};
@@ -69,6 +69,7 @@ impl<'a> View<'a> {
         endpoint_slice: endpoint_slices, EndpointSlice, EndpointSlice;
         secret: secrets, Secret, Secret;
         config_map: config_maps, ConfigMap, ConfigMap;
+        trust_bundle: trust_bundles, ClusterTrustBundle, ClusterTrustBundle;
         backend: backends, Backend, Backend;
         workload: workloads, Workload, Workload;
         traffic_policy: traffic_policies, TrafficPolicy, TrafficPolicy;
