@@ -9,14 +9,24 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(5
 ///
 /// # Panics
 /// When `within` has passed; the message says `what` was awaited and why the last look was not it.
-pub async fn wait_until<T>(within: Duration, what: &str, mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+pub async fn wait_until<T>(within: Duration, what: &str, probe: impl AsyncFnMut() -> Result<T, String>) -> T {
+    try_until(within, probe).await.unwrap_or_else(|reason| panic!("after {within:?} still waiting for {what}: {reason}"))
+}
+
+/// The same for somebody who goes on without it.
+///
+/// # Errors
+/// When `within` has passed: why the last look was not it.
+pub async fn try_until<T>(within: Duration, mut probe: impl AsyncFnMut() -> Result<T, String>) -> Result<T, String> {
     let start = Instant::now();
     loop {
         let reason = match probe().await {
-            Ok(value) => return value,
+            Ok(value) => return Ok(value),
             Err(reason) => reason,
         };
-        assert!(start.elapsed() < within, "after {within:?} still waiting for {what}: {reason}");
+        if start.elapsed() >= within {
+            return Err(reason);
+        }
         let young = start.elapsed() < Duration::from_millis(100);
         tokio::time::sleep(PAUSES[usize::from(!young)]).await;
     }

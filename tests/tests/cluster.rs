@@ -2,12 +2,16 @@
 //! its addresses must be reachable from here. `make cluster-test` sees to both.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a step of a test that fails ends the test")]
 
+#[path = "cluster/cases.rs"]
+mod cases;
 #[path = "cluster/certificates.rs"]
 mod certificates;
 #[path = "cluster/gateways.rs"]
 mod gateways;
 #[path = "cluster/many.rs"]
 mod many;
+#[path = "pipeline/rendered.rs"]
+mod rendered;
 #[path = "cluster/replicas.rs"]
 mod replicas;
 #[path = "cluster/stage.rs"]

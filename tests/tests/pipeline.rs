@@ -11,6 +11,8 @@ mod golden;
 mod judged;
 #[path = "pipeline/mesh.rs"]
 mod mesh;
+#[path = "pipeline/rendered.rs"]
+mod rendered;
 #[path = "pipeline/whole.rs"]
 mod whole;
 

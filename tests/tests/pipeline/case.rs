@@ -4,21 +4,14 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use windrose_envoy::{Modules, Renderer, VersionKey, print};
 use windrose_files::Finding;
 use windrose_ir::Program;
-use windrose_plan::{CertificateCheck, Plan, Refused, Settings, plan};
 use windrose_tests::places;
-use windrose_vocab::{NodeClass, ProxyKey, Resource, TrustDomain};
+use windrose_vocab::{ProxyKey, Resource};
 
 use crate::mesh::Mesh;
+use crate::rendered::{all, planned, rendered, renderer};
 use crate::whole::whole;
-
-/// Where golden resources look for filter modules: no machine's own folder.
-const GOLDEN_MODULES: &str = "/usr/share/windrose/filters";
-
-/// The trust domain of every case.
-pub(crate) const TRUST_DOMAIN: &str = "windrose.local";
 
 /// What a case must give, as text.
 #[derive(Debug, PartialEq, Eq)]
@@ -41,7 +34,7 @@ pub(crate) struct Set {
 /// Tells one case, from its YAML to its resources. `folder` is relative, so that places look alike on every machine.
 pub(crate) fn run_case(folder: &Path) -> CaseOutput {
     let world = windrose_files::load(&[folder.join("declared.yaml")]);
-    let plan = planned(&world);
+    let plan = planned(&world.declared);
     let found = plan.diagnostics.iter().map(|diagnostic| world.source_map.find((**diagnostic).clone()));
     let diagnostics: Vec<Finding> = world.diagnostics.iter().cloned().chain(found).collect();
     CaseOutput {
@@ -75,7 +68,7 @@ pub(crate) fn folders() -> Vec<PathBuf> {
 
 fn sets(folder: &Path, modules: &str, mesh: &Mesh) -> Vec<Set> {
     let case = folder.file_name().unwrap().to_string_lossy().into_owned();
-    let plan = planned(&windrose_files::load(&[folder.join("declared.yaml")]));
+    let plan = planned(&windrose_files::load(&[folder.join("declared.yaml")]).declared);
     let renderer = renderer(modules);
     let mut sets = Vec::new();
     for (proxy, program) in &plan.programs {
@@ -92,31 +85,6 @@ fn sets(folder: &Path, modules: &str, mesh: &Mesh) -> Vec<Set> {
     sets
 }
 
-fn planned(world: &windrose_files::World) -> Plan {
-    let trust_domain = TrustDomain::parse(TRUST_DOMAIN).unwrap();
-    plan(&world.declared, &Refused::default(), &Settings::new(trust_domain, Arc::new(Certificates)))
-}
-
-/// The resources of every proxy as a stream of documents, each proxy under its name.
-fn rendered(plan: &Plan) -> String {
-    let renderer = renderer(GOLDEN_MODULES);
-    let mut text = String::new();
-    for (proxy, program) in &plan.programs {
-        let resources = all(&renderer, program);
-        write!(text, "# ==== {proxy} ====\n{}", print::documents(resources.iter().map(|resource| &**resource))).unwrap();
-    }
-    text
-}
-
-fn renderer(modules: &str) -> Renderer {
-    let class = NodeClass { modules: Some(modules.into()) };
-    Renderer::new(class, Modules::default(), VersionKey::new([0; 32]))
-}
-
-fn all(renderer: &Renderer, program: &Program) -> Vec<Arc<Resource>> {
-    renderer.full(program).iter().cloned().collect()
-}
-
 /// `declared.yaml:3:7: error[Code]: …`
 fn line(folder: &Path, finding: &Finding) -> String {
     let mut line = String::new();
@@ -127,18 +95,4 @@ fn line(folder: &Path, finding: &Finding) -> String {
     }
     writeln!(line, "{}", finding.diagnostic).unwrap();
     line
-}
-
-/// The authority's own judgement, as the server gives it to the planner.
-#[derive(Debug)]
-struct Certificates;
-
-impl CertificateCheck for Certificates {
-    fn pair(&self, chain_pem: &str, key_pem: &str) -> Result<(), String> {
-        windrose_pki::check_pair(chain_pem, key_pem).map(drop).map_err(|problem| problem.to_string())
-    }
-
-    fn bundle(&self, bundle_pem: &str) -> Result<(), String> {
-        windrose_pki::check_bundle(bundle_pem).map(drop).map_err(|problem| problem.to_string())
-    }
 }

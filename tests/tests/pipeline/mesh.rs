@@ -9,7 +9,7 @@ use windrose_envoy::{render_svid, render_trust};
 use windrose_pki::{Authority, Directory, SystemEntropy};
 use windrose_vocab::{Resource, Sensitive, SpiffeId, TrustDomain};
 
-use crate::case::TRUST_DOMAIN;
+use crate::rendered::TRUST_DOMAIN;
 
 /// A real authority in a temporary folder.
 pub(crate) struct Mesh {

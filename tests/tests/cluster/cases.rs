@@ -1,0 +1,94 @@
+//! The golden cases come to the same resources, whether a folder or an API server declares them.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use windrose_kube::source::{self, World};
+use windrose_tests::places;
+use windrose_tests::wait::try_until;
+use windrose_vocab::Kind;
+
+use crate::rendered::{planned, rendered};
+use crate::stage::Stage;
+
+/// What the API server takes in, it tells within this time.
+const TOLD: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Cases whose objects an API server does not take, or has no place for: they are about mistakes that it finds first, about files, or
+/// about addresses and certificates that it refuses.
+const NOT_IN_A_CLUSTER: usize = 30;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_case_comes_to_the_same_resources() {
+    let Some(stage) = Stage::open("cases") else { return };
+    let end = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let worlds = follow(&mut tasks, &end).await;
+    let mut left_out = Vec::new();
+    let mut wrong = Vec::new();
+    for case in folders() {
+        let text = std::fs::read_to_string(case.join("declared.yaml")).unwrap();
+        let name = case.file_name().unwrap().to_string_lossy().into_owned();
+        for namespace in namespaces(&text) {
+            let _ = stage.try_kubectl(&["create", "namespace", namespace], None);
+        }
+        let wanted = windrose_files::load(&[case.join("declared.yaml")]).declared;
+        let taken = stage.try_kubectl(&["apply", "--server-side", "--force-conflicts", "-f", "-"], Some(&text));
+        if let Err(refused) = taken {
+            left_out.push(format!("{name}: {}", refused.lines().next().unwrap_or_default()));
+        } else {
+            let expected = rendered(&planned(&wanted));
+            let same = try_until(TOLD, async || {
+                let world = worlds.borrow().clone();
+                let found = rendered(&planned(&world.declared));
+                if found == expected { Ok(()) } else { Err(difference(&expected, &found)) }
+            });
+            wrong.extend(same.await.err().map(|difference| format!("{name}: {difference}")));
+        }
+        let _ = stage.try_kubectl(&["delete", "--ignore-not-found", "--wait=true", "-f", "-"], Some(&text));
+    }
+    end.cancel();
+    tasks.join_all().await;
+    eprintln!("{} cases are not for a cluster:\n{}", left_out.len(), left_out.join("\n"));
+    assert!(wrong.is_empty(), "{} cases differ:\n{}", wrong.len(), wrong.join("\n\n"));
+    assert!(left_out.len() <= NOT_IN_A_CLUSTER, "more than before");
+}
+
+/// The world of the cluster, as the controller reads it.
+async fn follow(tasks: &mut JoinSet<()>, end: &CancellationToken) -> watch::Receiver<Arc<World>> {
+    let client = windrose_kube::connect().await.unwrap().client;
+    let (world, mut worlds) = watch::channel(Arc::new(World::default()));
+    let (events, told) = mpsc::channel(windrose_kube::limits::EVENTS_MAX);
+    for kind in Kind::ALL {
+        tasks.spawn(source::watch::watch(client.clone(), kind, events.clone(), end.clone()));
+    }
+    tasks.spawn(source::follow(client, told, world, |_| {}, end.clone()));
+    worlds.wait_for(|world| world.complete).await.unwrap();
+    worlds
+}
+
+fn folders() -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(places::checkout().join("tests/cases")).unwrap().map(|entry| entry.unwrap().path());
+    let mut folders: Vec<PathBuf> = entries.filter(|path| path.is_dir()).collect();
+    folders.sort();
+    folders
+}
+
+/// Namespaces that a text names, those of Namespace objects among them.
+fn namespaces(text: &str) -> BTreeSet<&str> {
+    let after = |word: &'static str| text.match_indices(word).map(move |(at, _)| &text[at + word.len()..]);
+    after("namespace: ").map(|rest| rest.split(|c: char| !(c.is_ascii_alphanumeric() || c == '-')).next().unwrap_or_default()).collect()
+}
+
+/// The first line that differs.
+fn difference(expected: &str, found: &str) -> String {
+    let mut lines = expected.lines().zip(found.lines()).filter(|(one, other)| one != other);
+    match lines.next() {
+        Some((one, other)) => format!("expected `{one}`, found `{other}`"),
+        None => format!("{} lines expected, {} found", expected.lines().count(), found.lines().count()),
+    }
+}
