@@ -7,9 +7,10 @@ use std::time::{Duration, SystemTime};
 use anyhow::Context;
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use windrose_kube::lease::Leadership;
 use windrose_kube::{Client, refused};
@@ -23,12 +24,12 @@ use crate::pipeline::Judge;
 
 /// The name in a leader's certificate, whatever its address.
 pub(crate) const NAME: &str = "windrose";
-/// Followers at a time; more are no replicas of ours.
-const FOLLOWERS: usize = 64;
+/// Connections at a time that have not proven to be a replica's.
+const HANDSHAKES: usize = 256;
 /// Between two tries to reach the leader, or to write.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Takes in what followers tell as long as this replica leads.
+/// Takes in what followers tell, unless another replica leads.
 pub(crate) async fn lead(
     listener: TcpListener,
     authority: Arc<NodeAuthority>,
@@ -37,23 +38,30 @@ pub(crate) async fn lead(
     sight: Sight,
     end: CancellationToken,
 ) {
-    let mut followers = JoinSet::new();
+    let (mut followers, handshakes) = (JoinSet::new(), Arc::new(Semaphore::new(HANDSHAKES)));
     let mut leads = sight.leads.clone();
     loop {
         tokio::select! {
             () = end.cancelled() => return,
             accepted = listener.accept() => match accepted {
-                Ok((stream, remote)) if sight.leads() && followers.len() < FOLLOWERS => {
+                Ok((stream, remote)) => {
+                    let leads = !matches!(*sight.leads.borrow(), Leadership::Others(_));
+                    let Some(place) = handshakes.clone().try_acquire_owned().ok().filter(|_| leads) else { continue };
                     let (authority, known) = (authority.clone(), known.clone());
                     let (told, looks) = (told.clone(), sight.looks.clone());
                     followers.spawn(async move {
-                        match serve(stream, remote, &authority, known, told, looks).await {
-                            Ok(ended) => tracing::info!(%remote, %ended, "a replica follows no longer"),
-                            Err(error) => tracing::warn!(%remote, error = format!("{error:#}"), "nobody that follows"),
+                        match admit(stream, &authority).await {
+                            Ok(stream) => {
+                                drop(place);
+                                tracing::info!(%remote, "a replica follows");
+                                let mirror = Mirror::new(known, &remote.ip().to_string());
+                                let ended = windrose_replicas::lead(stream, mirror, told, looks).await;
+                                tracing::info!(%remote, %ended, "a replica follows no longer");
+                            }
+                            Err(error) => tracing::debug!(%remote, error = format!("{error:#}"), "nobody that follows"),
                         }
                     });
                 }
-                Ok(_) => {}
                 Err(error) => {
                     tracing::error!(%error, "replicas cannot be heard");
                     sleep(RETRY).await;
@@ -70,22 +78,15 @@ pub(crate) async fn lead(
 /// What a leader tells its followers.
 pub(crate) type Told = watch::Receiver<Arc<Verdicts>>;
 
-async fn serve(
-    stream: TcpStream,
-    remote: SocketAddr,
-    authority: &NodeAuthority,
-    known: Known,
-    told: Told,
-    looks: watch::Receiver<()>,
-) -> anyhow::Result<Ended> {
+/// Only a replica gets through; whoever else knows the port has no certificate of one.
+async fn admit(stream: TcpStream, authority: &NodeAuthority) -> anyhow::Result<TlsStream<TcpStream>> {
     let now = SystemTime::now();
     let made = authority.issue_server(&[NAME.to_owned()], now, &SystemEntropy)?;
     let acceptor = windrose_replicas::acceptor(made.chain, made.key.expose(), authority.root())?;
     let stream = timeout(limits::HANDSHAKE, acceptor.accept(stream)).await.context("the handshake takes too long")??;
     let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     anyhow::ensure!(shown.is_some_and(|shown| authority.is_replica(shown, now)), "its certificate is no replica's");
-    tracing::info!(%remote, "a replica follows");
-    Ok(windrose_replicas::lead(stream, Mirror::new(known, &remote.ip().to_string()), told, looks).await)
+    Ok(stream)
 }
 
 /// Follows whoever leads, until the end, and says who decides what is refused. While nobody can tell who leads all stays as it is.
@@ -96,42 +97,62 @@ pub(crate) async fn follow(
     mut leads: watch::Receiver<Leadership>,
     end: CancellationToken,
 ) {
-    leads.mark_changed();
     let mut leader = None;
     loop {
-        let following = async {
-            let Some(leader) = leader else { return std::future::pending().await };
-            match reach(leader, &authority, &observed, &judge).await {
-                Ok(ended) => tracing::warn!(%leader, %ended, "the leader is not followed; trying again"),
-                Err(error) => tracing::warn!(%leader, error = format!("{error:#}"), "the leader cannot be followed; trying again"),
-            }
-            sleep(RETRY).await;
-        };
         tokio::select! {
             () = end.cancelled() => return,
-            () = following => {}
-            changed = leads.changed() => {
-                if changed.is_err() {
-                    return;
-                }
-                match *leads.borrow_and_update() {
-                    Leadership::Ours => {
-                        leader = None;
-                        judge.send_replace(Judge::Ourselves);
-                    }
-                    Leadership::Others(at) => {
-                        leader = at;
-                        judge.send_if_modified(|judge| {
-                            let was_ours = *judge == Judge::Ourselves;
-                            if was_ours {
-                                *judge = Judge::Another(None);
-                            }
-                            was_ours
-                        });
-                    }
-                    Leadership::Unknown => {}
-                }
+            () = follow_one(leader, &authority, &observed, &judge) => {}
+            changed = other_leader(&mut leads, leader, &judge) => match changed {
+                Ok(other) => leader = other,
+                Err(_) => return,
             }
+        }
+    }
+}
+
+/// Follows that leader for good; without one, nobody.
+async fn follow_one(leader: Option<SocketAddr>, authority: &NodeAuthority, observed: &Observed, judge: &watch::Sender<Judge>) {
+    let Some(leader) = leader else { return std::future::pending().await };
+    let mut told = false;
+    loop {
+        match reach(leader, authority, observed, judge).await {
+            Ok(ended) => {
+                tracing::warn!(%leader, %ended, "the leader is not followed; trying again");
+                told = true;
+            }
+            Err(error) if !told => {
+                tracing::warn!(%leader, error = format!("{error:#}"), "the leader cannot be followed; trying again");
+                told = true;
+            }
+            Err(_) => {}
+        }
+        sleep(RETRY).await;
+    }
+}
+
+/// Returns when another one leads than the one that is followed: ourselves, or somebody at that address.
+async fn other_leader(
+    leads: &mut watch::Receiver<Leadership>,
+    followed: Option<SocketAddr>,
+    judge: &watch::Sender<Judge>,
+) -> Result<Option<SocketAddr>, watch::error::RecvError> {
+    loop {
+        leads.changed().await?;
+        let leader = match *leads.borrow_and_update() {
+            Leadership::Ours => {
+                judge.send_replace(Judge::Ourselves);
+                None
+            }
+            Leadership::Others(at) => {
+                if *judge.borrow() == Judge::Ourselves {
+                    judge.send_replace(Judge::Another(None));
+                }
+                at
+            }
+            Leadership::Unknown => followed,
+        };
+        if leader != followed {
+            return Ok(leader);
         }
     }
 }
@@ -205,5 +226,48 @@ pub(crate) async fn remember(client: &Client, namespace: &str, remembered: &mut 
         },
         Ok(None) => {}
         Err(error) => tracing::warn!(error, "what was refused before is tried again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls_pki_types::CertificateDer;
+    use rustls_pki_types::pem::PemObject;
+    use windrose_pki::Directory;
+    use windrose_vocab::{ProxyKey, TrustDomain};
+
+    use super::*;
+
+    fn authority(folder: &std::path::Path) -> NodeAuthority {
+        let directory = Directory::open(folder.join("state")).unwrap();
+        NodeAuthority::open(&directory, &TrustDomain::parse("windrose.local").unwrap(), SystemTime::now(), &SystemEntropy).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_replica_gets_through_and_nobody_else_does() {
+        let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (leader, follower, stranger) = (authority(ours.path()), authority(ours.path()), authority(theirs.path()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let admitted = async || admit(listener.accept().await.unwrap().0, &leader).await.map(drop).map_err(|error| format!("{error:#}"));
+        let (observed, (judge, _)) = (Observed::new(), watch::channel(Judge::default()));
+
+        let (admission, followed) = tokio::join!(admitted(), reach(at, &follower, &observed, &judge));
+        assert_eq!(admission, Ok(()));
+        assert!(followed.is_ok(), "it ended after it had begun");
+
+        let (admission, followed) = tokio::join!(admitted(), reach(at, &stranger, &observed, &judge));
+        assert!(admission.is_err() && followed.is_err(), "neither trusts the other");
+
+        let (now, day) = (SystemTime::now(), Duration::from_secs(86_400));
+        let proxy = leader.issue_certificate(&ProxyKey::gateway("shop", "edge"), day, now, &SystemEntropy).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(proxy.certificate.as_bytes()).unwrap()];
+        let connector = windrose_replicas::connector(chain, proxy.key.expose(), leader.root()).unwrap();
+        let shaken = async {
+            let stream = TcpStream::connect(at).await.unwrap();
+            connector.connect(ServerName::try_from(NAME).unwrap(), stream).await.map(drop)
+        };
+        let (admission, _) = tokio::join!(admitted(), shaken);
+        assert_eq!(admission, Err("its certificate is no replica's".to_owned()));
     }
 }
