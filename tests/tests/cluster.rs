@@ -10,11 +10,19 @@ mod certificates;
 mod gateways;
 #[path = "cluster/many.rs"]
 mod many;
+#[path = "cluster/outage.rs"]
+mod outage;
+#[path = "cluster/removal.rs"]
+mod removal;
 #[path = "pipeline/rendered.rs"]
 mod rendered;
 #[path = "cluster/replicas.rs"]
 mod replicas;
+#[path = "cluster/rights.rs"]
+mod rights;
 #[path = "cluster/stage.rs"]
 mod stage;
 #[path = "cluster/truth.rs"]
 mod truth;
+#[path = "cluster/upgrade.rs"]
+mod upgrade;

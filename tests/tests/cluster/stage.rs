@@ -2,7 +2,8 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -17,28 +18,67 @@ const ECHO: &str = "registry.k8s.io/gateway-api/echo-basic:v1.5.1";
 /// Where Windrose is installed.
 pub(crate) const SYSTEM: &str = "windrose-system";
 
+/// What the control plane and its roles are called.
+pub(crate) const NAME: &str = "windrose";
+
+/// Held by a story beside which no other may be told.
+static INSTALLATION: RwLock<()> = RwLock::new(());
+
 /// One story's namespace; it goes with the story.
 pub(crate) struct Stage {
     pub(crate) namespace: String,
     config: String,
+    _beside_others: Option<RwLockReadGuard<'static, ()>>,
+    _alone: Option<RwLockWriteGuard<'static, ()>>,
 }
 
 impl Stage {
     /// A fresh namespace; none where no cluster is named.
     pub(crate) fn open(story: &str) -> Option<Self> {
+        let guard = INSTALLATION.read().unwrap_or_else(PoisonError::into_inner);
+        Self::set(story, Some(guard), None)
+    }
+
+    /// The same, for a story that disturbs the whole installation.
+    pub(crate) fn open_alone(story: &str) -> Option<Self> {
+        let guard = INSTALLATION.write().unwrap_or_else(PoisonError::into_inner);
+        Self::set(story, None, Some(guard))
+    }
+
+    fn set(story: &str, beside_others: Option<RwLockReadGuard<'static, ()>>, alone: Option<RwLockWriteGuard<'static, ()>>) -> Option<Self> {
         let Some(config) = std::env::var("WINDROSE_TEST_CLUSTER").ok().filter(|config| !config.is_empty()) else {
             skip::because("no cluster: WINDROSE_TEST_CLUSTER names no kubeconfig (`make cluster-test` makes one)");
             return None;
         };
-        let stage = Self { namespace: format!("windrose-test-{story}"), config };
+        let stage = Self { namespace: format!("windrose-test-{story}"), config, _beside_others: beside_others, _alone: alone };
         stage.try_kubectl(&["delete", "namespace", &stage.namespace, "--ignore-not-found", "--wait=true"], None).unwrap();
         stage.kubectl(&["create", "namespace", &stage.namespace]);
         Some(stage)
     }
 
+    /// Runs the `windrose` that is installed, as a person would; what it prints, also where it says that something is wrong.
+    pub(crate) fn windrose(&self, arguments: &[&str]) -> String {
+        let binary = std::env::var_os("WINDROSE_BIN").expect("WINDROSE_BIN names the binary that is installed");
+        let output = Command::new(binary).env("KUBECONFIG", &self.config).args(arguments).output().unwrap();
+        assert!(!output.stdout.is_empty(), "windrose {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     /// Runs `kubectl` in the namespace.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> String {
         self.try_kubectl(arguments, None).unwrap_or_else(|error| panic!("kubectl {}: {error}", arguments.join(" ")))
+    }
+
+    /// Runs `kubectl` in the namespace, and goes on beside it.
+    pub(crate) fn start_kubectl(&self, arguments: &[&str], output: Stdio, errors: Stdio) -> Started {
+        let mut command = Command::new("kubectl");
+        command.env("KUBECONFIG", &self.config).args(["--namespace", &self.namespace]).args(arguments);
+        Started(command.stdin(Stdio::null()).stdout(output).stderr(errors).spawn().unwrap())
+    }
+
+    /// Waits until every replica of the control plane runs what its Deployment says.
+    pub(crate) fn rolled_out(&self) {
+        self.kubectl(&["-n", SYSTEM, "rollout", "status", "deployment", NAME, "--timeout=180s"]);
     }
 
     /// Applies objects.
@@ -47,8 +87,17 @@ impl Stage {
     }
 
     pub(crate) fn try_kubectl(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
+        self.try_anywhere(&[&["--namespace", &self.namespace], arguments].concat(), input)
+    }
+
+    /// The same for objects that name their namespaces.
+    pub(crate) fn anywhere(&self, arguments: &[&str], input: &str) {
+        self.try_anywhere(arguments, Some(input)).unwrap_or_else(|error| panic!("kubectl {}: {error}", arguments.join(" ")));
+    }
+
+    fn try_anywhere(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
         let mut command = Command::new("kubectl");
-        command.env("KUBECONFIG", &self.config).args(["--namespace", &self.namespace]).args(arguments);
+        command.env("KUBECONFIG", &self.config).args(arguments);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|cause| format!("kubectl: {cause}"))?;
         if let Some(input) = input {
@@ -143,6 +192,16 @@ spec:
             Err(error) => Err(error.to_string()),
         })
         .await;
+    }
+}
+
+/// A command that runs beside a story, and ends with it.
+pub(crate) struct Started(pub(crate) Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
