@@ -1,7 +1,10 @@
 //! Certificates from Secrets, replaced while Envoy serves.
 
+use std::time::Duration;
+
 use rcgen::{CertificateParams, KeyPair};
 use windrose_tests::client::Call;
+use windrose_tests::load::Load;
 use windrose_tests::tls::TlsClient;
 use windrose_tests::wait::wait_until;
 
@@ -23,7 +26,7 @@ fn secret(certificate: &str, key: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_that_is_replaced_is_served_at_once() {
+async fn a_secret_that_is_replaced_is_served_at_once_and_costs_no_request() {
     let Some(stage) = Stage::open("secret") else { return };
     let (first, second) = (pair(), pair());
     stage.backend("echo", 1).await;
@@ -46,6 +49,8 @@ spec: { parentRefs: [{ name: edge }], rules: [{ backendRefs: [{ name: echo, port
     let at = stage.address("edge", 443).await;
     let call = |trusted: &str| Call::get(at, "/").host("shop.example").tls(&TlsClient::trusting(trusted), "shop.example");
     stage.answered(&call(&first.0), "echo").await;
+    // Clients that know both, as those of a rotation do; every call is a handshake of its own.
+    let load = Load::start(2, Duration::from_millis(20), &call(&format!("{}{}", first.0, second.0)).header("connection", "close"));
     stage.apply(&secret(&second.0, &second.1));
     stage.answered(&call(&second.0), "echo").await;
     wait_until(PATIENCE, "the former certificate to be gone", async || match call(&first.0).send().await {
@@ -53,4 +58,7 @@ spec: { parentRefs: [{ name: edge }], rules: [{ backendRefs: [{ name: echo, port
         Err(_) => Ok(()),
     })
     .await;
+    let tally = load.finish().await;
+    assert_eq!(tally.other_than(200), 0, "{tally:?}");
+    assert!(tally.total() > 20, "{tally:?}");
 }

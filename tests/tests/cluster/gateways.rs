@@ -30,26 +30,23 @@ async fn a_gateway_from_the_guides_answers_and_leaves_nothing_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rolling_update_costs_no_request() {
+async fn parameters_that_are_edited_replace_the_envoys_and_cost_no_request() {
     let Some(stage) = Stage::open("rolling") else { return };
     stage.backend("echo", 1).await;
     stage.gateway("edge", "echo");
+    stage.apply(&parameters("{ concurrency: 1, drain: 3s }"));
+    let merge = r#"{"spec":{"infrastructure":{"parametersRef":{"group":"windrose.dev","kind":"GatewayParameters","name":"edge"}}}}"#;
+    stage.kubectl(&["patch", "gateway", "edge", "--type=merge", "-p", merge]);
     let at = stage.address("edge", 80).await;
     let call = Call::get(at, "/");
     stage.answered(&call, "echo").await;
+    let deployment = "deployment/edge-windrose";
+    stage.kubectl(&["rollout", "status", deployment, "--timeout=120s"]);
+
     let pods = || stage.kubectl(&["get", "pod", "-l", "gateway.networking.k8s.io/gateway-name=edge", "-o", "name"]);
     let before = pods();
     let load = Load::start(4, Duration::from_millis(20), &call);
-    stage.apply(
-        r"
-apiVersion: windrose.dev/v1alpha1
-kind: GatewayParameters
-metadata: { name: edge }
-spec: { concurrency: 1, drain: 10s }
-",
-    );
-    let merge = r#"{"spec":{"infrastructure":{"parametersRef":{"group":"windrose.dev","kind":"GatewayParameters","name":"edge"}}}}"#;
-    stage.kubectl(&["patch", "gateway", "edge", "--type=merge", "-p", merge]);
+    stage.apply(&parameters("{ concurrency: 2, drain: 3s }"));
     wait_until(PATIENCE, "the Pod to be another one", async || {
         let now = pods();
         if !now.trim().is_empty() && now.lines().all(|pod| !before.contains(pod)) { Ok(()) } else { Err(now) }
@@ -58,4 +55,8 @@ spec: { concurrency: 1, drain: 10s }
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
     assert!(tally.total() > 100, "{tally:?}");
+}
+
+fn parameters(spec: &str) -> String {
+    format!("apiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: edge }}\nspec: {spec}\n")
 }

@@ -1,6 +1,10 @@
 //! A thousand objects at once.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::process::Stdio;
+use std::time::Duration;
 
 use serde_json::Value;
 use windrose_tests::client::Call;
@@ -9,31 +13,72 @@ use windrose_tests::wait::wait_until;
 use crate::stage::{PATIENCE, Stage, condition};
 
 const ROUTES: usize = 1000;
+/// Chunks that are created side by side: one `kubectl` waits for the answer to each object.
+const CHUNKS: usize = 4;
+/// Status writes for a hundred routes, at most.
+const WRITES_OF_HUNDRED_MAX: usize = 110;
+/// Nothing is written any more when nothing was for so long.
+const QUIET: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_routes_at_once_are_accepted_and_each_status_is_written_once() {
-    let Some(stage) = Stage::open("many") else { return };
+    let Some(stage) = Stage::open_alone("many") else { return };
     stage.backend("echo", 1).await;
     stage.gateway("edge", "echo");
     let at = stage.address("edge", 80).await;
+    let told = tempfile::NamedTempFile::new().unwrap();
+    let events = || std::fs::read_to_string(told.path()).unwrap();
+    let line = r#"jsonpath={.type} {.object.metadata.name}{"\n"}"#;
+    let watch = ["get", "httproute", "--watch", "--output-watch-events", "-o", line];
+    let _watch = stage.start_kubectl(&watch, File::create(told.path()).unwrap().into(), Stdio::null());
+    wait_until(PATIENCE, "the watch", async || if events().is_empty() { Err(String::new()) } else { Ok(()) }).await;
+
+    std::thread::scope(|scope| {
+        for chunk in 0..CHUNKS {
+            let stage = &stage;
+            scope.spawn(move || stage.try_kubectl(&["create", "--validate=false", "-f", "-"], Some(&routes(chunk))).unwrap());
+        }
+    });
+    wait_until(PATIENCE, "all to be accepted", async || {
+        let routes: Value = serde_json::from_str(&stage.kubectl(&["get", "httproute", "-o", "json"])).unwrap();
+        let is_accepted = |route: &&Value| condition(&route["status"]["parents"][0]["conditions"], "Accepted")["status"] == "True";
+        let accepted = routes["items"].as_array().unwrap().iter().filter(is_accepted).count();
+        if accepted == ROUTES + 1 { Ok(()) } else { Err(format!("{accepted} are")) }
+    })
+    .await;
+    stage.answered(&Call::get(at, "/").host("h999.example"), "echo").await;
+    wait_until(PATIENCE, "the Gateway to count them", async || {
+        let attached = stage.object("gateway", "edge")["status"]["listeners"][0]["attachedRoutes"].clone();
+        if attached == ROUTES + 1 { Ok(()) } else { Err(attached.to_string()) }
+    })
+    .await;
+
+    let mut before = String::new();
+    let said = wait_until(PATIENCE, "the last status to be written", async || {
+        tokio::time::sleep(QUIET).await;
+        let former = std::mem::replace(&mut before, events());
+        if former == before { Ok(former) } else { Err("statuses are still written".to_owned()) }
+    })
+    .await;
+    // Nobody changes the routes, so what is modified is their status.
+    let mut writes = BTreeMap::<&str, usize>::new();
+    for name in said.lines().filter_map(|line| line.strip_prefix("MODIFIED r")) {
+        *writes.entry(name).or_default() += 1;
+    }
+    let all: usize = writes.values().sum();
+    assert_eq!(writes.len(), ROUTES, "each status is written, and each write is seen");
+    assert!(all * 100 <= ROUTES * WRITES_OF_HUNDRED_MAX, "{all} writes for {ROUTES} routes");
+}
+
+/// The routes of one chunk.
+fn routes(chunk: usize) -> String {
     let mut yaml = String::new();
-    for index in 0..ROUTES {
+    for index in (chunk..ROUTES).step_by(CHUNKS) {
         write!(
             yaml,
             "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: r{index} }}\nspec:\n  parentRefs: [{{ name: edge }}]\n  hostnames: [h{index}.example]\n  rules: [{{ backendRefs: [{{ name: echo, port: 8080 }}] }}]\n"
         )
         .unwrap();
     }
-    stage.try_kubectl(&["create", "-f", "-"], Some(&yaml)).unwrap();
-    let routes = || -> Value { serde_json::from_str(&stage.kubectl(&["get", "httproute", "-o", "json"])).unwrap() };
-    let is_accepted = |route: &Value| condition(&route["status"]["parents"][0]["conditions"], "Accepted")["status"] == "True";
-    wait_until(PATIENCE, "all to be accepted", async || {
-        let routes = routes();
-        let accepted = routes["items"].as_array().unwrap().iter().filter(|route| is_accepted(route)).count();
-        if accepted == ROUTES + 1 { Ok(()) } else { Err(format!("{accepted} are")) }
-    })
-    .await;
-    stage.answered(&Call::get(at, "/").host("h999.example"), "echo").await;
-    let attached = stage.object("gateway", "edge")["status"]["listeners"][0]["attachedRoutes"].clone();
-    assert_eq!(attached, ROUTES + 1);
+    yaml
 }

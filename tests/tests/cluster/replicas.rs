@@ -10,7 +10,7 @@ use crate::stage::{PATIENCE, SYSTEM, Stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_can_go_and_no_request_and_no_change_is_lost() {
-    let Some(stage) = Stage::open("replicas") else { return };
+    let Some(stage) = Stage::open_alone("replicas") else { return };
     stage.backend("one", 1).await;
     stage.backend("other", 1).await;
     stage.gateway("edge", "one");
