@@ -18,13 +18,13 @@ async fn after_the_gateways_and_the_installation_are_deleted_nothing_is_left() {
     let at = stage.address("edge", 80).await;
     stage.answered(&Call::get(at, "/"), "echo").await;
     // Something that is declared, and goes with its definition.
-    stage.apply("{apiVersion: windrose.dev/v1alpha1, kind: GatewayParameters, metadata: {name: edge}, spec: {replicas: 1}}");
+    stage.apply("apiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: { name: edge }\nspec: { replicas: 1 }\n");
 
     let delete = |given: &[&str]| {
         let objects = stage.windrose(given);
         stage.anywhere(&["delete", "--ignore-not-found", "--cascade=foreground", "--timeout=120s", "-f", "-"], &objects);
     };
-    stage.kubectl(&["delete", "gateway", "--all", "--all-namespaces"]);
+    stage.anywhere(&["delete", "gateway", "--all", "--all-namespaces"], "");
     delete(&["uninstall"]);
     delete(&["uninstall", "--definitions"]);
 
