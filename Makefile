@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup wasm-target envoy wasm build fmt fmt-check lint doc deny-tool deny test bless demo demo-build cluster-test bench bench-cluster clean clean-all
+.PHONY: help setup wasm-target envoy wasm build fmt fmt-check lint doc deny-tool deny test bless demo demo-build cluster cluster-test conformance bench bench-cluster clean clean-all
 
 # Arguments for `make demo` and `make bench`, such as ARGS=--once.
 ARGS ?=
@@ -25,7 +25,7 @@ WITH_WINDROSE = WINDROSE_BIN='$(TARGET)/debug/windrose'; export WINDROSE_BIN;
 
 help: ## this list
 	@printf 'Windrose: one control plane for the API gateway and the service mesh.\n\n'
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '\nENVOY=/path/to/envoy uses that binary instead of fetching the pinned one.\n'
 
 setup: ## check the machine for what the build needs, and get what is missing
@@ -78,8 +78,15 @@ demo-build: wasm-target
 	$(call step,build of filters and binaries,CARGO_TERM_PROGRESS_WHEN=never ./wasm-filters/build.sh & \
 		cargo build -p xds-server --no-default-features -p windrose-tests --bins && wait $$! || { wait; exit 1; })
 
-cluster-test: setup wasm build ## our stories on a Kubernetes cluster (WINDROSE_TEST_CLUSTER or KUBECONFIG names it)
-	@$(WITH_WINDROSE) exec ./kind-cluster/test.sh $(ARGS)
+cluster: ## a cluster by kind with Windrose and a sample in it, up to the first request
+	@exec ./kind-cluster/up.sh
+
+# Nothing is built before a cluster answered: the script builds what it needs.
+cluster-test: ## our stories on a Kubernetes cluster (WINDROSE_TEST_CLUSTER or KUBECONFIG names it)
+	@exec ./kind-cluster/test.sh $(ARGS)
+
+conformance: ## the official Gateway API suite, three runs (WINDROSE_CLUSTER_SUITE names what runs it)
+	@exec ./tests/conformance/run.sh $(ARGS)
 
 bench: setup ## the control-plane benchmarks, beside a go-control-plane server where Go is present
 	@exec ./tests/bench/run.sh $(ARGS)

@@ -1,52 +1,42 @@
 #!/usr/bin/env bash
-# Puts this checkout into a Kubernetes cluster and tells it the stories of tests/tests/cluster.
+# Installs this checkout into a Kubernetes cluster and tells it the stories of tests/tests/cluster.
 #
-#   kind-cluster/test.sh [FILTER]      on the cluster of WINDROSE_TEST_CLUSTER (a kubeconfig), else of KUBECONFIG
+#   kind-cluster/test.sh [FILTER]   the stories with FILTER in their name, all by default
+#   kind-cluster/test.sh --last     the last story: everything is taken away, and nothing is left
 #
-# WINDROSE_CLUSTER_EXEC    what to write before a command so that it reaches the cluster's addresses; nothing by default
-# WINDROSE_CLUSTER_IMAGE   brings a folder into the cluster as an image, called as CMD TAG DIR --entrypoint /windrose;
-#                          docker and kind by default
-# WINDROSE_IMAGE_PROFILE   dev or release (default dev: quicker to build)
+# What names the cluster is in cluster.sh; besides:
+# WINDROSE_CLUSTER_PAUSE   stops and continues the API server, called as CMD stop and CMD cont; without it, the story of
+#                          its loss is skipped. pause.sh does it where its process is one of this machine
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-checkout=$(cd "$here/.." && pwd)
-tag=docker.io/windrose/windrose:test
-image=$checkout/.windrose/image
-binary=${WINDROSE_BIN:-$checkout/target/debug/windrose}
-read -r -a inside <<<"${WINDROSE_CLUSTER_EXEC:-}"
+# shellcheck source-path=SCRIPTDIR source=cluster.sh
+. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
 
-say() { printf 'cluster: %s\n' "$*" >&2; }
-kube() { "${inside[@]}" kubectl "$@"; }
-load() {
-    if [[ -n ${WINDROSE_CLUSTER_IMAGE:-} ]]; then
-        # shellcheck disable=SC2086
-        $WINDROSE_CLUSTER_IMAGE "$@"
-    else
-        docker build -q -f "$here/Dockerfile" -t "$1" "$2"
-        kind load docker-image "$1" --name "${KIND_CLUSTER:-windrose}"
+if ! answers; then
+    # One that was named for this has to be there.
+    if [[ -n ${WINDROSE_TEST_CLUSTER:-} ]]; then
+        say "no cluster answers at $KUBECONFIG, which WINDROSE_TEST_CLUSTER names"
+        exit 1
     fi
-}
-
-export KUBECONFIG=${WINDROSE_TEST_CLUSTER:-${KUBECONFIG:-$HOME/.kube/config}}
-if ! command -v kubectl >/dev/null || ! kube version >/dev/null 2>&1; then
-    say "SKIPPED: no cluster answers at $KUBECONFIG (WINDROSE_TEST_CLUSTER names another)"
+    say "SKIPPED: no cluster answers at $KUBECONFIG (KUBECONFIG or WINDROSE_TEST_CLUSTER names another)"
     exit 0
 fi
-if ! kube get crd gateways.gateway.networking.k8s.io >/dev/null 2>&1; then
-    say "the cluster has no Gateway API: see docs/kubernetes/install.md"
-    exit 1
+last=()
+if [[ ${1:-} == --last ]]; then
+    shift
+    last=(--ignored)
 fi
 
-"$here/image.sh" "$image" --profile "${WINDROSE_IMAGE_PROFILE:-dev}"
-load "$tag" "$image" --entrypoint /windrose
-say "installing"
-"$binary" install --image "$tag" | kube apply --server-side --force-conflicts -f - >&2
-kube -n windrose-system rollout restart deployment windrose >&2
-kube -n windrose-system rollout status deployment windrose --timeout=180s >&2
+build() {
+    local messages
+    messages=$(cd "$checkout" && cargo test --workspace --test cluster --no-run --message-format=json)
+    tests=$(sed -n 's/.*"executable":"\([^"]*\/cluster-[^"]*\)".*/\1/p' <<<"$messages" | tail -1)
+    [[ -x $tests ]] || { say "no test was built"; return 1; }
+}
 
-say "building the tests"
-tests=$(cd "$checkout" && cargo test --workspace --test cluster --no-run --message-format=json 2>/dev/null |
-    sed -n 's/.*"executable":"\([^"]*\/cluster-[^"]*\)".*/\1/p' | tail -1)
-export WINDROSE_TEST_CLUSTER=$KUBECONFIG
-"${inside[@]}" env WINDROSE_TEST_CLUSTER="$KUBECONFIG" "$tests" --test-threads=2 "$@"
+"$here/install.sh"
+timed "load another version" load "$tag-next"
+timed "build the tests" build
+# Two at a time: a story is mostly waiting. Those that disturb others see to it that they are alone.
+timed stories "${inside[@]}" env WINDROSE_TEST_CLUSTER="$KUBECONFIG" WINDROSE_BIN="$image/windrose" WINDROSE_TEST_IMAGES="$tag $tag-next" \
+    "$tests" --test-threads=2 "${last[@]}" "$@"
