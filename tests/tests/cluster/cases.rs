@@ -13,7 +13,7 @@ use windrose_tests::wait::try_until;
 use windrose_vocab::Kind;
 
 use crate::rendered::{planned, rendered};
-use crate::stage::Stage;
+use crate::stage::{NAME, SYSTEM, Stage};
 
 /// What the API server takes in, it tells within this time.
 const TOLD: std::time::Duration = std::time::Duration::from_secs(10);
@@ -24,7 +24,8 @@ const NOT_IN_A_CLUSTER: usize = 30;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_case_comes_to_the_same_resources() {
-    let Some(stage) = Stage::open("cases") else { return };
+    let Some(stage) = Stage::open_alone("cases") else { return };
+    let _off = Off::switch(&stage);
     let end = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let worlds = follow(&mut tasks, &end).await;
@@ -56,6 +57,28 @@ async fn every_case_comes_to_the_same_resources() {
     eprintln!("{} cases are not for a cluster:\n{}", left_out.len(), left_out.join("\n"));
     assert!(wrong.is_empty(), "{} cases differ:\n{}", wrong.len(), wrong.join("\n\n"));
     assert!(left_out.len() <= NOT_IN_A_CLUSTER, "more than before");
+}
+
+/// The control plane, switched off meanwhile: it would put Envoys there for every Gateway of every case.
+struct Off<'a>(&'a Stage);
+
+impl<'a> Off<'a> {
+    fn switch(stage: &'a Stage) -> Self {
+        stage.kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=0"]);
+        let gone = ["-n", SYSTEM, "wait", "pod", "--for=delete", "-l", "app.kubernetes.io/component=controller", "--timeout=120s"];
+        stage.kubectl(&gone);
+        Self(stage)
+    }
+}
+
+impl Drop for Off<'_> {
+    fn drop(&mut self) {
+        let back = self.0.try_kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=2"], None);
+        let ready = self.0.try_kubectl(&["-n", SYSTEM, "rollout", "status", "deployment", NAME, "--timeout=180s"], None);
+        for error in [back.err(), ready.err()].into_iter().flatten() {
+            eprintln!("the control plane is not back: {error}");
+        }
+    }
 }
 
 /// The world of the cluster, as the controller reads it.

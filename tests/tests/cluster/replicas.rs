@@ -1,15 +1,37 @@
-//! Two replicas, of which any may go at any time.
+//! Two replicas: both serve, and any may go at any time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use windrose_tests::client::Call;
 use windrose_tests::load::Load;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, SYSTEM, Stage};
+use crate::stage::{PATIENCE, SYSTEM, Stage, condition};
+
+/// A pattern that is right, and larger than Envoy allows.
+const REPEATED_TOO_OFTEN: &str = r"/(?:(?:\b){100}){100}a";
+
+/// Who holds the Lease.
+fn leader(stage: &Stage) -> String {
+    stage.kubectl(&["-n", SYSTEM, "get", "lease", "windrose-leader", "-o", "jsonpath={.spec.holderIdentity}"])
+}
+
+fn replicas(stage: &Stage) -> Vec<String> {
+    let pods = ["-n", SYSTEM, "get", "pod", "-l", "app.kubernetes.io/component=controller", "-o", "jsonpath={.items[*].metadata.name}"];
+    stage.kubectl(&pods).split_whitespace().map(str::to_owned).collect()
+}
+
+/// Proxies of the story, as the leader tells of them.
+fn proxies(stage: &Stage) -> Result<Vec<Value>, String> {
+    let all = stage.try_kubectl(&["-n", SYSTEM, "exec", &leader(stage), "--", "/windrose", "proxies", "-o", "json"], None)?;
+    let all: Vec<Value> = serde_json::from_str(&all).map_err(|cause| format!("{cause}: {all}"))?;
+    let ours = format!("gateway/{}/edge", stage.namespace);
+    Ok(all.into_iter().filter(|proxy| proxy["proxy"] == ours).collect())
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_leader_can_go_and_no_request_and_no_change_is_lost() {
+async fn any_replica_can_go_and_no_request_and_no_change_is_lost() {
     let Some(stage) = Stage::open_alone("replicas") else { return };
     stage.backend("one", 1).await;
     stage.backend("other", 1).await;
@@ -17,22 +39,97 @@ async fn the_leader_can_go_and_no_request_and_no_change_is_lost() {
     let at = stage.address("edge", 80).await;
     let call = Call::get(at, "/");
     stage.answered(&call, "one").await;
-
-    let leader = || stage.kubectl(&["-n", SYSTEM, "get", "pod", "-l", "windrose.dev/leader", "-o", "jsonpath={.items[*].metadata.name}"]);
-    let former = leader();
-    if former.is_empty() {
-        // A control plane that runs outside the cluster has no Pod to delete.
-        return;
-    }
     let load = Load::start(2, Duration::from_millis(20), &call);
-    stage.kubectl(&["-n", SYSTEM, "delete", "pod", &former, "--grace-period=0", "--force"]);
-    stage.gateway("edge", "other");
-    stage.answered(&call, "other").await;
+    for (leads, backend) in [(true, "other"), (false, "one")] {
+        let former = leader(&stage);
+        let gone = replicas(&stage).into_iter().find(|name| (*name == former) == leads).unwrap();
+        stage.kubectl(&["-n", SYSTEM, "delete", "pod", &gone, "--grace-period=0", "--force"]);
+        stage.gateway("edge", backend);
+        stage.answered(&call, backend).await;
+        wait_until(PATIENCE, "two replicas and a leader", async || {
+            stage.rolled_out();
+            let (now, leader) = (replicas(&stage), leader(&stage));
+            if now.contains(&leader) { Ok(()) } else { Err(format!("{leader} of {now:?}")) }
+        })
+        .await;
+    }
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
-    wait_until(PATIENCE, "another leader", async || {
-        let now = leader();
-        if !now.is_empty() && now != former { Ok(()) } else { Err(now) }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_envoy_of_any_replica_refuses_is_told_and_held_up_nowhere() {
+    let Some(stage) = Stage::open("followers") else { return };
+    stage.backend("echo", 1).await;
+    stage.apply(
+        r"
+apiVersion: windrose.dev/v1alpha1
+kind: GatewayParameters
+metadata: { name: edge }
+spec: { replicas: 2 }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: { name: edge }
+spec:
+  gatewayClassName: windrose
+  listeners: [{ name: http, port: 80, protocol: HTTP }]
+  infrastructure: { parametersRef: { group: windrose.dev, kind: GatewayParameters, name: edge } }
+",
+    );
+    let at = stage.address("edge", 80).await;
+    // Connections fall where they fall: a Pod that is made anew gets another chance.
+    wait_until(PATIENCE, "an Envoy of each replica", async || {
+        let proxies = proxies(&stage)?;
+        let mirrored = proxies.iter().filter(|proxy| !proxy["replica"].is_null()).count();
+        match proxies.len() {
+            2 if mirrored == 1 => Ok(()),
+            2 => {
+                let pod = proxies[0]["node"].as_str().unwrap();
+                stage.try_kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"], None)?;
+                Err(format!("{mirrored} of 2 are at a follower"))
+            }
+            many => Err(format!("{many} Envoys")),
+        }
     })
     .await;
+    let route = |name: &str, value: &str| {
+        stage.apply(&format!(
+            r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: {name} }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules:
+  - matches: [{{ path: {{ type: RegularExpression, value: '{value}' }} }}]
+    backendRefs: [{{ name: echo, port: 8080 }}]
+"
+        ));
+    };
+    let told = async |name: &str| {
+        wait_until(PATIENCE, "Envoy's words", async || {
+            let route = stage.object("httproute", name);
+            let programmed = condition(&route["status"]["parents"][0]["conditions"], "Programmed");
+            if programmed["reason"] == "RefusedByEnvoy" { Ok(()) } else { Err(route["status"].to_string()) }
+        })
+        .await;
+    };
+    let (began, both) = (Instant::now(), [Call::get(at, "/a"), Call::get(at, "/b")]);
+    route("refused", REPEATED_TOO_OFTEN);
+    told("refused").await;
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    route("good", "/[ab]");
+    stage.answered(&both[0], "echo").await;
+    // Both Envoys have it, whoever has their streams: none is held up by what was refused.
+    wait_until(PATIENCE, "all to have it", async || {
+        let proxies = proxies(&stage)?;
+        let synced = proxies.len() == 2 && proxies.iter().all(|proxy| proxy["synced"] == true);
+        if synced { Ok(()) } else { Err(format!("{proxies:?}")) }
+    })
+    .await;
+    let load = Load::start(4, Duration::from_millis(10), &both[1]);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let tally = load.finish().await;
+    assert_eq!(tally.other_than(200), 0, "{tally:?}");
 }
