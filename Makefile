@@ -51,6 +51,7 @@ fmt-check:
 
 lint: wasm-target ## clippy, warnings are errors: native, and the filters as Wasm
 	$(call step,clippy,cargo clippy --workspace --all-targets -- -D warnings)
+	$(call step,clippy for the stories of a cluster,cargo clippy --workspace --test cluster -- -D warnings)
 	$(call step,clippy for $(WASM_TARGET),cargo clippy $(FILTERS) --target $(WASM_TARGET) -- -D warnings)
 
 doc: ## documentation of all crates, warnings are errors

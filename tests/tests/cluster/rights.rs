@@ -249,6 +249,7 @@ impl<'a> Listened<'a> {
 }
 
 impl Drop for Listened<'_> {
+    #[expect(clippy::print_stderr, reason = "a failure here must not hide that of the story")]
     fn drop(&mut self) {
         let system = |arguments: &[&str], input: Option<&str>| {
             if let Err(error) = self.stage.try_kubectl(&[&["-n", SYSTEM], arguments].concat(), input) {

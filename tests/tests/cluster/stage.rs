@@ -213,6 +213,6 @@ impl Drop for Stage {
 
 /// The condition of a type.
 pub(crate) fn condition(conditions: &Value, kind: &str) -> Value {
-    let all = conditions.as_array().into_iter().flatten();
-    all.filter(|one| one["type"] == kind).next_back().cloned().unwrap_or_default()
+    let mut all = conditions.as_array().into_iter().flatten();
+    all.rfind(|one| one["type"] == kind).cloned().unwrap_or_default()
 }
