@@ -6,6 +6,7 @@
 # WINDROSE_CLUSTER_SUITE   runs the suite on a cluster with Windrose in it, called as CMD gateway CLASS ARGS...; CMD chooses
 #                          the profiles and features and finds the cluster (README.md has one for any KUBECONFIG).
 #                          ../shared/cluster/cluster suite beside the checkout by default, where that is
+# WINDROSE_CLUSTER_EXEC    what to write before a command so that it reaches the cluster; nothing by default
 # WINDROSE_CLASS           the GatewayClass (windrose)
 set -euo pipefail
 
@@ -20,12 +21,24 @@ if ((${#suite[@]} == 0)); then
     cluster=$checkout/../shared/cluster/cluster
     [[ -x $cluster ]] || { say "WINDROSE_CLUSTER_SUITE names no command that runs the suite: see tests/conformance/README.md"; exit 1; }
     suite=("$cluster" suite)
+    WINDROSE_CLUSTER_EXEC="$cluster exec"
 fi
+
+# The suite does not wait for its namespaces to be gone, and the next run cannot make them before.
+read -r -a inside <<<"${WINDROSE_CLUSTER_EXEC:-}"
+until_gone() {
+    local left=90
+    while "${inside[@]}" kubectl get namespaces -o name 2>/dev/null | grep -q gateway-conformance-; do
+        ((left-- > 0)) || { say "the namespaces of the run before do not go"; return 1; }
+        sleep 2
+    done
+}
 
 logs=$checkout/.windrose/conformance
 mkdir -p "$logs"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$checkout/Cargo.toml" | head -1)
 for ((run = 1; run <= runs; run++)); do
+    until_gone
     began=$SECONDS log=$logs/$run.log status=0
     timeout --kill-after=60 2h "${suite[@]}" gateway "${WINDROSE_CLASS:-windrose}" --report-output="$logs/$run.yaml" \
         --organization=windrose --project=windrose --url=https://github.com/windrose-dev/windrose --version="$version" \

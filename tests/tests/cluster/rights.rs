@@ -30,7 +30,7 @@ impl Right {
 }
 
 /// Rights that no ordinary day uses, each with what uses it.
-const RARELY: [(&str, &str, &str, &str); 2] = [
+const RARELY: [(&str, &str, &str, &str); 4] = [
     (
         "update",
         "gateways/finalizers",
@@ -38,6 +38,8 @@ const RARELY: [(&str, &str, &str, &str); 2] = [
         "asked for by the admission plugin OwnerReferencesPermissionEnforcement",
     ),
     ("patch", "secrets", "", "an authority that is renewed: once in years"),
+    ("list", "clustertrustbundles", "certificates.k8s.io", "only where the cluster has the kind, which is not on everywhere"),
+    ("watch", "clustertrustbundles", "certificates.k8s.io", "the same"),
 ];
 
 /// What makes the control plane ask through a proxy.
@@ -465,7 +467,7 @@ spec: { targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: ed
 apiVersion: windrose.dev/v1alpha1
 kind: MeshPolicy
 metadata: { name: mesh }
-spec: { targetRefs: [{ group: windrose.dev, kind: Workload, name: near }], mtls: Strict }
+spec: { mtls: Strict }
 ---
 apiVersion: windrose.dev/v1alpha1
 kind: AuthorizationPolicy

@@ -24,10 +24,12 @@ fn of_port(policy: &MeshPolicy, port: Port) -> Option<MtlsMode> {
 
 /// Policies that name no target: the oldest of the namespace, then the oldest of the mesh.
 pub(crate) fn general(view: &View<'_>, kind: Kind, namespace: &Text) -> Vec<ObjectRef> {
-    let oldest = |namespace: Text| {
-        let names = view.index(Index::NamespacePolicies(kind, namespace));
-        names.into_iter().filter_map(|name| view.object(&name).map(|object| (object.meta().created, name))).min().map(|(_, name)| name)
-    };
-    let own = (**namespace != *SYSTEM_NAMESPACE).then(|| oldest(namespace.clone())).flatten();
-    own.into_iter().chain(oldest(SYSTEM_NAMESPACE.into())).collect()
+    let own = (**namespace != *SYSTEM_NAMESPACE).then(|| oldest_general(view, kind, namespace)).flatten();
+    own.into_iter().chain(oldest_general(view, kind, &SYSTEM_NAMESPACE.into())).collect()
+}
+
+/// The oldest policy of a namespace that names no target.
+pub(crate) fn oldest_general(view: &View<'_>, kind: Kind, namespace: &Text) -> Option<ObjectRef> {
+    let names = view.index(Index::NamespacePolicies(kind, namespace.clone()));
+    names.into_iter().filter_map(|name| view.object(&name).map(|object| (object.meta().created, name))).min().map(|(_, name)| name)
 }

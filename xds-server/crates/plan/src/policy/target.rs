@@ -6,6 +6,7 @@ use windrose_api::declared::route::ParentRef;
 use windrose_api::policy::TargetRef;
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Text};
 
+use super::mesh;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{Problem, field, missing};
 use crate::world::{Index, View, nearest};
@@ -50,6 +51,9 @@ pub(crate) fn all_at(view: &View<'_>, kind: Kind, target: &ObjectRef, section: O
 /// Judges the targets of a policy and tells its verdict for each.
 pub(crate) fn judge(view: &View<'_>, policy: &AnyObject) {
     let meta = policy.meta();
+    if targets(policy).is_empty() && may_be_general(meta.object.kind) {
+        judge_general(view, &meta.object);
+    }
     for (index, (target, section)) in targets(policy).into_iter().enumerate() {
         let Some(parent) = parents(policy).into_iter().nth(index) else { continue };
         let subject = Subject::parent(meta.object.clone(), parent.clone());
@@ -61,6 +65,27 @@ pub(crate) fn judge(view: &View<'_>, policy: &AnyObject) {
                 let problem = problem.at(&meta.object, field(&format!("spec.targetRefs[{index}]")));
                 view.tell(if problem.code == Code::Conflicted { warning(problem) } else { problem });
             }
+        }
+    }
+}
+
+/// Kinds that hold for their namespace where they name no target.
+fn may_be_general(kind: Kind) -> bool {
+    matches!(kind, Kind::MeshPolicy | Kind::TelemetryPolicy | Kind::AuthorizationPolicy)
+}
+
+/// What names no target holds for its namespace, if it is the oldest or all hold.
+fn judge_general(view: &View<'_>, policy: &ObjectRef) {
+    let namespace = &policy.key.namespace;
+    let target = ObjectReference { group: "".into(), kind: Kind::Namespace.as_str().into(), namespace: None, name: namespace.clone() };
+    let subject = Subject::parent(policy.clone(), ParentRef { target, section: None, port: None });
+    let older = mesh::oldest_general(view, policy.kind, namespace).filter(|older| older != policy && !adds_up(policy.kind));
+    match older {
+        None => view.condition(&subject, ConditionType::Accepted, Condition::yes("Accepted")),
+        Some(older) => {
+            let message = format!("{older} is older and already decides for the namespace");
+            view.condition(&subject, ConditionType::Accepted, Condition::no("Conflicted", message.clone()));
+            view.tell(warning(Problem::new("Conflicted", Code::Conflicted, message).at(policy, field("spec.targetRefs"))));
         }
     }
 }

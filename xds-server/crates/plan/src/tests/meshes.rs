@@ -1,9 +1,9 @@
 use windrose_api::declared::AnyObject;
 use windrose_api::policy::{Action, AuthorizationPolicy, AuthorizationRule, MeshPolicy, MtlsMode, Source};
-use windrose_vocab::{Kind, ProxyKey};
+use windrose_vocab::{Kind, ObjectRef, ProxyKey};
 
 use super::world::*;
-use crate::Plan;
+use crate::{ConditionType, Plan};
 
 fn printed(plan: &Plan, workload: &str) -> String {
     let key = ProxyKey::workload(NS, workload);
@@ -52,6 +52,26 @@ fn plain_text_is_taken_only_where_a_policy_says_so() {
     assert!(!printed(&one, "web").contains("chain plain: plain"));
     assert!(printed(&world([permissive("windrose-system", Vec::new())]), "web").contains("chain plain: plain"));
     assert!(!printed(&world([permissive("elsewhere", Vec::new())]), "web").contains("chain plain: plain"));
+}
+
+#[test]
+fn a_policy_without_targets_speaks_for_its_namespace_and_the_older_one_decides() {
+    let general = |name: &str| {
+        let spec = MeshPolicy { target_refs: Vec::new(), mtls: Some(MtlsMode::Strict), ports: Vec::new() };
+        AnyObject::MeshPolicy(object(Kind::MeshPolicy, NS, name, spec))
+    };
+    let plan = world([general("a"), general("b")]);
+    let accepted = |name: &str| {
+        let policy = ObjectRef::new(Kind::MeshPolicy, NS, name);
+        let of_policy = plan.verdicts.iter().filter(|(subject, _)| subject.object == policy);
+        let all = of_policy.map(|(subject, verdict)| {
+            let parent = subject.parent.as_ref().map(|parent| format!("{}/{}", parent.target.kind, parent.target.name));
+            (parent.unwrap_or_default(), verdict.conditions[&ConditionType::Accepted].reason)
+        });
+        all.collect::<Vec<_>>()
+    };
+    assert_eq!(accepted("a"), [("Namespace/shop".to_owned(), "Accepted")]);
+    assert_eq!(accepted("b"), [("Namespace/shop".to_owned(), "Conflicted")]);
 }
 
 fn authorization(name: &str, action: Action, from: Vec<Source>) -> AnyObject {
