@@ -22,7 +22,8 @@ pub const FAILURE_RETRY: Duration = Duration::from_secs(2);
 pub const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
 /// How long who refers to a Secret is held back until it is read: it is milliseconds, unless the cluster does not answer.
 pub const AWAIT_VALUES: Duration = Duration::from_secs(3);
-/// Time without a word on any connection; above the 290 s of a watch.
-pub const SILENCE: Duration = Duration::from_secs(300);
+/// Time without a word on any connection before it is given up: a path that swallows packets must not make us deaf for minutes. An
+/// API server has something to say on every watch each minute (a bookmark); where it has not, the watch goes on where it was.
+pub const SILENCE: Duration = Duration::from_secs(100);
 /// Objects in one page of a list: 500 routes of a few KB are about 1 MB.
 pub const PAGE: u32 = 500;
