@@ -63,6 +63,8 @@ if ((up < 8)); then
     timed "start the cluster" within "$up_max" "$cluster" up || skipped "$cluster up failed on this machine"
 fi
 export KUBECONFIG=$built/state/admin.kubeconfig WINDROSE_CLUSTER_EXEC="$cluster exec" WINDROSE_CLUSTER_IMAGE="$cluster image" WINDROSE_CLUSTER_PAUSE="$here/pause.sh"
+# It was named for this: a story that does not reach it fails.
+export WINDROSE_TEST_CLUSTER=$KUBECONFIG
 timed definitions within "$up_max" "$cluster" crds
 
 failed=()

@@ -34,7 +34,7 @@ load() {
         # shellcheck disable=SC2086
         $WINDROSE_CLUSTER_IMAGE "$1" "$image" --entrypoint /windrose
     else
-        docker build -q -f "$here/Dockerfile" -t "$1" "$image" >&2
-        kind load docker-image "$1" --name "${KIND_CLUSTER:-windrose}" >&2
+        docker build -q -f "$here/Dockerfile" -t "$1" "$image" >&2 &&
+            kind load docker-image "$1" --name "${KIND_CLUSTER:-windrose}" >&2
     fi
 }

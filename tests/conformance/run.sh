@@ -28,7 +28,7 @@ fi
 read -r -a inside <<<"${WINDROSE_CLUSTER_EXEC:-}"
 until_gone() {
     local left=90
-    while "${inside[@]}" kubectl get namespaces -o name 2>/dev/null | grep -q gateway-conformance-; do
+    while [[ $("${inside[@]}" kubectl get namespaces -o name 2>/dev/null) == *gateway-conformance-* ]]; do
         ((left-- > 0)) || { say "the namespaces of the run before do not go"; return 1; }
         sleep 2
     done
@@ -39,13 +39,14 @@ mkdir -p "$logs"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$checkout/Cargo.toml" | head -1)
 for ((run = 1; run <= runs; run++)); do
     until_gone
+    rm -f "$logs/$run.yaml"
     began=$SECONDS log=$logs/$run.log status=0
     timeout --kill-after=60 2h "${suite[@]}" gateway "${WINDROSE_CLASS:-windrose}" --report-output="$logs/$run.yaml" \
         --organization=windrose --project=windrose --url=https://github.com/windrose-dev/windrose --version="$version" \
         --contact=https://github.com/windrose-dev/windrose/issues >"$log" 2>&1 || status=$?
     passed=$(grep -c '^    --- PASS' "$log" || true)
     say "run $run of $runs: $passed tests passed, $((SECONDS - began)) s, exit $status"
-    if ((status)); then
+    if ((status || passed == 0)) || [[ ! -s $logs/$run.yaml ]]; then
         grep -E '^ *--- FAIL' "$log" >&2 || tail -n 20 "$log" >&2
         say "the whole log is $log"
         exit 1

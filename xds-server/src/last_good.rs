@@ -17,7 +17,6 @@ mod shared;
 
 use log::{Log, Place};
 use record::{Name, Record, RefusedVersion};
-pub(crate) use shared::take;
 
 /// Name of the log in the state folder.
 const FILE: &str = "last-good.log";
@@ -35,6 +34,8 @@ pub(crate) struct LastGood {
     /// The refused versions that were noted last.
     noted: Mutex<Vec<RefusedVersion>>,
     written: Mutex<Written>,
+    /// Versions that run in place of refused ones, as they were told or shared: nobody may have seen them but whoever told.
+    pinned: Mutex<BTreeMap<ObjectVersion, Kept>>,
     changes: watch::Sender<()>,
 }
 
@@ -75,7 +76,7 @@ impl LastGood {
         let remembered = written.remembered();
         let noted = Mutex::new(written.refused.clone());
         let (pending, written, changes) = (Mutex::default(), Mutex::new(written), watch::Sender::new(()));
-        (Self { path, source, pending, noted, written, changes }, remembered)
+        (Self { path, source, pending, noted, written, pinned: Mutex::default(), changes }, remembered)
     }
 
     /// Takes note of versions, and of objects that are gone.
@@ -120,7 +121,7 @@ impl LastGood {
     /// That version, if it is remembered.
     fn find(&self, version: &ObjectVersion) -> Option<Kept> {
         let noted = lock(&self.pending).objects.get(&version.object).cloned().flatten().filter(|kept| kept.version == version.version);
-        noted.or_else(|| lock(&self.written).find(version))
+        noted.or_else(|| lock(&self.pinned).get(version).cloned()).or_else(|| lock(&self.written).find(version))
     }
 
     fn note_again(&self, former: Pending) {

@@ -18,7 +18,7 @@ use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectVersion, ProxyKey, Prox
 
 use crate::carried::Carried;
 use crate::identities::Nodes;
-use crate::last_good::{self, LastGood, Remembered};
+use crate::last_good::{LastGood, Remembered};
 use crate::refusals::{self, Evidence, Refusals};
 use crate::revocations::Absences;
 use crate::svids::Svids;
@@ -40,6 +40,8 @@ pub(crate) struct Picture {
     pub(crate) carried: Carried,
     /// Certificates and their ends.
     pub(crate) certificates: Arc<Vec<(String, SystemTime, bool)>>,
+    /// Whether that is what we decided, not another replica.
+    pub(crate) judged_here: bool,
     /// Some of what is refused is only being tried.
     pub(crate) on_trial: bool,
     /// What is planned and not served, because it is not complete in itself, and why.
@@ -198,23 +200,30 @@ impl Pipeline {
                     let declared = self.declared.get(&version.object).filter(|object| object.meta().version == version.version);
                     declared.or_else(|| self.refusals.remembered(version))
                 };
-                let refused = last_good::take(&verdicts.content, known);
+                let refused = self.parts.last_good.take(&verdicts.content, known);
                 if refused.is_none() {
                     tracing::error!("what the leader refuses cannot be read; what was refused before stays so");
                 }
                 refused.map(|refused| (refused, !verdicts.on_trial))
             }
         };
+        let was_ours = self.judge == Judge::Ourselves;
         self.judge = judge;
         self.refusals.leave_off();
-        let Some((refused, is_settled)) = told else { return };
+        let Some((refused, is_settled)) = told else {
+            return if was_ours && self.generation > 0 {
+                self.show()
+            };
+        };
         let changed = refusals::difference(&self.refused, &refused);
         self.refused = refused;
         if is_settled {
             self.settle();
         }
-        if self.generation > 0 && !changed.objects.is_empty() {
-            self.replan(&changed, now);
+        match self.generation {
+            0 => {}
+            _ if changed.objects.is_empty() => self.show(),
+            _ => self.replan(&changed, now),
         }
     }
 
@@ -401,6 +410,7 @@ impl Pipeline {
             plan: self.plan.clone(),
             carried: self.carried.clone(),
             certificates: Arc::clone(&self.certificates),
+            judged_here: self.judge == Judge::Ourselves,
             on_trial: self.refusals.is_trying(),
             unpublished: Arc::clone(&self.unpublished),
         };

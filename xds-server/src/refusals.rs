@@ -108,6 +108,7 @@ impl Refusals {
     pub(crate) fn leave_off(&mut self) {
         self.case = None;
         self.undecided = false;
+        self.judged.clear();
     }
 
     /// The version of an object that is remembered as its earlier one.

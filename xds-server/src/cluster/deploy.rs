@@ -10,9 +10,8 @@ use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress};
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
 use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Made, Owner, RUN_FOLDER, TOKEN_FOLDER, Wanted};
-use windrose_kube::names;
 use windrose_kube::source::World;
-use windrose_vocab::{ObjectKey, ProxyKey, ProxyRole};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole};
 
 use super::Sight;
 use super::identity::{Shared, accounts};
@@ -90,7 +89,7 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: 
             tried = tokio::time::Instant::now();
         }
         let mut problems = put(&sight, &mut applier, &picture, &world, &place, again).await;
-        sweep(&sight, &picture, &world, &made, &mut problems).await;
+        sweep(&sight, &applier, &world, &made, &mut problems).await;
         if **sight.problems.load() != problems {
             problems.iter().for_each(|(gateway, problem)| tracing::warn!(%gateway, problem, "its Envoys cannot be deployed"));
             sight.problems.store(Arc::new(problems));
@@ -105,20 +104,23 @@ fn uids(picture: &Picture, world: &World) -> Vec<String> {
     gateways.filter_map(|gateway| world.seen.get(&gateway.meta.object)).map(|seen| seen.uid.clone()).collect()
 }
 
-/// Takes away what was made for Gateways under their former class while no control plane ran.
-async fn sweep(sight: &Sight, picture: &Picture, world: &World, made: &Made, problems: &mut Problems) {
-    for gateway in picture.declared.gateways.values().filter(|gateway| is_ours(&gateway.meta.object.key, picture)) {
-        let key = &gateway.meta.object.key;
-        let Some(seen) = world.seen.get(&gateway.meta.object) else { continue };
-        let name = names::of_gateway(&key.name, &gateway.spec.class);
-        let of_it = made.deployments.iter().filter(|(there, deployment)| {
-            there.namespace == key.namespace && *there.name != *name && deployment.owners.contains(&seen.uid)
-        });
-        let owner = Owner { namespace: key.namespace.clone(), uid: seen.uid.clone() };
+/// Takes away what was made for Gateways under their former class while no control plane ran, once the new Envoys are there.
+async fn sweep(sight: &Sight, applier: &Applier, world: &World, made: &Made, problems: &mut Problems) {
+    for (gateway, now) in applier.names().filter(|(gateway, _)| !problems.contains_key(*gateway)).collect::<Vec<_>>() {
+        let object = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
+        let Some(seen) = world.seen.get(&object) else { continue };
+        if made.deployments.get(&now).is_none_or(|deployment| deployment.available == 0) {
+            continue;
+        }
+        let of_it = made
+            .deployments
+            .iter()
+            .filter(|(there, deployment)| there.namespace == gateway.namespace && **there != now && deployment.owners.contains(&seen.uid));
+        let owner = Owner { namespace: gateway.namespace.clone(), uid: seen.uid.clone() };
         for (former, _) in of_it {
-            tracing::info!(gateway = %key, former = %former.name, "taking away what was made under its former class");
+            tracing::info!(%gateway, former = %former.name, "taking away what was made under its former class");
             if let Err(problem) = windrose_kube::deploy::sweep(&sight.client, &owner, &former.name).await {
-                problems.insert(key.clone(), problem);
+                problems.insert(gateway.clone(), problem);
             }
         }
     }

@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use rustls_pki_types::ServerName;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -19,7 +22,7 @@ use windrose_replicas::{Ended, Known, Mirror, Verdicts, limits};
 use windrose_state::Observed;
 
 use super::Sight;
-use crate::last_good::{LastGood, Remembered, take};
+use crate::last_good::{LastGood, Remembered};
 use crate::pipeline::Judge;
 
 /// The name in a leader's certificate, whatever its address.
@@ -171,7 +174,8 @@ async fn reach(leader: SocketAddr, authority: &NodeAuthority, observed: &Observe
     Ok(windrose_replicas::follow(stream, observed, refused).await)
 }
 
-/// While this replica leads, tells what is refused to followers, and keeps it in the cluster once nothing of it is on trial.
+/// Tells followers what is refused as long as this replica decides that, and keeps it in the cluster while it leads, once nothing
+/// of it is on trial.
 pub(crate) async fn tell(
     mut sight: Sight,
     namespace: String,
@@ -179,48 +183,56 @@ pub(crate) async fn tell(
     told: watch::Sender<Arc<Verdicts>>,
     end: CancellationToken,
 ) {
-    let mut shown = None;
-    let mut kept = None;
+    let (mut shown, mut kept) = (None, None);
+    let mut writing: FuturesUnordered<BoxFuture<'static, Written>> = FuturesUnordered::new();
     let mut failed = false;
     loop {
         let due = async {
             tokio::select! {
-                told = sight.changed() => told.is_ok(),
-                () = sleep(RETRY), if failed => true,
+                told = sight.changed() => told.map(|()| None),
+                Some(written) = writing.next() => Ok(Some(written)),
+                () = sleep(RETRY), if failed => Ok(None),
             }
         };
-        if end.run_until_cancelled(due).await != Some(true) {
-            return;
+        let Some(Ok(written)) = end.run_until_cancelled(due).await else { return };
+        if let Some((verdicts, result)) = written {
+            failed = result.is_err();
+            match result {
+                Ok(()) => kept = Some(verdicts),
+                Err(error) => tracing::warn!(error, "a replica that starts would not know what is refused; trying again"),
+            }
         }
         let picture = sight.reports.picture.load_full();
-        let now = (picture.refused.clone(), picture.on_trial);
-        if picture.generation == 0 || !sight.leads() {
+        if picture.generation == 0 || !picture.judged_here {
             (shown, kept, failed) = (None, None, false);
             told.send_if_modified(|told| !std::mem::take(told).content.is_empty());
             continue;
         }
+        let now = (picture.refused.clone(), picture.on_trial);
         if shown.as_ref() != Some(&now) {
             let content = last_good.share(&picture.refused, refused::ROOM).into();
             told.send_replace(Arc::new(Verdicts { content, on_trial: picture.on_trial }));
             shown = Some(now);
         }
         let verdicts = told.borrow().clone();
-        if verdicts.on_trial || kept.as_ref() == Some(&verdicts) {
-            continue;
-        }
-        let written = refused::write(&sight.client, &namespace, &verdicts.content).await;
-        failed = written.is_err();
-        match written {
-            Ok(()) => kept = Some(verdicts),
-            Err(error) => tracing::warn!(error, "a replica that starts would not know what is refused; trying again"),
+        if sight.leads() && !verdicts.on_trial && kept.as_ref() != Some(&verdicts) && writing.is_empty() {
+            let (client, namespace) = (sight.client.clone(), namespace.clone());
+            let write = async move {
+                let written = refused::write(&client, &namespace, &verdicts.content).await;
+                (verdicts, written)
+            };
+            writing.push(write.boxed());
         }
     }
 }
 
+/// What was written, and whether it could be.
+type Written = (Arc<Verdicts>, Result<(), String>);
+
 /// What the cluster remembers of what was refused, beside what we do.
-pub(crate) async fn remember(client: &Client, namespace: &str, remembered: &mut Remembered) {
+pub(crate) async fn remember(client: &Client, namespace: &str, last_good: &LastGood, remembered: &mut Remembered) {
     match refused::read(client, namespace).await {
-        Ok(Some(content)) => match take(&content, |_| None) {
+        Ok(Some(content)) => match last_good.take(&content, |_| None) {
             Some(refused) => remembered.refused.objects = refused.objects.union(remembered.refused.objects.clone()),
             None => tracing::error!("what was refused before cannot be read; it is tried again"),
         },

@@ -27,6 +27,8 @@ use compose::Known;
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two tries after the cluster refused a write.
 const RETRY: Duration = Duration::from_secs(5);
+/// After it took the lead a replica waits for the others to tell what their proxies say, before it says that something runs.
+const OTHERS_ARE_HEARD: Duration = Duration::from_secs(4);
 /// Writes at a time.
 const WRITES_AT_ONCE: usize = 16;
 
@@ -36,10 +38,12 @@ type Write = BoxFuture<'static, (ObjectRef, Outcome)>;
 pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationToken) {
     let mut writer = Writer::default();
     let mut writes: FuturesUnordered<Write> = FuturesUnordered::new();
+    let mut led: Option<Instant> = None;
     loop {
         let due = async {
             tokio::select! {
                 told = sight.changed() => told.map(|()| None),
+                () = wait_until(led.map(|since| since + OTHERS_ARE_HEARD)) => Ok(None),
                 Some(done) = writes.next() => Ok(Some(done)),
                 () = tokio::time::sleep(RETRY), if !(writer.again.is_empty() && writer.ahead.is_empty()) => Ok(None),
             }
@@ -50,7 +54,10 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
             writer.done(object, outcome);
         }
         if !sight.leads() {
-            writer = Writer { open: writer.open, ..Writer::default() };
+            (writer, led) = (Writer { open: writer.open, ..Writer::default() }, None);
+            continue;
+        }
+        if led.get_or_insert_with(Instant::now).elapsed() < OTHERS_ARE_HEARD {
             continue;
         }
         if !was_write {
@@ -72,6 +79,14 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
         if !was_write {
             end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
         }
+    }
+}
+
+/// For ever where there is no such moment, or it is over.
+async fn wait_until(moment: Option<Instant>) {
+    match moment.filter(|moment| *moment > Instant::now()) {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

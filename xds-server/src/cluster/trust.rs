@@ -9,7 +9,7 @@ use windrose_kube::{keys as secret, webhook};
 use super::{Sight, keys};
 
 /// Between two looks.
-const LOOK: Duration = Duration::from_secs(300);
+const LOOK: Duration = Duration::from_secs(30);
 /// Between two tries after the cluster refused something.
 const RETRY: Duration = Duration::from_secs(5);
 

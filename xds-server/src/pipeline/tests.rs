@@ -185,5 +185,11 @@ fn a_replica_that_has_just_started_is_told_what_runs_in_place_of_a_refused_versi
     let verdicts = refused(&leader, Some(&of("/good")));
     started.pipeline.follow_judge(Judge::Another(Some(verdicts)), started.now);
     let in_place = started.pipeline.refused.objects.values().next().unwrap().last_good.as_ref().map(|object| object.meta().identity());
+    assert_eq!(in_place, Some(good.clone()));
+
+    // It leads now, and tells another one that has never seen it either.
+    let again = started.pipeline.parts.last_good.share(&started.pipeline.refused, usize::MAX);
+    let told = Stage::set("shop.test").pipeline.parts.last_good.take(&again, |_| None).unwrap();
+    let in_place = told.objects.values().next().unwrap().last_good.as_ref().map(|object| object.meta().identity());
     assert_eq!(in_place, Some(good));
 }

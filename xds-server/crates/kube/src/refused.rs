@@ -6,9 +6,11 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::time::timeout;
 
 use crate::client::explain;
 use crate::deploy::MANAGER;
+use crate::limits;
 
 /// The name of the Secret.
 pub const SECRET: &str = "windrose-refused";
@@ -37,7 +39,10 @@ pub async fn write(client: &Client, namespace: &str, content: &[u8]) -> Result<(
         "data": {ENTRY: ByteString(content.to_vec())},
     });
     let parameters = PatchParams::apply(MANAGER).force();
-    api(client, namespace).patch(SECRET, &parameters, &Patch::Apply(&secret)).await.map(drop).map_err(|error| failed("written", &error))
+    match timeout(limits::REQUEST_TIME, api(client, namespace).patch(SECRET, &parameters, &Patch::Apply(&secret))).await {
+        Ok(answer) => answer.map(drop).map_err(|error| failed("written", &error)),
+        Err(_) => Err(format!("Secret {SECRET} cannot be written: no answer in {:?}", limits::REQUEST_TIME)),
+    }
 }
 
 fn api(client: &Client, namespace: &str) -> Api<Secret> {

@@ -15,7 +15,8 @@ const KINDS: usize = ResourceKind::ALL.len();
 #[derive(Debug, Default)]
 pub struct Teller {
     streams: BTreeMap<StreamId, Told>,
-    maps: BTreeMap<u64, Known>,
+    /// Sets that were told, by kind and number.
+    maps: [BTreeMap<u64, Known>; KINDS],
     /// The number of the newest set.
     newest: u64,
 }
@@ -31,7 +32,6 @@ struct Told {
 
 #[derive(Debug)]
 struct Known {
-    kind: ResourceKind,
     map: KindMap,
     /// Streams that have it, each once for what was sent and once for what was acknowledged.
     users: usize,
@@ -46,9 +46,10 @@ impl Teller {
         let gone: Vec<StreamId> = self.streams.keys().filter(|id| !there.contains(id)).copied().collect();
         for id in gone {
             said.closed.push(id.number());
-            for (sent, acked) in self.streams.remove(&id).map(|told| told.numbers).into_iter().flatten() {
-                self.release(sent);
-                self.release(acked);
+            let numbers = self.streams.remove(&id).map(|told| told.numbers).unwrap_or_default();
+            for (kind, (sent, acked)) in ResourceKind::ALL.into_iter().zip(numbers) {
+                self.release(kind, sent);
+                self.release(kind, acked);
             }
         }
         let mut entries = 0;
@@ -61,7 +62,7 @@ impl Teller {
                 break;
             }
         }
-        self.maps.retain(|_, known| known.users > 0);
+        self.maps.iter_mut().for_each(|maps| maps.retain(|_, known| known.users > 0));
         (said != Said::default()).then_some(said)
     }
 
@@ -82,8 +83,8 @@ impl Teller {
             let (now_sent, of_sent) = self.number(kind, &now.sent, sent, number, said);
             // What is acknowledged is mostly what was sent before it.
             let (now_acked, of_acked) = self.number(kind, &now.acked, if acked == 0 { now_sent } else { acked }, number, said);
-            self.release(sent);
-            self.release(acked);
+            self.release(kind, sent);
+            self.release(kind, acked);
             told.numbers[kind.index()] = (now_sent, now_acked);
             *former = now.clone();
             entries += of_sent + of_acked + now.rejected.len();
@@ -99,13 +100,14 @@ impl Teller {
         if map.is_empty() {
             return (0, 0);
         }
-        let known = self.maps.iter_mut().rev().find(|(_, known)| known.kind == kind && known.map.ptr_eq(map));
+        let maps = &mut self.maps[kind.index()];
+        let known = maps.iter_mut().rev().find(|(_, known)| known.map.ptr_eq(map));
         if let Some((number, known)) = known {
             known.users += 1;
             return (*number, 0);
         }
         let nothing = KindMap::new();
-        let from = self.maps.get(&base).filter(|known| known.kind == kind).map_or(&nothing, |known| &known.map);
+        let from = maps.get(&base).map_or(&nothing, |known| &known.map);
         let (mut set, mut removed) = (Vec::new(), Vec::new());
         for change in changes(from, map) {
             match change {
@@ -119,12 +121,12 @@ impl Teller {
         self.newest += 1;
         let base = if from.is_empty() { 0 } else { base };
         said.maps.push(Map { number: self.newest, base, type_url: kind.type_url().to_owned(), stream, set, removed });
-        self.maps.insert(self.newest, Known { kind, map: map.clone(), users: 1 });
+        maps.insert(self.newest, Known { map: map.clone(), users: 1 });
         (self.newest, entries)
     }
 
-    fn release(&mut self, number: u64) {
-        if let Some(known) = self.maps.get_mut(&number) {
+    fn release(&mut self, kind: ResourceKind, number: u64) {
+        if let Some(known) = self.maps[kind.index()].get_mut(&number) {
             known.users -= 1;
         }
     }

@@ -1,7 +1,7 @@
 //! What the leader makes of what a follower tells: streams beside its own, in the same `Observed`, and what they accepted or
 //! refused in the same `Accepted`. Resources are told by name and version; those that the leader has too are its own, with bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use windrose_state::{Accepted, DesiredReader, Feed, KindMap, KindStatus, Observed, Opened, StreamId};
@@ -53,6 +53,8 @@ struct Held {
     map: KindMap,
     /// Resources of it that we know by name only.
     strange: Vec<Resource>,
+    /// Streams that have it, each once for what was sent and once for what was acknowledged.
+    users: usize,
 }
 
 impl Mirror {
@@ -69,6 +71,7 @@ impl Mirror {
     pub fn hear(&mut self, said: &Said) -> Result<(), Nonsense> {
         for number in &said.closed {
             let stream = self.streams.remove(number).ok_or(Nonsense("it closes a stream that it never opened"))?;
+            stream.numbers.into_iter().for_each(|numbers| self.count(numbers, false));
             self.known.observed.close(stream.id);
         }
         for stream in &said.opened {
@@ -82,7 +85,8 @@ impl Mirror {
         for news in &said.news {
             self.take(news)?;
         }
-        self.tidy();
+        // The follower forgets what no stream has, and so do we.
+        self.maps.retain(|_, held| held.users > 0);
         Ok(())
     }
 
@@ -134,8 +138,11 @@ impl Mirror {
                 (base.map.clone(), base.strange.clone())
             }
         };
-        let mentions = |name: &str| map.removed.iter().any(|removed| removed == name) || map.set.iter().any(|entry| entry.name == name);
-        strange.retain(|resource| !mentions(&resource.id.name));
+        if !strange.is_empty() {
+            let removed = map.removed.iter().map(String::as_str);
+            let mentioned: HashSet<&str> = removed.chain(map.set.iter().map(|entry| entry.name.as_str())).collect();
+            strange.retain(|resource| !mentioned.contains(&*resource.id.name));
+        }
         for name in &map.removed {
             now.remove(name.as_str());
         }
@@ -151,7 +158,7 @@ impl Mirror {
         if map.base == 0 && strange.is_empty() && desired.is_some_and(|desired| *desired == now) {
             now = desired.cloned().unwrap_or_default();
         }
-        Ok(Held { map: now, strange })
+        Ok(Held { map: now, strange, users: 0 })
     }
 
     fn take(&mut self, news: &News) -> Result<(), Nonsense> {
@@ -161,7 +168,9 @@ impl Mirror {
         status.acked = self.map(news.acked)?;
         let stream = self.streams.get_mut(&news.stream).ok_or(Nonsense("news of a stream that it never opened"))?;
         let former = std::mem::replace(&mut stream.kinds[kind.index()], status.clone());
-        stream.numbers[kind.index()] = (news.sent, news.acked);
+        let before = std::mem::replace(&mut stream.numbers[kind.index()], (news.sent, news.acked));
+        self.count((news.sent, news.acked), true);
+        self.count(before, false);
         let stream = &self.streams[&news.stream];
         self.note(stream, kind, &former, &status);
         self.known.observed.mirror(stream.id, [(kind, status)]);
@@ -216,11 +225,12 @@ impl Mirror {
         self.maps.get(&number).map(|held| held.map.clone()).ok_or(Nonsense("resources that it never named"))
     }
 
-    /// Forgets sets that no stream has; the follower does the same.
-    fn tidy(&mut self) {
-        let used: std::collections::BTreeSet<u64> =
-            self.streams.values().flat_map(|stream| stream.numbers).flat_map(|(sent, acked)| [sent, acked]).collect();
-        self.maps.retain(|number, _| used.contains(number));
+    fn count(&mut self, (sent, acked): (u64, u64), comes: bool) {
+        for number in [sent, acked] {
+            if let Some(held) = self.maps.get_mut(&number) {
+                held.users = if comes { held.users + 1 } else { held.users.saturating_sub(1) };
+            }
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use windrose_vocab::ObjectKey;
 
-use super::{Autoscaling, MANAGER, Object, Owner, Wanted, objects};
+use super::{MANAGER, Object, Owner, Wanted, objects};
 use crate::client::{code, explain};
 use crate::limits;
 
@@ -148,8 +148,8 @@ async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), St
     let parameters = PatchParams::apply(MANAGER).force();
     let api = api(client, &wanted.gateway.namespace, object);
     let name = object.name();
-    if let Some(scaling) = wanted.parameters.autoscaling.filter(|_| object.kind == "Deployment") {
-        hand_over_replicas(&api, name, scaling).await?;
+    if wanted.parameters.autoscaling.is_some() && object.kind == "Deployment" {
+        hand_over_replicas(&api, name).await?;
     }
     let patch = Patch::Apply(&object.value);
     let sent = tokio::time::timeout(limits::REQUEST_TIME, api.patch(name, &parameters, &patch)).await;
@@ -161,15 +161,14 @@ async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), St
 }
 
 /// A number of replicas that nobody declares any more would become one, until the autoscaler has looked for the first time: until
-/// then, it is declared under another name.
-async fn hand_over_replicas(api: &Api<DynamicObject>, name: &str, scaling: Autoscaling) -> Result<(), String> {
+/// then, the number that is there is declared under another name. It is the same number, so nobody who has it is contradicted.
+async fn hand_over_replicas(api: &Api<DynamicObject>, name: &str) -> Result<(), String> {
     let failed = |error: kube::Error| format!("Deployment {name} cannot be read: {}", explain(&error));
     let Some(there) = api.get_opt(name).await.map_err(failed)? else { return Ok(()) };
-    let now = there.data.pointer("/spec/replicas").and_then(Value::as_u64).unwrap_or(1);
-    let replicas = now.clamp(scaling.min.into(), scaling.max.into());
+    let Some(replicas) = there.data.pointer("/spec/replicas").and_then(Value::as_u64) else { return Ok(()) };
     let patch = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": replicas}});
     match api.patch(name, &PatchParams::apply(BEFORE_AUTOSCALING), &Patch::Apply(&patch)).await {
-        // The autoscaler has it already.
+        // It has changed meanwhile: whoever changed it has it.
         Err(error) if code(&error) != Some(409) => Err(format!("Deployment {name} cannot be applied: {}", explain(&error))),
         Ok(_) | Err(_) => Ok(()),
     }

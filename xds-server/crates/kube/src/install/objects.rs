@@ -74,7 +74,7 @@ pub(super) fn deployment(options: &Options) -> Value {
             "labelSelector": {"matchLabels": selector()},
         }],
         "containers": [container(options)],
-        "volumes": [{"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "64Mi"}}],
+        "volumes": [{"name": "state", "emptyDir": {"medium": "Memory", "sizeLimit": "256Mi"}}],
     });
     let spec = json!({
         "replicas": options.replicas,

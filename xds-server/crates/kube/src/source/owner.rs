@@ -127,13 +127,12 @@ impl Owner {
 
     /// An API server that has just started knows no definitions for a moment: a kind is gone when it stays gone.
     fn no_such_kind(&mut self, kind: Kind, now: Instant) {
-        let progress = self.kinds.entry(kind).or_default();
-        let since = *progress.said_absent.get_or_insert(now);
-        if is_optional(kind) {
-            *progress = Progress { known: true, absent: true, said_absent: Some(since), missing: None };
-            self.all(kind).iter().for_each(|object| self.gone(object));
+        if is_optional(kind) && self.all(kind).is_empty() {
+            *self.kinds.entry(kind).or_default() = Progress { known: true, absent: true, ..Progress::default() };
             return;
         }
+        let progress = self.kinds.entry(kind).or_default();
+        let since = *progress.said_absent.get_or_insert(now);
         let believed = if progress.known { limits::ABSENT_KIND_BELIEVED } else { limits::ABSENT_KIND_AT_FIRST };
         if progress.absent || now.duration_since(since) >= believed {
             *progress = Progress { known: true, absent: true, said_absent: Some(since), missing: None };
