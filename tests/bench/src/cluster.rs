@@ -177,6 +177,8 @@ fn count(seconds: u64) -> f64 {
     seconds as f64
 }
 
-fn say(news: &str) {
+/// Tells the person who waits.
+#[expect(clippy::print_stderr, reason = "the progress of the program")]
+pub fn say(news: &str) {
     eprintln!("bench-cluster: {news}");
 }

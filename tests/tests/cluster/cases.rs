@@ -72,6 +72,7 @@ impl<'a> Off<'a> {
 }
 
 impl Drop for Off<'_> {
+    #[expect(clippy::print_stderr, reason = "whoever reads why the next story failed")]
     fn drop(&mut self) {
         let back = self.0.try_kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=2"], None);
         let ready = self.0.try_kubectl(&["-n", SYSTEM, "rollout", "status", "deployment", NAME, "--timeout=180s"], None);

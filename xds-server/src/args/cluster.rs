@@ -14,7 +14,7 @@ pub(crate) enum ClusterCommand {
     #[command(
         after_help = "Examples:\n  windrose controller                          in a Pod, as `windrose install` sets it up\n  KUBECONFIG=~/.kube/config windrose controller --namespace windrose-system\n\nAll replicas serve; the one that holds the Lease `windrose-leader` writes, and the others tell it what their proxies say.\nKeys live in the Secret `windrose-keys`; --state is a folder in memory that is filled from it."
     )]
-    Controller(Controller),
+    Controller(Box<Controller>),
     /// Print what puts Windrose into a Kubernetes cluster, for `kubectl apply`
     #[command(
         after_help = "Examples:\n  windrose check --pre                                         first: can it be installed here?\n  windrose install | kubectl apply --server-side -f -\n  windrose install --image registry.example/windrose:0.1.0 --replicas 3 | kubectl apply --server-side -f -\n  windrose install --definitions > windrose-crds.yaml          the definitions alone, for whoever may write them\n  windrose install --helm chart/                               the same as a Helm chart\n\nNothing is sent: what is printed is the whole truth, to be read, kept in Git and applied again.\nThen: kubectl -n windrose-system rollout status deployment/windrose && windrose check"

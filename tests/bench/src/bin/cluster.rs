@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
         },
         Ok(figures) => figures.iter().for_each(|figure| tell(&figure.to_string())),
         Err(error) => {
-            eprintln!("the run is void: {error:#}");
+            windrose_bench::cluster::say(&format!("the run is void: {error:#}"));
             return ExitCode::FAILURE;
         }
     }
