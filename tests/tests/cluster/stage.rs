@@ -95,7 +95,7 @@ impl Stage {
         self.try_anywhere(arguments, Some(input)).unwrap_or_else(|error| panic!("kubectl {}: {error}", arguments.join(" ")));
     }
 
-    fn try_anywhere(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
+    pub(crate) fn try_anywhere(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
         let mut command = Command::new("kubectl");
         command.env("KUBECONFIG", &self.config).args(arguments);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
