@@ -13,7 +13,46 @@ use super::{Dep, Told, ToldIndex};
 #[derive(Debug)]
 pub(crate) struct Layer<K, V> {
     entries: BTreeMap<K, Entry<V>>,
-    readers: HashMap<Dep, BTreeSet<K>>,
+    readers: HashMap<Dep, Readers<K>>,
+}
+
+/// Who read one thing. Most is read by one unit, and a set of one takes as much memory as a set of eleven.
+#[derive(Debug)]
+enum Readers<K> {
+    One(K),
+    Many(BTreeSet<K>),
+}
+
+impl<K: Ord> Readers<K> {
+    fn add(self, key: K) -> Self {
+        match self {
+            Self::One(one) if one == key => Self::One(one),
+            Self::One(one) => Self::Many(BTreeSet::from([one, key])),
+            Self::Many(mut many) => {
+                many.insert(key);
+                Self::Many(many)
+            }
+        }
+    }
+
+    /// Takes one out; whether anybody is left.
+    fn remove(&mut self, key: &K) -> bool {
+        match self {
+            Self::One(one) => one != key,
+            Self::Many(many) => {
+                many.remove(key);
+                !many.is_empty()
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &K> {
+        let (one, many) = match self {
+            Self::One(one) => (Some(one), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
 }
 
 impl<K, V> Default for Layer<K, V> {
@@ -67,7 +106,7 @@ impl<K: Clone + Ord + Hash, V: PartialEq> Layer<K, V> {
 
     /// The units that read something of `changed`.
     pub(crate) fn readers(&self, changed: &HashSet<Dep>) -> BTreeSet<K> {
-        changed.iter().filter_map(|dep| self.readers.get(dep)).flatten().cloned().collect()
+        changed.iter().filter_map(|dep| self.readers.get(dep)).flat_map(Readers::iter).cloned().collect()
     }
 
     /// Computes the units of `work` again, forgets those that are no longer wanted, and returns what differs.
@@ -103,7 +142,11 @@ impl<K: Clone + Ord + Hash, V: PartialEq> Layer<K, V> {
 
     fn remember(&mut self, key: &K, computed: Computed<V>) -> Option<Output<V>> {
         for dep in &computed.reads {
-            self.readers.entry(dep.clone()).or_default().insert(key.clone());
+            let readers = match self.readers.remove(dep) {
+                Some(readers) => readers.add(key.clone()),
+                None => Readers::One(key.clone()),
+            };
+            self.readers.insert(dep.clone(), readers);
         }
         let Computed { output, told, reads } = computed;
         self.entries.insert(key.clone(), Entry { output: output.clone(), told, reads });
@@ -112,11 +155,8 @@ impl<K: Clone + Ord + Hash, V: PartialEq> Layer<K, V> {
 
     fn forget(&mut self, key: &K, reads: &[Dep]) {
         for dep in reads {
-            if let Some(readers) = self.readers.get_mut(dep) {
-                readers.remove(key);
-                if readers.is_empty() {
-                    self.readers.remove(dep);
-                }
+            if self.readers.get_mut(dep).is_some_and(|readers| !readers.remove(key)) {
+                self.readers.remove(dep);
             }
         }
     }
