@@ -26,3 +26,5 @@ mod stage;
 mod truth;
 #[path = "cluster/upgrade.rs"]
 mod upgrade;
+#[path = "cluster/used.rs"]
+mod used;

@@ -207,18 +207,15 @@ impl Pipeline {
                 refused.map(|refused| (refused, !verdicts.on_trial))
             }
         };
-        let was_ours = self.judge == Judge::Ourselves;
         self.judge = judge;
         self.refusals.leave_off();
-        let Some((refused, is_settled)) = told else {
-            return if was_ours && self.generation > 0 {
-                self.show()
-            };
-        };
-        let changed = refusals::difference(&self.refused, &refused);
-        self.refused = refused;
-        if is_settled {
-            self.settle();
+        let mut changed = Changed::default();
+        if let Some((refused, is_settled)) = told {
+            changed = refusals::difference(&self.refused, &refused);
+            self.refused = refused;
+            if is_settled {
+                self.settle();
+            }
         }
         match self.generation {
             0 => {}
@@ -252,7 +249,11 @@ impl Pipeline {
         if self.generation == 0 {
             return;
         }
-        self.renew_authority(now);
+        // Of several replicas the one that decides renews it, and the others look for what it made.
+        match self.judge {
+            Judge::Ourselves => self.parts.svids.renew_authority(now),
+            Judge::Another(_) => self.parts.svids.follow_authority(now),
+        }
         self.follow_absences(now);
         let before = Arc::clone(&self.unpublished);
         let due = self.parts.svids.due(now);
@@ -266,17 +267,11 @@ impl Pipeline {
         }
     }
 
-    /// Of several replicas the one that decides renews it, and the others follow.
-    fn renew_authority(&mut self, now: SystemTime) {
-        match self.judge {
-            Judge::Ourselves => self.parts.svids.renew_authority(now),
-            Judge::Another(_) => self.parts.svids.follow_authority(now),
-        }
-    }
-
     fn replan(&mut self, changed: &Changed, now: SystemTime) {
         // Before anything of the new plan gets a certificate.
-        self.renew_authority(now);
+        if self.judge == Judge::Ourselves {
+            self.parts.svids.renew_authority(now);
+        }
         let before = std::mem::take(&mut self.plan);
         self.plan = self.planner.update(&self.declared, &self.refused, changed);
         self.generation += 1;

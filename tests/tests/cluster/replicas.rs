@@ -7,10 +7,7 @@ use windrose_tests::client::Call;
 use windrose_tests::load::Load;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, SYSTEM, Stage, condition};
-
-/// A pattern that is right, and larger than Envoy allows.
-const REPEATED_TOO_OFTEN: &str = r"/(?:(?:\b){100}){100}a";
+use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, SYSTEM, Stage};
 
 /// Who holds the Lease.
 fn leader(stage: &Stage) -> String {
@@ -33,12 +30,7 @@ fn proxies(stage: &Stage) -> Result<Vec<Value>, String> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_replica_can_go_and_no_request_and_no_change_is_lost() {
     let Some(stage) = Stage::open_alone("replicas") else { return };
-    stage.backend("one", 1).await;
-    stage.backend("other", 1).await;
-    stage.gateway("edge", "one");
-    let at = stage.address("edge", 80).await;
-    let call = Call::get(at, "/");
-    stage.answered(&call, "one").await;
+    let call = stage.two_backends("one", "other").await;
     let load = Load::start(2, Duration::from_millis(20), &call);
     for (leads, backend) in [(true, "other"), (false, "one")] {
         let former = leader(&stage);
@@ -61,22 +53,7 @@ async fn any_replica_can_go_and_no_request_and_no_change_is_lost() {
 async fn what_an_envoy_of_any_replica_refuses_is_told_and_held_up_nowhere() {
     let Some(stage) = Stage::open("followers") else { return };
     stage.backend("echo", 1).await;
-    stage.apply(
-        r"
-apiVersion: windrose.dev/v1alpha1
-kind: GatewayParameters
-metadata: { name: edge }
-spec: { replicas: 2 }
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: { name: edge }
-spec:
-  gatewayClassName: windrose
-  listeners: [{ name: http, port: 80, protocol: HTTP }]
-  infrastructure: { parametersRef: { group: windrose.dev, kind: GatewayParameters, name: edge } }
-",
-    );
+    stage.gateway_with("edge", "{ replicas: 2 }");
     let at = stage.address("edge", 80).await;
     // Connections fall where they fall: a Pod that is made anew gets another chance.
     wait_until(PATIENCE, "an Envoy of each replica", async || {
@@ -93,33 +70,11 @@ spec:
         }
     })
     .await;
-    let route = |name: &str, value: &str| {
-        stage.apply(&format!(
-            r"
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{ name: {name} }}
-spec:
-  parentRefs: [{{ name: edge }}]
-  rules:
-  - matches: [{{ path: {{ type: RegularExpression, value: '{value}' }} }}]
-    backendRefs: [{{ name: echo, port: 8080 }}]
-"
-        ));
-    };
-    let told = async |name: &str| {
-        wait_until(PATIENCE, "Envoy's words", async || {
-            let route = stage.object("httproute", name);
-            let programmed = condition(&route["status"]["parents"][0]["conditions"], "Programmed");
-            if programmed["reason"] == "RefusedByEnvoy" { Ok(()) } else { Err(route["status"].to_string()) }
-        })
-        .await;
-    };
     let (began, both) = (Instant::now(), [Call::get(at, "/a"), Call::get(at, "/b")]);
-    route("refused", REPEATED_TOO_OFTEN);
-    told("refused").await;
+    stage.regex_route("refused", REPEATED_TOO_OFTEN);
+    stage.refused("refused").await;
     assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
-    route("good", "/[ab]");
+    stage.regex_route("good", "/[ab]");
     stage.answered(&both[0], "echo").await;
     // Both Envoys have it, whoever has their streams: none is held up by what was refused.
     wait_until(PATIENCE, "all to have it", async || {

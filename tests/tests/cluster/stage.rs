@@ -21,6 +21,9 @@ pub(crate) const SYSTEM: &str = "windrose-system";
 /// What the control plane and its roles are called.
 pub(crate) const NAME: &str = "windrose";
 
+/// A pattern that is right, and larger than Envoy allows.
+pub(crate) const REPEATED_TOO_OFTEN: &str = r"/(?:(?:\b){100}){100}a";
+
 /// Held by a story beside which no other may be told.
 static INSTALLATION: RwLock<()> = RwLock::new(());
 
@@ -168,6 +171,62 @@ spec:
   rules: [{{ backendRefs: [{{ name: {backend}, port: 8080 }}] }}]
 "
         ));
+    }
+
+    /// A Gateway of one HTTP listener without routes, whose Envoys are run by these `GatewayParameters`.
+    pub(crate) fn gateway_with(&self, name: &str, parameters: &str) {
+        self.apply(&format!(
+            r"
+apiVersion: windrose.dev/v1alpha1
+kind: GatewayParameters
+metadata: {{ name: {name} }}
+spec: {parameters}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: {name} }}
+spec:
+  gatewayClassName: windrose
+  listeners: [{{ name: http, port: 80, protocol: HTTP }}]
+  infrastructure: {{ parametersRef: {{ group: windrose.dev, kind: GatewayParameters, name: {name} }} }}
+"
+        ));
+    }
+
+    /// A route of the Gateway `edge` to the backend `echo`, for paths that match a regular expression.
+    pub(crate) fn regex_route(&self, name: &str, pattern: &str) {
+        self.apply(&format!(
+            r"
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: {name} }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules:
+  - matches: [{{ path: {{ type: RegularExpression, value: '{pattern}' }} }}]
+    backendRefs: [{{ name: echo, port: 8080 }}]
+"
+        ));
+    }
+
+    /// What the status of a route says once Envoy has refused it.
+    pub(crate) async fn refused(&self, route: &str) -> Value {
+        wait_until(PATIENCE, "Envoy's words", async || {
+            let route = self.object("httproute", route);
+            let programmed = condition(&route["status"]["parents"][0]["conditions"], "Programmed");
+            if programmed["reason"] == "RefusedByEnvoy" { Ok(programmed) } else { Err(route["status"].to_string()) }
+        })
+        .await
+    }
+
+    /// Two backends, and a Gateway that sends all requests to the first of them; the call that it answers.
+    pub(crate) async fn two_backends(&self, first: &str, other: &str) -> Call {
+        self.backend(first, 1).await;
+        self.backend(other, 1).await;
+        self.gateway("edge", first);
+        let call = Call::get(self.address("edge", 80).await, "/");
+        self.answered(&call, first).await;
+        call
     }
 
     /// The address of a Gateway, once its status says that it is programmed.

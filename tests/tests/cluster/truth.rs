@@ -5,10 +5,7 @@ use std::time::{Duration, Instant};
 use windrose_tests::client::Call;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, Stage, condition};
-
-/// A pattern that is right, and larger than Envoy allows.
-const REPEATED_TOO_OFTEN: &str = r"/(?:(?:\b){100}){100}a";
+use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, Stage, condition};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_envoy_refuses_says_so_within_a_second_and_holds_up_no_other() {
@@ -17,32 +14,15 @@ async fn a_route_that_envoy_refuses_says_so_within_a_second_and_holds_up_no_othe
     stage.gateway("edge", "echo");
     let at = stage.address("edge", 80).await;
     stage.answered(&Call::get(at, "/"), "echo").await;
-    let refused = format!(
-        r"
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{ name: refused }}
-spec:
-  parentRefs: [{{ name: edge }}]
-  rules:
-  - matches: [{{ path: {{ type: RegularExpression, value: '{REPEATED_TOO_OFTEN}' }} }}]
-    backendRefs: [{{ name: echo, port: 8080 }}]
-"
-    );
-    stage.apply(&refused);
     let applied = Instant::now();
-    let told = wait_until(PATIENCE, "Envoy's words", async || {
-        let route = stage.object("httproute", "refused");
-        let programmed = condition(&route["status"]["parents"][0]["conditions"], "Programmed");
-        if programmed["reason"] == "RefusedByEnvoy" { Ok(programmed) } else { Err(route["status"].to_string()) }
-    })
-    .await;
+    stage.regex_route("refused", REPEATED_TOO_OFTEN);
+    let told = stage.refused("refused").await;
     let took = applied.elapsed();
     assert!(told["message"].as_str().is_some_and(|words| words.contains("invalid repetition size")), "{told}");
     assert!(took < Duration::from_secs(3), "it took {took:?}");
     stage.answered(&Call::get(at, "/"), "echo").await;
 
-    stage.apply(&refused.replace(REPEATED_TOO_OFTEN, "/a+"));
+    stage.regex_route("refused", "/a+");
     wait_until(PATIENCE, "the refusal to be over", async || {
         let route = stage.object("httproute", "refused");
         let conditions = &route["status"]["parents"][0]["conditions"];
@@ -55,22 +35,7 @@ spec:
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_cannot_be_pulled_is_told_on_the_gateway() {
     let Some(stage) = Stage::open("image") else { return };
-    stage.apply(
-        r"
-apiVersion: windrose.dev/v1alpha1
-kind: GatewayParameters
-metadata: { name: edge }
-spec: { image: 'registry.example/none:1' }
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: { name: edge }
-spec:
-  gatewayClassName: windrose
-  listeners: [{ name: http, port: 80, protocol: HTTP }]
-  infrastructure: { parametersRef: { group: windrose.dev, kind: GatewayParameters, name: edge } }
-",
-    );
+    stage.gateway_with("edge", "{ image: 'registry.example/none:1' }");
     wait_until(PATIENCE, "the reason", async || {
         let status = stage.object("gateway", "edge")["status"].take();
         let programmed = condition(&status["conditions"], "Programmed");

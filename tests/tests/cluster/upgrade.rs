@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use windrose_tests::client::Call;
 use windrose_tests::load::Load;
 
 use crate::stage::{NAME, SYSTEM, Stage};
@@ -10,12 +9,7 @@ use crate::stage::{NAME, SYSTEM, Stage};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_of_the_control_plane_costs_no_request_and_no_change() {
     let Some(stage) = Stage::open_alone("upgrade") else { return };
-    stage.backend("one", 1).await;
-    stage.backend("other", 1).await;
-    stage.gateway("edge", "one");
-    let at = stage.address("edge", 80).await;
-    let call = Call::get(at, "/");
-    stage.answered(&call, "one").await;
+    let call = stage.two_backends("one", "other").await;
 
     let runs = stage.kubectl(&["-n", SYSTEM, "get", "deployment", NAME, "-o", "jsonpath={.spec.template.spec.containers[0].image}"]);
     let images = std::env::var("WINDROSE_TEST_IMAGES").expect("WINDROSE_TEST_IMAGES names two images of the control plane");

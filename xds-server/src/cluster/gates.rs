@@ -19,7 +19,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long a gate that was opened is taken for open although the cluster has not said so.
 const UNSEEN: Duration = Duration::from_secs(5);
 
-/// Follows Pods and streams until the end. Every replica does it for the streams that it has.
+/// Follows Pods and streams until the end. Every replica does it for the streams that it knows of; a gate that two open is open.
 pub(crate) async fn follow(mut sight: Sight, end: CancellationToken) {
     let mut opened: BTreeMap<(ObjectKey, String), tokio::time::Instant> = BTreeMap::new();
     let mut failed = false;

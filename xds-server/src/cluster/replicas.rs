@@ -26,7 +26,7 @@ use crate::last_good::{LastGood, Remembered};
 use crate::pipeline::Judge;
 
 /// The name in a leader's certificate, whatever its address.
-pub(crate) const NAME: &str = "windrose";
+const NAME: &str = "windrose";
 /// Connections at a time that have not proven to be a replica's.
 const HANDSHAKES: usize = 256;
 /// Between two tries to reach the leader, or to write.

@@ -1,14 +1,17 @@
 //! The world of a cluster as the pipeline and the reports take it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use windrose_kube::source::World;
-use windrose_vocab::{Code, Diagnostic, FieldPath, Severity};
+use windrose_files::Kept;
+use windrose_kube::source::{Good, World};
+use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectVersion, Severity};
 
+use crate::last_good::LastGood;
 use crate::report::{SourceReport, describe};
 use crate::source::News;
 
@@ -19,6 +22,21 @@ pub(crate) async fn follow(mut worlds: watch::Receiver<Arc<World>>, news: watch:
         // What was not read whole is nobody's world.
         let declared = if world.complete { world.declared.clone() } else { Default::default() };
         news.send_replace(Arc::new(News { declared, complete: world.complete, report: Arc::new(report(&world)) }));
+    }
+}
+
+/// Takes note of good versions, by which what Envoy refuses is replaced.
+pub(crate) fn keep(last_good: Arc<LastGood>) -> impl Fn(Vec<Good>) {
+    let from: Arc<Path> = Path::new("kubernetes").into();
+    move |good| {
+        let kept = |good: Good| match good.version {
+            Some((version, content)) => {
+                let version = ObjectVersion { object: good.object.clone(), version };
+                Kept::of(version, from.clone(), content).map(|kept| (good.object, Some(kept)))
+            }
+            None => Some((good.object, None)),
+        };
+        last_good.note(good.into_iter().filter_map(kept).collect());
     }
 }
 

@@ -1,20 +1,19 @@
 //! The tasks of a control plane in a Kubernetes cluster.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use windrose_envoy::bootstrap::Server as Reached;
-use windrose_files::Kept;
 use windrose_kube::events::Events;
 use windrose_kube::lease::{Leadership, Replica};
-use windrose_kube::source::{Good, World};
+use windrose_kube::source::World;
 use windrose_kube::{deploy as kube_deploy, lease, limits, source as kube_source};
 use windrose_plan::Addresses;
 use windrose_replicas::Known;
-use windrose_vocab::{Kind, ObjectVersion};
+use windrose_vocab::Kind;
 
 use super::{Running, trust_domain};
 use crate::args::{Controller, ServerOptions};
@@ -22,7 +21,6 @@ use crate::cluster::deploy::Place;
 use crate::cluster::identity::{Shared, Tokens};
 use crate::cluster::{Sight, admission, deploy, gates, keys, leaving, replicas, source, status, trust};
 use crate::judges;
-use crate::last_good::LastGood;
 use crate::pipeline::Judge;
 use crate::source::News;
 use crate::state_folder::StateFolder;
@@ -55,7 +53,13 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
         running.tasks.spawn(kube_source::watch::watch(cluster.client.clone(), kind, events.clone(), end.child_token()));
     }
     drop(events);
-    running.tasks.spawn(kube_source::follow(cluster.client.clone(), told, world, keep(running.last_good.clone()), end.child_token()));
+    running.tasks.spawn(kube_source::follow(
+        cluster.client.clone(),
+        told,
+        world,
+        source::keep(running.last_good.clone()),
+        end.child_token(),
+    ));
     let (reading, news) = watch::channel(Arc::new(News::default()));
     running.tasks.spawn(source::follow(worlds.clone(), reading, end.child_token()));
 
@@ -70,10 +74,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let (making, made) = watch::channel(Arc::default());
     running.tasks.spawn(kube_deploy::observed(cluster.client.clone(), making, end.child_token()));
     let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems: Arc::default(), leads };
-    let (authority, (telling, verdicts)) = (running.authority.clone(), watch::channel(Arc::default()));
-    running.tasks.spawn(replicas::follow(authority.clone(), known.observed.clone(), judging, sight.leads.clone(), end.child_token()));
-    running.tasks.spawn(replicas::lead(listens, authority, known, verdicts, sight.clone(), end.child_token()));
-    running.tasks.spawn(replicas::tell(sight.clone(), namespace.clone(), running.last_good.clone(), telling, end.child_token()));
+    join_others(&mut running, &sight, &namespace, (listens, known, judging));
     let root = running.authority.root_pem();
     let place = Place {
         server: Reached { host: reached.0.clone().into(), port: reached.1, name: reached.0.into(), trust: root.clone().into() },
@@ -97,19 +98,18 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     told
 }
 
-/// Takes note of good versions, by which what Envoy refuses is replaced.
-fn keep(last_good: Arc<LastGood>) -> impl Fn(Vec<Good>) {
-    let from: Arc<Path> = Path::new("kubernetes").into();
-    move |good| {
-        let kept = |good: Good| match good.version {
-            Some((version, content)) => {
-                let version = ObjectVersion { object: good.object.clone(), version };
-                Kept::of(version, from.clone(), content).map(|kept| (good.object, Some(kept)))
-            }
-            None => Some((good.object, None)),
-        };
-        last_good.note(good.into_iter().filter_map(kept).collect());
-    }
+/// Starts what ties this replica to the others.
+fn join_others(
+    running: &mut Running,
+    sight: &Sight,
+    namespace: &str,
+    (listens, known, judging): (TcpListener, Known, watch::Sender<Judge>),
+) {
+    let (tasks, end, authority) = (&mut running.tasks, &running.end, &running.authority);
+    let (telling, verdicts) = watch::channel(Arc::default());
+    tasks.spawn(replicas::follow(authority.clone(), known.observed.clone(), judging, sight.leads.clone(), end.child_token()));
+    tasks.spawn(replicas::lead(listens, authority.clone(), known, verdicts, sight.clone(), end.child_token()));
+    tasks.spawn(replicas::tell(sight.clone(), namespace.to_owned(), running.last_good.clone(), telling, end.child_token()));
 }
 
 /// Host and port by which Envoys reach us.

@@ -102,7 +102,7 @@ impl Holder {
 
     async fn try_to_hold(&mut self) -> Result<Leadership, kube::Error> {
         let Some(lease) = self.api.get_opt(LEASE).await? else {
-            let metadata = ObjectMeta { name: Some(LEASE.to_owned()), annotations: self.annotations(), ..ObjectMeta::default() };
+            let metadata = ObjectMeta { name: Some(LEASE.to_owned()), annotations: self.annotations(None), ..ObjectMeta::default() };
             let lease = Lease { metadata, spec: Some(self.ours(None)) };
             return won(self.api.create(&PostParams::default(), &lease).await);
         };
@@ -114,7 +114,7 @@ impl Holder {
             return Ok(Leadership::Others(said.and_then(|address| address.parse().ok())));
         }
         let spec = self.ours(Some(&spec));
-        let metadata = ObjectMeta { annotations: self.annotations(), ..lease.metadata };
+        let metadata = ObjectMeta { annotations: self.annotations(lease.metadata.annotations), ..lease.metadata };
         let lease = Lease { spec: Some(spec), metadata };
         let answer = self.api.replace(LEASE, &PostParams::default(), &lease).await;
         // A renewal of ours that was late may have come first: that is nobody else's Lease.
@@ -147,8 +147,12 @@ impl Holder {
         }
     }
 
-    fn annotations(&self) -> Option<BTreeMap<String, String>> {
-        self.me.listens.map(|address| BTreeMap::from([(ADDRESS.to_owned(), address.to_string())]))
+    /// Ours beside those of others.
+    fn annotations(&self, former: Option<BTreeMap<String, String>>) -> Option<BTreeMap<String, String>> {
+        let mut all = former.unwrap_or_default();
+        all.remove(ADDRESS);
+        all.extend(self.me.listens.map(|address| (ADDRESS.to_owned(), address.to_string())));
+        Some(all)
     }
 
     async fn give_back(&self) {
