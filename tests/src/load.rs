@@ -1,12 +1,15 @@
 //! Steady load beside a test: connections that repeat one call as fast as it is answered, and a tally of what came back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::{Call, Connection};
+use crate::wait::wait_until;
 
 /// Different error texts that a tally keeps.
 const ERRORS_MAX: usize = 20;
@@ -15,6 +18,7 @@ const ERRORS_MAX: usize = 20;
 #[derive(Debug)]
 pub struct Load {
     stop: CancellationToken,
+    calls: Arc<AtomicU64>,
     workers: JoinSet<Tally>,
 }
 
@@ -33,11 +37,25 @@ impl Load {
     /// A connection that the other side closes in order between two calls is opened again; that is no error.
     pub fn start(connections: usize, pause: Duration, call: &Call) -> Self {
         let stop = CancellationToken::new();
+        let calls = Arc::new(AtomicU64::new(0));
         let mut workers = JoinSet::new();
         for _ in 0..connections {
-            workers.spawn(work(call.clone(), pause, stop.clone()));
+            workers.spawn(work(call.clone(), pause, stop.clone(), Arc::clone(&calls)));
         }
-        Self { stop, workers }
+        Self { stop, calls, workers }
+    }
+
+    /// Lets it run until so many calls more have ended.
+    ///
+    /// # Panics
+    /// When that takes longer than `patience`.
+    pub async fn go_on(&self, more: u64, patience: Duration) {
+        let goal = self.calls.load(Ordering::Relaxed) + more;
+        wait_until(patience, "the load to go on", async || match self.calls.load(Ordering::Relaxed) {
+            calls if calls >= goal => Ok(()),
+            calls => Err(format!("{calls} of {goal} calls")),
+        })
+        .await;
     }
 
     /// Ends it and returns the tally of all connections.
@@ -80,7 +98,7 @@ impl Tally {
     }
 }
 
-async fn work(call: Call, pause: Duration, stop: CancellationToken) -> Tally {
+async fn work(call: Call, pause: Duration, stop: CancellationToken, calls: Arc<AtomicU64>) -> Tally {
     let mut tally = Tally::default();
     let mut connection = None;
     while !stop.is_cancelled() {
@@ -90,6 +108,7 @@ async fn work(call: Call, pause: Duration, stop: CancellationToken) -> Tally {
                 Ok(open) => open,
                 Err(error) => {
                     tally.failed(error.to_string(), 1);
+                    calls.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
                     continue;
                 }
@@ -102,6 +121,7 @@ async fn work(call: Call, pause: Duration, stop: CancellationToken) -> Tally {
             }
             Err(error) => tally.failed(error.to_string(), 1),
         }
+        calls.fetch_add(1, Ordering::Relaxed);
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
@@ -121,7 +141,7 @@ mod tests {
         let server = EchoServer::start("one", home.port(8080)).await;
         let call = Call::get(server.address(), "/");
         let load = Load::start(2, Duration::from_millis(1), &call);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        load.go_on(10, Duration::from_secs(10)).await;
         let tally = load.finish().await;
         assert_eq!((tally.total(), tally.other_than(200)), (server.requests(), 0));
         assert!(tally.total() >= 10, "{tally:?}");

@@ -58,7 +58,7 @@ spec: { parentRefs: [{ name: edge }], rules: [{ backendRefs: [{ name: echo, port
         Err(_) => Ok(()),
     })
     .await;
+    load.go_on(20, PATIENCE).await;
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
-    assert!(tally.total() > 20, "{tally:?}");
 }

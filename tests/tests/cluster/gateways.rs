@@ -52,9 +52,9 @@ async fn parameters_that_are_edited_replace_the_envoys_and_cost_no_request() {
         if !now.trim().is_empty() && now.lines().all(|pod| !before.contains(pod)) { Ok(()) } else { Err(now) }
     })
     .await;
+    load.go_on(20, PATIENCE).await;
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
-    assert!(tally.total() > 100, "{tally:?}");
 }
 
 fn parameters(spec: &str) -> String {

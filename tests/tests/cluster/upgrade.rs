@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use windrose_tests::load::Load;
 
-use crate::stage::{NAME, SYSTEM, Stage};
+use crate::stage::{NAME, PATIENCE, SYSTEM, Stage};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upgrade_of_the_control_plane_costs_no_request_and_no_change() {
@@ -22,7 +22,7 @@ async fn an_upgrade_of_the_control_plane_costs_no_request_and_no_change() {
     stage.rolled_out();
     stage.gateway("edge", "one");
     stage.answered(&call, "one").await;
+    load.go_on(20, PATIENCE).await;
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
-    assert!(tally.total() > 100, "{tally:?}");
 }

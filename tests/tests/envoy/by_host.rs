@@ -215,9 +215,9 @@ async fn a_listener_goes_over_to_a_whole_table_and_back_under_load_and_loses_no_
         }
     }
     for load in loads {
+        load.go_on(20, PATIENCE).await;
         let tally = load.finish().await;
         assert_eq!(tally.other_than(200), 0, "{tally:?}");
-        assert!(tally.total() > 100, "{tally:?}");
     }
 }
 
