@@ -61,7 +61,7 @@ fn virtual_host(host: &VirtualHost, domains: Vec<String>) -> Option<pb::route::V
     (!domains.is_empty()).then(|| pb::route::VirtualHost {
         name: host.name.to_string(),
         domains,
-        routes: host.routes.iter().map(route).collect(),
+        routes: host.routes.iter().map(|one| route(one)).collect(),
         ..Default::default()
     })
 }

@@ -39,8 +39,8 @@ pub struct VirtualHost {
     pub hosts: Vec<Hostname>,
     /// Literal authorities besides, such as `10.96.0.7` or `orders.shop.svc.cluster.local:8080`; sorted.
     pub authorities: Vec<Text>,
-    /// Routes, first match wins.
-    pub routes: Vec<Route>,
+    /// Routes, first match wins. A declared route stands at each of its hosts.
+    pub routes: Vec<Arc<Route>>,
 }
 
 impl VirtualHost {

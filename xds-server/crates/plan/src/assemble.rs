@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use windrose_ir::{EndpointSet, Program, Secret};
-use windrose_vocab::{ObjectVersion, ProxyKey, ResourceId, SpiffeId, Text};
+use windrose_vocab::{ProxyKey, ResourceId, SpiffeId, Text};
 
 use crate::backend::{ClusterKey, EndpointsKey, Upstream};
-use crate::plan::Sources;
+use crate::plan::{Sources, Versions};
 use crate::proxy::ProxyParts;
 use crate::route::TableKey;
 use crate::world::{Filter, HostSlot, Layer, Output};
@@ -58,7 +58,7 @@ struct ProxyState {
     secrets: BTreeMap<ClusterKey, BroughtSecrets>,
 }
 
-type BroughtSecrets = (BTreeMap<Text, Arc<Secret>>, Arc<BTreeSet<ObjectVersion>>);
+type BroughtSecrets = (BTreeMap<Text, Arc<Secret>>, Versions);
 
 /// A program that changed; none where its proxy is gone.
 pub(crate) type Settled = (ProxyKey, Option<(Arc<Program>, OrdMap<ResourceId, Sources>, SpiffeId)>);

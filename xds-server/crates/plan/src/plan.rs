@@ -49,47 +49,103 @@ impl Plan {
     }
 }
 
-/// Which versions of which objects a resource carries, with the number of its parts that each went into.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sources(pub(crate) OrdMap<ObjectVersion, u32>);
+/// Versions of objects, sorted, each once.
+pub(crate) type Versions = Arc<[ObjectVersion]>;
+
+/// Which versions of which objects a resource carries.
+#[derive(Clone, Debug)]
+pub struct Sources(Carried);
+
+#[derive(Clone, Debug)]
+enum Carried {
+    /// All that one unit was made of.
+    Unit(Versions),
+    /// With the number of the resource's parts that each went into.
+    Parts(OrdMap<ObjectVersion, u32>),
+}
+
+impl Default for Sources {
+    fn default() -> Self {
+        Self(Carried::Unit(Arc::default()))
+    }
+}
+
+impl PartialEq for Sources {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Sources {}
 
 impl Sources {
+    pub(crate) fn of_unit(versions: &Versions) -> Self {
+        Self(Carried::Unit(Arc::clone(versions)))
+    }
+
     /// The versions, sorted.
     pub fn iter(&self) -> impl Iterator<Item = &ObjectVersion> {
-        self.0.keys()
+        let (unit, parts) = match &self.0 {
+            Carried::Unit(versions) => (Some(versions.iter()), None),
+            Carried::Parts(counts) => (None, Some(counts.keys())),
+        };
+        unit.into_iter().flatten().chain(parts.into_iter().flatten())
     }
 
     /// Whether the resource carries this version.
     #[must_use]
     pub fn contains(&self, version: &ObjectVersion) -> bool {
-        self.0.contains_key(version)
+        match &self.0 {
+            Carried::Unit(versions) => versions.binary_search(version).is_ok(),
+            Carried::Parts(counts) => counts.contains_key(version),
+        }
     }
 
     /// Whether the resource carries this object in any version.
     #[must_use]
     pub fn carries(&self, object: &ObjectRef) -> bool {
-        let first = ObjectVersion { object: object.clone(), version: Fingerprint::from_bits(0) };
-        self.0.range(first..).next().is_some_and(|(version, _)| version.object == *object)
+        match &self.0 {
+            Carried::Unit(versions) => versions.binary_search_by(|version| version.object.cmp(object)).is_ok(),
+            Carried::Parts(counts) => {
+                let first = ObjectVersion { object: object.clone(), version: Fingerprint::from_bits(0) };
+                counts.range(first..).next().is_some_and(|(version, _)| version.object == *object)
+            }
+        }
     }
 
     /// The versions that `former` does not carry. Costs the difference where one grew from the other.
     pub fn beyond<'a>(&'a self, former: &'a Self) -> impl Iterator<Item = &'a ObjectVersion> {
-        former.0.diff(&self.0).filter_map(|item| match item {
+        let (grown, other) = match (&former.0, &self.0) {
+            (Carried::Parts(former), Carried::Parts(now)) => (Some(former.diff(now)), None),
+            (Carried::Unit(former), Carried::Unit(now)) if Arc::ptr_eq(former, now) => (None, None),
+            _ => (None, Some(self.iter().filter(|version| !former.contains(version)))),
+        };
+        let grown = grown.into_iter().flatten().filter_map(|item| match item {
             DiffItem::Add(version, _) => Some(version),
             DiffItem::Update { .. } | DiffItem::Remove(..) => None,
-        })
+        });
+        grown.chain(other.into_iter().flatten())
     }
 
     pub(crate) fn add(&mut self, version: &ObjectVersion) {
-        *self.0.entry(version.clone()).or_insert(0) += 1;
+        self.edit(|counts| *counts.entry(version.clone()).or_insert(0) += 1);
     }
 
     pub(crate) fn remove(&mut self, version: &ObjectVersion) {
-        match self.0.get(version).copied() {
-            Some(count) if count > 1 => drop(self.0.insert(version.clone(), count - 1)),
-            Some(_) => drop(self.0.remove(version)),
+        self.edit(|counts| match counts.get(version).copied() {
+            Some(count) if count > 1 => drop(counts.insert(version.clone(), count - 1)),
+            Some(_) => drop(counts.remove(version)),
             None => {}
-        }
+        });
+    }
+
+    fn edit(&mut self, edit: impl FnOnce(&mut OrdMap<ObjectVersion, u32>)) {
+        let mut counts = match std::mem::take(self).0 {
+            Carried::Parts(counts) => counts,
+            Carried::Unit(versions) => versions.iter().map(|version| (version.clone(), 1_u32)).collect(),
+        };
+        edit(&mut counts);
+        self.0 = Carried::Parts(counts);
     }
 }
 

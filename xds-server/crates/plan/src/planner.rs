@@ -86,7 +86,8 @@ impl Planner {
         self.run_tables(hosts);
         self.run_clusters();
         self.settle();
-        self.changed.clear();
+        // Not cleared: it would keep the memory of the largest change there ever was.
+        self.changed = HashSet::new();
         self.plan.clone()
     }
 

@@ -22,7 +22,7 @@ use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Text};
 use crate::backend::{OriginTls, origin_tls};
 use crate::gateway::{self, ListenerId};
 use crate::reference::{field, key_of, kind_of as kind_of_reference};
-use crate::route::TableKey;
+use crate::route::{Table, TableKey};
 use crate::world::{Filter, Index, View};
 
 /// What one policy comes to by itself.
@@ -87,10 +87,10 @@ pub(crate) fn guarded(view: &View<'_>, table: &TableKey, filter: Filter) -> bool
         let gateway = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
         !view.index(Index::Policies(kind_of(filter), gateway)).is_empty()
     };
-    match table {
+    match &**table {
         _ if view.guarded(table, filter) => true,
-        TableKey::Edge { gateway, .. } => of_gateway(gateway),
-        TableKey::Mesh { .. } => false,
+        Table::Edge { gateway, .. } => of_gateway(gateway),
+        Table::Mesh { .. } => false,
     }
 }
 

@@ -46,7 +46,7 @@ pub(crate) fn kind_of(reference: &ObjectReference) -> Option<Kind> {
 
 /// Namespace and name that a reference made in `namespace` points to.
 pub(crate) fn key_of(reference: &ObjectReference, namespace: &Text) -> ObjectKey {
-    ObjectKey { namespace: reference.namespace.as_ref().unwrap_or(namespace).clone(), name: reference.name.clone() }
+    ObjectKey::new(reference.namespace.as_ref().unwrap_or(namespace).clone(), reference.name.clone())
 }
 
 /// Whether `from` may refer to `to`: in its own namespace always, elsewhere by a ReferenceGrant there.

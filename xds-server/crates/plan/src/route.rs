@@ -18,14 +18,20 @@ pub(crate) use host::{Host, host};
 pub(crate) use rules::{Rules, rules};
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use windrose_vocab::{ObjectKey, ObjectRef, Port, Text};
 
 use crate::gateway::ListenerId;
 
-/// One route table. Tables of Gateways belong to a port, or to one HTTPS listener; tables of the mesh to a Service's port.
+/// One route table, shared by all that mention it: every route at every host of it does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum TableKey {
+pub(crate) struct TableKey(Arc<Table>);
+
+/// Whose table it is. Tables of Gateways belong to a port, or to one HTTPS listener; tables of the mesh to a Service's port.
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Table {
     Edge {
         gateway: ObjectKey,
         port: Port,
@@ -40,7 +46,21 @@ pub(crate) enum TableKey {
     },
 }
 
-impl TableKey {
+impl From<Table> for TableKey {
+    fn from(table: Table) -> Self {
+        Self(Arc::new(table))
+    }
+}
+
+impl Deref for TableKey {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        &self.0
+    }
+}
+
+impl Table {
     /// What the filters' configurations are shared by: the listener's port.
     pub(crate) fn scope(&self) -> String {
         match self {
@@ -50,7 +70,7 @@ impl TableKey {
     }
 }
 
-impl fmt::Display for TableKey {
+impl fmt::Display for Table {
     /// The name of the resource.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,6 +1,8 @@
 //! Names of declared objects: kind, namespace, name, and which version of it.
 
 use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
 
 use crate::Text;
 
@@ -153,9 +155,13 @@ impl fmt::Display for Kind {
     }
 }
 
-/// Namespace and name. Cluster-scoped objects have the empty namespace.
+/// Namespace and name, shared: a world has many more mentions of its objects than objects.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ObjectKey {
+pub struct ObjectKey(Arc<NamespacedName>);
+
+/// What an [`ObjectKey`] says. Cluster-scoped objects have the empty namespace.
+#[derive(PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NamespacedName {
     /// The namespace, or empty.
     pub namespace: Text,
     /// The name.
@@ -166,19 +172,39 @@ impl ObjectKey {
     /// The key of `name` in `namespace`.
     #[must_use]
     pub fn new(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self(Arc::new(NamespacedName { namespace: namespace.into(), name: name.into() }))
     }
 }
 
-impl fmt::Display for ObjectKey {
+impl Deref for ObjectKey {
+    type Target = NamespacedName;
+
+    fn deref(&self) -> &NamespacedName {
+        &self.0
+    }
+}
+
+impl fmt::Display for NamespacedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.namespace.is_empty() { f.write_str(&self.name) } else { write!(f, "{}/{}", self.namespace, self.name) }
     }
 }
 
-impl fmt::Debug for ObjectKey {
+impl fmt::Debug for NamespacedName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 
@@ -220,7 +246,8 @@ pub struct ObjectVersion {
     pub version: crate::Fingerprint,
 }
 
-crate::canonical!(struct ObjectKey { namespace, name });
+crate::canonical!(struct NamespacedName { namespace, name });
+crate::canonical!(newtype ObjectKey);
 
 impl crate::Canonical for ObjectRef {
     fn write(&self, w: &mut crate::Writer) {

@@ -52,15 +52,15 @@ pub struct EndpointSlice {
     pub service: Option<Text>,
     /// Ports by the name of the Service's port.
     pub ports: Vec<(Text, Port)>,
-    /// Endpoints.
-    pub endpoints: Vec<SliceEndpoint>,
+    /// Endpoints, in no more memory than they take: they are the most numerous thing there is.
+    pub endpoints: Box<[SliceEndpoint]>,
 }
 
 /// One endpoint of a slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SliceEndpoint {
     /// Addresses.
-    pub addresses: Vec<IpAddr>,
+    pub addresses: Box<[IpAddr]>,
     /// Ready for new requests.
     pub ready: bool,
     /// Still serving though it terminates.

@@ -99,6 +99,7 @@ pub(crate) fn answer(status: u16, body: &str) -> RouteAction {
 }
 
 pub(crate) fn virtual_host(name: &str, hosts: &[&str], routes: Vec<Route>) -> VirtualHost {
+    let routes = routes.into_iter().map(Arc::new).collect();
     VirtualHost { name: text(name), hosts: hosts.iter().map(|name| host(name)).collect(), authorities: vec![], routes }
 }
 

@@ -119,7 +119,7 @@ fn a_host_of_a_scoped_table_changes_alone() {
     let mut new = old.clone();
     let mut table = RouteTable::clone(&old.routes["scoped"]);
     let host = table.hosts.get_mut("b.example").unwrap();
-    Arc::make_mut(host).routes.push(route("more", PathMatch::Exact(text("/x")), answer(404, "")));
+    Arc::make_mut(host).routes.push(route("more", PathMatch::Exact(text("/x")), answer(404, "")).into());
     new.routes.insert(text("scoped"), Arc::new(table));
     let after = renderer.update(&before, &old, &new);
     let [a, b] = ["scoped/a.example", "scoped/b.example"]

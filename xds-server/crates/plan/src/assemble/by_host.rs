@@ -9,8 +9,8 @@ use windrose_ir::{Handler, Listener, RouteTable};
 use windrose_vocab::{ResourceId, ResourceKind, Text};
 
 use super::ProxyState;
-use super::proxies::all_of;
 use super::tables::TableState;
+use crate::plan::Sources;
 
 impl ProxyState {
     /// Says what each resource of a table carries: the table as a whole, or each host that goes by itself.
@@ -31,7 +31,7 @@ impl ProxyState {
 
     fn tell_host(&mut self, table: &Text, host: &Text, state: &TableState) {
         match state.hosts.get(host) {
-            Some(output) => drop(self.sources.insert(scope(table, host), all_of(Some(&output.sources)))),
+            Some(output) => drop(self.sources.insert(scope(table, host), Sources::of_unit(&output.sources))),
             None => drop(self.sources.remove(&scope(table, host))),
         }
     }

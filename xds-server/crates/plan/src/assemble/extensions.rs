@@ -25,7 +25,7 @@ pub(super) struct ExtensionState {
 impl Assembly {
     pub(super) fn entries_changed(&mut self, delta: &Delta<RulesKey, Rules>) {
         let scope = Text::from(delta.key.table.scope());
-        for (output, up) in delta.new.iter().map(|new| (new, true)).chain(delta.old.iter().map(|old| (old, false))) {
+        for (output, up) in delta.sides() {
             self.count_entries(&scope, output, up);
         }
     }

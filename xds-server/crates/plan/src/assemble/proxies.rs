@@ -157,7 +157,7 @@ impl Assembly {
 impl ProxyState {
     fn put_own(&mut self, before: Option<&ProxyParts>, new: Option<&Output<ProxyParts>>) {
         let after = new.map(|new| &*new.value);
-        let of = all_of(new.map(|new| &new.sources));
+        let of = new.map(|new| Sources::of_unit(&new.sources)).unwrap_or_default();
         self.listeners_due = true;
         put(&mut self.program.routes, before.map(|parts| &parts.routes), after.map(|parts| &parts.routes));
         put(&mut self.program.clusters, before.map(|parts| &parts.clusters), after.map(|parts| &parts.clusters));
@@ -185,7 +185,7 @@ impl ProxyState {
     fn put_cluster(&mut self, key: &ClusterKey, upstream: &Output<Upstream>, endpoints: &Layer<EndpointsKey, EndpointSet>) {
         let name = key.name();
         self.program.clusters.insert(name.clone(), Arc::clone(&upstream.value.cluster));
-        self.sources.insert(ResourceId::new(ResourceKind::Cluster, name.clone()), all_of(Some(&upstream.sources)));
+        self.sources.insert(ResourceId::new(ResourceKind::Cluster, name.clone()), Sources::of_unit(&upstream.sources));
         let pushed = key.endpoints().filter(|_| upstream.value.cluster.discovery == Discovery::Eds);
         match pushed.and_then(|key| endpoints.get(&key)) {
             Some(found) => self.put_endpoints(&name, found),
@@ -212,7 +212,7 @@ impl ProxyState {
 
     pub(super) fn put_endpoints(&mut self, name: &Text, endpoints: &Output<EndpointSet>) {
         self.program.endpoints.insert(name.clone(), Arc::clone(&endpoints.value));
-        self.sources.insert(ResourceId::new(ResourceKind::Endpoints, name.clone()), all_of(Some(&endpoints.sources)));
+        self.sources.insert(ResourceId::new(ResourceKind::Endpoints, name.clone()), Sources::of_unit(&endpoints.sources));
     }
 
     fn drop_endpoints(&mut self, name: &Text) {
@@ -237,21 +237,11 @@ impl ProxyState {
 }
 
 /// A certificate's resource is named like its object; a bundle is made of any that hold certificates.
-fn of_secret(name: &Text, sources: &BTreeSet<ObjectVersion>) -> Sources {
+fn of_secret(name: &Text, sources: &[ObjectVersion]) -> Sources {
     let holds = |version: &&ObjectVersion| matches!(version.object.kind, Kind::Secret | Kind::ConfigMap | Kind::ClusterTrustBundle);
     let exact = |version: &&ObjectVersion| *version.object.to_string() == **name;
-    let mut found = Sources::default();
     let any = sources.iter().any(|version| exact(&version));
-    for version in sources.iter().filter(|version| if any { exact(version) } else { holds(version) }) {
-        found.add(version);
-    }
-    found
-}
-
-pub(super) fn all_of(versions: Option<&Arc<BTreeSet<ObjectVersion>>>) -> Sources {
-    let mut found = Sources::default();
-    versions.into_iter().flat_map(|versions| versions.iter()).for_each(|version| found.add(version));
-    found
+    Sources::of_unit(&sources.iter().filter(|version| if any { exact(version) } else { holds(version) }).cloned().collect())
 }
 
 fn tables(parts: Option<&ProxyParts>) -> BTreeSet<TableKey> {

@@ -10,7 +10,7 @@ use super::{Assembly, count};
 use crate::backend::ClusterKey;
 use crate::plan::Sources;
 use crate::proxy::ComposedHost;
-use crate::route::{Host, Rules, RulesKey, TableKey};
+use crate::route::{Host, Rules, RulesKey, Table, TableKey};
 use crate::world::{Delta, HostSlot, Output};
 
 /// One table as it is being put together.
@@ -31,10 +31,10 @@ pub(super) struct TableState {
 
 impl TableState {
     fn new(key: &TableKey) -> Self {
-        let by_host = match key {
-            TableKey::Edge { .. } => true,
+        let by_host = match **key {
+            Table::Edge { .. } => true,
             // A sidecar's tables have one host, or names with ports that a scope could not tell apart.
-            TableKey::Mesh { .. } => false,
+            Table::Mesh { .. } => false,
         };
         Self {
             table: RouteTable { by_host, ..RouteTable::default() },
@@ -79,12 +79,8 @@ impl Assembly {
     /// The routes of one declared route in one table changed.
     pub(crate) fn rules_changed(&mut self, delta: &Delta<RulesKey, Rules>) {
         let table = &delta.key.table;
-        let clusters = |output: &Option<Output<Rules>>| output.as_ref().map(|output| output.value.clusters.clone()).unwrap_or_default();
-        for cluster in clusters(&delta.new) {
-            self.count_cluster(table, &cluster, true);
-        }
-        for cluster in clusters(&delta.old) {
-            self.count_cluster(table, &cluster, false);
+        for (output, up) in delta.sides() {
+            output.value.clusters.iter().for_each(|cluster| self.count_cluster(table, cluster, up));
         }
         self.entries_changed(delta);
     }
@@ -92,12 +88,8 @@ impl Assembly {
     /// A host changed.
     pub(crate) fn host_changed(&mut self, delta: &Delta<HostSlot, Host>) {
         let HostSlot { table, host } = &delta.key;
-        let clusters = |output: &Option<Output<Host>>| output.as_ref().map(|output| output.value.clusters.clone()).unwrap_or_default();
-        for cluster in clusters(&delta.new) {
-            self.count_cluster(table, &cluster, true);
-        }
-        for cluster in clusters(&delta.old) {
-            self.count_cluster(table, &cluster, false);
+        for (output, up) in delta.sides() {
+            output.value.clusters.iter().for_each(|cluster| self.count_cluster(table, cluster, up));
         }
         self.table(table).put_host(host.as_str().into(), delta.new.as_ref());
         self.touched.tables.insert(table.clone());

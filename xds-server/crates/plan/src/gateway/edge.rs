@@ -19,7 +19,7 @@ use crate::policy::edge::EdgeLimits;
 use crate::policy::telemetry::{self, Telemetry};
 use crate::policy::{self, authorization, edge as limits};
 use crate::proxy::{ProxyParts, chain_of_filters};
-use crate::route::TableKey;
+use crate::route::{Table, TableKey};
 use crate::world::{Filter, HostSlot, View};
 
 /// What the proxies of a Gateway run.
@@ -121,7 +121,7 @@ impl At<'_, '_> {
     }
 
     fn http(self, listeners: &[&BoundListener], limits: &EdgeLimits, parts: &mut ProxyParts) -> Chain {
-        let table = TableKey::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: None };
+        let table = TableKey::from(Table::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: None });
         if listeners.len() > 1 {
             // Each listener's own host, so that its requests meet no other listener where it has no routes.
             parts.hosts.extend(listeners.iter().map(|listener| HostSlot { table: table.clone(), host: listener.hostname.clone() }));
@@ -133,7 +133,7 @@ impl At<'_, '_> {
     fn https(self, listener: &BoundListener, parts: &mut ProxyParts) -> Option<Chain> {
         let limits = limits::effective(self.view, self.gateway, Some(&listener.id));
         let transport = self.tls(listener, &limits, &ALPN, parts)?;
-        let table = TableKey::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: Some(listener.id.clone()) };
+        let table = TableKey::from(Table::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: Some(listener.id.clone()) });
         parts.hosts.extend(self.hosts_beside(listener).into_iter().map(|host| HostSlot { table: table.clone(), host }));
         // What was not verified is told to nobody: a service could not tell it from what was.
         let verified = listener.tls.as_ref().and_then(|tls| tls.client.as_ref()).is_some_and(|client| client.required);

@@ -92,7 +92,7 @@ fn served(sidecar: Sidecar<'_, '_>, index: usize, serves: &Serves) -> (AppProtoc
 
 fn service(sidecar: Sidecar<'_, '_>, serves: &Serves) -> ObjectRef {
     let namespace = sidecar.workload.meta.object.key.namespace.clone();
-    ObjectRef { kind: Kind::Service, key: ObjectKey { namespace, name: serves.service.clone() } }
+    ObjectRef { kind: Kind::Service, key: ObjectKey::new(namespace, serves.service.clone()) }
 }
 
 fn rules(sidecar: Sidecar<'_, '_>, serves: &Serves, port: Option<Text>) -> Option<Authorization> {
@@ -174,5 +174,10 @@ fn table(name: &Text) -> RouteTable {
         cors: None,
         policies: Vec::new(),
     };
-    RouteTable::from_iter([VirtualHost { name: "*".into(), hosts: vec![Hostname::any()], authorities: Vec::new(), routes: vec![route] }])
+    RouteTable::from_iter([VirtualHost {
+        name: "*".into(),
+        hosts: vec![Hostname::any()],
+        authorities: Vec::new(),
+        routes: vec![route.into()],
+    }])
 }

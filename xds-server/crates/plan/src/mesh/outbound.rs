@@ -15,7 +15,7 @@ use crate::backend::{AppProtocol, BackendId, ClusterKey, Flavor};
 use crate::limits;
 use crate::proxy::{ComposedHost, ProxyParts};
 use crate::reference::{field, missing};
-use crate::route::TableKey;
+use crate::route::{Table, TableKey};
 use crate::world::{Filter, HostSlot, Index};
 
 /// One port of a Service that the workload calls.
@@ -71,7 +71,7 @@ fn shared_address(sidecar: Sidecar<'_, '_>) -> SocketAddr {
 
 fn called(sidecar: Sidecar<'_, '_>, index: usize, call: &Calls) -> Vec<Called> {
     let namespace = call.namespace.as_ref().unwrap_or(&sidecar.workload.meta.object.key.namespace);
-    let target = ObjectRef { kind: Kind::Service, key: ObjectKey { namespace: namespace.clone(), name: call.service.clone() } };
+    let target = ObjectRef { kind: Kind::Service, key: ObjectKey::new(namespace.clone(), call.service.clone()) };
     let path = format!("spec.calls[{index}]");
     if sidecar.view.service(&target.key).is_none() {
         let problem = missing(sidecar.view, "BackendNotFound", &target);
@@ -93,7 +93,7 @@ fn ports(sidecar: Sidecar<'_, '_>, key: &ObjectKey, only: Option<Port>, path: &s
     let Some(service) = sidecar.view.service(key).filter(|service| service.spec.external_name.is_none()) else { return Vec::new() };
     let tcp: Vec<_> = service.spec.ports.iter().filter(|port| !port.udp).collect();
     let domain = &sidecar.view.settings().cluster_domain;
-    let ObjectKey { namespace, name } = key;
+    let (namespace, name) = (&key.namespace, &key.name);
     let mut names = vec![format!("{name}.{namespace}"), format!("{name}.{namespace}.svc"), format!("{name}.{namespace}.svc.{domain}")];
     if *namespace == sidecar.workload.meta.object.key.namespace {
         names.push(name.to_string());
@@ -191,12 +191,12 @@ fn take(sidecar: Sidecar<'_, '_>, called: &Called, parts: &mut ProxyParts) -> Ta
 /// The workload's namespace may have routes of its own for a Service of another one; then they hold alone.
 fn table(sidecar: Sidecar<'_, '_>, called: &Called) -> TableKey {
     let namespace = &sidecar.workload.meta.object.key.namespace;
-    let for_us = TableKey::Mesh { service: called.service.clone(), port: called.port, consumer: Some(namespace.clone()) };
+    let for_us = TableKey::from(Table::Mesh { service: called.service.clone(), port: called.port, consumer: Some(namespace.clone()) });
     let slot = HostSlot { table: for_us.clone(), host: Hostname::any() };
     if *namespace != called.service.namespace && sidecar.view.slot(&slot).next().is_some() {
         return for_us;
     }
-    TableKey::Mesh { service: called.service.clone(), port: called.port, consumer: None }
+    Table::Mesh { service: called.service.clone(), port: called.port, consumer: None }.into()
 }
 
 fn extensions(sidecar: Sidecar<'_, '_>, table: &TableKey) -> BTreeSet<(Text, Filter)> {

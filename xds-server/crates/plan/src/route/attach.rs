@@ -1,12 +1,13 @@
 //! What a route attaches to: its parents one by one, each listener that takes it, each host that both name.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{Object, Route};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Hostname, Kind, ObjectKey, ObjectRef, Port};
 
-use super::{Attachment, Connection, RulesKey, TableKey};
+use super::{Attachment, Connection, RulesKey, Table, TableKey};
 use crate::gateway::{BoundListener, Frame, Spoken, in_namespaces};
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::policy;
@@ -16,8 +17,8 @@ use crate::world::{Filter, HostSlot, View, nearest};
 /// Where one route is attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attachments {
-    pub(crate) http: BTreeSet<Attachment>,
-    pub(crate) connections: BTreeSet<Connection>,
+    pub(crate) http: BTreeSet<Arc<Attachment>>,
+    pub(crate) connections: BTreeSet<Arc<Connection>>,
     /// Filters that its own policies need on these tables.
     pub(crate) guards: BTreeSet<(TableKey, Filter)>,
 }
@@ -130,15 +131,15 @@ fn put(
     found: &mut Attachments,
 ) {
     let alone = matches!(listener.spoken, Spoken::Https).then(|| listener.id.clone());
-    let table = TableKey::Edge { gateway: gateway.clone(), port: listener.port, listener: alone };
+    let table = TableKey::from(Table::Edge { gateway: gateway.clone(), port: listener.port, listener: alone });
     let rules = RulesKey { route: route.clone(), table: table.clone(), listener: Some(listener.id.clone()) };
     for (host, declared) in hosts {
         if !matches!(listener.spoken, Spoken::Http | Spoken::Https) {
             let (gateway, listener, route) = (gateway.clone(), listener.id.clone(), route.clone());
-            found.connections.insert(Connection { gateway, listener, route, host, declared });
+            found.connections.insert(Connection { gateway, listener, route, host, declared }.into());
         } else if !isolated(frame, listener, &host) {
             let slot = HostSlot { table: table.clone(), host };
-            found.http.insert(Attachment { slot, rules: rules.clone(), declared });
+            found.http.insert(Attachment { slot, rules: rules.clone(), declared }.into());
         }
     }
 }
@@ -177,10 +178,10 @@ fn to_service(view: &View<'_>, route: &Object<Route>, parent: &ParentRef, found:
     }
     let consumer = (own.key.namespace != target.key.namespace).then(|| own.key.namespace.clone());
     for port in ports {
-        let table = TableKey::Mesh { service: target.key.clone(), port, consumer: consumer.clone() };
+        let table = TableKey::from(Table::Mesh { service: target.key.clone(), port, consumer: consumer.clone() });
         let rules = RulesKey { route: own.clone(), table: table.clone(), listener: None };
         let slot = HostSlot { table, host: Hostname::any() };
-        found.http.insert(Attachment { slot, rules, declared: Hostname::any() });
+        found.http.insert(Attachment { slot, rules, declared: Hostname::any() }.into());
     }
     Ok(())
 }

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
+use std::sync::Arc;
 
 use windrose_vocab::{Hostname, ObjectKey, ObjectRef};
 
+use super::TableKey;
 use super::{Attachments, RulesKey};
 use crate::gateway::ListenerId;
-use crate::route::TableKey;
 use crate::world::{Dep, Filter, HostSlot};
 
 /// One route at one host of one table.
@@ -32,19 +33,19 @@ pub(crate) struct Connection {
 /// All attachments, by where they are.
 #[derive(Debug, Default)]
 pub(crate) struct Attached {
-    slots: HashMap<HostSlot, BTreeSet<Attachment>>,
-    connections: HashMap<(ObjectKey, ListenerId), BTreeSet<Connection>>,
+    slots: HashMap<HostSlot, BTreeSet<Arc<Attachment>>>,
+    connections: HashMap<(ObjectKey, ListenerId), BTreeSet<Arc<Connection>>>,
     guards: HashMap<(TableKey, Filter), u32>,
     rules: HashMap<RulesKey, u32>,
 }
 
 impl Attached {
     pub(crate) fn slot(&self, slot: &HostSlot) -> impl Iterator<Item = &Attachment> {
-        self.slots.get(slot).into_iter().flatten()
+        self.slots.get(slot).into_iter().flatten().map(|attachment| &**attachment)
     }
 
     pub(crate) fn connections(&self, gateway: &ObjectKey, listener: &ListenerId) -> impl Iterator<Item = &Connection> {
-        self.connections.get(&(gateway.clone(), listener.clone())).into_iter().flatten()
+        self.connections.get(&(gateway.clone(), listener.clone())).into_iter().flatten().map(|connection| &**connection)
     }
 
     pub(crate) fn guarded(&self, table: &TableKey, filter: Filter) -> bool {
@@ -84,10 +85,10 @@ impl Attached {
     }
 }
 
-fn change<K: Hash + Eq + Clone, V: Clone + Ord>(all: &mut HashMap<K, BTreeSet<V>>, key: K, value: &V, add: bool) {
+fn change<K: Hash + Eq + Clone, V: Ord>(all: &mut HashMap<K, BTreeSet<Arc<V>>>, key: K, value: &Arc<V>, add: bool) {
     let set = all.entry(key.clone()).or_default();
     if add {
-        set.insert(value.clone());
+        set.insert(Arc::clone(value));
     } else {
         set.remove(value);
         if set.is_empty() {

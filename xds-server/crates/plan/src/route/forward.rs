@@ -8,7 +8,7 @@ use windrose_ir::route::{Forward, HashOn, HeaderChanges, Mirror, Redirect, Retry
 use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Text};
 
 use super::filters::{Filters, filters, path as path_rewrite};
-use super::{ResolvedBackend, ResolvedRule, TableKey};
+use super::{ResolvedBackend, ResolvedRule, Table, TableKey};
 use crate::backend::{ClusterKey, Flavor, Owner};
 use crate::limits;
 use crate::policy::traffic::{self, RouteTraffic};
@@ -63,9 +63,9 @@ pub(crate) fn action(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTre
 /// out, unless the request's own would be kept in its place.
 fn port_of(redirect: &Redirect, table: &TableKey) -> Option<u16> {
     let usual = |scheme: &str| if scheme == "https" { 443 } else { 80 };
-    let (own, port) = match table {
-        TableKey::Edge { port, listener, .. } => (if listener.is_some() { "https" } else { "http" }, port.get()),
-        TableKey::Mesh { port, .. } => ("http", port.get()),
+    let (own, port) = match &**table {
+        Table::Edge { port, listener, .. } => (if listener.is_some() { "https" } else { "http" }, port.get()),
+        Table::Mesh { port, .. } => ("http", port.get()),
     };
     let scheme = redirect.scheme.as_deref();
     let wanted = redirect.port.unwrap_or_else(|| scheme.map_or(port, usual));
@@ -150,14 +150,14 @@ fn own_filters(view: &View<'_>, parts: &RuleParts<'_>, index: usize, declared: &
 }
 
 fn cluster(view: &View<'_>, parts: &RuleParts<'_>, resolved: &ResolvedBackend, owner: Option<&Owner>) -> ClusterKey {
-    let flavor = match parts.table {
+    let flavor = match &**parts.table {
         _ if parts.route.kind == Kind::GRPCRoute || parts.transcoded => Flavor::Grpc,
-        TableKey::Edge { .. } => Flavor::Http,
-        TableKey::Mesh { .. } => Flavor::Mesh,
+        Table::Edge { .. } => Flavor::Http,
+        Table::Mesh { .. } => Flavor::Mesh,
     };
-    let client = match parts.table {
-        TableKey::Edge { gateway, .. } => client_of(view, gateway, resolved),
-        TableKey::Mesh { .. } => None,
+    let client = match &**parts.table {
+        Table::Edge { gateway, .. } => client_of(view, gateway, resolved),
+        Table::Mesh { .. } => None,
     };
     ClusterKey { backend: resolved.id.clone(), flavor, owner: owner.cloned(), client }
 }

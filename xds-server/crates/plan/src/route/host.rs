@@ -10,7 +10,7 @@ use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey};
 
 use super::matching::{Precedence, everything};
 use super::rules::Ruled;
-use super::{Attachment, Rules, RulesKey, TableKey};
+use super::{Attachment, Rules, RulesKey, Table, TableKey};
 use crate::backend::{BackendId, ClusterKey, Flavor};
 use crate::limits;
 use crate::policy::traffic;
@@ -40,18 +40,19 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
             shadowed(view, &attachment.rules, ruled, earlier);
         } else {
             first.insert(&ruled.route.matcher, &attachment.rules);
-            routes.push(ruled.route.clone());
+            routes.push(Arc::clone(&ruled.route));
         }
     }
     let (route, cluster) = direct.unzip();
-    routes.extend(route.into_iter().chain(misdirected));
+    routes.extend(route.into_iter().chain(misdirected).map(Arc::new));
+    routes.shrink_to_fit();
     let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts: vec![slot.host.clone()], authorities: Vec::new(), routes };
     Host { virtual_host: Arc::new(virtual_host), clusters: cluster.into_iter().collect() }
 }
 
 /// Whether requests for this host belong to another HTTPS listener than the one that the connection came to.
 fn belongs_elsewhere(view: &View<'_>, slot: &HostSlot) -> bool {
-    let TableKey::Edge { gateway, port, listener: Some(own) } = &slot.table else { return false };
+    let Table::Edge { gateway, port, listener: Some(own) } = &*slot.table else { return false };
     let frame = view.frame(gateway);
     frame.and_then(|frame| frame.home(*port, &slot.host)).is_some_and(|home| home.id != *own)
 }
@@ -71,7 +72,7 @@ fn misdirected() -> Route {
 
 /// What a sidecar does with calls to a Service that no route speaks of: it sends them there.
 fn direct(view: &View<'_>, table: &TableKey) -> Option<(Route, ClusterKey)> {
-    let TableKey::Mesh { service, port, .. } = table else { return None };
+    let Table::Mesh { service, port, .. } = &**table else { return None };
     let key = ClusterKey::new(BackendId::Service(service.clone(), *port), Flavor::Mesh);
     let traffic = traffic::of_service(view, service, *port);
     let forward = Forward {
@@ -120,9 +121,9 @@ fn declared_length(host: &Hostname) -> (usize, usize) {
 fn shadowed(view: &View<'_>, later: &RulesKey, ruled: &Ruled, earlier: &RulesKey) {
     let path = field(&format!("spec.rules[{}].matches[{}]", ruled.rule, ruled.position));
     let by = if later.route == earlier.route { "an earlier rule".to_owned() } else { earlier.route.to_string() };
-    let at = match &later.table {
-        TableKey::Edge { gateway, .. } => format!("Gateway/{gateway}"),
-        TableKey::Mesh { service, .. } => format!("Service/{service}"),
+    let at = match &*later.table {
+        Table::Edge { gateway, .. } => format!("Gateway/{gateway}"),
+        Table::Mesh { service, .. } => format!("Service/{service}"),
     };
     let message = format!("never matches at {at}: {by} has the same match and comes first");
     view.tell(Diagnostic::warning(later.route.clone(), path, Code::Shadowed, message));

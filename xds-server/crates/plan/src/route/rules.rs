@@ -1,6 +1,7 @@
 //! The routes that one declared route comes to in one table: every match of every rule, with its action and its policies.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use windrose_api::declared::route::Rule;
 use windrose_ir::route::{Route, RouteMatch};
@@ -9,17 +10,18 @@ use windrose_vocab::{Kind, ObjectRef, Text};
 use super::filters::filters;
 use super::forward::{RuleParts, action};
 use super::matching::{Precedence, everything, label, matcher};
-use super::{RulesKey, TableKey};
+use super::{RulesKey, Table};
 use crate::backend::ClusterKey;
 use crate::plan::{Coverage, Covered};
 use crate::policy::{self, ExtensionEntry, Place, auth, rate_limit, transcoding};
 use crate::world::{Filter, View};
 
 /// All of them, unordered between routes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
-    pub(crate) routes: Vec<Ruled>,
-    pub(crate) clusters: BTreeSet<ClusterKey>,
+    pub(crate) routes: Box<[Ruled]>,
+    /// Sorted, each once.
+    pub(crate) clusters: Box<[ClusterKey]>,
     /// Entries of the filters' tables that the routes name.
     pub(crate) entries: BTreeMap<(Filter, Text), ExtensionEntry>,
     pub(crate) created: u64,
@@ -31,24 +33,24 @@ pub(crate) struct Ruled {
     pub(crate) precedence: Precedence,
     pub(crate) rule: usize,
     pub(crate) position: usize,
-    pub(crate) route: Route,
+    pub(crate) route: Arc<Route>,
 }
 
 /// Makes the routes of one declared route for one table.
 pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
     let route = view.route(&key.route)?;
     let resolved = view.resolved(&key.route)?;
-    let mut all = Rules { created: route.meta.created, ..Rules::default() };
+    let (mut routes, mut clusters, mut all_entries) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     for (index, (rule, resolved)) in route.spec.rules.iter().zip(&resolved.rules).enumerate() {
         let filters = filters(view, &key.route, &format!("spec.rules[{index}].filters"), &rule.filters);
         let place = place(key, rule);
         let transcoder = transcoding::effective(view, &place, &resolved.backends);
         let transcoded = transcoder.is_some();
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
-        let action = action(view, &parts, &mut all.clusters);
+        let action = action(view, &parts, &mut clusters);
         let entries = entries(view, key, &place, transcoder, &rule_label(key.route.kind, rule));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
-        all.entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
+        all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
         let understood =
             matchers(key.route.kind, rule).into_iter().enumerate().filter(|(position, _)| !resolved.unmatched.contains(position));
         for (position, matcher) in understood {
@@ -61,16 +63,17 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
                 policies: sorted(policies.clone()),
                 matcher,
             };
-            all.routes.push(Ruled { precedence: Precedence::of(&route.matcher), rule: index, position, route });
+            routes.push(Ruled { precedence: Precedence::of(&route.matcher), rule: index, position, route: route.into() });
         }
     }
-    Some(all)
+    let clusters = clusters.into_iter().collect();
+    Some(Rules { routes: routes.into(), clusters, entries: all_entries, created: route.meta.created })
 }
 
 fn place<'a>(key: &'a RulesKey, rule: &'a Rule) -> Place<'a> {
-    let gateway = match &key.table {
-        TableKey::Edge { gateway, .. } => Some(ObjectRef { kind: Kind::Gateway, key: gateway.clone() }),
-        TableKey::Mesh { .. } => None,
+    let gateway = match &*key.table {
+        Table::Edge { gateway, .. } => Some(ObjectRef { kind: Kind::Gateway, key: gateway.clone() }),
+        Table::Mesh { .. } => None,
     };
     Place { gateway, listener: key.listener.as_ref(), route: &key.route, rule: rule.name.as_ref() }
 }
@@ -106,9 +109,9 @@ fn entries(
     rule: &Text,
 ) -> Vec<(Filter, Text, ExtensionEntry)> {
     let mut all = Vec::new();
-    let parent = match &key.table {
-        TableKey::Edge { gateway, .. } => ObjectRef { kind: Kind::Gateway, key: gateway.clone() },
-        TableKey::Mesh { service, .. } => ObjectRef { kind: Kind::Service, key: service.clone() },
+    let parent = match &*key.table {
+        Table::Edge { gateway, .. } => ObjectRef { kind: Kind::Gateway, key: gateway.clone() },
+        Table::Mesh { service, .. } => ObjectRef { kind: Kind::Service, key: service.clone() },
     };
     let section = key.listener.as_ref().map(ToString::to_string).map(Text::from);
     let covered = Covered { route: key.route.clone(), parent, section, rule: rule.clone() };
@@ -118,7 +121,7 @@ fn entries(
             all.push((Filter::JwtAuth, id, ExtensionEntry::Auth(rule)));
         }
         None => {
-            if matches!(key.table, TableKey::Edge { .. }) {
+            if matches!(*key.table, Table::Edge { .. }) {
                 view.covers(covered, Coverage::Open);
                 auth::warn_open(view, &key.route);
             }

@@ -131,7 +131,7 @@ pub(super) fn service_speaking(namespace: &str, name: &str, number: i64, protoco
 
 pub(super) fn slice(service: &str, addresses: &[&str]) -> AnyObject {
     let endpoints = addresses.iter().map(|address| SliceEndpoint {
-        addresses: vec![address.parse().unwrap()],
+        addresses: [address.parse().unwrap()].into(),
         ready: true,
         serving: true,
         terminating: false,

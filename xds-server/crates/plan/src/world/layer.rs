@@ -1,44 +1,40 @@
 //! One kind of unit, memoised: a unit is computed again when something that it read has changed, and those who read it
 //! hear of it only when its outcome differs.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use windrose_vocab::ObjectVersion;
-
 use super::{Dep, Told, ToldIndex};
+use crate::plan::Versions;
 
-/// The units of one kind by key.
+/// The units of one kind by key. Each key and each thing that was read stands here once, however many mention it.
 #[derive(Debug)]
 pub(crate) struct Layer<K, V> {
-    entries: BTreeMap<K, Entry<V>>,
-    readers: HashMap<Dep, Readers<K>>,
+    entries: HashMap<Arc<K>, Entry<V>>,
+    readers: HashMap<Arc<Dep>, Readers<K>>,
 }
 
-/// Who read one thing. Most is read by one unit, and a set of one takes as much memory as a set of eleven.
+/// Who read one thing. Most is read by one unit.
 #[derive(Debug)]
 enum Readers<K> {
-    One(K),
-    Many(BTreeSet<K>),
+    One(Arc<K>),
+    Many(BTreeSet<Arc<K>>),
 }
 
 impl<K: Ord> Readers<K> {
-    fn add(self, key: K) -> Self {
+    fn add(&mut self, key: &Arc<K>) {
         match self {
-            Self::One(one) if one == key => Self::One(one),
-            Self::One(one) => Self::Many(BTreeSet::from([one, key])),
-            Self::Many(mut many) => {
-                many.insert(key);
-                Self::Many(many)
-            }
+            Self::One(one) if one == key => {}
+            Self::One(one) => *self = Self::Many(BTreeSet::from([Arc::clone(one), Arc::clone(key)])),
+            Self::Many(many) => drop(many.insert(Arc::clone(key))),
         }
     }
 
     /// Takes one out; whether anybody is left.
     fn remove(&mut self, key: &K) -> bool {
         match self {
-            Self::One(one) => one != key,
+            Self::One(one) => **one != *key,
             Self::Many(many) => {
                 many.remove(key);
                 !many.is_empty()
@@ -51,28 +47,29 @@ impl<K: Ord> Readers<K> {
             Self::One(one) => (Some(one), None),
             Self::Many(many) => (None, Some(many)),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        one.into_iter().chain(many.into_iter().flatten()).map(|key| &**key)
     }
 }
 
 impl<K, V> Default for Layer<K, V> {
     fn default() -> Self {
-        Self { entries: BTreeMap::new(), readers: HashMap::new() }
+        Self { entries: HashMap::new(), readers: HashMap::new() }
     }
 }
 
 #[derive(Debug)]
 struct Entry<V> {
     output: Option<Output<V>>,
-    told: Told,
-    reads: Vec<Dep>,
+    /// None where it told nothing.
+    told: Option<Box<Told>>,
+    reads: Box<[Arc<Dep>]>,
 }
 
 /// The outcome of a unit, and the versions of the objects it was made of.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Output<V> {
     pub(crate) value: Arc<V>,
-    pub(crate) sources: Arc<BTreeSet<ObjectVersion>>,
+    pub(crate) sources: Versions,
 }
 
 impl<V> Clone for Output<V> {
@@ -86,8 +83,9 @@ impl<V> Clone for Output<V> {
 pub(crate) struct Computed<V> {
     /// None where there is nothing to make; what was told and read counts all the same.
     pub(crate) output: Option<Output<V>>,
-    pub(crate) told: Told,
-    pub(crate) reads: Vec<Dep>,
+    /// None where it told nothing.
+    pub(crate) told: Option<Box<Told>>,
+    pub(crate) reads: HashSet<Dep>,
 }
 
 /// A unit whose outcome differs from before.
@@ -96,6 +94,13 @@ pub(crate) struct Delta<K, V> {
     pub(crate) key: K,
     pub(crate) old: Option<Output<V>>,
     pub(crate) new: Option<Output<V>>,
+}
+
+impl<K, V> Delta<K, V> {
+    /// What is to be counted: the new outcome up (true), the old one down.
+    pub(crate) fn sides(&self) -> impl Iterator<Item = (&Output<V>, bool)> {
+        self.new.iter().map(|new| (new, true)).chain(self.old.iter().map(|old| (old, false)))
+    }
 }
 
 impl<K: Clone + Ord + Hash, V: PartialEq> Layer<K, V> {
@@ -125,10 +130,11 @@ impl<K: Clone + Ord + Hash, V: PartialEq> Layer<K, V> {
             if let Some(entry) = &old {
                 self.forget(&key, &entry.reads);
             }
-            let (old_told, new_told) = (old.as_ref().map(|entry| &entry.told), new.as_ref().map(|new| &new.told));
-            if old_told != new_told {
-                retracted.extend(old_told.cloned());
-                asserted.extend(new_told.cloned());
+            let told_before = old.as_ref().and_then(|entry| entry.told.as_ref());
+            let told_now = new.as_ref().and_then(|new| new.told.as_ref());
+            if told_before != told_now {
+                retracted.extend(told_before.cloned());
+                asserted.extend(told_now.cloned());
             }
             let (old, new) = (old.and_then(|entry| entry.output), new.and_then(|new| self.remember(&key, new)));
             if old != new {
@@ -141,19 +147,23 @@ impl<K: Clone + Ord + Hash, V: PartialEq> Layer<K, V> {
     }
 
     fn remember(&mut self, key: &K, computed: Computed<V>) -> Option<Output<V>> {
-        for dep in &computed.reads {
-            let readers = match self.readers.remove(dep) {
-                Some(readers) => readers.add(key.clone()),
-                None => Readers::One(key.clone()),
-            };
-            self.readers.insert(dep.clone(), readers);
-        }
         let Computed { output, told, reads } = computed;
-        self.entries.insert(key.clone(), Entry { output: output.clone(), told, reads });
+        let key = Arc::new(key.clone());
+        let reads = reads.into_iter().map(|dep| self.read(dep, &key)).collect();
+        self.entries.insert(key, Entry { output: output.clone(), told, reads });
         output
     }
 
-    fn forget(&mut self, key: &K, reads: &[Dep]) {
+    fn read(&mut self, dep: Dep, key: &Arc<K>) -> Arc<Dep> {
+        let dep = self.readers.get_key_value(&dep).map_or_else(|| Arc::new(dep), |(known, _)| Arc::clone(known));
+        match self.readers.get_mut(&dep) {
+            Some(readers) => readers.add(key),
+            None => drop(self.readers.insert(Arc::clone(&dep), Readers::One(Arc::clone(key)))),
+        }
+        dep
+    }
+
+    fn forget(&mut self, key: &K, reads: &[Arc<Dep>]) {
         for dep in reads {
             if self.readers.get_mut(dep).is_some_and(|readers| !readers.remove(key)) {
                 self.readers.remove(dep);

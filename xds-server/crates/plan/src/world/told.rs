@@ -18,6 +18,21 @@ pub(crate) struct Told {
     pub(crate) coverage: Vec<(Covered, Coverage)>,
 }
 
+impl Told {
+    /// To be kept for as long as the unit is, in no more memory than it takes; none where nothing is told.
+    pub(crate) fn boxed(mut self) -> Option<Box<Self>> {
+        if self == Self::default() {
+            return None;
+        }
+        self.diagnostics.shrink_to_fit();
+        self.conditions.shrink_to_fit();
+        self.kinds.shrink_to_fit();
+        self.attached.shrink_to_fit();
+        self.coverage.shrink_to_fit();
+        Some(Box::new(self))
+    }
+}
+
 /// What all units tell.
 #[derive(Debug, Default)]
 pub(crate) struct ToldIndex {

@@ -202,10 +202,9 @@ impl<'a> View<'a> {
 
     /// Ends the look: the outcome with all that was read and told.
     pub(crate) fn finish<V>(self, value: Option<V>) -> Computed<V> {
-        let sources = Arc::new(self.sources.into_inner());
-        let reads = self.reads.into_inner().into_iter().collect();
+        let sources = self.sources.into_inner().into_iter().collect();
         let output = value.map(|value| Output { value: Arc::new(value), sources });
-        Computed { output, told: self.told.into_inner(), reads }
+        Computed { output, told: self.told.into_inner().boxed(), reads: self.reads.into_inner() }
     }
 
     fn read(&self, dep: Dep) {
