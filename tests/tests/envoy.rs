@@ -11,6 +11,8 @@ mod clients;
 mod csds;
 #[path = "envoy/datagrams.rs"]
 mod datagrams;
+#[path = "envoy/external_auth.rs"]
+mod external_auth;
 #[path = "envoy/first_route.rs"]
 mod first_route;
 #[path = "envoy/hot_change.rs"]

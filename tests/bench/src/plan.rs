@@ -117,6 +117,7 @@ fn gateway() -> anyhow::Result<AnyObject> {
         tls: None,
         allowed_kinds: Vec::new(),
         allowed_namespaces: Namespaces::Same,
+        filters: Vec::new(),
     };
     let spec = Gateway {
         class: "windrose".into(),

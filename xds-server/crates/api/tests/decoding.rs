@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use bytes::Bytes;
 use serde_json::{Value, json};
 use windrose_api::declared::AnyObject;
+use windrose_api::declared::route::{AuthProtocol, Filter};
 use windrose_api::{Decoded, Source, ValueFiles, decode};
 
 /// Files in memory.
@@ -312,16 +313,19 @@ fn our_kinds_say_what_they_mean() {
 }
 
 #[test]
-fn what_we_cannot_do_yet_is_refused_or_kept_as_something_unknown() {
-    let listener = json!({"name": "a", "port": 80, "protocol": "HTTP", "filters": {"requests": [
-        {"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP", "http": {}, "backendRef": {"name": "a", "port": 1}}}]}});
-    let refused = told(gateway("Gateway", json!({"gatewayClassName": "windrose", "listeners": [listener]})));
-    assert!(refused[0].contains("error[Unsupported]") && refused[0].contains("listeners[0].filters"), "{refused:?}");
-
-    let filter = json!({"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP", "http": {}, "backendRef": {"name": "a", "port": 1}}});
+fn authorization_by_a_service_is_read_in_a_rule_and_in_a_listener() {
+    let filter = json!({"type": "ExternalAuth", "externalAuth": {"protocol": "HTTP", "backendRef": {"name": "a", "port": 1},
+        "http": {"path": "/v1", "allowedHeaders": ["x-a"]}, "forwardBody": {"maxSize": 7}}});
+    let listener = json!({"name": "a", "port": 80, "protocol": "HTTP", "filters": {"requests": [filter.clone()]}});
+    let AnyObject::Gateway(gateway) = object(gateway("Gateway", json!({"gatewayClassName": "windrose", "listeners": [listener]}))) else {
+        panic!("a Gateway")
+    };
     let AnyObject::Route(route) = object(rule(json!({"filters": [filter]}))) else { panic!("a route") };
-    let text = format!("{:?}", route.spec.rules[0].filters);
-    assert!(text.contains("Extension") && text.contains("ExternalAuth"), "{text}");
+    assert_eq!(gateway.spec.listeners[0].filters, route.spec.rules[0].filters);
+    let [Filter::ExternalAuth(auth)] = &*route.spec.rules[0].filters else { panic!("one filter") };
+    assert_eq!((&*auth.target.name, auth.port.unwrap().get(), auth.body_bytes), ("a", 1, 7));
+    let AuthProtocol::Http { path, headers, answer_headers } = &auth.protocol else { panic!("by HTTP") };
+    assert_eq!((&**path, headers.len(), answer_headers.len()), ("/v1", 1, 0));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 pub(crate) mod body_limit;
 pub(crate) mod cors;
+pub(crate) mod external_auth;
 pub(crate) mod give_body;
 pub(crate) mod jwt;
 pub(crate) mod rate_limit;
@@ -15,6 +16,7 @@ use windrose_ir::http::{ClientAddress, HttpFilter, HttpHandler, RouteSource};
 
 use crate::pb;
 use crate::telemetry::LogField;
+use external_auth::Phase;
 
 /// All filters of a handler in the order requests pass them.
 pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
@@ -30,7 +32,9 @@ pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
 
 fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {
     match filter {
+        HttpFilter::ListenerAuth => vec![external_auth::filter(Phase::Listener)],
         HttpFilter::Cors => vec![cors::filter()],
+        HttpFilter::RouteAuth => vec![external_auth::filter(Phase::Route)],
         HttpFilter::Extension(name) => vec![wasm::discovered(name)],
         HttpFilter::Authorization(authorization) => rbac::http_filters(authorization, client),
         HttpFilter::GiveBody => vec![give_body::filter()],
@@ -42,7 +46,12 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
 pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
     let fields = handler.filters.iter().map(|filter| match filter {
         HttpFilter::Authorization(authorization) => rbac::log_fields(authorization),
-        HttpFilter::Cors | HttpFilter::Extension(_) | HttpFilter::GiveBody | HttpFilter::GrpcStats => Vec::new(),
+        HttpFilter::ListenerAuth
+        | HttpFilter::Cors
+        | HttpFilter::RouteAuth
+        | HttpFilter::Extension(_)
+        | HttpFilter::GiveBody
+        | HttpFilter::GrpcStats => Vec::new(),
     });
     fields.flatten().collect()
 }

@@ -79,6 +79,6 @@ fn http(host: Option<&str>, path: &str, protocol: UpstreamProtocol, stat_name: &
 }
 
 /// A Host header from a name for statistics: Envoy would send the cluster's name, and servers refuse one with slashes.
-fn authority(stat_name: &str) -> String {
+pub(crate) fn authority(stat_name: &str) -> String {
     stat_name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect()
 }

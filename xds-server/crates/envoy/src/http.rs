@@ -57,7 +57,12 @@ fn loggers(handler: &HttpHandler, direction: Direction) -> Vec<pb::accesslog::Ac
 pub(crate) fn refs(handler: &HttpHandler) -> BTreeSet<ResourceId> {
     let extensions = handler.filters.iter().filter_map(|filter| match filter {
         HttpFilter::Extension(name) => Some(ResourceId::new(ResourceKind::Extension, name.clone())),
-        HttpFilter::Cors | HttpFilter::Authorization(_) | HttpFilter::GiveBody | HttpFilter::GrpcStats => None,
+        HttpFilter::ListenerAuth
+        | HttpFilter::Cors
+        | HttpFilter::RouteAuth
+        | HttpFilter::Authorization(_)
+        | HttpFilter::GiveBody
+        | HttpFilter::GrpcStats => None,
     });
     let table = match &handler.routes {
         RouteSource::Table(name) => Some(ResourceId::new(ResourceKind::Routes, name.clone())),

@@ -37,6 +37,9 @@ pub(crate) const RELOAD_AFTER: Duration = Duration::from_millis(100);
 /// And after this, if it goes on panicking.
 pub(crate) const RELOAD_AFTER_MAX: Duration = Duration::from_secs(1);
 
+/// Time for a service that is asked whether a request may pass; it is refused then.
+pub(crate) const EXTERNAL_AUTH_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Time for one export of spans; they are dropped then.
 pub(crate) const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Golden metrics of one proxy, each with its own labels: services times callers times statuses, and an end to it.

@@ -14,9 +14,9 @@ pub(crate) use envoy_types::pb::envoy::extensions::{
     common::matching::v3 as matching,
     filters::common::matcher::action::v3 as matcher_action,
     filters::http::{
-        body_size_limit::v3 as body_size_limit, cors::v3 as cors, credential_injector::v3 as credential_injector,
-        grpc_stats::v3 as grpc_stats, lua::v3 as lua, rbac::v3 as http_rbac, router::v3 as router, upstream_codec::v3 as upstream_codec,
-        wasm::v3 as http_wasm,
+        body_size_limit::v3 as body_size_limit, composite::v3 as composite, cors::v3 as cors,
+        credential_injector::v3 as credential_injector, ext_authz::v3 as ext_authz, grpc_stats::v3 as grpc_stats, lua::v3 as lua,
+        rbac::v3 as http_rbac, router::v3 as router, upstream_codec::v3 as upstream_codec, wasm::v3 as http_wasm,
     },
     filters::listener::tls_inspector::v3 as tls_inspector,
     filters::network::{
@@ -46,6 +46,11 @@ pub(crate) fn any<M: Message + Name>(message: &M) -> google::Any {
 /// An extension of that name with that configuration.
 pub(crate) fn extension<M: Message + Name>(name: &str, config: &M) -> core::TypedExtensionConfig {
     core::TypedExtensionConfig { name: name.to_owned(), typed_config: Some(any(config)) }
+}
+
+/// The same in the words of the matchers.
+pub(crate) fn xds_extension<M: Message + Name>(name: &str, config: &M) -> xds_core::TypedExtensionConfig {
+    xds_core::TypedExtensionConfig { name: name.to_owned(), typed_config: Some(any(config)) }
 }
 
 pub(crate) fn number(value: u32) -> Option<google::UInt32Value> {

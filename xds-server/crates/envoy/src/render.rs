@@ -221,7 +221,12 @@ impl Uses {
         };
         self.extensions.extend(http.filters.iter().filter_map(|filter| match filter {
             HttpFilter::Extension(name) => Some(name.clone()),
-            HttpFilter::Cors | HttpFilter::Authorization(_) | HttpFilter::GiveBody | HttpFilter::GrpcStats => None,
+            HttpFilter::ListenerAuth
+            | HttpFilter::Cors
+            | HttpFilter::RouteAuth
+            | HttpFilter::Authorization(_)
+            | HttpFilter::GiveBody
+            | HttpFilter::GrpcStats => None,
         }));
     }
 

@@ -10,6 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use windrose_ir::route::{Forward, Route, RouteAction, RouteTable, VirtualHost};
 use windrose_vocab::{Hostname, ResourceId, ResourceKind};
 
+use crate::filters::external_auth::{self, Phase};
 use crate::filters::{cors, give_body, spelling};
 use crate::limits::DIRECT_RESPONSE_BYTES;
 use crate::pb;
@@ -24,14 +25,19 @@ pub(crate) fn message(name: &str, table: &RouteTable) -> pb::route::RouteConfigu
     configuration(name, || table.hosts.values().map(|host| &**host))
 }
 
-/// The clusters that the routes of these hosts need.
+/// The clusters that these hosts and their routes need.
 pub(crate) fn refs<'a>(hosts: impl IntoIterator<Item = &'a VirtualHost>) -> BTreeSet<ResourceId> {
-    let actions = hosts.into_iter().flat_map(|host| &host.routes).map(|route| &route.action);
-    let forwards = actions.filter_map(|action| match action {
-        RouteAction::Forward(forward) => Some(forward),
-        RouteAction::Redirect(_) | RouteAction::Respond { .. } => None,
-    });
-    forwards.flat_map(|forward| clusters(forward)).map(|name| ResourceId::new(ResourceKind::Cluster, name)).collect()
+    let mut all = BTreeSet::new();
+    for host in hosts {
+        let asked = host.routes.iter().flat_map(|route| &route.external_auth).chain(&host.external_auth);
+        let forwards = host.routes.iter().filter_map(|route| match &route.action {
+            RouteAction::Forward(forward) => Some(forward),
+            RouteAction::Redirect(_) | RouteAction::Respond { .. } => None,
+        });
+        let names = forwards.flat_map(|forward| clusters(forward)).chain(asked.filter_map(external_auth::cluster));
+        all.extend(names.map(|name| ResourceId::new(ResourceKind::Cluster, name)));
+    }
+    all
 }
 
 fn clusters(forward: &Forward) -> impl Iterator<Item = &str> {
@@ -62,6 +68,7 @@ fn virtual_host(host: &VirtualHost, domains: Vec<String>) -> Option<pb::route::V
         name: host.name.to_string(),
         domains,
         routes: host.routes.iter().map(|one| route(one)).collect(),
+        typed_per_filter_config: external_auth::per_route(Phase::Listener, &host.external_auth),
         ..Default::default()
     })
 }
@@ -86,6 +93,7 @@ fn route(route: &Route) -> pb::route::Route {
 fn per_filter(route: &Route) -> HashMap<String, pb::google::Any> {
     let mut configs = give_body::per_route(route);
     configs.extend(route.cors.iter().flat_map(cors::per_route));
+    configs.extend(external_auth::per_route(Phase::Route, &route.external_auth));
     configs
 }
 

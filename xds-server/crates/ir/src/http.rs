@@ -43,8 +43,12 @@ pub enum RouteSource {
 /// One HTTP filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HttpFilter {
+    /// Services that are asked before a route is chosen, as the host says.
+    ListenerAuth,
     /// CORS, as routes say.
     Cors,
+    /// Services that are asked, as routes say.
+    RouteAuth,
     /// A filter of ours, delivered apart from the listener; until it is there, requests are denied.
     Extension(Text),
     /// Who may do what.
@@ -181,7 +185,9 @@ canonical!(
 );
 canonical!(
     enum HttpFilter {
+        ListenerAuth,
         Cors,
+        RouteAuth,
         Extension(name),
         Authorization(rules),
         GiveBody,

@@ -39,6 +39,8 @@ pub struct VirtualHost {
     pub hosts: Vec<Hostname>,
     /// Literal authorities besides, such as `10.96.0.7` or `orders.shop.svc.cluster.local:8080`; sorted.
     pub authorities: Vec<Text>,
+    /// Who is asked, in this order, before a route is chosen.
+    pub external_auth: Vec<ExternalAuth>,
     /// Routes, first match wins. A declared route stands at each of its hosts.
     pub routes: Vec<Arc<Route>>,
 }
@@ -52,6 +54,45 @@ impl VirtualHost {
             _ => None,
         }
     }
+}
+
+/// Authorization by a service of the user's own.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ExternalAuth {
+    /// The service may not be asked: nobody passes.
+    Denied,
+    /// The service decides; nobody passes while it does not answer.
+    Asked(Box<AuthService>),
+}
+
+/// A service that decides who passes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AuthService {
+    /// Its cluster.
+    pub cluster: Text,
+    /// How it is asked.
+    pub protocol: AuthProtocol,
+    /// Bytes of the request's body that it is told; a longer one is refused. 0: it is told none.
+    pub body_bytes: u32,
+}
+
+/// How a service that authorizes is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum AuthProtocol {
+    /// By Envoy's protocol `ext_authz`.
+    Grpc {
+        /// The request headers that it is told; all where empty.
+        headers: Vec<Text>,
+    },
+    /// By a request of its own, which is to be answered by 200.
+    Http {
+        /// Put before the request's path.
+        path: Text,
+        /// Request headers that it is told besides host, method, path, length and `authorization`.
+        headers: Vec<Text>,
+        /// Headers of its answer that go on to the backend; all where empty.
+        answer_headers: Vec<Text>,
+    },
 }
 
 /// One route.
@@ -69,6 +110,8 @@ pub struct Route {
     pub response_headers: HeaderChanges,
     /// CORS, if the route has it.
     pub cors: Option<Cors>,
+    /// Who is asked, in this order, whether a request may pass.
+    pub external_auth: Vec<ExternalAuth>,
     /// Entries of the filters' tables that apply: filter name (`policy`, `ratelimit`, `transcode`) and entry. Sorted.
     pub policies: Vec<(Text, Text)>,
 }
@@ -291,8 +334,16 @@ impl Canonical for RouteTable {
     }
 }
 
-canonical!(struct VirtualHost { name, hosts, authorities, routes });
-canonical!(struct Route { name, matcher, action, request_headers, response_headers, cors, policies });
+canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes });
+canonical!(struct Route { name, matcher, action, request_headers, response_headers, cors, external_auth, policies });
+canonical!(
+    enum ExternalAuth {
+        Denied,
+        Asked(service),
+    }
+);
+canonical!(struct AuthService { cluster, protocol, body_bytes });
+canonical!(enum AuthProtocol { Grpc { headers }, Http { path, headers, answer_headers } });
 canonical!(struct RouteMatch { path, method, headers, query, grpc });
 canonical!(
     enum PathMatch {

@@ -3,6 +3,7 @@
 mod attach;
 mod attached;
 mod backends;
+pub(crate) mod external_auth;
 mod filters;
 mod forward;
 mod host;

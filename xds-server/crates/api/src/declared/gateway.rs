@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use windrose_vocab::{Hostname, Kind, Port, Text};
 
 use super::backend::ObjectReference;
+use super::route::Filter;
 
 /// The controller name that makes a class ours.
 pub const CONTROLLER: &str = "windrose.dev/gateway-controller";
@@ -88,6 +89,8 @@ pub struct Listener {
     pub allowed_kinds: Vec<Result<Kind, Text>>,
     /// Namespaces whose routes may attach.
     pub allowed_namespaces: Namespaces,
+    /// What every request passes before a route is chosen, in this order.
+    pub filters: Vec<Filter>,
 }
 
 /// What a listener speaks.

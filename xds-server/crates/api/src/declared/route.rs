@@ -124,8 +124,42 @@ pub enum Filter {
     Mirror(Mirror),
     /// CORS.
     Cors(Cors),
+    /// Lets a service of the user's own decide who passes.
+    ExternalAuth(ExternalAuth),
     /// A filter of another kind by reference: not supported, the rule answers 500.
     Extension(ObjectReference),
+}
+
+/// Authorization by a service of the user's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExternalAuth {
+    /// The service.
+    pub target: ObjectReference,
+    /// Its port, for a Service.
+    pub port: Option<Port>,
+    /// How it is asked.
+    pub protocol: AuthProtocol,
+    /// Bytes of the request's body that it is told at most; 0: none.
+    pub body_bytes: u32,
+}
+
+/// How a service that authorizes is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthProtocol {
+    /// By Envoy's protocol `ext_authz`.
+    Grpc {
+        /// The request headers that it is told; all where empty.
+        headers: Vec<Text>,
+    },
+    /// By a request of its own, which is to be answered by 200.
+    Http {
+        /// Put before the request's path.
+        path: Text,
+        /// Request headers that it is told besides those that always are.
+        headers: Vec<Text>,
+        /// Headers of its answer that go on to the backend; all where empty.
+        answer_headers: Vec<Text>,
+    },
 }
 
 /// Changes to headers, in the order written.

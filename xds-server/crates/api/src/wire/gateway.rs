@@ -9,6 +9,7 @@ use windrose_vocab::{Code, Hostname, Kind, ObjectKey, Port, Severity, Text};
 
 use super::Enveloped;
 use super::reference::Reference;
+use super::route::{WrittenFilter, filters};
 use crate::declared::backend::ObjectReference;
 use crate::declared::gateway::{
     FrontendValidation, GatewayAddress, Infrastructure, Listener, ListenerTls, Namespaces, Protocol, Selector, SelectorExpression,
@@ -137,7 +138,13 @@ struct WrittenListener {
     protocol: String,
     tls: Option<WrittenTls>,
     allowed_routes: AllowedRoutes,
-    filters: Option<serde_json::Value>,
+    filters: WrittenListenerFilters,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct WrittenListenerFilters {
+    requests: Vec<WrittenFilter>,
 }
 
 #[derive(Default, Deserialize)]
@@ -235,10 +242,6 @@ fn listeners(written: Vec<WrittenListener>, at: &Path<'_>, report: &mut Report) 
 }
 
 fn listener(written: WrittenListener, at: &Path<'_>, report: &mut Report) -> Option<Listener> {
-    if written.filters.is_some() {
-        // Leaving one out would open what it was to guard.
-        report.error(&at.field("filters"), Code::Unsupported, "filters of a listener are not supported: put them into the routes");
-    }
     let hostname = written.hostname.filter(|hostname| !hostname.is_empty());
     let routes = at.field("allowedRoutes");
     Some(Listener {
@@ -255,6 +258,7 @@ fn listener(written: WrittenListener, at: &Path<'_>, report: &mut Report) -> Opt
         tls: written.tls.map(|written| tls(written, &at.field("tls"), report)),
         allowed_kinds: written.allowed_routes.kinds.into_iter().map(known_kind).collect(),
         allowed_namespaces: namespaces(written.allowed_routes.namespaces, Namespaces::Same, &routes.field("namespaces"), report),
+        filters: filters(written.filters.requests),
     })
 }
 

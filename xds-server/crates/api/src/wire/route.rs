@@ -8,10 +8,9 @@ use windrose_vocab::{Code, Hostname, Kind, Port, Severity, Text, Weight};
 use super::Enveloped;
 use super::reference::Reference;
 use crate::declared::Meta;
-use crate::declared::backend::ObjectReference;
 use crate::declared::route::{
-    BackendRef, Cors, Filter, HeaderChanges, Match, Mirror, ParentRef, PathMatch, PathModifier, Redirect, Retry, Rewrite, Route, Rule,
-    SessionPersistence, ValueMatch,
+    AuthProtocol, BackendRef, Cors, ExternalAuth, Filter, HeaderChanges, Match, Mirror, ParentRef, PathMatch, PathModifier, Redirect,
+    Retry, Rewrite, Route, Rule, SessionPersistence, ValueMatch,
 };
 use crate::decode::{Path, Report};
 use crate::scalar::Duration;
@@ -92,7 +91,7 @@ struct WrittenBackend {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct WrittenFilter {
+pub(super) struct WrittenFilter {
     request_header_modifier: Option<HeaderModifier>,
     response_header_modifier: Option<HeaderModifier>,
     request_mirror: Option<WrittenMirror>,
@@ -100,7 +99,7 @@ struct WrittenFilter {
     url_rewrite: Option<WrittenRewrite>,
     extension_ref: Option<Reference>,
     cors: Option<WrittenCors>,
-    external_auth: Option<ExternalAuth>,
+    external_auth: Option<WrittenAuth>,
 }
 
 #[derive(Default, Deserialize)]
@@ -162,8 +161,26 @@ struct WrittenCors {
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct ExternalAuth {
-    backend_ref: Reference,
+struct WrittenAuth {
+    protocol: String,
+    backend_ref: WrittenBackend,
+    grpc: WrittenAskedBy,
+    http: WrittenAskedBy,
+    forward_body: WrittenBody,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenAskedBy {
+    path: String,
+    allowed_headers: Vec<String>,
+    allowed_response_headers: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenBody {
+    max_size: u32,
 }
 
 #[derive(Default, Deserialize)]
@@ -322,7 +339,7 @@ fn backend(written: WrittenBackend) -> BackendRef {
     }
 }
 
-fn filters(written: Vec<WrittenFilter>) -> Vec<Filter> {
+pub(super) fn filters(written: Vec<WrittenFilter>) -> Vec<Filter> {
     written.into_iter().filter_map(filter).collect()
 }
 
@@ -336,13 +353,26 @@ fn filter(written: WrittenFilter) -> Option<Filter> {
         .or_else(|| written.url_rewrite.map(|written| Filter::Rewrite(rewrite(written))))
         .or_else(|| written.cors.map(|written| Filter::Cors(cors(written))))
         .or_else(|| written.extension_ref.map(|reference| Filter::Extension(reference.into())))
-        .or_else(|| written.external_auth.map(|written| Filter::Extension(external_auth(written))))
+        .or_else(|| written.external_auth.map(|written| Filter::ExternalAuth(external_auth(written))))
 }
 
-/// Authorization by an external service cannot be done yet, and a rule without it would be open:
-/// it is kept as an extension that nobody knows, so that the rule answers 500.
-fn external_auth(written: ExternalAuth) -> ObjectReference {
-    ObjectReference { group: "gateway.networking.k8s.io".into(), kind: "ExternalAuth".into(), ..written.backend_ref.into() }
+fn external_auth(written: WrittenAuth) -> ExternalAuth {
+    let texts = |written: Vec<String>| written.into_iter().map(Into::into).collect();
+    let protocol = if written.protocol == "GRPC" {
+        AuthProtocol::Grpc { headers: texts(written.grpc.allowed_headers) }
+    } else {
+        AuthProtocol::Http {
+            path: written.http.path.into(),
+            headers: texts(written.http.allowed_headers),
+            answer_headers: texts(written.http.allowed_response_headers),
+        }
+    };
+    ExternalAuth {
+        target: written.backend_ref.target.into(),
+        port: written.backend_ref.port.and_then(Port::new),
+        protocol,
+        body_bytes: written.forward_body.max_size,
+    }
 }
 
 fn header_changes(written: HeaderModifier) -> HeaderChanges {

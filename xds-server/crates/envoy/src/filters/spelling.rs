@@ -51,9 +51,11 @@ pub(crate) fn metadata(route: &Route) -> Option<(String, pb::google::Struct)> {
 
 fn skipping_plain_hosts() -> pb::xds_matcher::Matcher {
     let host = pb::matcher::HttpRequestHeaderMatchInput { header_name: HOST_HEADER.to_owned() };
-    let is_plain =
-        SinglePredicate { input: Some(extension("host", &host)), matcher: Some(single_predicate::Matcher::ValueMatch(whole(PLAIN))) };
-    let skip = extension("skip", &pb::matcher_action::SkipFilter {});
+    let is_plain = SinglePredicate {
+        input: Some(pb::xds_extension("host", &host)),
+        matcher: Some(single_predicate::Matcher::ValueMatch(whole(PLAIN))),
+    };
+    let skip = pb::xds_extension("skip", &pb::matcher_action::SkipFilter {});
     let rule = FieldMatcher {
         predicate: Some(Predicate { match_type: Some(MatchType::SinglePredicate(is_plain)) }),
         on_match: Some(OnMatch { on_match: Some(on_match::OnMatch::Action(skip)), ..Default::default() }),
@@ -67,8 +69,4 @@ fn whole(regex: &str) -> StringMatcher {
     let engine_type = Some(regex_matcher::EngineType::GoogleRe2(regex_matcher::GoogleRe2 {}));
     let regex = RegexMatcher { regex: regex.to_owned(), engine_type };
     StringMatcher { ignore_case: false, match_pattern: Some(string_matcher::MatchPattern::SafeRegex(regex)) }
-}
-
-fn extension<M: prost::Message + prost::Name>(name: &str, config: &M) -> pb::xds_core::TypedExtensionConfig {
-    pb::xds_core::TypedExtensionConfig { name: name.to_owned(), typed_config: Some(pb::any(config)) }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet, MessageOptions};
 
-const ROOTS: [&str; 55] = [
+const ROOTS: [&str; 59] = [
     "envoy.config.bootstrap.v3.Bootstrap",
     "envoy.config.cluster.v3.Cluster",
     "envoy.config.core.v3.TypedExtensionConfig",
@@ -24,9 +24,13 @@ const ROOTS: [&str; 55] = [
     "envoy.extensions.common.matching.v3.ExtensionWithMatcher",
     "envoy.extensions.filters.common.matcher.action.v3.SkipFilter",
     "envoy.extensions.filters.http.body_size_limit.v3.BodySizeLimit",
+    "envoy.extensions.filters.http.composite.v3.Composite",
+    "envoy.extensions.filters.http.composite.v3.CompositePerRoute",
+    "envoy.extensions.filters.http.composite.v3.ExecuteFilterAction",
     "envoy.extensions.filters.http.cors.v3.Cors",
     "envoy.extensions.filters.http.cors.v3.CorsPolicy",
     "envoy.extensions.filters.http.credential_injector.v3.CredentialInjector",
+    "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
     "envoy.extensions.filters.http.grpc_stats.v3.FilterConfig",
     "envoy.extensions.filters.http.lua.v3.Lua",
     "envoy.extensions.filters.http.lua.v3.LuaPerRoute",

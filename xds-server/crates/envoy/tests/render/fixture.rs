@@ -86,6 +86,7 @@ pub(crate) fn route(name: &str, path: PathMatch, action: RouteAction) -> Route {
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         cors: None,
+        external_auth: vec![],
         policies: vec![],
     }
 }
@@ -100,7 +101,13 @@ pub(crate) fn answer(status: u16, body: &str) -> RouteAction {
 
 pub(crate) fn virtual_host(name: &str, hosts: &[&str], routes: Vec<Route>) -> VirtualHost {
     let routes = routes.into_iter().map(Arc::new).collect();
-    VirtualHost { name: text(name), hosts: hosts.iter().map(|name| host(name)).collect(), authorities: vec![], routes }
+    VirtualHost {
+        name: text(name),
+        hosts: hosts.iter().map(|name| host(name)).collect(),
+        authorities: vec![],
+        external_auth: vec![],
+        routes,
+    }
 }
 
 pub(crate) fn handler(routes: RouteSource) -> HttpHandler {
@@ -434,7 +441,9 @@ fn edge() -> HttpHandler {
     let base = handler(RouteSource::Table(text("shop")));
     HttpHandler {
         filters: vec![
+            HttpFilter::ListenerAuth,
             HttpFilter::Cors,
+            HttpFilter::RouteAuth,
             HttpFilter::Extension(text("edge/jwt")),
             HttpFilter::Extension(text("edge/limits")),
             HttpFilter::Extension(text("edge/rest")),
@@ -572,6 +581,8 @@ fn table() -> RouteTable {
         credentials: true,
         max_age: seconds(60),
     });
+    secure.external_auth =
+        vec![asked(AuthProtocol::Http { path: text("/check"), headers: vec![text("x-tenant")], answer_headers: vec![text("x-user")] })];
     let split = Forward {
         rewrite: Rewrite { host: Some(text("inner.example")), path: Some(PathRewrite::Prefix(text("/"))) },
         retry: Some(Retry {
@@ -620,11 +631,18 @@ fn table() -> RouteTable {
                 route("rest", PathMatch::Prefix(text("/")), answer(404, "")),
             ],
         ),
-        virtual_host("wild", &["*"], vec![]),
+        VirtualHost {
+            external_auth: vec![asked(AuthProtocol::Grpc { headers: vec![text("authorization")] }), ExternalAuth::Denied],
+            ..virtual_host("wild", &["*"], vec![])
+        },
         virtual_host("twice", &["shop.example"], vec![]),
     ]
     .into_iter()
     .collect()
+}
+
+fn asked(protocol: AuthProtocol) -> ExternalAuth {
+    ExternalAuth::Asked(Box::new(AuthService { cluster: text("catalog"), protocol, body_bytes: 4096 }))
 }
 
 fn inner() -> RouteTable {

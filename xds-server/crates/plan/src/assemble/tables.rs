@@ -146,7 +146,13 @@ fn compose(tables: &HashMap<TableKey, TableState>, hosts: &[ComposedHost]) -> (R
     for host in hosts {
         let Some(state) = tables.get(&host.table) else { continue };
         let routes = state.table.hosts.values().flat_map(|shared| shared.routes.iter().cloned()).collect();
-        all.push(VirtualHost { name: host.name.clone(), hosts: Vec::new(), authorities: host.authorities.clone(), routes });
+        all.push(VirtualHost {
+            name: host.name.clone(),
+            hosts: Vec::new(),
+            authorities: host.authorities.clone(),
+            external_auth: Vec::new(),
+            routes,
+        });
         state.sources.iter().for_each(|version| sources.add(version));
     }
     (all.into_iter().collect(), sources)

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use windrose_ir::http::{ClientAddress, ForwardedCertificate, HttpHandler, RouteSource};
+use windrose_ir::http::{ClientAddress, ForwardedCertificate, HttpFilter, HttpHandler, RouteSource};
 use windrose_ir::listener::{ClientValidation, Direction, ServerTls, Transport};
 use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Hostname, Kind, ObjectKey, ObjectRef, Port, SpiffeId, Text};
@@ -122,8 +122,8 @@ impl At<'_, '_> {
 
     fn http(self, listeners: &[&BoundListener], limits: &EdgeLimits, parts: &mut ProxyParts) -> Chain {
         let table = TableKey::from(Table::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: None });
-        if listeners.len() > 1 {
-            // Each listener's own host, so that its requests meet no other listener where it has no routes.
+        if listeners.len() > 1 || listeners.iter().any(|listener| !listener.filters.is_empty()) {
+            // Each listener's own host, so that its requests meet no other listener where it has no routes, and its own filters.
             parts.hosts.extend(listeners.iter().map(|listener| HostSlot { table: table.clone(), host: listener.hostname.clone() }));
         }
         let handler = self.handler(&table, listeners, limits, ForwardedCertificate::Sanitize, parts);
@@ -134,7 +134,8 @@ impl At<'_, '_> {
         let limits = limits::effective(self.view, self.gateway, Some(&listener.id));
         let transport = self.tls(listener, &limits, &ALPN, parts)?;
         let table = TableKey::from(Table::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: Some(listener.id.clone()) });
-        parts.hosts.extend(self.hosts_beside(listener).into_iter().map(|host| HostSlot { table: table.clone(), host }));
+        let own = (!listener.filters.is_empty()).then(|| listener.hostname.clone());
+        parts.hosts.extend(self.hosts_beside(listener).into_iter().chain(own).map(|host| HostSlot { table: table.clone(), host }));
         // What was not verified is told to nobody: a service could not tell it from what was.
         let verified = listener.tls.as_ref().and_then(|tls| tls.client.as_ref()).is_some_and(|client| client.required);
         let certificate = if verified { ForwardedCertificate::Set } else { ForwardedCertificate::Sanitize };
@@ -146,7 +147,7 @@ impl At<'_, '_> {
     /// a client reuses a connection that it should not (RFC 9110, section 15.5.20), and its own, where one of those covers it.
     fn hosts_beside(self, listener: &BoundListener) -> BTreeSet<Hostname> {
         let others: Vec<&Hostname> =
-            self.frame.https(self.port).map(|other| &other.hostname).filter(|host| **host != listener.hostname).collect();
+            self.frame.speaking(Spoken::Https, self.port).map(|other| &other.hostname).filter(|host| **host != listener.hostname).collect();
         // Where another one takes all hosts, whatever is not within this one's is another's.
         let any = others.iter().any(|host| host.is_any());
         let all = !any && others.len() < MISDIRECTED_LISTENERS_MAX;
@@ -189,7 +190,11 @@ impl At<'_, '_> {
         let extensions: BTreeSet<(Text, Filter)> = Filter::ALL.into_iter().filter(needed).map(|filter| (scope.clone(), filter)).collect();
         let targets = self.targets(listeners);
         let rules = authorization::effective(self.view, &targets, None);
-        let filters = chain_of_filters(true, limits.addresses.clone().into_iter().chain(rules), &extensions);
+        let asks = listeners.iter().flat_map(|listener| &listener.filters);
+        parts.uses.extend(asks.clone().filter_map(|filter| filter.asked(self.view, &self.gateway.key).1));
+        let before_routing = asks.into_iter().next().map(|_| HttpFilter::ListenerAuth);
+        let others = chain_of_filters(true, limits.addresses.clone().into_iter().chain(rules), &extensions);
+        let filters = before_routing.into_iter().chain(others).collect();
         parts.extensions.extend(extensions);
         Handler::Http(Box::new(HttpHandler {
             stat_name: name.clone(),

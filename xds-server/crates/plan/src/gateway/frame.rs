@@ -10,13 +10,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use windrose_api::declared::gateway::{CONTROLLER, Gateway, Listener, Namespaces};
+use windrose_api::declared::route::ExternalAuth;
 use windrose_api::declared::{GatewayClass, ListenerSet, Object};
 use windrose_ir::Secret;
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey, ObjectRef, Port, Text};
 
 use super::{Candidate, ListenerId, conflicts};
+use crate::backend::ClusterKey;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{field, missing};
+use crate::route::{ResolvedBackend, external_auth};
 use crate::world::{Index, View};
 
 /// The class that needs no object, so that files can do without one.
@@ -36,14 +39,14 @@ pub(crate) struct Frame {
 }
 
 impl Frame {
-    /// The HTTPS listeners that are served on a port.
-    pub(crate) fn https(&self, port: Port) -> impl Iterator<Item = &BoundListener> {
-        self.listeners.iter().filter(move |one| one.usable && one.spoken == Spoken::Https && one.port == port)
+    /// The listeners that speak so and are served on a port.
+    pub(crate) fn speaking(&self, spoken: Spoken, port: Port) -> impl Iterator<Item = &BoundListener> {
+        self.listeners.iter().filter(move |one| one.usable && one.spoken == spoken && one.port == port)
     }
 
     /// The one of them to which requests for this host belong: it names the host most specifically.
-    pub(crate) fn home(&self, port: Port, host: &Hostname) -> Option<&BoundListener> {
-        self.https(port).filter(|one| one.hostname.covers(host)).max_by_key(|one| one.hostname.specificity())
+    pub(crate) fn home(&self, spoken: Spoken, port: Port, host: &Hostname) -> Option<&BoundListener> {
+        self.speaking(spoken, port).filter(|one| one.hostname.covers(host)).max_by_key(|one| one.hostname.specificity())
     }
 }
 
@@ -59,8 +62,25 @@ pub(crate) struct BoundListener {
     pub(crate) namespaces: Namespaces,
     /// TLS that ends here.
     pub(crate) tls: Option<ListenerTls>,
+    /// Who is asked about every request, in this order.
+    pub(crate) filters: Vec<ListenerFilter>,
     /// Whether it can be served.
     pub(crate) usable: bool,
+}
+
+/// A service that is asked about every request of a listener; none where it may not be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ListenerFilter {
+    pub(crate) declared: ExternalAuth,
+    pub(crate) service: Option<ResolvedBackend>,
+}
+
+impl ListenerFilter {
+    /// What a proxy of the Gateway does, and the cluster that it needs for that.
+    pub(crate) fn asked(&self, view: &View<'_>, gateway: &ObjectKey) -> (windrose_ir::route::ExternalAuth, Option<ClusterKey>) {
+        let cluster = self.service.as_ref().map(|service| external_auth::cluster(view, gateway, &self.declared, service));
+        (external_auth::asked(&self.declared, cluster.as_ref()), cluster)
+    }
 }
 
 /// What a listener speaks, as far as routing differs.

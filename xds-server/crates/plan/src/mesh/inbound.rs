@@ -172,12 +172,14 @@ fn table(name: &Text) -> RouteTable {
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         cors: None,
+        external_auth: Vec::new(),
         policies: Vec::new(),
     };
     RouteTable::from_iter([VirtualHost {
         name: "*".into(),
         hosts: vec![Hostname::any()],
         authorities: Vec::new(),
+        external_auth: Vec::new(),
         routes: vec![route.into()],
     }])
 }

@@ -105,7 +105,8 @@ fn source(routes: &RouteSource) -> String {
 fn http(out: &mut Text, http: &HttpHandler) {
     for filter in &http.filters {
         match filter {
-            HttpFilter::Cors => {}
+            HttpFilter::Cors | HttpFilter::RouteAuth => {}
+            HttpFilter::ListenerAuth => out.line(3, "filter asks before a route is chosen"),
             HttpFilter::GiveBody => {}
             HttpFilter::GrpcStats => out.line(3, "filter grpc statistics"),
             HttpFilter::Extension(name) => out.line(3, &format!("filter {name}")),

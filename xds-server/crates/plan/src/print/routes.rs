@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use windrose_ir::route::{
-    Forward, HashOn, HeaderChanges, PathMatch, PathRewrite, Redirect, Route, RouteAction, RouteMatch, RouteTable, ValueMatch, ValuePattern,
+    AuthProtocol, ExternalAuth, Forward, HashOn, HeaderChanges, PathMatch, PathRewrite, Redirect, Route, RouteAction, RouteMatch,
+    RouteTable, ValueMatch, ValuePattern,
 };
 
 use super::Text;
@@ -14,6 +15,7 @@ pub(super) fn print(out: &mut Text, name: &str, table: &RouteTable) {
     for host in table.hosts.values() {
         let hosts = host.hosts.iter().map(ToString::to_string).chain(host.authorities.iter().map(ToString::to_string));
         out.line(2, &format!("host {}", hosts.collect::<Vec<_>>().join(" ")));
+        host.external_auth.iter().for_each(|one| out.line(3, &auth(one)));
         for route in &host.routes {
             self::route(out, route);
         }
@@ -26,8 +28,21 @@ fn route(out: &mut Text, route: &Route) {
     details.extend(headers("request", &route.request_headers));
     details.extend(headers("response", &route.response_headers));
     details.extend(route.cors.iter().map(|cors| format!("{cors:?}")));
+    details.extend(route.external_auth.iter().map(auth));
     details.extend(route.policies.iter().map(|(filter, id)| format!("{filter} {id}")));
     details.iter().for_each(|detail| out.line(4, detail));
+}
+
+fn auth(auth: &ExternalAuth) -> String {
+    let ExternalAuth::Asked(service) = auth else { return "lets nobody pass".to_owned() };
+    let names = |names: &[windrose_vocab::Text]| names.join(" ");
+    let how = match &service.protocol {
+        AuthProtocol::Grpc { headers } => format!("by gRPC, telling headers [{}]", names(headers)),
+        AuthProtocol::Http { path, headers, answer_headers } => {
+            format!("by HTTP at [{path}], telling headers [{}], taking [{}]", names(headers), names(answer_headers))
+        }
+    };
+    format!("asks {} {how} and {} bytes of the body", service.cluster, service.body_bytes)
 }
 
 fn matcher(matcher: &RouteMatch) -> String {

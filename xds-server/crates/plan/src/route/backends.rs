@@ -8,7 +8,7 @@ use windrose_ir::route::{PathMatch, RouteMatch, ValueMatch, ValuePattern};
 use windrose_vocab::{Code, Kind, ObjectRef, Port, Text};
 
 use super::matching::matcher;
-use super::pattern;
+use super::{external_auth, pattern};
 use crate::backend::{AppProtocol, BackendId};
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::policy::{self, PolicyOutcome};
@@ -26,6 +26,8 @@ pub(crate) struct Resolved {
 pub(crate) struct ResolvedRule {
     /// Backends in the order declared; none where the reference does not hold.
     pub(crate) backends: Vec<Option<ResolvedBackend>>,
+    /// Services of the rule's `ExternalAuth` filters, in the order of the filters.
+    pub(crate) auth: Vec<Option<ResolvedBackend>>,
     /// Targets of the mirrors among the rule's filters, in the order of the filters.
     pub(crate) mirrors: Vec<Option<ResolvedBackend>>,
     /// Matches that cannot be made: they match nothing.
@@ -89,33 +91,38 @@ fn is_ours(view: &View<'_>, route: &ObjectRef, parent: &ObjectReference) -> bool
 
 fn resolve_rule(view: &View<'_>, route: &ObjectRef, index: usize, rule: &Rule, worst: &mut Option<Problem>) -> ResolvedRule {
     let carries = carries(route.kind);
-    let mut resolve = |reference: &ObjectReference, port: Option<Port>, path: String| {
-        let found = resolve_backend(view, route, reference, port, carries);
-        found.map_err(|problem| {
+    let mut told = |found: Result<ResolvedBackend, Problem>, path: String| {
+        let found = found.map_err(|problem| {
             view.tell(problem.at(route, field(&path)));
             worst.get_or_insert(problem);
-        })
+        });
+        found.ok()
     };
-    let backends = rule
-        .backends
-        .iter()
-        .enumerate()
-        .map(|(position, backend)| resolve(&backend.target, backend.port, format!("spec.rules[{index}].backendRefs[{position}]")).ok());
+    let resolve = |reference: &ObjectReference, port: Option<Port>| resolve_backend(view, route, reference, port, carries);
+    let backends =
+        rule.backends.iter().enumerate().map(|(position, backend)| {
+            told(resolve(&backend.target, backend.port), format!("spec.rules[{index}].backendRefs[{position}]"))
+        });
     let backends = backends.collect();
-    let mirrors = rule.filters.iter().enumerate().filter_map(|(position, filter)| match filter {
-        Filter::Mirror(mirror) => {
-            let path = format!("spec.rules[{index}].filters[{position}].requestMirror.backendRef");
-            Some(resolve(&mirror.target, mirror.port, path).ok())
+    let (mut mirrors, mut auth) = (Vec::new(), Vec::new());
+    for (position, filter) in rule.filters.iter().enumerate() {
+        let path = format!("spec.rules[{index}].filters[{position}]");
+        match filter {
+            Filter::Mirror(mirror) => {
+                mirrors.push(told(resolve(&mirror.target, mirror.port), format!("{path}.requestMirror.backendRef")));
+            }
+            Filter::ExternalAuth(declared) => {
+                auth.push(told(external_auth::resolve(view, route, declared), format!("{path}.externalAuth.backendRef")));
+            }
+            Filter::RequestHeaders(_)
+            | Filter::ResponseHeaders(_)
+            | Filter::Redirect(_)
+            | Filter::Rewrite(_)
+            | Filter::Cors(_)
+            | Filter::Extension(_) => {}
         }
-        Filter::RequestHeaders(_)
-        | Filter::ResponseHeaders(_)
-        | Filter::Redirect(_)
-        | Filter::Rewrite(_)
-        | Filter::Cors(_)
-        | Filter::Extension(_) => None,
-    });
-    let mirrors = mirrors.collect();
-    ResolvedRule { backends, mirrors, unmatched: unmatched(view, route, index, rule) }
+    }
+    ResolvedRule { backends, auth, mirrors, unmatched: unmatched(view, route, index, rule) }
 }
 
 fn unmatched(view: &View<'_>, route: &ObjectRef, index: usize, rule: &Rule) -> BTreeSet<usize> {

@@ -40,6 +40,8 @@ pub(crate) fn filters(view: &View<'_>, route: &ObjectRef, path: &str, declared: 
             Filter::Rewrite(rewrite) => all.rewrite = self::rewrite(rewrite),
             Filter::Mirror(mirror) => all.mirrors.push(share(mirror.fraction)),
             Filter::Cors(cors) => all.cors = Some(self::cors(cors)),
+            // Resolved with the backends.
+            Filter::ExternalAuth(_) => {}
             Filter::Extension(reference) => {
                 let message = format!("filter {}/{} is not known, so the rule answers 500", reference.kind, reference.name);
                 let told = Diagnostic::error(route.clone(), field(&format!("{path}.extensionRef")), Code::Unsupported, message);
@@ -60,7 +62,7 @@ fn texts(filter: &Filter) -> Vec<&Text> {
         Filter::Redirect(redirect) => redirect.path.iter().map(text_of).chain(&redirect.hostname).collect(),
         Filter::Rewrite(rewrite) => rewrite.path.iter().map(text_of).chain(&rewrite.hostname).collect(),
         Filter::Cors(cors) => cors.origins.iter().chain(&cors.methods).chain(&cors.headers).chain(&cors.expose).collect(),
-        Filter::Mirror(_) | Filter::Extension(_) => Vec::new(),
+        Filter::Mirror(_) | Filter::ExternalAuth(_) | Filter::Extension(_) => Vec::new(),
     }
 }
 

@@ -127,6 +127,7 @@ fn path_of(filter: &Filter) -> Option<&PathModifier> {
         | Filter::Redirect(_)
         | Filter::Mirror(_)
         | Filter::Cors(_)
+        | Filter::ExternalAuth(_)
         | Filter::Extension(_) => None,
     }
 }
@@ -139,7 +140,8 @@ fn own_filters(view: &View<'_>, parts: &RuleParts<'_>, index: usize, declared: &
     let path = format!("spec.rules[{}].backendRefs[{index}].filters", parts.index);
     let mut own = filters(view, parts.route, &path, &declared.filters);
     let alone = own.rewrite.path.is_some() && path_of_backends(parts.rule).is_none();
-    let more = own.redirect.is_some() || own.cors.is_some() || alone || !own.mirrors.is_empty();
+    let asks = declared.filters.iter().any(|filter| matches!(filter, Filter::ExternalAuth(_)));
+    let more = own.redirect.is_some() || own.cors.is_some() || alone || !own.mirrors.is_empty() || asks;
     if more {
         let message = "a single backend can change headers and the host, and the path where all do it alike; its share answers 500";
         view.error(parts.route, field(&path), Code::Unsupported, message);

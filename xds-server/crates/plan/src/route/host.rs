@@ -5,13 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use windrose_ir::VirtualHost;
-use windrose_ir::route::{Forward, HeaderChanges, Rewrite, Route, RouteAction, RouteMatch, WeightedBackend};
+use windrose_ir::route::{ExternalAuth, Forward, HeaderChanges, Rewrite, Route, RouteAction, RouteMatch, WeightedBackend};
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey};
 
 use super::matching::{Precedence, everything};
 use super::rules::Ruled;
 use super::{Attachment, Rules, RulesKey, Table, TableKey};
 use crate::backend::{BackendId, ClusterKey, Flavor};
+use crate::gateway::Spoken;
 use crate::limits;
 use crate::policy::traffic;
 use crate::reference::field;
@@ -28,7 +29,7 @@ pub(crate) struct Host {
 pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
     let attachments: Vec<&Attachment> = view.slot(slot).collect();
     let direct = attachments.is_empty().then(|| direct(view, &slot.table)).flatten();
-    let misdirected = (attachments.is_empty() && belongs_elsewhere(view, slot)).then(misdirected);
+    let misdirected = (attachments.is_empty() && belongs_elsewhere(view, slot)).then(|| answer("misdirected", 421));
     let found = attachments.into_iter().filter_map(|attachment| view.rules(&attachment.rules).map(|rules| (attachment, rules)));
     let mut all: Vec<(&Attachment, &Rules, &Ruled)> =
         found.flat_map(|(attachment, rules)| rules.routes.iter().map(move |ruled| (attachment, rules, ruled))).collect();
@@ -44,9 +45,13 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
         }
     }
     let (route, cluster) = direct.unzip();
-    routes.extend(route.into_iter().chain(misdirected).map(Arc::new));
+    let external_auth = listener_filters(view, slot);
+    // Envoy asks nobody where it finds no route.
+    let unmatched = (!external_auth.is_empty() && misdirected.is_none()).then(|| answer("unmatched", 404));
+    routes.extend(route.into_iter().chain(misdirected).chain(unmatched).map(Arc::new));
     routes.shrink_to_fit();
-    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts: vec![slot.host.clone()], authorities: Vec::new(), routes };
+    let hosts = vec![slot.host.clone()];
+    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts, authorities: Vec::new(), external_auth, routes };
     Host { virtual_host: Arc::new(virtual_host), clusters: cluster.into_iter().collect() }
 }
 
@@ -54,18 +59,32 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
 fn belongs_elsewhere(view: &View<'_>, slot: &HostSlot) -> bool {
     let Table::Edge { gateway, port, listener: Some(own) } = &*slot.table else { return false };
     let frame = view.frame(gateway);
-    frame.and_then(|frame| frame.home(*port, &slot.host)).is_some_and(|home| home.id != *own)
+    frame.and_then(|frame| frame.home(Spoken::Https, *port, &slot.host)).is_some_and(|home| home.id != *own)
 }
 
-/// Tells the client to open a connection of its own for this host.
-fn misdirected() -> Route {
+/// Who is asked about every request for this host, by the listener that it belongs to.
+fn listener_filters(view: &View<'_>, slot: &HostSlot) -> Vec<ExternalAuth> {
+    let Table::Edge { gateway, port, listener } = &*slot.table else { return Vec::new() };
+    let home = view.frame(gateway).and_then(|frame| match listener {
+        Some(id) => frame.listeners.iter().find(|one| one.id == *id),
+        None => frame.home(Spoken::Http, *port, &slot.host),
+    });
+    let Some(home) = home.filter(|home| !home.filters.is_empty()) else { return Vec::new() };
+    // Only then is the host made of what the Gateway says.
+    view.frame_with_sources(gateway);
+    home.filters.iter().map(|filter| filter.asked(view, gateway).0).collect()
+}
+
+/// An answer without asking any backend, for whatever no other route takes.
+fn answer(name: &str, status: u16) -> Route {
     Route {
-        name: "misdirected".into(),
+        name: name.into(),
         matcher: everything(false),
-        action: RouteAction::Respond { status: 421, body: "".into() },
+        action: RouteAction::Respond { status, body: "".into() },
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         cors: None,
+        external_auth: Vec::new(),
         policies: Vec::new(),
     }
 }
@@ -99,6 +118,7 @@ fn direct(view: &View<'_>, table: &TableKey) -> Option<(Route, ClusterKey)> {
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         cors: None,
+        external_auth: Vec::new(),
         policies: Vec::new(),
     };
     Some((route, key))

@@ -3,17 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use windrose_api::declared::route::Rule;
-use windrose_ir::route::{Route, RouteMatch};
-use windrose_vocab::{Kind, ObjectRef, Text};
+use windrose_api::declared::route::{Filter as DeclaredFilter, Rule};
+use windrose_ir::route::{ExternalAuth, Route, RouteMatch};
+use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
 use super::filters::filters;
 use super::forward::{RuleParts, action};
 use super::matching::{Precedence, everything, label, matcher};
-use super::{RulesKey, Table};
+use super::{ResolvedRule, RulesKey, Table, external_auth};
 use crate::backend::ClusterKey;
 use crate::plan::{Coverage, Covered};
 use crate::policy::{self, ExtensionEntry, Place, auth, rate_limit, transcoding};
+use crate::reference::field;
 use crate::world::{Filter, View};
 
 /// All of them, unordered between routes.
@@ -42,13 +43,21 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
     let resolved = view.resolved(&key.route)?;
     let (mut routes, mut clusters, mut all_entries) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     for (index, (rule, resolved)) in route.spec.rules.iter().zip(&resolved.rules).enumerate() {
-        let filters = filters(view, &key.route, &format!("spec.rules[{index}].filters"), &rule.filters);
+        let mut filters = filters(view, &key.route, &format!("spec.rules[{index}].filters"), &rule.filters);
+        let mut external_auth = external_auths(view, key, index, rule, resolved, &mut clusters);
+        if external_auth.contains(&ExternalAuth::Denied) {
+            // Without the one who is to be asked the rule answers 500.
+            filters.unknown = true;
+            external_auth.clear();
+        }
         let place = place(key, rule);
         let transcoder = transcoding::effective(view, &place, &resolved.backends);
         let transcoded = transcoder.is_some();
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
         let action = action(view, &parts, &mut clusters);
-        let entries = entries(view, key, &place, transcoder, &rule_label(key.route.kind, rule));
+        let asks = rule.filters.iter().any(|filter| matches!(filter, DeclaredFilter::ExternalAuth(_)));
+        let asked = if asks { Some(key.route.clone()) } else { asked_before(view, key) };
+        let entries = entries(view, key, &place, (transcoder, asked), &rule_label(key.route.kind, rule));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
         all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
         let understood =
@@ -60,6 +69,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
                 request_headers: filters.request_headers.clone(),
                 response_headers: filters.response_headers.clone(),
                 cors: filters.cors.clone(),
+                external_auth: external_auth.clone(),
                 policies: sorted(policies.clone()),
                 matcher,
             };
@@ -68,6 +78,42 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
     }
     let clusters = clusters.into_iter().collect();
     Some(Rules { routes: routes.into(), clusters, entries: all_entries, created: route.meta.created })
+}
+
+/// Who is asked whether a request of the rule may pass.
+fn external_auths(
+    view: &View<'_>,
+    key: &RulesKey,
+    index: usize,
+    rule: &Rule,
+    resolved: &ResolvedRule,
+    clusters: &mut BTreeSet<ClusterKey>,
+) -> Vec<ExternalAuth> {
+    let declared = rule.filters.iter().enumerate().filter_map(|(position, filter)| match filter {
+        DeclaredFilter::ExternalAuth(declared) => Some((position, declared)),
+        _ => None,
+    });
+    let both = declared.zip(&resolved.auth);
+    both.map(|((position, declared), service)| {
+        let Table::Edge { gateway, .. } = &*key.table else {
+            let path = field(&format!("spec.rules[{index}].filters[{position}]"));
+            let message = "sidecars ask nobody: towards a Service the rule answers 500";
+            view.tell(Diagnostic::error(key.route.clone(), path, Code::Unsupported, message).hint("attach the route to a Gateway"));
+            return ExternalAuth::Denied;
+        };
+        let cluster = service.as_ref().map(|service| external_auth::cluster(view, gateway, declared, service));
+        clusters.extend(cluster.iter().cloned());
+        external_auth::asked(declared, cluster.as_ref())
+    })
+    .collect()
+}
+
+/// Whose listener asks about every request, if it does.
+fn asked_before(view: &View<'_>, key: &RulesKey) -> Option<ObjectRef> {
+    let Table::Edge { gateway, .. } = &*key.table else { return None };
+    let id = key.listener.as_ref()?;
+    let listener = view.frame(gateway)?.listeners.iter().find(|listener| listener.id == *id)?;
+    (!listener.filters.is_empty()).then(|| id.owner.clone())
 }
 
 fn place<'a>(key: &'a RulesKey, rule: &'a Rule) -> Place<'a> {
@@ -105,7 +151,7 @@ fn entries(
     view: &View<'_>,
     key: &RulesKey,
     place: &Place<'_>,
-    transcoder: Option<(Text, ExtensionEntry)>,
+    (transcoder, asked): (Option<(Text, ExtensionEntry)>, Option<ObjectRef>),
     rule: &Text,
 ) -> Vec<(Filter, Text, ExtensionEntry)> {
     let mut all = Vec::new();
@@ -121,7 +167,9 @@ fn entries(
             all.push((Filter::JwtAuth, id, ExtensionEntry::Auth(rule)));
         }
         None => {
-            if matches!(*key.table, Table::Edge { .. }) {
+            if let Some(asked) = asked {
+                view.covers(covered, Coverage::Protected(vec![asked]));
+            } else if matches!(*key.table, Table::Edge { .. }) {
                 view.covers(covered, Coverage::Open);
                 auth::warn_open(view, &key.route);
             }

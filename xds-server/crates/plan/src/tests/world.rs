@@ -89,6 +89,7 @@ pub(super) fn listener(name: &str, number: i64, hostname: &str) -> Listener {
         tls: None,
         allowed_kinds: Vec::new(),
         allowed_namespaces: Namespaces::Same,
+        filters: Vec::new(),
     }
 }
 

@@ -2,13 +2,15 @@
 
 use windrose_api::declared::Object;
 use windrose_api::declared::gateway::{Gateway, Listener, Protocol};
+use windrose_api::declared::route::Filter;
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind};
 
 use super::tls::tls;
-use super::{BoundListener, Spoken};
+use super::{BoundListener, ListenerFilter, Spoken};
 use crate::gateway::Candidate;
 use crate::plan::{Condition, ConditionType};
 use crate::reference::field;
+use crate::route::external_auth;
 use crate::world::View;
 
 /// Judges it and tells its conditions.
@@ -40,6 +42,7 @@ pub(super) fn judge(
     }
     let kinds = kinds(view, candidate, spoken, &mut references);
     let tls = tls(view, gateway, candidate, spoken, (&mut accepted, &mut references));
+    let filters = filters(view, candidate, &path, (&mut accepted, &mut references));
     view.supported_kinds(&subject, kinds.clone());
     let usable = accepted.status && (tls.is_some() || !matches!(spoken, Spoken::Https | Spoken::TlsTerminated));
     view.condition(&subject, ConditionType::Accepted, accepted);
@@ -52,8 +55,36 @@ pub(super) fn judge(
         kinds,
         namespaces: listener.allowed_namespaces.clone(),
         tls,
+        filters,
         usable,
     }
+}
+
+/// Who is asked about every request. One who cannot be found or may not be asked lets nobody pass; a filter that we do not know is no
+/// listener at all.
+fn filters(
+    view: &View<'_>,
+    candidate: &Candidate<'_>,
+    path: &str,
+    (accepted, references): (&mut Condition, &mut Condition),
+) -> Vec<ListenerFilter> {
+    let owner = &candidate.id.owner;
+    let mut all = Vec::new();
+    for (index, filter) in candidate.listener.filters.iter().enumerate() {
+        let path = format!("{path}.filters.requests[{index}]");
+        if let Filter::ExternalAuth(declared) = filter {
+            let service = external_auth::resolve(view, owner, declared).map_err(|problem| {
+                view.tell(problem.at(owner, field(&format!("{path}.externalAuth.backendRef"))));
+                *references = Condition::no(problem.reason, problem.message);
+            });
+            all.push(ListenerFilter { declared: declared.clone(), service: service.ok() });
+        } else {
+            let message = "only filters of type ExternalAuth are known here, and without one of its filters a listener is not served";
+            view.error(owner, field(&path), Code::Unsupported, message);
+            *accepted = Condition::no("UnsupportedValue", message);
+        }
+    }
+    all
 }
 
 fn spoken(listener: &Listener) -> Spoken {

@@ -1,0 +1,175 @@
+//! Services that decide who passes: asked by a rule, and by a listener before a route is chosen.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use envoy_types::pb::envoy::config::core::v3::{HeaderValue, HeaderValueOption};
+use envoy_types::pb::envoy::service::auth::v3::authorization_server::{Authorization, AuthorizationServer};
+use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
+use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
+use envoy_types::pb::envoy::r#type::v3::HttpStatus;
+use envoy_types::pb::google::rpc;
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status};
+use windrose_tests::address::Loopback;
+use windrose_tests::client::Call;
+use windrose_tests::echo::EchoServer;
+use windrose_tests::load::Load;
+
+use crate::stage::{EVERYTHING, Stage, answered_by, at_host, documents, endpoint, gateway, route, service, until};
+
+/// Denies what says `x-deny`; gives the others the tenant `gold`, and tries to give them another host.
+struct Tenants;
+
+#[tonic::async_trait]
+impl Authorization for Tenants {
+    async fn check(&self, request: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        let request = request.into_inner();
+        let asked =
+            request.attributes.and_then(|all| all.request).and_then(|all| all.http).ok_or_else(|| Status::internal("no request"))?;
+        let denied = asked.headers.contains_key("x-deny");
+        let answer = if denied {
+            HttpResponse::DeniedResponse(DeniedHttpResponse { status: Some(HttpStatus { code: 401 }), ..Default::default() })
+        } else {
+            let set = [("x-tenant", "gold"), (":authority", "evil.example"), ("host", "evil.example")];
+            HttpResponse::OkResponse(OkHttpResponse { headers: set.map(header).into(), ..Default::default() })
+        };
+        let status = Some(rpc::Status { code: if denied { 16 } else { 0 }, ..Default::default() });
+        Ok(Response::new(CheckResponse { status, http_response: Some(answer), ..Default::default() }))
+    }
+}
+
+fn header((key, value): (&str, &str)) -> HeaderValueOption {
+    let header = HeaderValue { key: key.to_owned(), value: value.to_owned(), ..Default::default() };
+    HeaderValueOption { header: Some(header), ..Default::default() }
+}
+
+async fn tenants(at: SocketAddr) -> DropGuard {
+    let (listener, stop) = (TcpListener::bind(at).await.unwrap(), CancellationToken::new());
+    let ended = stop.clone().cancelled_owned();
+    let server = tonic::transport::Server::builder().add_service(AuthorizationServer::new(Tenants));
+    tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), ended));
+    stop.drop_guard()
+}
+
+/// A route whose rule asks the Service `auth` by HTTP.
+fn asking(name: &str, path: &str, backend: &str) -> String {
+    let filter = "filters: [{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: auth, port: 80 }, \
+                  http: { path: /check, allowedHeaders: [x-echo-status], allowedResponseHeaders: [x-echo-server] }, forwardBody: { maxSize: 16 } } }]";
+    route(name, path, backend).replace("backendRefs", &format!("{filter}, backendRefs"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rule_lets_by_whom_its_service_lets_by_and_nobody_while_it_is_away() {
+    let home = Loopback::claim();
+    let auth = EchoServer::start("auth", home.port(9001)).await;
+    let back = EchoServer::start("back", home.port(9002)).await;
+    let at = home.port(8080);
+    let declared = documents(&[
+        gateway(&[("http", at)]),
+        service("auth"),
+        endpoint("auth", auth.address()),
+        service("back"),
+        endpoint("back", back.address()),
+        at_host("shop.example", &asking("guarded", "{ value: /guarded }", "back")),
+        at_host("shop.example", &route("open", "{ value: /open }", "back")),
+        at_host("shop.example", &asking("lost", "{ value: /lost }", "back").replace("{ name: auth,", "{ name: nobody,")),
+    ]);
+    let stage = Stage::set(home, &declared).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let call = |path: &str| Call::get(at, path).host("shop.example");
+
+    answered_by(&call("/open"), "back").await;
+    assert_eq!(auth.requests(), 0, "an open route asks nobody");
+
+    let passed = call("/guarded/a?b=c").header("x-echo-server", "forged").send().await.unwrap();
+    assert_eq!((passed.status, passed.header("x-echo-server")), (200, "back"));
+    assert_eq!(passed.json()["headers"]["x-echo-server"], serde_json::json!(["auth"]), "{}", passed.text());
+    assert_eq!(
+        (&auth.last()["path"], &auth.last()["authority"]),
+        (&"/check/guarded/a?b=c".into(), &"shop.example".into()),
+        "{}",
+        auth.last()
+    );
+
+    let reached = back.requests();
+    // A host in other letters is found by a filter, after Envoy decided what it turns off.
+    for host in ["shop.example", "SHOP.example"] {
+        let denied = call("/guarded").host(host).header("x-echo-status", "403").send().await.unwrap();
+        assert_eq!(denied.status, 403, "{host}");
+    }
+    assert_eq!(call("/lost").send().await.unwrap().status, 500);
+    let long = Call::post(at, "/guarded", vec![b'a'; 64]).host("shop.example").send().await.unwrap();
+    assert_eq!(long.status, 413);
+    assert_eq!(back.requests(), reached, "what was refused reached the backend");
+
+    drop(auth);
+    until(&call("/guarded"), "a refusal without the service", |reply| reply.status == 503).await;
+    assert_eq!(call("/open").send().await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_asks_about_every_request_before_a_route_is_chosen() {
+    let home = Loopback::claim();
+    let gold = EchoServer::start("gold", home.port(9001)).await;
+    let plain = EchoServer::start("plain", home.port(9002)).await;
+    let auth = tenants(home.port(9003)).await;
+    let (at, free) = (home.port(8080), home.port(8081));
+    let asks = "protocol: HTTP, filters: { requests: [{ type: ExternalAuth, externalAuth: { protocol: GRPC, backendRef: { name: auth, port: 80 }, grpc: {} } }] }";
+    let gateways = |asks: &str| gateway(&[("guarded", at), ("free", free)]).replacen("protocol: HTTP", asks, 1);
+    let of_gold = "{ value: /plain }, headers: [{ name: x-tenant, value: gold }]";
+    let declared = |gateway: String| {
+        documents(&[
+            gateway,
+            service("auth").replace("port: 80", "port: 80, appProtocol: kubernetes.io/h2c"),
+            endpoint("auth", home_port(at, 9003)),
+            service("gold"),
+            endpoint("gold", home_port(at, 9001)),
+            service("plain"),
+            endpoint("plain", home_port(at, 9002)),
+            at_host("shop.example", &route("gold", of_gold, "gold")),
+            at_host("shop.example", &route("plain", "{ value: /plain }", "plain")),
+            at_host("other.example", &route("other", EVERYTHING, "plain")),
+        ])
+    };
+    let stage = Stage::set(home, &declared(gateways("protocol: HTTP"))).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let call = |to: SocketAddr, path: &str| Call::get(to, path).host("shop.example");
+    answered_by(&call(at, "/plain"), "plain").await;
+
+    // It comes to be asked under load; only which route is chosen changes.
+    let load = Load::start(2, Duration::from_millis(2), &call(at, "/plain"));
+    stage.declare("shop.yaml", &declared(gateways(asks)));
+    answered_by(&call(at, "/plain"), "gold").await;
+    let tally = load.finish().await;
+    assert_eq!(tally.other_than(200), 0, "{tally:?}");
+    assert_eq!(gold.last()["authority"], "shop.example", "a service moved a request to another host");
+    for host in ["shop.example", "SHOP.EXAMPLE", "other.example", "nobody.example"] {
+        for path in ["/plain", "/nothing"] {
+            let denied = call(at, path).host(host).header("x-deny", "1").send().await.unwrap();
+            assert_eq!(denied.status, 401, "{host}{path}");
+        }
+    }
+    answered_by(&call(at, "/x").host("other.example"), "plain").await;
+    assert_eq!(call(at, "/").host("nobody.example").send().await.unwrap().status, 404);
+
+    // The other listener of the Gateway asks nobody.
+    answered_by(&call(free, "/plain").header("x-deny", "1"), "plain").await;
+    assert_eq!(call(free, "/nothing").header("x-deny", "1").send().await.unwrap().status, 404);
+
+    drop(auth);
+    until(&call(at, "/plain"), "a refusal without the service", |reply| reply.status == 503).await;
+    let reached = (gold.requests(), plain.requests());
+    for path in ["/plain", "/nothing"] {
+        assert_eq!(call(at, path).send().await.unwrap().status, 503, "{path}");
+    }
+    assert_eq!((gold.requests(), plain.requests()), reached, "what was refused reached a backend");
+    stage.declare("shop.yaml", &declared(gateways("protocol: HTTP")));
+    answered_by(&call(at, "/plain"), "plain").await;
+}
+
+fn home_port(at: SocketAddr, port: u16) -> SocketAddr {
+    SocketAddr::new(at.ip(), port)
+}

@@ -1,0 +1,44 @@
+//! Authorization by services of the user's own: the filter `ExternalAuth` of rules and of listeners.
+
+use windrose_api::declared::route::{AuthProtocol, ExternalAuth};
+use windrose_ir::route as ir;
+use windrose_vocab::{ObjectKey, ObjectRef};
+
+use super::backends::{Carries, ResolvedBackend, resolve_backend};
+use super::forward::client_of;
+use crate::backend::{ClusterKey, Flavor};
+use crate::reference::Problem;
+use crate::world::View;
+
+/// The service that `from` wants asked.
+///
+/// # Errors
+/// The problem, with the reason for the condition ResolvedRefs.
+pub(crate) fn resolve(view: &View<'_>, from: &ObjectRef, declared: &ExternalAuth) -> Result<ResolvedBackend, Problem> {
+    let carries = match declared.protocol {
+        AuthProtocol::Grpc { .. } => Carries::Grpc,
+        AuthProtocol::Http { .. } => Carries::Http,
+    };
+    resolve_backend(view, from, &declared.target, declared.port, carries)
+}
+
+/// The cluster of the service, as the proxies of a Gateway ask it.
+pub(crate) fn cluster(view: &View<'_>, gateway: &ObjectKey, declared: &ExternalAuth, service: &ResolvedBackend) -> ClusterKey {
+    let flavor = match declared.protocol {
+        AuthProtocol::Grpc { .. } => Flavor::Grpc,
+        AuthProtocol::Http { .. } => Flavor::Http,
+    };
+    ClusterKey { client: client_of(view, gateway, service), ..ClusterKey::new(service.id.clone(), flavor) }
+}
+
+/// What a proxy does: it asks the cluster, or lets nobody pass where there is none.
+pub(crate) fn asked(declared: &ExternalAuth, cluster: Option<&ClusterKey>) -> ir::ExternalAuth {
+    let Some(cluster) = cluster else { return ir::ExternalAuth::Denied };
+    let protocol = match &declared.protocol {
+        AuthProtocol::Grpc { headers } => ir::AuthProtocol::Grpc { headers: headers.clone() },
+        AuthProtocol::Http { path, headers, answer_headers } => {
+            ir::AuthProtocol::Http { path: path.clone(), headers: headers.clone(), answer_headers: answer_headers.clone() }
+        }
+    };
+    ir::ExternalAuth::Asked(Box::new(ir::AuthService { cluster: cluster.name(), protocol, body_bytes: declared.body_bytes }))
+}
