@@ -11,14 +11,13 @@ use windrose_files::Kept;
 use windrose_plan::{Refusal, Refused};
 use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
 
-mod log;
 mod record;
 mod shared;
 
-use log::{Log, Place};
+use crate::journal::{Journal, Place};
 use record::{Name, Record, RefusedVersion};
 
-/// Name of the log in the state folder.
+/// Name of the journal in the state folder.
 const FILE: &str = "last-good.log";
 /// Bytes of all versions that are remembered: a hundred times the largest world the benchmarks know.
 const BYTES_MAX: u64 = 256 << 20;
@@ -59,7 +58,7 @@ struct Pending {
 /// takes, and those that run in place of a refused one.
 #[derive(Debug, Default)]
 struct Written {
-    log: Option<Log>,
+    log: Option<Journal>,
     versions: BTreeMap<ObjectRef, Vec<(Fingerprint, Place)>>,
     refused: Vec<RefusedVersion>,
 }
@@ -141,7 +140,7 @@ impl Written {
     fn open(path: &Path, source: &str) -> std::io::Result<Self> {
         let mut found = Self::default();
         let mut is_ours = false;
-        let (log, damaged) = Log::open(path, |place, bytes| match Record::parse(bytes) {
+        let (log, damaged) = Journal::open(path, |place, bytes| match Record::parse(bytes) {
             Some(Record::Source(of)) => is_ours = of == source,
             Some(record) if is_ours => found.replay(record, place),
             Some(_) | None => {}
@@ -263,9 +262,9 @@ impl Written {
 }
 
 /// A new log, in place of whatever is there.
-fn begun(path: &Path, source: &str) -> std::io::Result<Log> {
+fn begun(path: &Path, source: &str) -> std::io::Result<Journal> {
     let _ = std::fs::remove_file(path);
-    let (mut log, _) = Log::open(path, |_, _| {})?;
+    let (mut log, _) = Journal::open(path, |_, _| {})?;
     log.append(&[Record::Source(source.to_owned()).to_bytes()])?;
     Ok(log)
 }

@@ -3,6 +3,7 @@
 // Without Kubernetes nobody asks for some of what is known.
 #![cfg_attr(not(feature = "kubernetes"), allow(dead_code))]
 
+mod accepted_journal;
 mod args;
 mod carried;
 mod client;
@@ -13,6 +14,7 @@ mod envoy_binary;
 mod filters;
 mod fleet;
 mod identities;
+mod journal;
 mod judges;
 mod last_good;
 mod logs;

@@ -6,17 +6,17 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use anyhow::{Context, bail};
-use bytes::Bytes;
 use windrose_envoy::VersionKey;
 use windrose_pki::{Authority, Directory, Given, NodeAuthority, SecretVersions, SystemEntropy};
 use windrose_state::Accepted;
 use windrose_vocab::TrustDomain;
 
+use crate::accepted_journal::AcceptedJournal;
 use crate::client::SOCKET;
 use crate::revocations::Revocations;
 
 /// What proxies accepted and refused, over a restart.
-const ACCEPTED: &str = "accepted.bin";
+const ACCEPTED: &str = "accepted.log";
 /// Held while a server runs.
 const LOCK: &str = "server.lock";
 
@@ -104,30 +104,9 @@ impl StateFolder {
     }
 
     /// What proxies accepted before the last stop. Damage costs the memory, never the start.
-    pub(crate) fn accepted(&self) -> anyhow::Result<Accepted> {
+    pub(crate) fn accepted(&self) -> anyhow::Result<(Accepted, AcceptedJournal)> {
         let path = self.path.join(ACCEPTED);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => Bytes::from(bytes),
-            Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Accepted::new()),
-            Err(cause) => return Err(cause).with_context(|| path.display().to_string()),
-        };
-        Ok(Accepted::from_bytes(&bytes).unwrap_or_else(|error| {
-            tracing::warn!(path = %path.display(), %error, "starting without it");
-            Accepted::new()
-        }))
-    }
-
-    /// Writes what proxies accepted: whole, or not at all.
-    pub(crate) fn keep_accepted(&self, accepted: &Accepted) -> anyhow::Result<()> {
-        let (path, fresh) = (self.path.join(ACCEPTED), self.path.join("accepted.new"));
-        let write = || -> std::io::Result<()> {
-            let mut file = File::options().create(true).truncate(true).write(true).mode(0o600).open(&fresh)?;
-            std::io::Write::write_all(&mut file, &accepted.to_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&fresh, &path)
-        };
-        let written = write().inspect_err(|_| drop(std::fs::remove_file(&fresh)));
-        written.with_context(|| format!("{}: what proxies accepted cannot be kept", path.display()))
+        AcceptedJournal::open(&path).with_context(|| path.display().to_string())
     }
 }
 
@@ -179,8 +158,8 @@ mod tests {
         let path = folder.path().join("state");
         let state = StateFolder::open(&path).unwrap();
         std::fs::write(path.join(ACCEPTED), b"not a ledger").unwrap();
-        state.accepted().unwrap();
-        state.keep_accepted(&Accepted::new()).unwrap();
+        let (accepted, journal) = state.accepted().unwrap();
+        journal.keep(&accepted).unwrap();
         state.accepted().unwrap();
     }
 }

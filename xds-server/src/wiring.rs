@@ -21,6 +21,7 @@ use windrose_state::{Desired, Observed};
 use windrose_vocab::{ProxyKey, TrustDomain};
 use windrose_xds_serve::{Counters, Identify, Xds};
 
+use crate::accepted_journal::AcceptedJournal;
 use crate::args::ServerOptions;
 use crate::fleet::{Fleet, Wanted};
 use crate::identities::Nodes;
@@ -125,7 +126,8 @@ impl Running {
         let state = &self.state;
         let desired = Desired::new();
         let reader = desired.reader();
-        let accepted = Arc::new(state.accepted()?);
+        let (accepted, journal) = state.accepted()?;
+        let accepted = Arc::new(accepted);
         let nodes = Arc::new(Nodes::new(self.authority.clone(), state.revocations()?.all()?));
         let picture = Arc::new(ArcSwap::from_pointee(Picture::default()));
         let xds = Xds {
@@ -160,7 +162,7 @@ impl Running {
             picture,
         };
         let pipeline = Pipeline::new(parts, self.remembered.clone());
-        Ok(Server { xds, reports, nodes, pipeline })
+        Ok(Server { xds, reports, nodes, pipeline, journal: Arc::new(journal) })
     }
 
     /// Opens the ports and starts what every server has.
@@ -175,7 +177,7 @@ impl Running {
         tasks.spawn(admin(bound.admin, server.reports.clone(), end.child_token()));
         tasks.spawn(keep::follow_revocations(self.state.revocations()?, server.nodes.clone(), end.child_token()));
         tasks.spawn(bound::renew_server_certificate(options.clone(), self.authority.clone(), tls, end.child_token()));
-        keep::keep(tasks, &self.state, &server.xds.accepted, &self.last_good, end);
+        keep::keep(tasks, (&server.xds.accepted, &server.journal), &self.last_good, end);
         Ok(())
     }
 
@@ -213,6 +215,7 @@ struct Server {
     reports: Arc<Reports>,
     nodes: Arc<Nodes>,
     pipeline: Pipeline,
+    journal: Arc<AcceptedJournal>,
 }
 
 impl Server {

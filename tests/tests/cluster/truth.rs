@@ -36,10 +36,37 @@ async fn a_route_that_envoy_refuses_says_so_within_a_second_and_holds_up_no_othe
 async fn an_image_that_cannot_be_pulled_is_told_on_the_gateway() {
     let Some(stage) = Stage::open("image") else { return };
     stage.gateway_with("edge", "{ image: 'registry.example/none:1' }");
+    not_programmed(&stage, "Image").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pod_for_which_no_node_has_room_is_told_on_the_gateway() {
+    let Some(stage) = Stage::open("room") else { return };
+    stage.gateway_with("edge", "{ resources: { requests: { cpu: '1000' } } }");
+    not_programmed(&stage, "Insufficient cpu").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_quota_that_leaves_no_pod_is_told_on_the_gateway() {
+    let Some(stage) = Stage::open("quota") else { return };
+    stage.apply("apiVersion: v1\nkind: ResourceQuota\nmetadata: { name: none }\nspec: { hard: { pods: '0' } }\n");
+    stage.gateway_with("edge", "{}");
+    not_programmed(&stage, "exceeded quota").await;
+
+    stage.kubectl(&["delete", "resourcequota", "none"]);
+    wait_until(PATIENCE, "the Gateway to be programmed", async || {
+        let conditions = stage.object("gateway", "edge")["status"]["conditions"].take();
+        if condition(&conditions, "Programmed")["status"] == "True" { Ok(()) } else { Err(conditions.to_string()) }
+    })
+    .await;
+}
+
+/// Waits until the Gateway `edge` says in Kubernetes' words why nothing runs.
+async fn not_programmed(stage: &Stage, words: &str) {
     wait_until(PATIENCE, "the reason", async || {
         let status = stage.object("gateway", "edge")["status"].take();
         let programmed = condition(&status["conditions"], "Programmed");
-        let told = programmed["message"].as_str().is_some_and(|words| words.contains("Image"));
+        let told = programmed["message"].as_str().is_some_and(|message| message.contains(words));
         if programmed["status"] == "False" && told { Ok(()) } else { Err(status.to_string()) }
     })
     .await;

@@ -8,10 +8,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windrose_state::Accepted;
 
+use crate::accepted_journal::AcceptedJournal;
 use crate::identities::Nodes;
 use crate::last_good::LastGood;
 use crate::revocations::Revocations;
-use crate::state_folder::StateFolder;
 
 /// What is to survive a restart is written at most this often.
 const KEEP_INTERVAL: Duration = Duration::from_secs(1);
@@ -23,13 +23,12 @@ const REVOCATIONS_INTERVAL: Duration = Duration::from_secs(1);
 /// Writes what is to survive a restart.
 pub(super) fn keep(
     tasks: &mut JoinSet<()>,
-    state: &Arc<StateFolder>,
-    accepted: &Arc<Accepted>,
+    accepted: (&Arc<Accepted>, &Arc<AcceptedJournal>),
     last_good: &Arc<LastGood>,
     end: &CancellationToken,
 ) {
-    let (changes, state, accepted) = (accepted.changes(), state.clone(), accepted.clone());
-    tasks.spawn(keep_one(changes, move || state.keep_accepted(&accepted), end.child_token()));
+    let (changes, accepted, journal) = (accepted.0.changes(), accepted.0.clone(), accepted.1.clone());
+    tasks.spawn(keep_one(changes, move || journal.keep(&accepted), end.child_token()));
     let (changes, last_good) = (last_good.changes(), last_good.clone());
     tasks.spawn(keep_one(changes, move || last_good.flush(), end.child_token()));
 }

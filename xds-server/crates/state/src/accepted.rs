@@ -14,7 +14,7 @@ use crate::observed::Reason;
 use crate::scope::Scope;
 use crate::set::{KindMap, ResourceSet};
 
-pub use ledger::CorruptLedger;
+pub use ledger::{CorruptRecord, Ledger};
 
 /// Last accepted resources per scope, rejected versions per resource. A version contains the class and all that was
 /// rendered, so a rejected one is the same for every scope.

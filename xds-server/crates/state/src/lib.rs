@@ -13,7 +13,7 @@ pub mod selection;
 pub mod set;
 pub mod slot;
 
-pub use accepted::{Accepted, CorruptLedger};
+pub use accepted::{Accepted, CorruptRecord, Ledger};
 pub use behind::{Behind, Lack};
 pub use desired::{Desired, DesiredReader, NotClosed, Published, TooManyScopes, View};
 pub use names::Names;

@@ -26,6 +26,3 @@ pub const REJECTING_IDENTITIES: usize = 2;
 
 /// Scopes whose last accepted resources are remembered; the first in order of name goes.
 pub const ACCEPTED_SCOPES: usize = 16_384;
-
-/// Bytes of a persisted ledger that are read back; a larger file is not ours.
-pub const LEDGER_BYTES: usize = 1 << 30;

@@ -1,86 +1,139 @@
-//! `Accepted` as bytes and back, so that a restarted server still knows what was good. Secrets stay in memory:
-//! what is written here holds no private key.
+//! `Accepted` as records and back, so that a restarted server still knows what was good. Secrets stay in memory: what is written
+//! here holds no private key.
 //!
-//! Format: magic, then length-prefixed little-endian fields, then the fingerprint of all before it.
+//! A record stands for itself: what it says replaces what an earlier one said of the same thing. Length-prefixed little-endian fields
+//! after the byte that says what it is. Whoever stores records sees to it that each is whole.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use tokio::sync::watch;
 use windrose_vocab::{Fingerprint, NodeClass, ProxyKey, Resource, ResourceId, ResourceKind, Text};
 
 use super::{Accepted, Inner, RejectedVersion};
-use crate::limits;
 use crate::observed::Reason;
 use crate::scope::Scope;
-use crate::set::ResourceSet;
+use crate::set::{Change, ResourceSet};
 
-const MAGIC: &[u8; 8] = b"wrledg01";
-const CHECKSUM_DOMAIN: &str = "windrose accepted ledger";
-const CHECKSUM_BYTES: usize = 16;
+/// A resource that proxies of a scope accepted.
+const ACCEPTED: u8 = 1;
+/// One that they have no longer.
+const REMOVED: u8 = 2;
+/// A scope that is not declared any more.
+const FORGOTTEN: u8 = 3;
+/// Everything that is rejected.
+const REJECTED: u8 = 4;
 
-/// Bytes that are no ledger, or not a whole one.
+/// A record that says nothing that is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the ledger of accepted resources is damaged: {0}")]
-pub struct CorruptLedger(&'static str);
+#[error("a record of what proxies accepted is damaged: {0}")]
+pub struct CorruptRecord(&'static str);
+
+/// What was written of a memory, so that the next writing costs what changed since.
+#[derive(Clone, Debug, Default)]
+pub struct Ledger {
+    accepted: BTreeMap<Scope, ResourceSet>,
+    rejected: Bytes,
+}
 
 impl Accepted {
-    /// All that is worth keeping over a restart.
+    /// The records of what `written` does not say, and what it says once they are written too.
     #[must_use]
-    pub fn to_bytes(&self) -> Bytes {
+    pub fn records(&self, written: &Ledger) -> (Vec<Bytes>, Ledger) {
         let inner = self.inner();
-        let mut out = BytesMut::new();
-        out.put_slice(MAGIC);
-        put_length(&mut out, inner.accepted.len());
+        let mut records = Vec::new();
+        for scope in written.accepted.keys().filter(|scope| !inner.accepted.contains_key(*scope)) {
+            records.push(record(FORGOTTEN, |out| put_scope(out, scope)));
+        }
+        let none = ResourceSet::new();
         for (scope, set) in &inner.accepted {
-            put_scope(&mut out, scope);
-            let kept = || set.iter().filter(|one| one.id.kind != ResourceKind::Secret);
-            put_length(&mut out, kept().count());
-            kept().for_each(|one| put_resource(&mut out, one));
+            let former = written.accepted.get(scope).unwrap_or(&none);
+            for kind in ResourceKind::ALL.into_iter().filter(|kind| *kind != ResourceKind::Secret) {
+                records.extend(ResourceSet::diff(former, set, kind).map(|change| of_change(scope, kind, change)));
+            }
         }
-        put_length(&mut out, inner.order.len());
-        for id in &inner.order {
-            put_id(&mut out, id);
-            let versions = inner.rejected.get(id).into_iter().flatten();
-            put_length(&mut out, versions.clone().count());
-            versions.for_each(|one| put_rejected(&mut out, one));
-        }
+        let rejected = record(REJECTED, |out| put_all_rejected(out, &inner));
+        let ledger = Ledger { accepted: inner.accepted.clone(), rejected };
         drop(inner);
-        let checksum = Fingerprint::of(CHECKSUM_DOMAIN, &out[..]);
-        out.put_u128_le(checksum.bits());
-        out.freeze()
+        if ledger.rejected != written.rejected {
+            records.push(ledger.rejected.clone());
+        }
+        (records, ledger)
     }
 
-    /// The memory that [`Self::to_bytes`] wrote. The bytes are shared, not copied.
+    /// Takes in what a record says.
     ///
     /// # Errors
-    /// [`CorruptLedger`] when they are anything else; the caller starts without memory then.
-    pub fn from_bytes(bytes: &Bytes) -> Result<Self, CorruptLedger> {
-        let mut input = checked(bytes)?;
-        let mut inner = Inner::default();
-        for _ in 0..length(&mut input)? {
-            let scope = scope(&mut input)?;
-            let mut set = ResourceSet::new();
-            for _ in 0..length(&mut input)? {
-                set.insert(resource(&mut input)?);
+    /// [`CorruptRecord`] when it says nothing that is understood; the caller goes on without it.
+    pub fn replay(&self, record: &[u8]) -> Result<(), CorruptRecord> {
+        let mut input = Bytes::copy_from_slice(record);
+        let what = input.try_get_u8().map_err(|_| CorruptRecord("it is empty"))?;
+        let mut inner = self.inner();
+        match what {
+            ACCEPTED => {
+                let (scope, resource) = (scope(&mut input)?, resource(&mut input)?);
+                inner.accepted.entry(scope).or_default().insert(resource);
             }
-            inner.accepted.insert(scope, set);
-        }
-        for _ in 0..length(&mut input)? {
-            let id = id(&mut input)?;
-            let mut versions = VecDeque::new();
-            for _ in 0..length(&mut input)? {
-                versions.push_back(rejected(&mut input)?);
+            REMOVED => {
+                let (scope, id) = (scope(&mut input)?, id(&mut input)?);
+                inner.accepted.get_mut(&scope).and_then(|set| set.remove(id.kind, &id.name));
             }
-            inner.order.push_back(id.clone());
-            inner.rejected.insert(id, versions);
+            FORGOTTEN => drop(inner.accepted.remove(&scope(&mut input)?)),
+            REJECTED => (inner.order, inner.rejected) = all_rejected(&mut input)?,
+            _ => return Err(CorruptRecord("it was written by another version")),
         }
-        if input.has_remaining() {
-            return Err(CorruptLedger("bytes after the end"));
-        }
-        Ok(Self { inner: Mutex::new(inner), changes: watch::Sender::new(0) })
+        drop(inner);
+        if input.has_remaining() { Err(CorruptRecord("bytes after the end")) } else { Ok(()) }
     }
+
+    /// What is written once everything was replayed that was.
+    #[must_use]
+    pub fn replayed(&self) -> Ledger {
+        self.records(&Ledger::default()).1
+    }
+}
+
+fn record(what: u8, put: impl FnOnce(&mut BytesMut)) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(what);
+    put(&mut out);
+    out.freeze()
+}
+
+fn of_change(scope: &Scope, kind: ResourceKind, change: Change<'_>) -> Bytes {
+    match change.after() {
+        Some(resource) => record(ACCEPTED, |out| {
+            put_scope(out, scope);
+            put_resource(out, resource);
+        }),
+        None => record(REMOVED, |out| {
+            put_scope(out, scope);
+            put_id(out, &ResourceId::new(kind, change.name().clone()));
+        }),
+    }
+}
+
+fn put_all_rejected(out: &mut BytesMut, inner: &Inner) {
+    put_length(out, inner.order.len());
+    for id in &inner.order {
+        put_id(out, id);
+        let versions = inner.rejected.get(id).into_iter().flatten();
+        put_length(out, versions.clone().count());
+        versions.for_each(|one| put_rejected(out, one));
+    }
+}
+
+type Rejected = (VecDeque<ResourceId>, BTreeMap<ResourceId, VecDeque<RejectedVersion>>);
+
+fn all_rejected(input: &mut Bytes) -> Result<Rejected, CorruptRecord> {
+    let mut all = Rejected::default();
+    for _ in 0..length(input)? {
+        let id = id(input)?;
+        let versions = (0..length(input)?).map(|_| rejected(input)).collect::<Result<VecDeque<_>, _>>()?;
+        all.0.push_back(id.clone());
+        all.1.insert(id, versions);
+    }
+    Ok(all)
 }
 
 fn put_length(out: &mut BytesMut, length: usize) {
@@ -120,64 +173,49 @@ fn put_rejected(out: &mut BytesMut, rejected: &RejectedVersion) {
     rejected.by.iter().for_each(|identity| put_bytes(out, identity.as_bytes()));
 }
 
-fn checked(bytes: &Bytes) -> Result<Bytes, CorruptLedger> {
-    if bytes.len() > limits::LEDGER_BYTES {
-        return Err(CorruptLedger("it is too long"));
-    }
-    let end = bytes.len().checked_sub(CHECKSUM_BYTES).ok_or(CorruptLedger("it is too short"))?;
-    let (body, mut checksum) = (bytes.slice(..end), bytes.slice(end..));
-    if Fingerprint::of(CHECKSUM_DOMAIN, &body[..]).bits() != checksum.get_u128_le() {
-        return Err(CorruptLedger("the checksum does not match"));
-    }
-    if !body.starts_with(MAGIC) {
-        return Err(CorruptLedger("it was written by another version"));
-    }
-    Ok(body.slice(MAGIC.len()..))
-}
-
 /// Every counted thing takes a byte at least, so a length beyond the rest is a lie.
-fn length(input: &mut Bytes) -> Result<usize, CorruptLedger> {
-    let length = input.try_get_u64_le().map_err(|_| CorruptLedger("it ends early"))?;
-    usize::try_from(length).ok().filter(|length| *length <= input.len()).ok_or(CorruptLedger("a length beyond the end"))
+fn length(input: &mut Bytes) -> Result<usize, CorruptRecord> {
+    let length = input.try_get_u64_le().map_err(|_| CorruptRecord("it ends early"))?;
+    usize::try_from(length).ok().filter(|length| *length <= input.len()).ok_or(CorruptRecord("a length beyond the end"))
 }
 
-fn bytes(input: &mut Bytes) -> Result<Bytes, CorruptLedger> {
+fn bytes(input: &mut Bytes) -> Result<Bytes, CorruptRecord> {
     let length = length(input)?;
     Ok(input.split_to(length))
 }
 
-fn text(input: &mut Bytes) -> Result<Text, CorruptLedger> {
+fn text(input: &mut Bytes) -> Result<Text, CorruptRecord> {
     let bytes = bytes(input)?;
-    std::str::from_utf8(&bytes).map(Text::from).map_err(|_| CorruptLedger("a text that is not UTF-8"))
+    std::str::from_utf8(&bytes).map(Text::from).map_err(|_| CorruptRecord("a text that is not UTF-8"))
 }
 
-fn flag(input: &mut Bytes) -> Result<bool, CorruptLedger> {
-    input.try_get_u8().map(|byte| byte != 0).map_err(|_| CorruptLedger("it ends early"))
+fn flag(input: &mut Bytes) -> Result<bool, CorruptRecord> {
+    input.try_get_u8().map(|byte| byte != 0).map_err(|_| CorruptRecord("it ends early"))
 }
 
-fn version(input: &mut Bytes) -> Result<Fingerprint, CorruptLedger> {
-    input.try_get_u128_le().map(Fingerprint::from_bits).map_err(|_| CorruptLedger("it ends early"))
+fn version(input: &mut Bytes) -> Result<Fingerprint, CorruptRecord> {
+    input.try_get_u128_le().map(Fingerprint::from_bits).map_err(|_| CorruptRecord("it ends early"))
 }
 
-fn id(input: &mut Bytes) -> Result<ResourceId, CorruptLedger> {
+fn id(input: &mut Bytes) -> Result<ResourceId, CorruptRecord> {
     let short = text(input)?;
     let kind = ResourceKind::ALL.into_iter().find(|kind| kind.short() == &*short);
-    Ok(ResourceId { kind: kind.ok_or(CorruptLedger("an unknown kind"))?, name: text(input)? })
+    Ok(ResourceId { kind: kind.ok_or(CorruptRecord("an unknown kind"))?, name: text(input)? })
 }
 
-fn scope(input: &mut Bytes) -> Result<Scope, CorruptLedger> {
-    let proxy = ProxyKey::parse(&text(input)?).ok_or(CorruptLedger("an unknown proxy key"))?;
+fn scope(input: &mut Bytes) -> Result<Scope, CorruptRecord> {
+    let proxy = ProxyKey::parse(&text(input)?).ok_or(CorruptRecord("an unknown proxy key"))?;
     let (has_modules, modules) = (flag(input)?, text(input)?);
     Ok(Scope { proxy, class: NodeClass { modules: has_modules.then_some(modules) } })
 }
 
-fn resource(input: &mut Bytes) -> Result<Arc<Resource>, CorruptLedger> {
+fn resource(input: &mut Bytes) -> Result<Arc<Resource>, CorruptRecord> {
     let (id_, version, bytes) = (id(input)?, version(input)?, bytes(input)?);
     let refs = (0..length(input)?).map(|_| id(input)).collect::<Result<Vec<_>, _>>()?;
     Ok(Arc::new(Resource { id: id_, version, bytes, refs: refs.into() }))
 }
 
-fn rejected(input: &mut Bytes) -> Result<RejectedVersion, CorruptLedger> {
+fn rejected(input: &mut Bytes) -> Result<RejectedVersion, CorruptRecord> {
     let (version, reason, accepted) = (version(input)?, Reason::new(&text(input)?), flag(input)?);
     let by = (0..length(input)?).map(|_| text(input)).collect::<Result<BTreeSet<_>, _>>()?;
     Ok(RejectedVersion { version, reason, by, accepted })
@@ -207,33 +245,60 @@ mod tests {
         (accepted, scope)
     }
 
+    fn replayed(records: &[Bytes]) -> Accepted {
+        let accepted = Accepted::new();
+        records.iter().for_each(|record| accepted.replay(record).unwrap());
+        accepted
+    }
+
     #[test]
     fn what_was_accepted_and_rejected_survives_a_restart() {
         let (before, scope) = remembered();
-        let after = Accepted::from_bytes(&before.to_bytes()).unwrap();
+        let (records, written) = before.records(&Ledger::default());
+        let after = replayed(&records);
         let good = resource_of(ResourceKind::Routes, "r", "good");
         assert_eq!(after.last(&scope, &good.id), Some(good));
         assert_eq!(after.quarantine("a"), before.quarantine("a"));
-        assert_eq!(after.to_bytes(), before.to_bytes());
+        assert_eq!(after.records(&Ledger::default()).0, records);
+        assert!(before.records(&written).0.is_empty() && after.records(&after.replayed()).0.is_empty());
+    }
+
+    #[test]
+    fn a_change_is_a_record_and_what_is_gone_comes_back_with_none() {
+        let (accepted, scope) = remembered();
+        let (mut records, written) = accepted.records(&Ledger::default());
+        let other = resource_of(ResourceKind::Cluster, "c", "other");
+        accepted.acked(&scope, "a", [&other]);
+        let (more, written) = accepted.records(&written);
+        assert_eq!(more.len(), 1);
+        records.extend(more);
+        assert_eq!(replayed(&records).last(&scope, &other.id), Some(other.clone()));
+        accepted.removed(&scope, ResourceKind::Cluster, [&other.id.name]);
+        let (more, written) = accepted.records(&written);
+        records.extend(more);
+        assert_eq!(replayed(&records).last(&scope, &other.id), None);
+        accepted.forget(&scope);
+        records.extend(accepted.records(&written).0);
+        assert_eq!(replayed(&records).last(&scope, &resource_of(ResourceKind::Routes, "r", "good").id), None);
+        assert_eq!(replayed(&records).quarantine("a"), accepted.quarantine("a"));
     }
 
     #[test]
     fn no_secret_is_written() {
         let (before, scope) = remembered();
-        let bytes = before.to_bytes();
-        assert!(!bytes.windows(7).any(|part| part == b"PRIVATE"));
-        let after = Accepted::from_bytes(&bytes).unwrap();
-        assert_eq!(after.last(&scope, &ResourceId::new(ResourceKind::Secret, "s")), None);
+        let (records, _) = before.records(&Ledger::default());
+        assert!(!records.concat().windows(7).any(|part| part == b"PRIVATE"));
+        assert_eq!(replayed(&records).last(&scope, &ResourceId::new(ResourceKind::Secret, "s")), None);
     }
 
     #[test]
-    fn a_damaged_ledger_is_refused_wherever_it_is_damaged() {
-        let good = remembered().0.to_bytes();
-        for at in 0..good.len() {
-            let mut bad = good.to_vec();
-            bad[at] ^= 1;
-            assert!(Accepted::from_bytes(&bad.into()).is_err(), "byte {at}");
-            assert!(Accepted::from_bytes(&good.slice(..at)).is_err(), "cut at {at}");
+    fn a_record_that_ends_early_or_late_is_refused() {
+        for good in remembered().0.records(&Ledger::default()).0 {
+            for at in 0..good.len() {
+                assert!(Accepted::new().replay(&good[..at]).is_err(), "cut at {at}");
+            }
+            assert!(Accepted::new().replay(&[&good[..], &[0]].concat()).is_err());
         }
+        assert!(Accepted::new().replay(&[9]).is_err());
     }
 }

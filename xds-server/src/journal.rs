@@ -6,16 +6,16 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use windrose_vocab::Fingerprint;
+use windrose_vocab::{Canonical, Writer};
 
 /// Bytes of a file that are read back; a larger one is not ours.
 const BYTES_MAX: u64 = 1 << 30;
 /// Length and fingerprint of a record, before it.
 const HEAD: usize = 4 + 16;
 
-/// An open log. One owner writes it.
+/// An open journal. One owner writes it.
 #[derive(Debug)]
-pub(super) struct Log {
+pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     end: u64,
@@ -23,21 +23,21 @@ pub(super) struct Log {
 
 /// Where the bytes of a record stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     at: u64,
     length: usize,
 }
 
 impl Place {
     /// What the record takes of the file.
-    pub(super) fn bytes(self) -> u64 {
+    pub(crate) fn bytes(self) -> u64 {
         (HEAD + self.length) as u64
     }
 }
 
-impl Log {
-    /// Opens the log, made where it is absent, and shows each whole record in its order. Returns whether anything was damaged.
-    pub(super) fn open(path: &Path, mut each: impl FnMut(Place, &[u8])) -> io::Result<(Self, bool)> {
+impl Journal {
+    /// Opens the journal, made where it is absent, and shows each whole record in its order. Returns whether anything was damaged.
+    pub(crate) fn open(path: &Path, mut each: impl FnMut(Place, &[u8])) -> io::Result<(Self, bool)> {
         let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         if file.metadata()?.len() > BYTES_MAX {
             return Err(io::Error::other(format!("has more than {BYTES_MAX} bytes")));
@@ -57,12 +57,12 @@ impl Log {
     }
 
     /// Its size in bytes.
-    pub(super) fn end(&self) -> u64 {
+    pub(crate) fn end(&self) -> u64 {
         self.end
     }
 
     /// Writes records behind the others and waits until they are on the disk: all, or none.
-    pub(super) fn append(&mut self, records: &[Vec<u8>]) -> io::Result<Vec<Place>> {
+    pub(crate) fn append(&mut self, records: &[impl AsRef<[u8]>]) -> io::Result<Vec<Place>> {
         let (bytes, places) = framed(records, self.end);
         let written = self.file.write_all_at(&bytes, self.end).and_then(|()| self.file.sync_data());
         if let Err(cause) = written {
@@ -75,14 +75,14 @@ impl Log {
     }
 
     /// The bytes of a record.
-    pub(super) fn read(&self, place: Place) -> io::Result<Vec<u8>> {
+    pub(crate) fn read(&self, place: Place) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; place.length];
         self.file.read_exact_at(&mut bytes, place.at)?;
         Ok(bytes)
     }
 
     /// Replaces everything by these records, in one step.
-    pub(super) fn rewrite(&mut self, records: &[Vec<u8>]) -> io::Result<Vec<Place>> {
+    pub(crate) fn rewrite(&mut self, records: &[impl AsRef<[u8]>]) -> io::Result<Vec<Place>> {
         let fresh = self.path.with_extension("new");
         let (bytes, places) = framed(records, 0);
         let write = || -> io::Result<File> {
@@ -103,9 +103,9 @@ impl Log {
     }
 }
 
-fn framed(records: &[Vec<u8>], begin: u64) -> (Vec<u8>, Vec<Place>) {
+fn framed(records: &[impl AsRef<[u8]>], begin: u64) -> (Vec<u8>, Vec<Place>) {
     let (mut bytes, mut places) = (Vec::new(), Vec::new());
-    for record in records {
+    for record in records.iter().map(AsRef::as_ref) {
         bytes.extend(u32::try_from(record.len()).unwrap_or(u32::MAX).to_le_bytes());
         bytes.extend(checksum(record).to_le_bytes());
         places.push(Place { at: begin + bytes.len() as u64, length: record.len() });
@@ -125,16 +125,20 @@ fn record(bytes: &[u8], at: usize) -> Option<(Place, &[u8], bool)> {
 }
 
 fn checksum(record: &[u8]) -> u128 {
-    Fingerprint::of("windrose last good", record).bits()
+    let mut writer = Writer::default();
+    "windrose last good".write(&mut writer);
+    writer.length(record.len());
+    writer.bytes(record);
+    writer.finish().bits()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn open(path: &Path) -> (Log, Vec<String>, bool) {
+    fn open(path: &Path) -> (Journal, Vec<String>, bool) {
         let mut records = Vec::new();
-        let (log, damaged) = Log::open(path, |_, record| records.push(String::from_utf8_lossy(record).into_owned())).unwrap();
+        let (log, damaged) = Journal::open(path, |_, record| records.push(String::from_utf8_lossy(record).into_owned())).unwrap();
         (log, records, damaged)
     }
 
