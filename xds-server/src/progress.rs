@@ -90,11 +90,20 @@ pub(crate) struct Standing<'a> {
     pub(crate) unpublished: Option<&'a str>,
 }
 
+/// What a look found that may change how far something is.
+struct Touched {
+    versions: BTreeSet<ObjectVersion>,
+    /// Proxies that carry something else, or of which a stream came, went, or has joined: whatever of them is not settled may be now.
+    proxies: BTreeSet<ProxyKey>,
+}
+
 impl Progress {
     /// Takes in what is new.
     pub(crate) fn look(&mut self, moment: &Moment<'_>) {
         let (dirty, fresh) = self.take_picture(moment);
-        let mut touched = self.unsettled.clone();
+        // What is there already may concern another proxy than before.
+        let moved = dirty.iter().filter(|proxy| self.present.get(*proxy).is_some_and(|present| !present.streams.is_empty()));
+        let mut touched = Touched { versions: fresh.clone(), proxies: moved.cloned().collect() };
         self.drop_gone(moment.streams, &mut touched);
         let mut known = lag::Beyond::new();
         for stream in moment.streams {
@@ -104,7 +113,11 @@ impl Progress {
             }
         }
         self.await_all(&fresh);
-        for version in touched {
+        if !touched.proxies.is_empty() {
+            let concerned = |version: &&ObjectVersion| self.concerns.proxies(version).any(|proxy| touched.proxies.contains(proxy));
+            touched.versions.extend(self.unsettled.iter().filter(concerned).cloned());
+        }
+        for version in touched.versions {
             self.judge(&version, moment.now);
         }
         self.looked = Some(moment.now);
@@ -183,7 +196,7 @@ impl Progress {
         }
     }
 
-    fn drop_gone(&mut self, streams: &[StreamStatus], touched: &mut BTreeSet<ObjectVersion>) {
+    fn drop_gone(&mut self, streams: &[StreamStatus], touched: &mut Touched) {
         let open: BTreeSet<StreamId> = streams.iter().map(|stream| stream.id).collect();
         let gone: Vec<StreamId> = self.streams.keys().filter(|id| !open.contains(id)).copied().collect();
         for id in gone {
@@ -216,15 +229,14 @@ impl Progress {
     }
 
     /// Puts a stream in the place of what it was, which may be nothing.
-    fn replace(
-        &mut self,
-        id: StreamId,
-        now: Option<Followed>,
-        mut lags: BTreeMap<ObjectVersion, Lag>,
-        touched: &mut BTreeSet<ObjectVersion>,
-    ) {
+    fn replace(&mut self, id: StreamId, now: Option<Followed>, mut lags: BTreeMap<ObjectVersion, Lag>, touched: &mut Touched) {
         self.revision += 1;
-        if let Some(former) = self.streams.remove(&id) {
+        let former = self.streams.remove(&id);
+        let state = |followed: &Option<Followed>| followed.as_ref().map(|one| (one.scope.proxy.clone(), one.joining));
+        if state(&former) != state(&now) {
+            touched.proxies.extend([&former, &now].into_iter().flatten().map(|one| one.scope.proxy.clone()));
+        }
+        if let Some(former) = former {
             let present = self.present.entry(former.scope.proxy).or_default();
             present.streams.remove(&id);
             present.joining -= usize::from(former.joining);
@@ -238,14 +250,14 @@ impl Progress {
                         if of_version.is_empty() {
                             self.lagging.remove(&version);
                         }
-                        touched.insert(version);
+                        touched.versions.insert(version);
                     }
                 }
             }
         }
         for (version, lag) in lags {
             self.lagging.entry(version.clone()).or_default().insert(id, lag);
-            touched.insert(version);
+            touched.versions.insert(version);
         }
         if let Some(now) = now {
             let present = self.present.entry(now.scope.proxy.clone()).or_default();

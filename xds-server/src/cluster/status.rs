@@ -190,7 +190,7 @@ impl Writer {
             return None;
         }
         let status = compose::status(known, object, seen)?;
-        let status = status::render(&status, &seen.status, seen.generation, SystemTime::now())?;
+        let status = status::render(&status, &seen.status(), seen.generation, SystemTime::now())?;
         let unkept =
             self.unkept.get(object).is_some_and(|(version, kept)| *version == seen.resource_version && says_the_same(kept, &status));
         (!unkept).then(|| (seen.clone(), status))

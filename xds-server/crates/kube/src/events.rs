@@ -44,7 +44,7 @@ impl Events {
             uid: Some(seen.uid.clone()),
             ..ObjectReference::default()
         };
-        for (reason, message) in turned(&seen.status, status) {
+        for (reason, message) in turned(&seen.status(), status) {
             let note: String = message.chars().take(NOTE_MAX).collect();
             let event = Event { type_: EventType::Warning, reason, note: Some(note), action: "Program".to_owned(), secondary: None };
             if let Err(error) = self.0.publish(&event, &reference).await {

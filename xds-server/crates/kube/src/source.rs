@@ -60,10 +60,18 @@ pub struct Seen {
     pub api_version: String,
     /// The class of a Gateway, also of one that cannot be read otherwise.
     pub class: Option<String>,
-    /// Its status as it stands there.
-    pub status: Value,
+    /// Its status as it stands there, as JSON: kept for every object, looked at for few.
+    pub(crate) status: Box<str>,
     /// Labels and annotations, as one number.
     pub(crate) metadata: u64,
+}
+
+impl Seen {
+    /// The status as it stands there; null where there is none.
+    #[must_use]
+    pub fn status(&self) -> Value {
+        serde_json::from_str(&self.status).unwrap_or_default()
+    }
 }
 
 /// Kinds whose objects carry a status that we write.

@@ -393,7 +393,8 @@ fn belongs(pod: &str, deployment: &str) -> bool {
 
 /// Once true for a generation, only a refusal ends it; that it was true before a restart is written there.
 fn was_programmed(seen: &Seen) -> bool {
-    let conditions = seen.status["conditions"].as_array().into_iter().flatten();
+    let status = seen.status();
+    let conditions = status["conditions"].as_array().into_iter().flatten();
     let mut programmed = conditions.filter(|one| one["type"] == "Programmed" && one["observedGeneration"] == seen.generation);
     programmed.any(|one| one["status"] == "True")
 }

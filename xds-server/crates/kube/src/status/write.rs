@@ -31,7 +31,7 @@ pub async fn write(client: &Client, object: &ObjectRef, seen: &Seen, status: &Va
         Api::namespaced_with(client.clone(), &object.key.namespace, &resource)
     };
     let mut status = status.clone();
-    if let (Some(now), Some(before)) = (status.as_object_mut(), seen.status.as_object()) {
+    if let (Some(now), Some(before)) = (status.as_object_mut(), seen.status().as_object()) {
         // A merge leaves what is not named.
         for name in before.keys() {
             now.entry(name).or_insert(Value::Null);
