@@ -32,6 +32,8 @@ pub struct EchoServer {
 struct Seen {
     requests: u64,
     last: Value,
+    /// What is answered to a request that asks for no status.
+    status: StatusCode,
 }
 
 impl EchoServer {
@@ -75,6 +77,14 @@ impl EchoServer {
         lock(&self.seen).requests
     }
 
+    /// Answers with this status from now on.
+    ///
+    /// # Panics
+    /// When there is no such status.
+    pub fn answer(&self, status: u16) {
+        lock(&self.seen).status = StatusCode::from_u16(status).expect("a status");
+    }
+
     /// The newest request, as its answer tells it; null before the first.
     pub fn last(&self) -> Value {
         lock(&self.seen).last.clone()
@@ -88,15 +98,16 @@ fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
 async fn echo(name: &str, received: &Received, seen: &Mutex<Seen>) -> Answer {
     let headers = received.request.headers();
     let told = told(name, received);
-    {
+    let usual = {
         let mut seen = lock(seen);
         seen.requests += 1;
         seen.last = told.clone();
-    }
+        seen.status
+    };
     if let Some(delay) = asked(headers, "x-echo-delay-ms") {
         tokio::time::sleep(Duration::from_millis(delay)).await;
     }
-    let status = asked(headers, "x-echo-status").unwrap_or(StatusCode::OK);
+    let status = asked(headers, "x-echo-status").unwrap_or(usual);
     let mut answer = match asked::<usize>(headers, "x-echo-bytes") {
         Some(count) => Response::new(Full::from(Bytes::from(vec![b'x'; count.min(BYTES_MAX)]))),
         None => http_server::json(status, &told),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::Context;
 use windrose_state::{Accepted, Ledger};
 
-use crate::journal::Journal;
+use crate::journal::{Journal, framed_bytes};
 
 /// The first record: what follows are those of [`Accepted`].
 const KIND: &[u8] = b"windrose accepted 1";
@@ -24,7 +24,7 @@ pub(crate) struct AcceptedJournal {
 struct Written {
     journal: Journal,
     ledger: Ledger,
-    /// Bytes that the journal had when it was written as a whole; none where what is there is not ours.
+    /// Bytes that the journal would have, written as a whole; none where what is there is not ours.
     whole: Option<u64>,
 }
 
@@ -33,17 +33,27 @@ impl AcceptedJournal {
     pub(crate) fn open(path: &Path) -> std::io::Result<(Accepted, Self)> {
         let accepted = Accepted::new();
         let (mut first, mut is_ours, mut lost) = (true, false, 0_usize);
-        let (journal, damaged) = Journal::open(path, |_, record| {
+        let mut replay = |record: &[u8]| {
             if std::mem::take(&mut first) {
                 is_ours = record == KIND;
             } else if is_ours && accepted.replay(record).is_err() {
                 lost += 1;
             }
-        })?;
+        };
+        let (journal, damaged) = match Journal::open(path, |_, record| replay(record)) {
+            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                tracing::warn!(path = %path.display(), %error, "starting without what proxies accepted");
+                std::fs::remove_file(path)?;
+                Journal::open(path, |_, _| {})?
+            }
+            opened => opened?,
+        };
         if damaged || lost > 0 {
             tracing::warn!(path = %path.display(), "a part of what proxies accepted is damaged; starting with the rest");
         }
-        let written = Written { ledger: accepted.replayed(), whole: is_ours.then_some(journal.end()), journal };
+        let (records, ledger) = accepted.records(&Ledger::default());
+        let whole = is_ours.then(|| framed_bytes(std::iter::once(KIND).chain(records.iter().map(|record| &**record))));
+        let written = Written { ledger, whole, journal };
         Ok((accepted, Self { path: path.to_owned(), written: Mutex::new(written) }))
     }
 

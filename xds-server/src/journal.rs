@@ -35,12 +35,17 @@ impl Place {
     }
 }
 
+/// What records take of a file.
+pub(crate) fn framed_bytes<'r>(records: impl IntoIterator<Item = &'r [u8]>) -> u64 {
+    records.into_iter().map(|record| (HEAD + record.len()) as u64).sum()
+}
+
 impl Journal {
     /// Opens the journal, made where it is absent, and shows each whole record in its order. Returns whether anything was damaged.
     pub(crate) fn open(path: &Path, mut each: impl FnMut(Place, &[u8])) -> io::Result<(Self, bool)> {
         let file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)?;
         if file.metadata()?.len() > BYTES_MAX {
-            return Err(io::Error::other(format!("has more than {BYTES_MAX} bytes")));
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {BYTES_MAX} bytes")));
         }
         let bytes = std::fs::read(path)?;
         let (mut at, mut damaged) = (0, false);

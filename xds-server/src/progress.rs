@@ -100,10 +100,10 @@ struct Touched {
 impl Progress {
     /// Takes in what is new.
     pub(crate) fn look(&mut self, moment: &Moment<'_>) {
-        let (dirty, fresh) = self.take_picture(moment);
+        let (dirty, fresh, left) = self.take_picture(moment);
         // What is there already may concern another proxy than before.
         let moved = dirty.iter().filter(|proxy| self.present.get(*proxy).is_some_and(|present| !present.streams.is_empty()));
-        let mut touched = Touched { versions: fresh.clone(), proxies: moved.cloned().collect() };
+        let mut touched = Touched { versions: fresh.union(&left).cloned().collect(), proxies: moved.cloned().collect() };
         self.drop_gone(moment.streams, &mut touched);
         let mut known = lag::Beyond::new();
         for stream in moment.streams {
@@ -160,10 +160,11 @@ impl Progress {
         self.changes.take()
     }
 
-    /// Returns the proxies whose resources carry something else than before, and the versions that are new.
-    fn take_picture(&mut self, moment: &Moment<'_>) -> (BTreeSet<ProxyKey>, BTreeSet<ObjectVersion>) {
+    /// Returns the proxies whose resources carry something else than before, the versions that are new, and those that concern a proxy
+    /// less.
+    fn take_picture(&mut self, moment: &Moment<'_>) -> (BTreeSet<ProxyKey>, BTreeSet<ObjectVersion>, BTreeSet<ObjectVersion>) {
         if Arc::ptr_eq(&self.picture, moment.picture) {
-            return (BTreeSet::new(), BTreeSet::new());
+            return Default::default();
         }
         self.revision += 1;
         let former = std::mem::replace(&mut self.picture, Arc::clone(moment.picture));
@@ -177,6 +178,8 @@ impl Progress {
             self.forget(version);
         }
         let mut dirty = differences.proxies;
+        let fresh = differences.came;
+        let moved = differences.left;
         let unpublished = [&former.unpublished, &self.picture.unpublished];
         if !Arc::ptr_eq(unpublished[0], unpublished[1]) {
             dirty.extend(unpublished.into_iter().flat_map(|all| all.keys()).map(|scope| scope.proxy.clone()));
@@ -186,7 +189,7 @@ impl Progress {
         for version in refused.keys() {
             self.refused.entry(version.clone()).or_insert(published);
         }
-        (dirty, differences.came)
+        (dirty, fresh, moved)
     }
 
     fn forget(&mut self, version: &ObjectVersion) {

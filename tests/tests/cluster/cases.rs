@@ -24,7 +24,7 @@ const TOLD: std::time::Duration = std::time::Duration::from_secs(10);
 const NOT_IN_A_CLUSTER: usize = 20;
 
 /// The fields of these are in Gateway API v1.7 only.
-const NEWER: [&str; 1] = ["gateway-listener-filters"];
+const NEWER: [&str; 2] = ["gateway-listener-filters", "gateway-listener-filters-closed"];
 
 /// What the namespaces of the cases carry: one of the same name that does not is somebody's.
 const OURS: &str = "windrose.dev/test=cases";

@@ -20,7 +20,7 @@ use windrose_tests::load::Load;
 
 use crate::stage::{EVERYTHING, Stage, answered_by, at_host, documents, endpoint, gateway, route, service, until};
 
-/// Denies what says `x-deny`; gives the others the tenant `gold`, and tries to give them another host.
+/// Denies what says `x-deny`; gives the others the tenant `gold`, and tries in every way to give them another host.
 struct Tenants;
 
 #[tonic::async_trait]
@@ -33,7 +33,8 @@ impl Authorization for Tenants {
         let answer = if denied {
             HttpResponse::DeniedResponse(DeniedHttpResponse { status: Some(HttpStatus { code: 401 }), ..Default::default() })
         } else {
-            let set = [("x-tenant", "gold"), (":authority", "evil.example"), ("host", "evil.example")];
+            let elsewhere = [":authority", "host", "x-windrose-host"].map(|name| (name, "other.example"));
+            let set = [("x-tenant", "gold"), elsewhere[0], elsewhere[1], elsewhere[2], ("content-length", "7")];
             HttpResponse::OkResponse(OkHttpResponse { headers: set.map(header).into(), ..Default::default() })
         };
         let status = Some(rpc::Status { code: if denied { 16 } else { 0 }, ..Default::default() });
@@ -53,6 +54,9 @@ async fn tenants(at: SocketAddr) -> DropGuard {
     tokio::spawn(server.serve_with_incoming_shutdown(TcpListenerStream::new(listener), ended));
     stop.drop_guard()
 }
+
+/// A filter that asks the Service `auth` by HTTP.
+const ASK: &str = "{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: auth, port: 80 }, http: {} } }";
 
 /// A route whose rule asks the Service `auth` by HTTP.
 fn asking(name: &str, path: &str, backend: &str) -> String {
@@ -108,6 +112,91 @@ async fn a_rule_lets_by_whom_its_service_lets_by_and_nobody_while_it_is_away() {
     drop(auth);
     until(&call("/guarded"), "a refusal without the service", |reply| reply.status == 503).await;
     assert_eq!(call("/open").send().await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_service_answers_about_itself_does_not_go_on_to_the_backend() {
+    let home = Loopback::claim();
+    let auth = EchoServer::start("auth", home.port(9001)).await;
+    let back = EchoServer::start("back", home.port(9002)).await;
+    let at = home.port(8080);
+    let to = |name: &str, backend: &str| {
+        let asks = format!("filters: [{ASK}], backendRefs");
+        route(name, &format!("{{ value: /{name} }}"), backend).replace("backendRefs", &asks)
+    };
+    let declared = documents(&[
+        gateway(&[("http", at)]),
+        service("auth"),
+        endpoint("auth", auth.address()),
+        service("back"),
+        endpoint("back", back.address()),
+        service("modern").replace("port: 80", "port: 80, appProtocol: kubernetes.io/h2c"),
+        endpoint("modern", back.address()),
+        to("plain", "back"),
+        to("h2", "modern"),
+    ]);
+    let stage = Stage::set(home, &declared).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    for path in ["/plain", "/h2"] {
+        let got = until(&Call::get(at, path), "an answer", |reply| reply.status == 200).await;
+        assert_eq!((got.header("x-echo-server"), got.json()["body"].as_str()), ("back", Some("")), "{}", got.text());
+        let sent = Call::post(at, path, "twelve bytes").send().await.unwrap();
+        assert_eq!((sent.status, sent.json()["body"].as_str()), (200, Some("twelve bytes")), "{}", sent.text());
+        assert_eq!(sent.json()["headers"]["x-echo-server"], serde_json::json!(["auth"]), "{}", sent.text());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_service_of_a_listener_is_asked_and_one_that_may_not_be_lets_nobody_pass() {
+    let home = Loopback::claim();
+    let (first, second) = (EchoServer::start("first", home.port(9001)).await, EchoServer::start("second", home.port(9002)).await);
+    let back = EchoServer::start("back", home.port(9003)).await;
+    let at = home.port(8080);
+    let ask = |name: &str| {
+        let told = "http: { allowedHeaders: [x-first, x-second], allowedResponseHeaders: [x-a] }";
+        ASK.replace("http: {}", told).replace("name: auth", &format!("name: {name}"))
+    };
+    let listener = |name: &str, host: &str, filters: &[String]| {
+        let filters = filters.join(", ");
+        format!("{{ name: {name}, port: {}, protocol: HTTP, hostname: '{host}', filters: {{ requests: [{filters}] }} }}", at.port())
+    };
+    let unknown = "{ type: ExtensionRef, extensionRef: { group: guards.example, kind: Guard, name: door } }".to_owned();
+    let listeners = [
+        listener("both", "both.example", &[ask("first"), ask("second")]),
+        listener("lost", "lost.example", &[ask("first"), ask("nobody")]),
+        listener("unknown", "unknown.example", &[ask("first"), unknown]),
+        format!("{{ name: free, port: {}, protocol: HTTP }}", at.port()),
+    ];
+    let declared = documents(&[
+        gateway(&[("x", at)]).replace(&format!("{{ name: x, port: {}, protocol: HTTP }}", at.port()), &listeners.join(", ")),
+        service("first"),
+        endpoint("first", first.address()),
+        service("second"),
+        endpoint("second", second.address()),
+        service("back"),
+        endpoint("back", back.address()),
+        // Of the whole Gateway, and of a listener by name.
+        route("all", EVERYTHING, "back"),
+        route("named", "{ value: /named }", "back").replace("{ name: edge }", "{ name: edge, sectionName: unknown }"),
+    ]);
+    let stage = Stage::set(home, &declared).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let call = |host: &str| Call::get(at, "/").host(host);
+    answered_by(&call("free.example"), "back").await;
+
+    let (one, other) = (first.requests(), second.requests());
+    assert_eq!(call("both.example").send().await.unwrap().status, 200);
+    assert_eq!((first.requests(), second.requests()), (one + 1, other + 1), "one of the two was not asked");
+    let reached = back.requests();
+    second.answer(403);
+    assert_eq!(call("both.example").send().await.unwrap().status, 403);
+    for host in ["lost.example", "unknown.example"] {
+        for path in ["/", "/named", "/nothing"] {
+            let reply = Call::get(at, path).host(host).send().await.unwrap();
+            assert_eq!(reply.status, 403, "{host}{path}");
+        }
+    }
+    assert_eq!(back.requests(), reached, "what was refused reached the backend");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use envoy_types::pb::envoy::service::status::v3::ClientStatusRequest;
 use prost::Message;
-use windrose_state::{Protocol, StreamStatus};
+use windrose_state::{Ledger, Protocol, StreamStatus};
 use windrose_tests::echo::EchoServer;
 use windrose_tests::wait::wait_until;
 use windrose_vocab::{Resource, ResourceKind};
@@ -252,8 +252,8 @@ impl Scene {
     fn nothing_secret_is_told(&self) {
         let streams = self.stage.observed.snapshot();
         let status = csds::answer(&streams, &ClientStatusRequest::default()).unwrap().encode_to_vec();
-        let ledger = self.stage.accepted.to_bytes();
-        let places = [("log", log::all().into_bytes()), ("status", status), ("ledger", ledger.to_vec())];
+        let ledger = self.stage.accepted.records(&Ledger::default()).0.concat();
+        let places = [("log", log::all().into_bytes()), ("status", status), ("ledger", ledger)];
         let key = self.bad.identity().key_pem.lines().nth(1).unwrap().to_owned();
         for (place, told) in places {
             let holds = |secret: &str| told.windows(secret.len()).any(|part| part == secret.as_bytes());

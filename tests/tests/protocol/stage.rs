@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings as Bootstrap};
 use windrose_pki::{Directory, NodeAuthority, NodeIdentity, SystemEntropy};
-use windrose_state::{Accepted, Desired, KindMap, Observed, Protocol, ResourceSet, StreamStatus};
+use windrose_state::{Accepted, Desired, KindMap, Ledger, Observed, Protocol, ResourceSet, StreamStatus};
 use windrose_tests::address::Loopback;
 use windrose_tests::envoy::{EnvoyOptions, EnvoyProcess};
 use windrose_tests::wait::wait_until;
@@ -155,7 +155,7 @@ impl Stage {
     pub(crate) async fn restart(&mut self) {
         self.running.stop.cancel();
         (&mut self.running.task).await.unwrap();
-        self.accepted = Arc::new(Accepted::from_bytes(&self.accepted.to_bytes()).unwrap());
+        self.accepted = Arc::new(Accepted::restored(self.accepted.records(&Ledger::default()).0).unwrap());
         (self.observed, self.counters) = (Arc::new(Observed::new()), Arc::new(Counters::default()));
         self.desired = Desired::new();
         for (proxy, what) in std::mem::take(&mut self.published) {

@@ -26,6 +26,8 @@ pub(super) struct Differences {
     pub(super) came: BTreeSet<ObjectVersion>,
     /// Versions that no resource carries any more.
     pub(super) went: BTreeSet<ObjectVersion>,
+    /// Versions that concern a proxy less than before, and another one still.
+    pub(super) left: BTreeSet<ObjectVersion>,
 }
 
 impl Concerns {
@@ -63,8 +65,10 @@ impl Concerns {
                 proxies.insert(Arc::clone(proxy), left);
             } else {
                 proxies.remove(proxy);
+                differences.left.insert(version.clone());
             }
             if proxies.is_empty() {
+                differences.left.remove(version);
                 self.versions.remove(version);
                 differences.went.insert(version.clone());
             }

@@ -32,7 +32,7 @@ pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
 
 fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {
     match filter {
-        HttpFilter::ListenerAuth => vec![external_auth::filter(Phase::Listener)],
+        HttpFilter::ListenerAuth(position) => vec![external_auth::filter(Phase::Listener(*position))],
         HttpFilter::Cors => vec![cors::filter()],
         HttpFilter::RouteAuth => vec![external_auth::filter(Phase::Route)],
         HttpFilter::Extension(name) => vec![wasm::discovered(name)],
@@ -46,7 +46,7 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
 pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
     let fields = handler.filters.iter().map(|filter| match filter {
         HttpFilter::Authorization(authorization) => rbac::log_fields(authorization),
-        HttpFilter::ListenerAuth
+        HttpFilter::ListenerAuth(_)
         | HttpFilter::Cors
         | HttpFilter::RouteAuth
         | HttpFilter::Extension(_)

@@ -57,7 +57,7 @@ fn loggers(handler: &HttpHandler, direction: Direction) -> Vec<pb::accesslog::Ac
 pub(crate) fn refs(handler: &HttpHandler) -> BTreeSet<ResourceId> {
     let extensions = handler.filters.iter().filter_map(|filter| match filter {
         HttpFilter::Extension(name) => Some(ResourceId::new(ResourceKind::Extension, name.clone())),
-        HttpFilter::ListenerAuth
+        HttpFilter::ListenerAuth(_)
         | HttpFilter::Cors
         | HttpFilter::RouteAuth
         | HttpFilter::Authorization(_)

@@ -221,7 +221,7 @@ impl Uses {
         };
         self.extensions.extend(http.filters.iter().filter_map(|filter| match filter {
             HttpFilter::Extension(name) => Some(name.clone()),
-            HttpFilter::ListenerAuth
+            HttpFilter::ListenerAuth(_)
             | HttpFilter::Cors
             | HttpFilter::RouteAuth
             | HttpFilter::Authorization(_)

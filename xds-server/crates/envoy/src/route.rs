@@ -68,7 +68,7 @@ fn virtual_host(host: &VirtualHost, domains: Vec<String>) -> Option<pb::route::V
         name: host.name.to_string(),
         domains,
         routes: host.routes.iter().map(|one| route(one)).collect(),
-        typed_per_filter_config: external_auth::per_route(Phase::Listener, &host.external_auth),
+        typed_per_filter_config: external_auth::per_host(&host.external_auth),
         ..Default::default()
     })
 }
@@ -93,7 +93,7 @@ fn route(route: &Route) -> pb::route::Route {
 fn per_filter(route: &Route) -> HashMap<String, pb::google::Any> {
     let mut configs = give_body::per_route(route);
     configs.extend(route.cors.iter().flat_map(cors::per_route));
-    configs.extend(external_auth::per_route(Phase::Route, &route.external_auth));
+    configs.extend(route.external_auth.iter().map(|asked| external_auth::per_route(Phase::Route, asked)));
     configs
 }
 

@@ -43,11 +43,11 @@ pub enum RouteSource {
 /// One HTTP filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HttpFilter {
-    /// Services that are asked before a route is chosen, as the host says.
-    ListenerAuth,
+    /// The service of that position among those that are asked before a route is chosen, as the host says.
+    ListenerAuth(u32),
     /// CORS, as routes say.
     Cors,
-    /// Services that are asked, as routes say.
+    /// The service that is asked, as routes say.
     RouteAuth,
     /// A filter of ours, delivered apart from the listener; until it is there, requests are denied.
     Extension(Text),
@@ -185,7 +185,7 @@ canonical!(
 );
 canonical!(
     enum HttpFilter {
-        ListenerAuth,
+        ListenerAuth(position),
         Cors,
         RouteAuth,
         Extension(name),

@@ -110,8 +110,8 @@ pub struct Route {
     pub response_headers: HeaderChanges,
     /// CORS, if the route has it.
     pub cors: Option<Cors>,
-    /// Who is asked, in this order, whether a request may pass.
-    pub external_auth: Vec<ExternalAuth>,
+    /// Who is asked whether a request may pass.
+    pub external_auth: Option<ExternalAuth>,
     /// Entries of the filters' tables that apply: filter name (`policy`, `ratelimit`, `transcode`) and entry. Sorted.
     pub policies: Vec<(Text, Text)>,
 }

@@ -66,21 +66,23 @@ pub(crate) fn extension_name(scope: &str, filter: Filter) -> Text {
 }
 
 /// The filters of a chain in the order that requests pass them: CORS answers preflights without a token; addresses and identities
-/// come before services that are asked (at the edge, whether a route asks one or not: one that comes is never without), those before tokens, tokens before limits by claim, and transcoding last, so that limits see the request as it was sent.
+/// come before tokens, tokens before limits by claim, and transcoding last, so that limits see the request as it was sent. The service that a
+/// route asks comes behind tokens, whose filter takes headers off and may so change the route; at every edge, whether a route asks one
+/// or not: one that comes is never without.
 pub(crate) fn chain_of_filters(
     edge: bool,
     authorization: impl IntoIterator<Item = Authorization>,
     extensions: &BTreeSet<(Text, Filter)>,
 ) -> Vec<HttpFilter> {
     let cors = edge.then_some(HttpFilter::Cors);
-    let asked = edge.then_some(HttpFilter::RouteAuth);
     let authorization = authorization.into_iter().map(HttpFilter::Authorization);
     let ours = Filter::ALL.into_iter().flat_map(|filter| {
         let of_kind = extensions.iter().filter(move |(_, known)| *known == filter);
-        of_kind.flat_map(|(scope, filter)| {
+        let of_kind = of_kind.flat_map(|(scope, filter)| {
             let before = (*filter == Filter::Transcoder).then_some(HttpFilter::GiveBody);
             before.into_iter().chain([HttpFilter::Extension(extension_name(scope, *filter))])
-        })
+        });
+        of_kind.chain((edge && filter == Filter::JwtAuth).then_some(HttpFilter::RouteAuth))
     });
-    cors.into_iter().chain(authorization).chain(asked).chain(ours).collect()
+    cors.into_iter().chain(authorization).chain(ours).collect()
 }

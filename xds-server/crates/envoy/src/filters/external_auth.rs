@@ -11,32 +11,38 @@ use super::rbac;
 use crate::health::authority;
 use crate::limits::EXTERNAL_AUTH_TIMEOUT;
 use crate::pb;
-use pb::composite::{Composite, CompositePerRoute, ExecuteFilterAction, FilterChainConfiguration};
+use pb::composite::{Composite, CompositePerRoute, ExecuteFilterAction};
 use pb::ext_authz::ext_authz::Services;
 use pb::ext_authz::{AuthorizationResponse, BufferSettings, ExtAuthz, HttpService};
 use pb::xds_matcher::matcher::{OnMatch, on_match};
 
-/// When it is that services are asked.
+/// What no service may set on a request: how it is framed, and by which of our headers its host is found.
+const NEVER: &str = ":status|content-length|transfer-encoding|connection|proxy-connection|keep-alive|te|trailer|upgrade|x-windrose-.*";
+/// What of an answer belongs to the answer, where all of its headers go on.
+const OF_THE_ANSWER: &str = "content-.*|date|server|vary|etag|last-modified|cache-control|expires|set-cookie|www-authenticate";
+
+/// When it is that a service is asked.
 #[derive(Clone, Copy)]
 pub(crate) enum Phase {
-    /// Before a route is chosen: what the service changes decides which.
-    Listener,
+    /// Before a route is chosen: what the service changes decides which. Several are asked one after the other, each by a filter of its
+    /// own: within one filter the second would not be waited for.
+    Listener(u32),
     /// When a route was chosen, which stays.
     Route,
 }
 
 impl Phase {
     /// The name of the filter, and the key of its configuration on hosts and routes.
-    const fn name(self) -> &'static str {
+    fn name(self) -> String {
         match self {
-            Self::Listener => "windrose.listener-auth",
-            Self::Route => "windrose.route-auth",
+            Self::Listener(position) => format!("windrose.listener-auth.{position}"),
+            Self::Route => "windrose.route-auth".to_owned(),
         }
     }
 }
 
 pub(crate) fn filter(phase: Phase) -> pb::hcm::HttpFilter {
-    super::built_in(phase.name(), &Composite::default())
+    super::built_in(&phase.name(), &Composite::default())
 }
 
 /// The cluster that is asked, if any.
@@ -47,20 +53,21 @@ pub(crate) fn cluster(asked: &ExternalAuth) -> Option<&str> {
     }
 }
 
-/// Whom the filter asks, one after the other, on a host or a route.
-pub(crate) fn per_route(phase: Phase, asked: &[ExternalAuth]) -> HashMap<String, pb::google::Any> {
-    if asked.is_empty() {
-        return HashMap::new();
-    }
-    let filters = asked.iter().map(|one| match one {
+/// Whom the filters of a listener ask about requests for a host.
+pub(crate) fn per_host(asked: &[ExternalAuth]) -> HashMap<String, pb::google::Any> {
+    (0..).zip(asked).map(|(position, one)| per_route(Phase::Listener(position), one)).collect()
+}
+
+/// Whom the filter asks, on a host or a route.
+pub(crate) fn per_route(phase: Phase, asked: &ExternalAuth) -> (String, pb::google::Any) {
+    let filter = match asked {
         ExternalAuth::Denied => pb::extension("denied", &rbac::deny_all()),
         ExternalAuth::Asked(service) => pb::extension(&service.cluster, &check(phase, service)),
-    });
-    let chain = FilterChainConfiguration { typed_config: filters.collect() };
-    let action = pb::xds_extension("ask", &ExecuteFilterAction { filter_chain: Some(chain), ..Default::default() });
+    };
+    let action = pb::xds_extension("ask", &ExecuteFilterAction { typed_config: Some(filter), ..Default::default() });
     let always = OnMatch { on_match: Some(on_match::OnMatch::Action(action)), ..Default::default() };
     let matcher = pb::xds_matcher::Matcher { on_no_match: Some(Box::new(always)), ..Default::default() };
-    HashMap::from([(phase.name().to_owned(), pb::any(&CompositePerRoute { matcher: Some(matcher) }))])
+    (phase.name(), pb::any(&CompositePerRoute { matcher: Some(matcher) }))
 }
 
 fn check(phase: Phase, service: &AuthService) -> ExtAuthz {
@@ -68,13 +75,12 @@ fn check(phase: Phase, service: &AuthService) -> ExtAuthz {
         transport_api_version: pb::core::ApiVersion::V3 as i32,
         with_request_body: (service.body_bytes > 0)
             .then_some(BufferSettings { max_request_bytes: service.body_bytes, ..Default::default() }),
-        clear_route_cache: matches!(phase, Phase::Listener),
+        clear_route_cache: matches!(phase, Phase::Listener(_)),
         // Nobody passes while the service does not answer, and the client is told whose fault it is.
         failure_mode_allow: false,
         status_on_error: Some(pb::types::HttpStatus { code: pb::types::StatusCode::ServiceUnavailable as i32 }),
         validate_mutations: true,
-        // Envoy's own limits: no service changes the host, the scheme, the method or headers of Envoy's.
-        decoder_header_mutation_rules: Some(pb::mutation::HeaderMutationRules::default()),
+        decoder_header_mutation_rules: Some(kept_from(&service.protocol)),
         ..Default::default()
     };
     match &service.protocol {
@@ -97,6 +103,13 @@ fn check(phase: Phase, service: &AuthService) -> ExtAuthz {
         }
     }
     check
+}
+
+/// By itself Envoy lets no service change the host, the scheme, the method and headers of Envoy's; what is named here is passed over too.
+fn kept_from(protocol: &AuthProtocol) -> pb::mutation::HeaderMutationRules {
+    let all = matches!(protocol, AuthProtocol::Http { answer_headers, .. } if answer_headers.is_empty());
+    let names = if all { format!("{NEVER}|{OF_THE_ANSWER}") } else { NEVER.to_owned() };
+    pb::mutation::HeaderMutationRules { disallow_expression: Some(pb::regex(&names)), ..Default::default() }
 }
 
 fn grpc(cluster: &str) -> pb::core::GrpcService {

@@ -86,7 +86,7 @@ pub(crate) fn route(name: &str, path: PathMatch, action: RouteAction) -> Route {
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         cors: None,
-        external_auth: vec![],
+        external_auth: None,
         policies: vec![],
     }
 }
@@ -441,7 +441,8 @@ fn edge() -> HttpHandler {
     let base = handler(RouteSource::Table(text("shop")));
     HttpHandler {
         filters: vec![
-            HttpFilter::ListenerAuth,
+            HttpFilter::ListenerAuth(0),
+            HttpFilter::ListenerAuth(1),
             HttpFilter::Cors,
             HttpFilter::RouteAuth,
             HttpFilter::Extension(text("edge/jwt")),
@@ -581,8 +582,8 @@ fn table() -> RouteTable {
         credentials: true,
         max_age: seconds(60),
     });
-    secure.external_auth =
-        vec![asked(AuthProtocol::Http { path: text("/check"), headers: vec![text("x-tenant")], answer_headers: vec![text("x-user")] })];
+    let (path, headers, answer_headers) = (text("/check"), vec![text("x-tenant")], vec![text("x-user")]);
+    secure.external_auth = Some(asked(AuthProtocol::Http { path, headers, answer_headers }));
     let split = Forward {
         rewrite: Rewrite { host: Some(text("inner.example")), path: Some(PathRewrite::Prefix(text("/"))) },
         retry: Some(Retry {

@@ -122,10 +122,12 @@ impl At<'_, '_> {
 
     fn http(self, listeners: &[&BoundListener], limits: &EdgeLimits, parts: &mut ProxyParts) -> Chain {
         let table = TableKey::from(Table::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: None });
-        if listeners.len() > 1 || listeners.iter().any(|listener| !listener.filters.is_empty()) {
+        let closed = self.frame.closed(Spoken::Http, self.port);
+        if listeners.len() > 1 || listeners.iter().any(|listener| listener.is_guarded()) {
             // Each listener's own host, so that its requests meet no other listener where it has no routes, and its own filters.
             parts.hosts.extend(listeners.iter().map(|listener| HostSlot { table: table.clone(), host: listener.hostname.clone() }));
         }
+        parts.hosts.extend(closed.map(|listener| HostSlot { table: table.clone(), host: listener.hostname.clone() }));
         let handler = self.handler(&table, listeners, limits, ForwardedCertificate::Sanitize, parts);
         Chain { name: "http".into(), server_names: Vec::new(), transport: Transport::Plain, handler }
     }
@@ -134,8 +136,12 @@ impl At<'_, '_> {
         let limits = limits::effective(self.view, self.gateway, Some(&listener.id));
         let transport = self.tls(listener, &limits, &ALPN, parts)?;
         let table = TableKey::from(Table::Edge { gateway: self.gateway.key.clone(), port: self.port, listener: Some(listener.id.clone()) });
-        let own = (!listener.filters.is_empty()).then(|| listener.hostname.clone());
-        parts.hosts.extend(self.hosts_beside(listener).into_iter().chain(own).map(|host| HostSlot { table: table.clone(), host }));
+        let own = listener.is_guarded().then(|| listener.hostname.clone());
+        let closed = self.frame.closed(Spoken::Https, self.port).map(|one| &one.hostname);
+        let closed = closed.filter(|host| listener.hostname.covers(host) && **host != listener.hostname).cloned();
+        parts
+            .hosts
+            .extend(self.hosts_beside(listener).into_iter().chain(own).chain(closed).map(|host| HostSlot { table: table.clone(), host }));
         // What was not verified is told to nobody: a service could not tell it from what was.
         let verified = listener.tls.as_ref().and_then(|tls| tls.client.as_ref()).is_some_and(|client| client.required);
         let certificate = if verified { ForwardedCertificate::Set } else { ForwardedCertificate::Sanitize };
@@ -191,10 +197,11 @@ impl At<'_, '_> {
         let targets = self.targets(listeners);
         let rules = authorization::effective(self.view, &targets, None);
         let asks = listeners.iter().flat_map(|listener| &listener.filters);
-        parts.uses.extend(asks.clone().filter_map(|filter| filter.asked(self.view, &self.gateway.key).1));
-        let before_routing = asks.into_iter().next().map(|_| HttpFilter::ListenerAuth);
+        parts.uses.extend(asks.filter_map(|filter| filter.asked(self.view, &self.gateway.key).1));
+        let places = listeners.iter().map(|listener| listener.filters.len()).max().unwrap_or_default();
+        let before_routing = (0..u32::try_from(places).unwrap_or_default()).map(HttpFilter::ListenerAuth);
         let others = chain_of_filters(true, limits.addresses.clone().into_iter().chain(rules), &extensions);
-        let filters = before_routing.into_iter().chain(others).collect();
+        let filters = before_routing.chain(others).collect();
         parts.extensions.extend(extensions);
         Handler::Http(Box::new(HttpHandler {
             stat_name: name.clone(),

@@ -44,6 +44,11 @@ impl Frame {
         self.listeners.iter().filter(move |one| one.usable && one.spoken == spoken && one.port == port)
     }
 
+    /// The listeners that speak so and cannot be served, though they ask about every request: their hosts are no other's.
+    pub(crate) fn closed(&self, spoken: Spoken, port: Port) -> impl Iterator<Item = &BoundListener> {
+        self.listeners.iter().filter(move |one| !one.usable && one.is_guarded() && one.spoken == spoken && one.port == port)
+    }
+
     /// The one of them to which requests for this host belong: it names the host most specifically.
     pub(crate) fn home(&self, spoken: Spoken, port: Port, host: &Hostname) -> Option<&BoundListener> {
         self.speaking(spoken, port).filter(|one| one.hostname.covers(host)).max_by_key(|one| one.hostname.specificity())
@@ -68,18 +73,32 @@ pub(crate) struct BoundListener {
     pub(crate) usable: bool,
 }
 
-/// A service that is asked about every request of a listener; none where it may not be.
+impl BoundListener {
+    /// Whether every request of it has to be asked about.
+    pub(crate) fn is_guarded(&self) -> bool {
+        !self.filters.is_empty()
+    }
+}
+
+/// What every request of a listener passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ListenerFilter {
-    pub(crate) declared: ExternalAuth,
-    pub(crate) service: Option<ResolvedBackend>,
+pub(crate) enum ListenerFilter {
+    /// A service that is asked.
+    Asked(ExternalAuth, ResolvedBackend),
+    /// One that may not be asked, or a filter that we do not know: nobody passes.
+    Denied,
 }
 
 impl ListenerFilter {
     /// What a proxy of the Gateway does, and the cluster that it needs for that.
     pub(crate) fn asked(&self, view: &View<'_>, gateway: &ObjectKey) -> (windrose_ir::route::ExternalAuth, Option<ClusterKey>) {
-        let cluster = self.service.as_ref().map(|service| external_auth::cluster(view, gateway, &self.declared, service));
-        (external_auth::asked(&self.declared, cluster.as_ref()), cluster)
+        match self {
+            Self::Asked(declared, service) => {
+                let cluster = external_auth::cluster(view, gateway, declared, service);
+                (external_auth::asked(declared, &cluster), Some(cluster))
+            }
+            Self::Denied => (windrose_ir::route::ExternalAuth::Denied, None),
+        }
     }
 }
 

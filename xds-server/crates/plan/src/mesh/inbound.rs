@@ -172,7 +172,7 @@ fn table(name: &Text) -> RouteTable {
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         cors: None,
-        external_auth: Vec::new(),
+        external_auth: None,
         policies: Vec::new(),
     };
     RouteTable::from_iter([VirtualHost {

@@ -106,7 +106,7 @@ fn http(out: &mut Text, http: &HttpHandler) {
     for filter in &http.filters {
         match filter {
             HttpFilter::Cors | HttpFilter::RouteAuth => {}
-            HttpFilter::ListenerAuth => out.line(3, "filter asks before a route is chosen"),
+            HttpFilter::ListenerAuth(_) => out.line(3, "filter asks before a route is chosen"),
             HttpFilter::GiveBody => {}
             HttpFilter::GrpcStats => out.line(3, "filter grpc statistics"),
             HttpFilter::Extension(name) => out.line(3, &format!("filter {name}")),

@@ -130,6 +130,10 @@ fn put(
     hosts: Vec<(Hostname, Hostname)>,
     found: &mut Attachments,
 ) {
+    if listener.is_guarded() && !listener.usable {
+        // Another listener of the port would serve it without asking.
+        return;
+    }
     let alone = matches!(listener.spoken, Spoken::Https).then(|| listener.id.clone());
     let table = TableKey::from(Table::Edge { gateway: gateway.clone(), port: listener.port, listener: alone });
     let rules = RulesKey { route: route.clone(), table: table.clone(), listener: Some(listener.id.clone()) };
@@ -146,8 +150,9 @@ fn put(
 
 /// Whether this host belongs to a more specific listener of the same port: a request meets one listener only.
 fn isolated(frame: &Frame, listener: &BoundListener, host: &Hostname) -> bool {
-    let shared =
-        |other: &&BoundListener| other.spoken == listener.spoken && other.port == listener.port && other.id != listener.id && other.usable;
+    let shared = |other: &&BoundListener| {
+        other.spoken == listener.spoken && other.port == listener.port && other.id != listener.id && (other.usable || other.is_guarded())
+    };
     let mut others = frame.listeners.iter().filter(shared);
     others.any(|other| other.hostname.covers(host) && listener.hostname.covers(&other.hostname) && listener.hostname != other.hostname)
 }

@@ -31,9 +31,8 @@ pub(crate) fn cluster(view: &View<'_>, gateway: &ObjectKey, declared: &ExternalA
     ClusterKey { client: client_of(view, gateway, service), ..ClusterKey::new(service.id.clone(), flavor) }
 }
 
-/// What a proxy does: it asks the cluster, or lets nobody pass where there is none.
-pub(crate) fn asked(declared: &ExternalAuth, cluster: Option<&ClusterKey>) -> ir::ExternalAuth {
-    let Some(cluster) = cluster else { return ir::ExternalAuth::Denied };
+/// What a proxy does: it asks the cluster.
+pub(crate) fn asked(declared: &ExternalAuth, cluster: &ClusterKey) -> ir::ExternalAuth {
     let protocol = match &declared.protocol {
         AuthProtocol::Grpc { headers } => ir::AuthProtocol::Grpc { headers: headers.clone() },
         AuthProtocol::Http { path, headers, answer_headers } => {

@@ -69,7 +69,7 @@ fn listener_filters(view: &View<'_>, slot: &HostSlot) -> Vec<ExternalAuth> {
         Some(id) => frame.listeners.iter().find(|one| one.id == *id),
         None => frame.home(Spoken::Http, *port, &slot.host),
     });
-    let Some(home) = home.filter(|home| !home.filters.is_empty()) else { return Vec::new() };
+    let Some(home) = home.filter(|home| home.is_guarded()) else { return Vec::new() };
     // Only then is the host made of what the Gateway says.
     view.frame_with_sources(gateway);
     home.filters.iter().map(|filter| filter.asked(view, gateway).0).collect()
@@ -84,7 +84,7 @@ fn answer(name: &str, status: u16) -> Route {
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         cors: None,
-        external_auth: Vec::new(),
+        external_auth: None,
         policies: Vec::new(),
     }
 }
@@ -118,7 +118,7 @@ fn direct(view: &View<'_>, table: &TableKey) -> Option<(Route, ClusterKey)> {
         request_headers: HeaderChanges::default(),
         response_headers: HeaderChanges::default(),
         cors: None,
-        external_auth: Vec::new(),
+        external_auth: None,
         policies: Vec::new(),
     };
     Some((route, key))

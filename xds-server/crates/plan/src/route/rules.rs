@@ -44,18 +44,17 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
     let (mut routes, mut clusters, mut all_entries) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     for (index, (rule, resolved)) in route.spec.rules.iter().zip(&resolved.rules).enumerate() {
         let mut filters = filters(view, &key.route, &format!("spec.rules[{index}].filters"), &rule.filters);
-        let mut external_auth = external_auths(view, key, index, rule, resolved, &mut clusters);
-        if external_auth.contains(&ExternalAuth::Denied) {
-            // Without the one who is to be asked the rule answers 500.
-            filters.unknown = true;
-            external_auth.clear();
-        }
+        let external_auth = external_auth_of(view, key, index, rule, resolved);
+        clusters.extend(external_auth.iter().filter_map(|found| found.as_ref()).map(|(_, cluster)| cluster.clone()));
+        // Without the one who is to be asked the rule answers 500.
+        filters.unknown |= external_auth.as_ref().is_some_and(Option::is_none);
+        let asks = external_auth.is_some() && matches!(*key.table, Table::Edge { .. });
+        let external_auth = external_auth.flatten().map(|(asked, _)| asked);
         let place = place(key, rule);
         let transcoder = transcoding::effective(view, &place, &resolved.backends);
         let transcoded = transcoder.is_some();
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
         let action = action(view, &parts, &mut clusters);
-        let asks = rule.filters.iter().any(|filter| matches!(filter, DeclaredFilter::ExternalAuth(_)));
         let asked = if asks { Some(key.route.clone()) } else { asked_before(view, key) };
         let entries = entries(view, key, &place, (transcoder, asked), &rule_label(key.route.kind, rule));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
@@ -80,32 +79,35 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
     Some(Rules { routes: routes.into(), clusters, entries: all_entries, created: route.meta.created })
 }
 
-/// Who is asked whether a request of the rule may pass.
-fn external_auths(
+/// Who is asked whether a request of the rule may pass, if anybody is: nobody who can be, where the inner part is absent.
+fn external_auth_of(
     view: &View<'_>,
     key: &RulesKey,
     index: usize,
     rule: &Rule,
     resolved: &ResolvedRule,
-    clusters: &mut BTreeSet<ClusterKey>,
-) -> Vec<ExternalAuth> {
+) -> Option<Option<(ExternalAuth, ClusterKey)>> {
     let declared = rule.filters.iter().enumerate().filter_map(|(position, filter)| match filter {
         DeclaredFilter::ExternalAuth(declared) => Some((position, declared)),
         _ => None,
     });
-    let both = declared.zip(&resolved.auth);
-    both.map(|((position, declared), service)| {
-        let Table::Edge { gateway, .. } = &*key.table else {
-            let path = field(&format!("spec.rules[{index}].filters[{position}]"));
-            let message = "sidecars ask nobody: towards a Service the rule answers 500";
-            view.tell(Diagnostic::error(key.route.clone(), path, Code::Unsupported, message).hint("attach the route to a Gateway"));
-            return ExternalAuth::Denied;
-        };
-        let cluster = service.as_ref().map(|service| external_auth::cluster(view, gateway, declared, service));
-        clusters.extend(cluster.iter().cloned());
-        external_auth::asked(declared, cluster.as_ref())
-    })
-    .collect()
+    let mut both = declared.zip(&resolved.auth);
+    let ((position, declared), service) = both.next()?;
+    let refuse = |position: usize, message: &str, hint: &str| {
+        let path = field(&format!("spec.rules[{index}].filters[{position}]"));
+        view.tell(Diagnostic::error(key.route.clone(), path, Code::Unsupported, message).hint(hint));
+        Some(None)
+    };
+    if let Some(((second, _), _)) = both.next() {
+        return refuse(second, "a rule asks one service; with more it answers 500", "put others into the `filters` of the listener");
+    }
+    let Table::Edge { gateway, .. } = &*key.table else {
+        return refuse(position, "sidecars ask nobody: towards a Service the rule answers 500", "attach the route to a Gateway");
+    };
+    Some(service.as_ref().map(|service| {
+        let cluster = external_auth::cluster(view, gateway, declared, service);
+        (external_auth::asked(declared, &cluster), cluster)
+    }))
 }
 
 /// Whose listener asks about every request, if it does.
@@ -113,7 +115,7 @@ fn asked_before(view: &View<'_>, key: &RulesKey) -> Option<ObjectRef> {
     let Table::Edge { gateway, .. } = &*key.table else { return None };
     let id = key.listener.as_ref()?;
     let listener = view.frame(gateway)?.listeners.iter().find(|listener| listener.id == *id)?;
-    (!listener.filters.is_empty()).then(|| id.owner.clone())
+    listener.is_guarded().then(|| id.owner.clone())
 }
 
 fn place<'a>(key: &'a RulesKey, rule: &'a Rule) -> Place<'a> {

@@ -61,6 +61,16 @@ impl Accepted {
         (records, ledger)
     }
 
+    /// The memory of which these are the records.
+    ///
+    /// # Errors
+    /// [`CorruptRecord`] when one of them says nothing that is understood.
+    pub fn restored(records: impl IntoIterator<Item: AsRef<[u8]>>) -> Result<Self, CorruptRecord> {
+        let accepted = Self::new();
+        records.into_iter().try_for_each(|record| accepted.replay(record.as_ref()))?;
+        Ok(accepted)
+    }
+
     /// Takes in what a record says.
     ///
     /// # Errors
@@ -84,12 +94,6 @@ impl Accepted {
         }
         drop(inner);
         if input.has_remaining() { Err(CorruptRecord("bytes after the end")) } else { Ok(()) }
-    }
-
-    /// What is written once everything was replayed that was.
-    #[must_use]
-    pub fn replayed(&self) -> Ledger {
-        self.records(&Ledger::default()).1
     }
 }
 
@@ -245,22 +249,16 @@ mod tests {
         (accepted, scope)
     }
 
-    fn replayed(records: &[Bytes]) -> Accepted {
-        let accepted = Accepted::new();
-        records.iter().for_each(|record| accepted.replay(record).unwrap());
-        accepted
-    }
-
     #[test]
     fn what_was_accepted_and_rejected_survives_a_restart() {
         let (before, scope) = remembered();
         let (records, written) = before.records(&Ledger::default());
-        let after = replayed(&records);
+        let after = Accepted::restored(&records).unwrap();
         let good = resource_of(ResourceKind::Routes, "r", "good");
         assert_eq!(after.last(&scope, &good.id), Some(good));
         assert_eq!(after.quarantine("a"), before.quarantine("a"));
         assert_eq!(after.records(&Ledger::default()).0, records);
-        assert!(before.records(&written).0.is_empty() && after.records(&after.replayed()).0.is_empty());
+        assert!(before.records(&written).0.is_empty());
     }
 
     #[test]
@@ -272,15 +270,15 @@ mod tests {
         let (more, written) = accepted.records(&written);
         assert_eq!(more.len(), 1);
         records.extend(more);
-        assert_eq!(replayed(&records).last(&scope, &other.id), Some(other.clone()));
+        assert_eq!(Accepted::restored(&records).unwrap().last(&scope, &other.id), Some(other.clone()));
         accepted.removed(&scope, ResourceKind::Cluster, [&other.id.name]);
         let (more, written) = accepted.records(&written);
         records.extend(more);
-        assert_eq!(replayed(&records).last(&scope, &other.id), None);
+        assert_eq!(Accepted::restored(&records).unwrap().last(&scope, &other.id), None);
         accepted.forget(&scope);
         records.extend(accepted.records(&written).0);
-        assert_eq!(replayed(&records).last(&scope, &resource_of(ResourceKind::Routes, "r", "good").id), None);
-        assert_eq!(replayed(&records).quarantine("a"), accepted.quarantine("a"));
+        assert_eq!(Accepted::restored(&records).unwrap().last(&scope, &resource_of(ResourceKind::Routes, "r", "good").id), None);
+        assert_eq!(Accepted::restored(&records).unwrap().quarantine("a"), accepted.quarantine("a"));
     }
 
     #[test]
@@ -288,7 +286,7 @@ mod tests {
         let (before, scope) = remembered();
         let (records, _) = before.records(&Ledger::default());
         assert!(!records.concat().windows(7).any(|part| part == b"PRIVATE"));
-        assert_eq!(replayed(&records).last(&scope, &ResourceId::new(ResourceKind::Secret, "s")), None);
+        assert_eq!(Accepted::restored(&records).unwrap().last(&scope, &ResourceId::new(ResourceKind::Secret, "s")), None);
     }
 
     #[test]

@@ -42,9 +42,9 @@ pub(super) fn judge(
     }
     let kinds = kinds(view, candidate, spoken, &mut references);
     let tls = tls(view, gateway, candidate, spoken, (&mut accepted, &mut references));
-    let filters = filters(view, candidate, &path, (&mut accepted, &mut references));
     view.supported_kinds(&subject, kinds.clone());
     let usable = accepted.status && (tls.is_some() || !matches!(spoken, Spoken::Https | Spoken::TlsTerminated));
+    let filters = filters(view, candidate, &path, (&mut accepted, &mut references));
     view.condition(&subject, ConditionType::Accepted, accepted);
     view.condition(&subject, ConditionType::ResolvedRefs, references);
     BoundListener {
@@ -60,8 +60,8 @@ pub(super) fn judge(
     }
 }
 
-/// Who is asked about every request. One who cannot be found or may not be asked lets nobody pass; a filter that we do not know is no
-/// listener at all.
+/// Who is asked about every request. One who cannot be found or may not be asked lets nobody pass, and neither does a filter that we do
+/// not know; the listener is served all the same, so that no other takes its hosts.
 fn filters(
     view: &View<'_>,
     candidate: &Candidate<'_>,
@@ -77,9 +77,10 @@ fn filters(
                 view.tell(problem.at(owner, field(&format!("{path}.externalAuth.backendRef"))));
                 *references = Condition::no(problem.reason, problem.message);
             });
-            all.push(ListenerFilter { declared: declared.clone(), service: service.ok() });
+            all.push(service.map_or(ListenerFilter::Denied, |service| ListenerFilter::Asked(declared.clone(), service)));
         } else {
-            let message = "only filters of type ExternalAuth are known here, and without one of its filters a listener is not served";
+            all.push(ListenerFilter::Denied);
+            let message = "only filters of type ExternalAuth are known here, and without one of its filters a listener lets nobody pass";
             view.error(owner, field(&path), Code::Unsupported, message);
             *accepted = Condition::no("UnsupportedValue", message);
         }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use windrose_state::{Accepted, Protocol};
+use windrose_state::{Accepted, Ledger, Protocol};
 use windrose_xds_session::SotwRequest;
 
 use crate::stream::{Stream, delta, line, setup, sotw};
@@ -400,7 +400,7 @@ fn rule_34_sotw_a_returning_client_keeps_a_listener_whose_good_secret_the_server
     stream.accept_all();
 
     // No private key is written to disk, so the next server has no good version of the secret.
-    let kept = Arc::new(Accepted::from_bytes(&accepted.to_bytes()).unwrap());
+    let kept = Arc::new(Accepted::restored(accepted.records(&Ledger::default()).0).unwrap());
     let open = || setup(Protocol::Sotw).accepted(&kept).open();
     let (mut back, mut new) = (open(), open());
     back.view(BAD);

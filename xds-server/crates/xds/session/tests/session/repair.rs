@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use windrose_state::{Accepted, Protocol};
+use windrose_state::{Accepted, Ledger, Protocol};
 
 use crate::stream::{Stream, delta, line, setup, sotw};
 
@@ -366,7 +366,7 @@ fn rule_05_quarantine_a_restarted_proxy_starts_with_the_last_good_version() {
     restarted.view("CDS a@2; CDS b@2");
     restarted.subscribe("CDS", &[]);
     assert_eq!(restarted.accept_all(), ["CDS +a@1 +b@2"]);
-    let survived = Arc::new(Accepted::from_bytes(&accepted.to_bytes()).unwrap());
+    let survived = Arc::new(Accepted::restored(accepted.records(&Ledger::default()).0).unwrap());
     let mut server_too = setup(Protocol::Delta).accepted(&survived).open();
     server_too.view("CDS a@2; CDS b@2");
     server_too.subscribe("CDS", &[]);
