@@ -145,7 +145,7 @@ async fn a_refused_route_waits_alone(arguments: &[&str]) {
 
     // With the server gone too, only what it kept (at most once a second) can tell what was accepted.
     drop(edge);
-    let ledger = stage.server.options().state.join("accepted.bin");
+    let ledger = stage.server.options().state.join("accepted.log");
     wait_until(PATIENCE, "the refusal to be kept", async || {
         let kept = std::fs::read(&ledger).map_err(|cause| cause.to_string())?;
         if String::from_utf8_lossy(&kept).contains(WORDS) { Ok(()) } else { Err("it is not".to_owned()) }
