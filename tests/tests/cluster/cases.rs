@@ -9,19 +9,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use windrose_api::Declared;
 use windrose_kube::source::{self, World};
-use windrose_tests::wait::try_until;
+use windrose_tests::wait::{try_until, wait_until};
 use windrose_tests::{places, skip};
 use windrose_vocab::Kind;
 
 use crate::rendered::{planned, rendered};
-use crate::stage::{NAME, SYSTEM, Stage};
+use crate::stage::{NAME, PATIENCE, SYSTEM, Stage};
 
 /// What the API server takes in, it tells within this time.
 const TOLD: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Cases that are not for a cluster: about mistakes that an API server finds first, about kinds and fields that this one does not
 /// have, or about ages, which it tells itself.
-const NOT_IN_A_CLUSTER: usize = 20;
+const NOT_IN_A_CLUSTER: usize = 21;
 
 /// The fields of these are in Gateway API v1.7 only.
 const NEWER: [&str; 2] = ["gateway-listener-filters", "gateway-listener-filters-closed"];
@@ -40,6 +40,11 @@ async fn every_case_comes_to_the_same_resources() {
     let end = CancellationToken::new();
     let mut tasks = JoinSet::new();
     let worlds = follow(&mut tasks, &end).await;
+    wait_until(PATIENCE, "the Gateways of other stories to be gone", async || {
+        let world = worlds.borrow().clone();
+        if world.declared.gateways.is_empty() { Ok(()) } else { Err(format!("{:?}", world.declared.gateways.keys().collect::<Vec<_>>())) }
+    })
+    .await;
     let (mut left_out, mut wrong) = (Vec::new(), Vec::new());
     for Case { name, text, declared, .. } in &cases {
         if text.contains("creationTimestamp:") {
