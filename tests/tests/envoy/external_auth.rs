@@ -55,6 +55,11 @@ async fn tenants(at: SocketAddr) -> DropGuard {
     stop.drop_guard()
 }
 
+/// A Service with this server behind it.
+fn served(name: &str, server: &EchoServer) -> String {
+    documents(&[service(name), endpoint(name, server.address())])
+}
+
 /// A filter that asks the Service `auth` by HTTP.
 const ASK: &str = "{ type: ExternalAuth, externalAuth: { protocol: HTTP, backendRef: { name: auth, port: 80 }, http: {} } }";
 
@@ -73,10 +78,8 @@ async fn a_rule_lets_by_whom_its_service_lets_by_and_nobody_while_it_is_away() {
     let at = home.port(8080);
     let declared = documents(&[
         gateway(&[("http", at)]),
-        service("auth"),
-        endpoint("auth", auth.address()),
-        service("back"),
-        endpoint("back", back.address()),
+        served("auth", &auth),
+        served("back", &back),
         at_host("shop.example", &asking("guarded", "{ value: /guarded }", "back")),
         at_host("shop.example", &route("open", "{ value: /open }", "back")),
         at_host("shop.example", &asking("lost", "{ value: /lost }", "back").replace("{ name: auth,", "{ name: nobody,")),
@@ -126,10 +129,8 @@ async fn what_a_service_answers_about_itself_does_not_go_on_to_the_backend() {
     };
     let declared = documents(&[
         gateway(&[("http", at)]),
-        service("auth"),
-        endpoint("auth", auth.address()),
-        service("back"),
-        endpoint("back", back.address()),
+        served("auth", &auth),
+        served("back", &back),
         service("modern").replace("port: 80", "port: 80, appProtocol: kubernetes.io/h2c"),
         endpoint("modern", back.address()),
         to("plain", "back"),
@@ -169,12 +170,9 @@ async fn each_service_of_a_listener_is_asked_and_one_that_may_not_be_lets_nobody
     ];
     let declared = documents(&[
         gateway(&[("x", at)]).replace(&format!("{{ name: x, port: {}, protocol: HTTP }}", at.port()), &listeners.join(", ")),
-        service("first"),
-        endpoint("first", first.address()),
-        service("second"),
-        endpoint("second", second.address()),
-        service("back"),
-        endpoint("back", back.address()),
+        served("first", &first),
+        served("second", &second),
+        served("back", &back),
         // Of the whole Gateway, and of a listener by name.
         route("all", EVERYTHING, "back"),
         route("named", "{ value: /named }", "back").replace("{ name: edge }", "{ name: edge, sectionName: unknown }"),

@@ -55,15 +55,8 @@ fn loggers(handler: &HttpHandler, direction: Direction) -> Vec<pb::accesslog::Ac
 
 /// What the handler needs: its table, its extensions, the collector of its traces. Scopes are not named by a listener.
 pub(crate) fn refs(handler: &HttpHandler) -> BTreeSet<ResourceId> {
-    let extensions = handler.filters.iter().filter_map(|filter| match filter {
-        HttpFilter::Extension(name) => Some(ResourceId::new(ResourceKind::Extension, name.clone())),
-        HttpFilter::ListenerAuth(_)
-        | HttpFilter::Cors
-        | HttpFilter::RouteAuth
-        | HttpFilter::Authorization(_)
-        | HttpFilter::GiveBody
-        | HttpFilter::GrpcStats => None,
-    });
+    let extensions = handler.filters.iter().filter_map(HttpFilter::extension);
+    let extensions = extensions.map(|name| ResourceId::new(ResourceKind::Extension, name.clone()));
     let table = match &handler.routes {
         RouteSource::Table(name) => Some(ResourceId::new(ResourceKind::Routes, name.clone())),
         RouteSource::Scoped(_) => None,

@@ -219,15 +219,7 @@ impl Uses {
             RouteSource::Table(name) => self.whole.insert(name.clone()),
             RouteSource::Scoped(name) => self.scoped.insert(name.clone()),
         };
-        self.extensions.extend(http.filters.iter().filter_map(|filter| match filter {
-            HttpFilter::Extension(name) => Some(name.clone()),
-            HttpFilter::ListenerAuth(_)
-            | HttpFilter::Cors
-            | HttpFilter::RouteAuth
-            | HttpFilter::Authorization(_)
-            | HttpFilter::GiveBody
-            | HttpFilter::GrpcStats => None,
-        }));
+        self.extensions.extend(http.filters.iter().filter_map(HttpFilter::extension).cloned());
     }
 
     /// A table that nobody declares is whole and has no hosts: a port whose table never comes stays shut.

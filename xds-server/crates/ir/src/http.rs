@@ -59,6 +59,17 @@ pub enum HttpFilter {
     GrpcStats,
 }
 
+impl HttpFilter {
+    /// The filter of ours that it is the place of.
+    #[must_use]
+    pub fn extension(&self) -> Option<&Text> {
+        match self {
+            Self::Extension(name) => Some(name),
+            Self::ListenerAuth(_) | Self::Cors | Self::RouteAuth | Self::Authorization(_) | Self::GiveBody | Self::GrpcStats => None,
+        }
+    }
+}
+
 /// Who may do what, by verified identity. Deny rules come first; with allow rules, what none allows is denied.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Authorization {
