@@ -14,7 +14,6 @@ pub(crate) mod trust;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use windrose_kube::Client;
 use windrose_kube::deploy::Made;
@@ -37,7 +36,7 @@ pub(crate) struct Sight {
     /// What the cluster made of our Deployments.
     pub(crate) made: watch::Receiver<Arc<Made>>,
     /// Why Envoys of Gateways could not be put there.
-    pub(crate) problems: Arc<ArcSwap<Problems>>,
+    pub(crate) problems: watch::Receiver<Arc<Problems>>,
     /// Whether this replica leads.
     pub(crate) leads: watch::Receiver<Leadership>,
 }
@@ -49,6 +48,7 @@ impl Sight {
             told = self.worlds.changed() => told,
             told = self.looks.changed() => told,
             told = self.made.changed() => told,
+            told = self.problems.changed() => told,
             told = self.leads.changed() => told,
         }
     }

@@ -264,8 +264,29 @@ impl Drop for Started {
     }
 }
 
+impl Stage {
+    /// What whoever reads of a story that failed wants to know and cannot ask any more.
+    #[expect(clippy::print_stderr, reason = "what a failed test says")]
+    fn tell_what_there_was(&self) {
+        let controllers = ["-n", SYSTEM, "logs", "-l", "app.kubernetes.io/component=controller", "--prefix", "--tail=40"];
+        let asked: [&[&str]; 4] = [
+            &["get", "gateways,httproutes", "-o", "yaml"],
+            &["get", "pods", "-o", "wide"],
+            &["get", "events", "--sort-by=.lastTimestamp"],
+            &controllers,
+        ];
+        for arguments in asked {
+            let told = self.try_kubectl(arguments, None).unwrap_or_else(|error| error);
+            eprintln!("== {}: kubectl {}\n{told}", self.namespace, arguments.join(" "));
+        }
+    }
+}
+
 impl Drop for Stage {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.tell_what_there_was();
+        }
         let _ = self.try_kubectl(&["delete", "namespace", &self.namespace, "--wait=false"], None);
     }
 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress};
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
@@ -39,14 +40,14 @@ pub(crate) struct Place {
 }
 
 /// Follows plans until the end. Every replica keeps the accounts; the leader writes.
-pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: CancellationToken) {
+pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells: watch::Sender<Arc<Problems>>, end: CancellationToken) {
     let mut applier = Applier::default();
     let mut made = Arc::new(Made::default());
     let mut looked = None;
     let mut synced = tokio::time::Instant::now();
     let mut tried = synced;
     loop {
-        let failed = !sight.problems.load().is_empty();
+        let failed = !tells.borrow().is_empty();
         let due = async {
             tokio::select! {
                 told = sight.changed() => told,
@@ -90,9 +91,9 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, end: 
         }
         let mut problems = put(&sight, &mut applier, &picture, &world, &place, again).await;
         sweep(&sight, &applier, &world, &made, &mut problems).await;
-        if **sight.problems.load() != problems {
+        if **tells.borrow() != problems {
             problems.iter().for_each(|(gateway, problem)| tracing::warn!(%gateway, problem, "its Envoys cannot be deployed"));
-            sight.problems.store(Arc::new(problems));
+            tells.send_replace(Arc::new(problems));
         }
         end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
@@ -137,7 +138,7 @@ fn forget_deleted(applier: &mut Applier, made: &Made) {
 /// `again` also tries what the cluster refused before.
 async fn put(sight: &Sight, applier: &mut Applier, picture: &Picture, world: &World, place: &Place, again: bool) -> Problems {
     let mut problems = Problems::new();
-    let former = sight.problems.load();
+    let former = sight.problems.borrow().clone();
     for wanted in picture.plan.programs.keys().filter_map(|proxy| wanted(proxy, picture, world, place)) {
         if let Some(problem) = former.get(&wanted.gateway).filter(|_| !again) {
             problems.insert(wanted.gateway, problem.clone());

@@ -43,9 +43,8 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
         let due = async {
             tokio::select! {
                 told = sight.changed() => told.map(|()| None),
-                () = wait_until(led.map(|since| since + OTHERS_ARE_HEARD)) => Ok(None),
+                () = at(writer.look_at) => Ok(None),
                 Some(done) = writes.next() => Ok(Some(done)),
-                () = tokio::time::sleep(RETRY), if !(writer.again.is_empty() && writer.ahead.is_empty()) => Ok(None),
             }
         };
         let Some(Ok(done)) = end.run_until_cancelled(due).await else { return };
@@ -57,7 +56,9 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
             (writer, led) = (Writer { open: writer.open, ..Writer::default() }, None);
             continue;
         }
-        if led.get_or_insert_with(Instant::now).elapsed() < OTHERS_ARE_HEARD {
+        let heard = *led.get_or_insert_with(Instant::now) + OTHERS_ARE_HEARD;
+        if Instant::now() < heard {
+            writer.look_at = Some(heard);
             continue;
         }
         if !was_write {
@@ -82,9 +83,9 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
     }
 }
 
-/// For ever where there is no such moment, or it is over.
-async fn wait_until(moment: Option<Instant>) {
-    match moment.filter(|moment| *moment > Instant::now()) {
+/// For ever where there is no such moment.
+async fn at(moment: Option<Instant>) {
+    match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
@@ -108,6 +109,8 @@ struct Writer {
     unkept: BTreeMap<ObjectRef, (String, serde_json::Value)>,
     /// What could not be written, and when to try again.
     again: BTreeMap<ObjectRef, Instant>,
+    /// When to look again although nothing was told.
+    look_at: Option<Instant>,
 }
 
 /// What was looked at last; maps that share what did not change.
@@ -120,6 +123,7 @@ struct Looked {
 impl Writer {
     /// Finds what may say something else now, at the cost of what changed; Gateways are looked at each time.
     fn look(&mut self, sight: &Sight) {
+        self.look_at = None;
         let now = Looked { world: sight.worlds.borrow().clone(), picture: sight.reports.picture.load_full() };
         let made = sight.made.borrow().clone();
         if now.picture.generation == 0 || !now.world.complete || !made.complete {
@@ -128,7 +132,7 @@ impl Writer {
         let former = std::mem::replace(&mut self.looked, now);
         self.find_due(&former);
         let due = std::mem::take(&mut self.due);
-        let problems = sight.problems.load_full();
+        let problems = sight.problems.borrow().clone();
         let looked = std::mem::take(&mut self.looked);
         sight.reports.with_progress(|progress| {
             let known = Known { world: &looked.world, picture: &looked.picture, progress, made: &made, problems: &problems };
@@ -140,6 +144,14 @@ impl Writer {
             }
         });
         self.looked = looked;
+        if !(self.again.is_empty() && self.ahead.is_empty()) {
+            self.look_within(RETRY);
+        }
+    }
+
+    fn look_within(&mut self, time: Duration) {
+        let latest = Instant::now() + time;
+        self.look_at = Some(self.look_at.map_or(latest, |at| at.min(latest)));
     }
 
     fn find_due(&mut self, former: &Looked) {
@@ -198,6 +210,7 @@ impl Writer {
 
     fn done(&mut self, object: ObjectRef, outcome: Outcome) {
         let Some((seen, status)) = self.open.remove(&object) else { return };
+        let newer = self.ahead.contains(&object) || matches!(outcome, Outcome::Outdated);
         match outcome {
             Outcome::Written(version) if version == seen.resource_version => {
                 self.written.remove(&object);
@@ -211,7 +224,13 @@ impl Writer {
                 tracing::warn!(%object, why, "its status cannot be written; trying again");
                 self.written.remove(&object);
                 self.again.insert(object, Instant::now() + RETRY);
+                self.look_within(RETRY);
+                return;
             }
+        }
+        // While it was on its way there was something newer to say, and what the cluster has now may have been told by then.
+        if newer {
+            self.look_within(PAUSE);
         }
     }
 }
@@ -237,4 +256,33 @@ fn differing<'a, K: Ord + Clone, V: PartialEq + Clone>(former: &'a OrdMap<K, V>,
     former.diff(now).map(|item| match item {
         DiffItem::Add(key, _) | DiffItem::Remove(key, _) | DiffItem::Update { new: (key, _), .. } => key,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writing() -> (Writer, ObjectRef) {
+        let route = ObjectRef::new(Kind::HTTPRoute, "default", "one");
+        let mut writer = Writer::default();
+        writer.open.insert(route.clone(), (Arc::default(), serde_json::Value::Null));
+        (writer, route)
+    }
+
+    #[test]
+    fn what_waited_for_a_write_is_looked_at_when_the_write_is_done() {
+        let (mut writer, route) = writing();
+        // Its news was looked at meanwhile, and the cluster has told of the write before it answered it.
+        writer.ahead.insert(route.clone());
+        writer.look_within(RETRY);
+        writer.done(route, Outcome::Written("2".to_owned()));
+        assert!(writer.look_at.is_some_and(|at| at <= Instant::now() + PAUSE), "{:?}", writer.look_at);
+    }
+
+    #[test]
+    fn a_write_after_which_there_is_nothing_new_is_followed_by_no_look() {
+        let (mut writer, route) = writing();
+        writer.done(route, Outcome::Written("2".to_owned()));
+        assert_eq!(writer.look_at, None);
+    }
 }

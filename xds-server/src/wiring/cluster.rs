@@ -73,7 +73,8 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     running.tasks.spawn(lease::hold(cluster.client.clone(), namespace.clone(), me, leading, end.child_token()));
     let (making, made) = watch::channel(Arc::default());
     running.tasks.spawn(kube_deploy::observed(cluster.client.clone(), making, end.child_token()));
-    let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems: Arc::default(), leads };
+    let (telling, problems) = watch::channel(Arc::default());
+    let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems, leads };
     join_others(&mut running, &sight, &namespace, (listens, known, judging));
     let root = running.authority.root_pem();
     let place = Place {
@@ -81,7 +82,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
         image: given.envoy_image.clone(),
         max_connections: MAX_CONNECTIONS,
     };
-    running.tasks.spawn(deploy::follow(sight.clone(), place, shared.clone(), end.child_token()));
+    running.tasks.spawn(deploy::follow(sight.clone(), place, shared.clone(), telling, end.child_token()));
     running.tasks.spawn(gates::follow(sight.clone(), end.child_token()));
     running.tasks.spawn(leaving::follow(sight.clone(), nodes, shared, end.child_token()));
     let webhook = windrose_xds_serve::bind(given.webhook).await.context("--webhook")?;

@@ -50,7 +50,8 @@ impl std::error::Error for Error {}
 #[must_use]
 pub fn explain(error: &kube::Error) -> String {
     match error {
-        kube::Error::Api(status) if status.code == 403 => {
+        // A quota, an admission webhook and a namespace that goes away forbid as well; no right cures those.
+        kube::Error::Api(status) if status.code == 403 && status.message.contains("User \"") => {
             format!("{} (grant it to the service account, or run `windrose install`)", status.message)
         }
         kube::Error::Api(status) => status.message.clone(),
@@ -64,5 +65,23 @@ pub fn code(error: &kube::Error) -> Option<u16> {
     match error {
         kube::Error::Api(status) => Some(status.code),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_missing_right_is_to_be_granted() {
+        let forbidden = |why: &str| {
+            let message = format!("deployments.apps \"edge\" is forbidden: {why}");
+            explain(&kube::Error::Api(Box::new(kube::core::Status::failure(&message, "Forbidden").with_code(403))))
+        };
+        let missing = forbidden("User \"system:serviceaccount:a:b\" cannot patch resource \"deployments\" in API group \"apps\"");
+        assert!(missing.ends_with("(grant it to the service account, or run `windrose install`)"), "{missing}");
+        for other in ["exceeded quota: q", "unable to create new content in namespace a because it is being terminated"] {
+            assert!(forbidden(other).ends_with(other), "{}", forbidden(other));
+        }
     }
 }

@@ -48,7 +48,7 @@ impl std::fmt::Debug for Good {
 }
 
 /// An object as the cluster knows it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Seen {
     /// Tells an object from an earlier one of the same name.
     pub uid: String,
