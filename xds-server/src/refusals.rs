@@ -16,7 +16,7 @@ use windrose_api::declared::{AnyObject, Changed};
 use windrose_files::Kept;
 use windrose_plan::{Refusal, Refused};
 use windrose_state::Scope;
-use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion, ProxyRole, ResourceId};
+use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion, ResourceId};
 
 use crate::last_good::Remembered;
 pub(crate) use evidence::Evidence;
@@ -157,7 +157,7 @@ impl Refusals {
             let suspects: BTreeSet<_> = carries_new.into_iter().filter(|one| evidence.may_blame(rejected, one, &rejections)).collect();
             tell(rejected, suspects.len());
             // A sidecar that stands alone is heard again when another one agrees.
-            let alone = rejected.scope.proxy.role == ProxyRole::Workload && suspects.is_empty();
+            let alone = !rejected.scope.proxy.role.is_edge() && suspects.is_empty();
             self.judged.insert(judged, alone.then_some(rejections.len()));
             if !suspects.is_empty() {
                 let Rejected { scope, resource, reason, .. } = rejected;

@@ -1,6 +1,7 @@
 //! Which Envoys the Gateways should have, from the plan; the leader puts them there.
 
 mod parameters;
+mod sweep;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -9,17 +10,31 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress};
+use windrose_api::declared::{Gateway, Object};
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
-use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Made, Owner, RUN_FOLDER, TOKEN_FOLDER, Wanted};
+use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Envoys, For, Made, RUN_FOLDER, Service, TOKEN_FOLDER, Wanted};
+use windrose_kube::names;
 use windrose_kube::source::World;
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole};
+use windrose_plan::{Edge, FLEET_ANNOTATION, FLEET_READY, GATEWAY_ANNOTATION, OpenPort};
+use windrose_vocab::{Kind, ObjectKey, ProxyKey, ProxyRole, Text};
 
 use super::Sight;
 use super::identity::{Shared, accounts};
 use crate::pipeline::Picture;
+use sweep::{There, sweep};
 
 /// Why the Envoys of a Gateway could not be put into the cluster.
 pub(crate) type Problems = BTreeMap<ObjectKey, String>;
+
+/// What the cluster refused.
+type Refused = BTreeMap<For, Problem>;
+
+/// Why something could not be put into the cluster, and whom that concerns.
+#[derive(Clone)]
+struct Problem {
+    gateways: BTreeSet<ObjectKey>,
+    why: String,
+}
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -46,8 +61,9 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
     let mut looked = None;
     let mut synced = tokio::time::Instant::now();
     let mut tried = synced;
+    let mut refused = Refused::new();
     loop {
-        let failed = !tells.borrow().is_empty();
+        let failed = !refused.is_empty();
         let due = async {
             tokio::select! {
                 told = sight.changed() => told,
@@ -65,6 +81,11 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         }
         if !sight.leads() {
             (applier, looked) = (Applier::default(), None);
+            continue;
+        }
+        // Whose Envoys are where is not put there while it is only being tried.
+        let decides = |kind: Kind| matches!(kind, Kind::Gateway | Kind::GatewayClass | Kind::GatewayParameters | Kind::ListenerSet);
+        if picture.on_trial && picture.refused.objects.keys().any(|version| decides(version.object.kind)) {
             continue;
         }
         if synced.elapsed() > RESYNC {
@@ -89,8 +110,13 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         if again {
             tried = tokio::time::Instant::now();
         }
-        let mut problems = put(&sight, &mut applier, &picture, &world, &place, again).await;
-        sweep(&sight, &applier, &world, &made, &mut problems).await;
+        let wanted = wanted(&picture, &world, &place);
+        refused = put(&sight, &mut applier, &wanted, &picture, Some(&refused).filter(|_| !again)).await;
+        let there = There { all: &wanted, picture: &picture, world: &world, made: &made, refused: &refused };
+        let kept = sweep(&sight, &there).await;
+        refused.extend(kept);
+        let told = refused.values().flat_map(|problem| problem.gateways.iter().map(|gateway| (gateway.clone(), problem.why.clone())));
+        let problems: Problems = told.collect();
         if **tells.borrow() != problems {
             problems.iter().for_each(|(gateway, problem)| tracing::warn!(%gateway, problem, "its Envoys cannot be deployed"));
             tells.send_replace(Arc::new(problems));
@@ -105,58 +131,100 @@ fn uids(picture: &Picture, world: &World) -> Vec<String> {
     gateways.filter_map(|gateway| world.seen.get(&gateway.meta.object)).map(|seen| seen.uid.clone()).collect()
 }
 
-/// Takes away what was made for Gateways under their former class while no control plane ran, once the new Envoys are there.
-async fn sweep(sight: &Sight, applier: &Applier, world: &World, made: &Made, problems: &mut Problems) {
-    for (gateway, now) in applier.names().filter(|(gateway, _)| !problems.contains_key(*gateway)).collect::<Vec<_>>() {
-        let object = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
-        let Some(seen) = world.seen.get(&object) else { continue };
-        if made.deployments.get(&now).is_none_or(|deployment| deployment.available == 0) {
-            continue;
+/// The class under which a Gateway is served: of what is shared, that which is in force.
+fn class_of<'a>(edge: Option<&'a Edge>, gateway: &'a Object<Gateway>) -> &'a Text {
+    match edge {
+        Some(edge) if edge.proxy.role == ProxyRole::Fleet => &edge.proxy.object.name,
+        Some(_) | None => &gateway.spec.class,
+    }
+}
+
+/// What the Service of a Gateway is called.
+pub(in crate::cluster) fn service_of(edge: Option<&Edge>, gateway: &Object<Gateway>) -> ObjectKey {
+    let key = &gateway.meta.object.key;
+    ObjectKey::new(key.namespace.clone(), names::of_gateway(&key.name, class_of(edge, gateway)))
+}
+
+/// What the Envoys are called that serve a Gateway.
+pub(in crate::cluster) fn envoys_of(edge: Option<&Edge>, gateway: &Object<Gateway>) -> ObjectKey {
+    match edge {
+        Some(edge) if edge.proxy.role == ProxyRole::Fleet => {
+            ObjectKey::new(edge.proxy.object.namespace.clone(), names::of_fleet(&edge.proxy.object.name))
         }
-        let of_it = made
-            .deployments
-            .iter()
-            .filter(|(there, deployment)| there.namespace == gateway.namespace && **there != now && deployment.owners.contains(&seen.uid));
-        let owner = Owner { namespace: gateway.namespace.clone(), uid: seen.uid.clone() };
-        for (former, _) in of_it {
-            tracing::info!(%gateway, former = %former.name, "taking away what was made under its former class");
-            if let Err(problem) = windrose_kube::deploy::sweep(&sight.client, &owner, &former.name).await {
-                problems.insert(gateway.clone(), problem);
-            }
-        }
+        Some(_) | None => service_of(edge, gateway),
     }
 }
 
 /// What somebody deleted is put there again.
 fn forget_deleted(applier: &mut Applier, made: &Made) {
-    let gone = applier.names().filter(|(_, name)| !made.services.contains_key(name) || !made.deployments.contains_key(name));
-    for gateway in gone.map(|(gateway, _)| gateway.clone()).collect::<Vec<_>>() {
-        applier.forget(&gateway);
+    let is_gone = |wanted: &&Wanted| {
+        let name = ObjectKey::new(wanted.namespace().clone(), wanted.name());
+        (wanted.service.is_some() && !made.services.contains_key(&name))
+            || (wanted.envoys.is_some() && !made.deployments.contains_key(&name))
+    };
+    for of in applier.whole().filter(is_gone).map(|wanted| wanted.of.clone()).collect::<Vec<_>>() {
+        applier.forget(&of);
     }
 }
 
-/// `again` also tries what the cluster refused before.
-async fn put(sight: &Sight, applier: &mut Applier, picture: &Picture, world: &World, place: &Place, again: bool) -> Problems {
-    let mut problems = Problems::new();
-    let former = sight.problems.borrow().clone();
-    for wanted in picture.plan.programs.keys().filter_map(|proxy| wanted(proxy, picture, world, place)) {
-        if let Some(problem) = former.get(&wanted.gateway).filter(|_| !again) {
-            problems.insert(wanted.gateway, problem.clone());
+/// Puts everything there, and takes away what is wanted no more. What the cluster refused before is not tried where it is given.
+async fn put(sight: &Sight, applier: &mut Applier, all: &[Wanted], picture: &Picture, former: Option<&Refused>) -> Refused {
+    let mut refused = Refused::new();
+    for one in all {
+        let fleet = match &one.of {
+            // Envoys come first: no Service leads to some that are not there.
+            For::Member(gateway) => refused.get(&For::Fleet(ObjectKey::new(gateway.namespace.clone(), one.class.clone()))),
+            For::Gateway(_) | For::Fleet(_) => None,
+        };
+        if let Some(problem) = fleet.or_else(|| former.and_then(|former| former.get(&one.of))).cloned() {
+            refused.insert(one.of.clone(), Problem { gateways: one.owners(), ..problem });
             continue;
         }
-        if let Err(problem) = applier.apply(&sight.client, &wanted).await {
-            problems.insert(wanted.gateway, problem);
+        if applier.former(&one.of).is_some_and(|made| made.class != one.class) {
+            // Its class is another one: what it had goes once the new runs.
+            applier.forget(&one.of);
+        }
+        if let Err(problem) = applier.apply(&sight.client, one).await {
+            refused.insert(one.of.clone(), Problem { gateways: one.owners(), why: problem });
         }
     }
-    let ours: BTreeSet<ObjectKey> = applier.gateways().filter(|gateway| !is_ours(gateway, picture)).cloned().collect();
-    for gateway in ours {
-        if !picture.declared.gateways.contains_key(&gateway) {
-            applier.forget(&gateway);
-        } else if let Err(problem) = applier.withdraw(&sight.client, &gateway).await {
-            problems.insert(gateway, problem);
+    let still: BTreeSet<&For> = all.iter().map(|one| &one.of).collect();
+    let unwanted: Vec<Wanted> = applier.applied().filter(|made| !still.contains(&made.of)).cloned().collect();
+    for made in unwanted {
+        match fate(&made, all, &refused, picture) {
+            Fate::Stays => {}
+            Fate::Forgotten => applier.forget(&made.of),
+            Fate::Withdrawn => {
+                if let Err(problem) = applier.withdraw(&sight.client, &made.of).await {
+                    refused.insert(made.of.clone(), Problem { gateways: made.owners(), why: problem });
+                }
+            }
         }
     }
-    problems
+    refused
+}
+
+/// What becomes of something that was made and is not wanted.
+enum Fate {
+    Stays,
+    /// It is gone with its owners; or something replaces it, and [`sweep`] takes it away once that runs.
+    Forgotten,
+    Withdrawn,
+}
+
+fn fate(made: &Wanted, all: &[Wanted], refused: &Refused, picture: &Picture) -> Fate {
+    let now = |gateway: &ObjectKey| all.iter().find(|one| one.service.is_some() && one.owners().contains(gateway));
+    // Of a Gateway that is ours and for which nothing is wanted, because something is wrong with it, all stays; and what replaces
+    // something has to be there.
+    let stays = |gateway: &ObjectKey| is_ours(gateway, picture) && now(gateway).is_none_or(|now| refused.contains_key(&now.of));
+    let owners = made.owners();
+    if !owners.iter().any(|gateway| picture.declared.gateways.contains_key(gateway)) {
+        return Fate::Forgotten;
+    }
+    if owners.iter().any(stays) {
+        return Fate::Stays;
+    }
+    if owners.iter().any(|gateway| now(gateway).is_some()) { Fate::Forgotten } else { Fate::Withdrawn }
 }
 
 /// Whether the Gateway is there and not another controller's. One that is wrong keeps its Envoys, and so does one whose class is
@@ -167,35 +235,86 @@ fn is_ours(gateway: &ObjectKey, picture: &Picture) -> bool {
     class.is_none_or(|class| *class.spec.controller == *CONTROLLER)
 }
 
-/// The Envoys of one Gateway; none where it is no Gateway or has no open port.
-fn wanted(proxy: &ProxyKey, picture: &Picture, world: &World, place: &Place) -> Option<Wanted> {
-    if proxy.role != ProxyRole::Gateway {
-        return None;
+/// What all Gateways should have; Envoys that are shared come before the Services that lead to them.
+fn wanted(picture: &Picture, world: &World, place: &Place) -> Vec<Wanted> {
+    let mut fleets: BTreeMap<&ProxyKey, BTreeMap<Text, String>> = BTreeMap::new();
+    let mut of_gateways = Vec::new();
+    for (key, edge) in &picture.plan.edges {
+        let Some(gateway) = picture.declared.gateways.get(key) else { continue };
+        let Some(seen) = world.seen.get(&gateway.meta.object) else { continue };
+        if edge.proxy.role == ProxyRole::Fleet {
+            fleets.entry(&edge.proxy).or_default().insert(key.name.clone(), seen.uid.clone());
+        }
+        if !edge.ports.is_empty() {
+            of_gateways.extend(of_gateway(gateway, edge, &seen.uid, picture, place));
+        }
     }
-    let gateway = picture.declared.gateways.get(&proxy.object)?;
-    let seen = world.seen.get(&gateway.meta.object)?;
-    let program = picture.plan.programs.get(proxy)?;
-    let tcp = program.listeners.values().flat_map(|listener| &listener.addresses).map(|address| (address.port(), Carries::Tcp));
-    let udp = program.datagram_listeners.values().flat_map(|listener| &listener.addresses).map(|address| (address.port(), Carries::Udp));
-    let ports: BTreeSet<(u16, Carries)> = tcp.chain(udp).collect();
-    if ports.is_empty() {
-        return None;
+    // Also a Gateway that is not served just now keeps the Envoys from going with the others.
+    for (proxy, owners) in &mut fleets {
+        let of_class = picture
+            .declared
+            .gateways
+            .values()
+            .filter(|gateway| gateway.meta.object.key.namespace == proxy.object.namespace && gateway.spec.class == proxy.object.name);
+        let seen = of_class.filter_map(|gateway| Some((gateway, world.seen.get(&gateway.meta.object)?)));
+        owners.extend(seen.map(|(gateway, seen)| (gateway.meta.object.key.name.clone(), seen.uid.clone())));
     }
+    let fleets = fleets.into_iter().filter_map(|(proxy, owners)| of_fleet(proxy, owners, picture, place));
+    fleets.chain(of_gateways).collect()
+}
+
+fn of_gateway(gateway: &Object<Gateway>, edge: &Edge, uid: &str, picture: &Picture, place: &Place) -> Option<Wanted> {
+    let key = &gateway.meta.object.key;
     let ip = |address: &GatewayAddress| match address {
         GatewayAddress::Ip(ip) => Some(*ip),
         GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
     };
+    let envoys = Envoys { bootstrap: bootstrap_of(&edge.proxy, place), ports: edge.ports.iter().map(|port| bound(*port)).collect() };
+    let class = class_of(Some(edge), gateway);
+    let (of, envoys, marks) = match edge.proxy.role {
+        ProxyRole::Gateway | ProxyRole::Workload => (For::Gateway(key.clone()), Some(envoys), BTreeMap::new()),
+        ProxyRole::Fleet => {
+            // By these the planner knows which ports are in force.
+            let marks = [(FLEET_ANNOTATION, class.clone()), (GATEWAY_ANNOTATION, key.name.clone())];
+            (For::Member(key.clone()), None, BTreeMap::from(marks))
+        }
+    };
     Some(Wanted {
-        gateway: proxy.object.clone(),
-        uid: seen.uid.clone(),
-        class: gateway.spec.class.clone(),
-        ports,
-        addresses: gateway.spec.addresses.iter().filter_map(ip).collect(),
+        of,
+        class: class.clone(),
+        marks,
+        owners: BTreeMap::from([(key.name.clone(), uid.to_owned())]),
         labels: gateway.spec.infrastructure.labels.clone(),
         annotations: gateway.spec.infrastructure.annotations.clone(),
-        bootstrap: bootstrap_of(proxy, place),
-        parameters: parameters::of(gateway, picture, place)?,
+        service: Some(Service {
+            ports: edge.ports.iter().map(|port| ((port.declared.get(), carries(*port)), port.bound.get())).collect(),
+            addresses: gateway.spec.addresses.iter().filter_map(ip).collect(),
+        }),
+        envoys,
+        parameters: parameters::of_gateway(gateway, class, picture, place)?,
     })
+}
+
+fn of_fleet(proxy: &ProxyKey, owners: BTreeMap<Text, String>, picture: &Picture, place: &Place) -> Option<Wanted> {
+    Some(Wanted {
+        of: For::Fleet(proxy.object.clone()),
+        class: proxy.object.name.clone(),
+        marks: BTreeMap::new(),
+        owners,
+        labels: BTreeMap::new(),
+        annotations: BTreeMap::new(),
+        service: None,
+        envoys: Some(Envoys { bootstrap: bootstrap_of(proxy, place), ports: BTreeSet::from([(FLEET_READY, Carries::Tcp)]) }),
+        parameters: parameters::of_class(&proxy.object.name, picture, place)?,
+    })
+}
+
+fn carries(port: OpenPort) -> Carries {
+    if port.datagrams { Carries::Udp } else { Carries::Tcp }
+}
+
+fn bound(port: OpenPort) -> (u16, Carries) {
+    (port.bound.get(), carries(port))
 }
 
 fn bootstrap_of(proxy: &ProxyKey, place: &Place) -> BTreeMap<String, String> {
@@ -213,3 +332,6 @@ fn bootstrap_of(proxy: &ProxyKey, place: &Place) -> BTreeMap<String, String> {
     };
     bootstrap::files(&settings).into_iter().map(|(name, text)| (name.to_owned(), text)).collect()
 }
+
+#[cfg(test)]
+mod tests;

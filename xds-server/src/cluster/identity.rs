@@ -104,13 +104,15 @@ impl Identify for Tokens {
     }
 }
 
-/// The accounts of all Gateways that are served.
+/// The accounts of all Gateways that are served, and of those that are shared.
 pub(crate) fn accounts(picture: &Picture) -> Accounts {
-    let gateways = picture.plan.programs.keys().filter(|proxy| proxy.role == ProxyRole::Gateway);
     let account = |proxy: &ProxyKey| {
-        let gateway = picture.declared.gateways.get(&proxy.object)?;
-        let name = names::of_gateway(&proxy.object.name, &gateway.spec.class);
+        let name = match proxy.role {
+            ProxyRole::Gateway => names::of_gateway(&proxy.object.name, &picture.declared.gateways.get(&proxy.object)?.spec.class),
+            ProxyRole::Fleet => names::of_fleet(&proxy.object.name),
+            ProxyRole::Workload => return None,
+        };
         Some((ObjectKey::new(proxy.object.namespace.clone(), name), proxy.clone()))
     };
-    gateways.filter_map(account).collect()
+    picture.plan.programs.keys().filter_map(account).collect()
 }

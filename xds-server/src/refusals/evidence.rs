@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use windrose_api::Declared;
 use windrose_plan::{Plan, Refused};
 use windrose_state::{Accepted, Scope, StreamStatus};
-use windrose_vocab::{Fingerprint, ObjectVersion, ProxyKey, ProxyRole, ResourceId, ResourceKind};
+use windrose_vocab::{Fingerprint, ObjectVersion, ProxyKey, ResourceId, ResourceKind};
 
 use super::trial::Answer;
 use crate::carried::Carried;
@@ -91,7 +91,7 @@ impl Evidence<'_> {
         let own = &rejected.scope.proxy;
         let agrees =
             |other: &Rejected| other.scope.proxy != *own && self.carries(&other.scope.proxy, &other.resource).any(|one| one == suspect);
-        own.role == ProxyRole::Gateway || all.iter().any(agrees) || !self.concerns_others(own, suspect)
+        own.role.is_edge() || all.iter().any(agrees) || !self.concerns_others(own, suspect)
     }
 
     /// Looks through the resources of other proxies that are connected: rarely needed, and over at the first that has it.

@@ -1,5 +1,5 @@
-//! The Envoys of a Gateway: which objects they are made of, and putting those into the cluster. What they consist of is
-//! decided here from plain words; whether a Gateway is served at all is the planner's.
+//! The Envoys of a Gateway, or of several: which objects they are made of, and putting those into the cluster. What they consist of
+//! is decided here from plain words; whether a Gateway is served at all is the planner's.
 
 mod apply;
 mod objects;
@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use windrose_vocab::{ObjectKey, Text};
 
-pub use apply::{Applier, sweep};
+pub use apply::{Applier, Sweep, sweep};
 pub use objects::{Object, objects};
 pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
 
@@ -19,6 +19,10 @@ pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
 pub const MANAGER: &str = "windrose";
 /// The label that names the Gateway (GEP-1762).
 pub const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+/// The label that names the class, on everything that is made.
+pub const CLASS_LABEL: &str = "windrose.dev/gateway-class";
+/// The label of Envoys that several Gateways share; it names the class.
+pub const FLEET_LABEL: &str = "windrose.dev/fleet";
 /// The condition of a Pod that says that its Envoy runs what it should (`readinessGates`).
 pub const READY_GATE: &str = "windrose.dev/programmed";
 /// For whom the token of a proxy is good.
@@ -41,40 +45,80 @@ pub enum Carries {
     Udp,
 }
 
-/// The Envoys that a Gateway should have.
+/// What a Gateway should have, or the Envoys that several share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
-    /// The Gateway.
-    pub gateway: ObjectKey,
-    /// Its identity in the cluster, for the owner of what is made.
-    pub uid: String,
-    /// Its class.
+    /// For whom.
+    pub of: For,
+    /// Its class; of what is shared, that of the fleet.
     pub class: Text,
-    /// Its open ports.
-    pub ports: BTreeSet<(u16, Carries)>,
-    /// Addresses it asks for.
-    pub addresses: Vec<IpAddr>,
+    /// Annotations by which we know later what it was made for.
+    pub marks: BTreeMap<&'static str, Text>,
+    /// The Gateways that own what is made, by name, with their identities in the cluster. All is gone with the last of them.
+    pub owners: BTreeMap<Text, String>,
     /// Labels for everything that is made (`spec.infrastructure`).
     pub labels: BTreeMap<Text, Text>,
     /// Annotations for everything that is made.
     pub annotations: BTreeMap<Text, Text>,
-    /// The files that Envoy is started with, by name.
-    pub bootstrap: BTreeMap<String, String>,
-    /// How they are run.
+    /// How Envoys are reached.
+    pub service: Option<Service>,
+    /// The Envoys themselves.
+    pub envoys: Option<Envoys>,
+    /// How both are made.
     pub parameters: Parameters,
 }
 
+/// For whom something is made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum For {
+    /// A Gateway with Envoys of its own.
+    Gateway(ObjectKey),
+    /// A Gateway that shares those of its class, for which it wants no more than a way to reach them.
+    Member(ObjectKey),
+    /// All Gateways of a class in a namespace, by those two.
+    Fleet(ObjectKey),
+}
+
+/// How Envoys are reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its ports, with those that Envoy opens for them.
+    pub ports: BTreeMap<(u16, Carries), u16>,
+    /// Addresses that are asked for.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Envoys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envoys {
+    /// The files that they are started with, by name.
+    pub bootstrap: BTreeMap<String, String>,
+    /// Ports that they open; the first one for connections says whether they are up.
+    pub ports: BTreeSet<(u16, Carries)>,
+}
+
 impl Wanted {
-    /// Who owns what is made.
+    /// Where it is made.
     #[must_use]
-    pub fn owner(&self) -> Owner {
-        Owner { namespace: self.gateway.namespace.clone(), uid: self.uid.clone() }
+    pub fn namespace(&self) -> &Text {
+        match &self.of {
+            For::Gateway(key) | For::Member(key) | For::Fleet(key) => &key.namespace,
+        }
+    }
+
+    /// The Gateways that it is made for.
+    #[must_use]
+    pub fn owners(&self) -> BTreeSet<ObjectKey> {
+        self.owners.keys().map(|name| ObjectKey::new(self.namespace().clone(), name.clone())).collect()
     }
 
     /// The name of everything that is made.
     #[must_use]
     pub fn name(&self) -> String {
-        crate::names::of_gateway(&self.gateway.name, &self.class)
+        match &self.of {
+            For::Gateway(gateway) | For::Member(gateway) => crate::names::of_gateway(&gateway.name, &self.class),
+            For::Fleet(_) => crate::names::of_fleet(&self.class),
+        }
     }
 }
 

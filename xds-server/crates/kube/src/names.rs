@@ -38,6 +38,12 @@ pub fn of_gateway(gateway: &str, class: &str) -> String {
     format!("{}-{tail}", head.trim_end_matches('-'))
 }
 
+/// What is made for the Gateways of a class that share their Envoys in a namespace: no class ends in a dot, so no Gateway has that name.
+#[must_use]
+pub fn of_fleet(class: &str) -> String {
+    of_gateway(class, "fleet.")
+}
+
 /// A label's value that stands for a name which may be longer than a value can be.
 #[must_use]
 pub fn label_value(name: &str) -> String {
@@ -83,6 +89,8 @@ mod tests {
         }
         assert_ne!(names[0], names[1]);
         assert_ne!(names[2], names[3], "a dot and a dash are two names");
+        assert_ne!(of_fleet("windrose"), of_gateway("windrose", "fleet"));
+        assert!(of_fleet("windrose").starts_with("windrose-fleet-"), "{}", of_fleet("windrose"));
         assert_ne!(of_gateway("a", "b-c"), of_gateway("a-b", "c"));
     }
 }

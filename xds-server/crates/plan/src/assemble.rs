@@ -15,7 +15,7 @@ use windrose_vocab::{ProxyKey, ResourceId, SpiffeId, Text};
 
 use crate::backend::{ClusterKey, EndpointsKey, Upstream};
 use crate::plan::{Sources, Versions};
-use crate::proxy::ProxyParts;
+use crate::proxy::{PartsKey, ProxyParts};
 use crate::route::TableKey;
 use crate::world::{Filter, HostSlot, Layer, Output};
 
@@ -46,7 +46,8 @@ struct Touched {
 /// One program, with the counts that say what is in it.
 #[derive(Debug, Default)]
 struct ProxyState {
-    parts: Option<Output<ProxyParts>>,
+    /// What it is put together from: one, or those of all Gateways that share it.
+    parts: BTreeMap<PartsKey, Output<ProxyParts>>,
     program: Program,
     sources: OrdMap<ResourceId, Sources>,
     clusters: BTreeMap<ClusterKey, u32>,
@@ -111,7 +112,7 @@ impl Assembly {
         let mut settled = Vec::new();
         for proxy in touched.proxies {
             self.proxies.get_mut(&proxy).into_iter().for_each(ProxyState::put_listeners);
-            let state = self.proxies.get(&proxy).and_then(|state| state.parts.as_ref().map(|parts| (state, parts)));
+            let state = self.proxies.get(&proxy).and_then(|state| state.parts.values().next().map(|parts| (state, parts)));
             let content =
                 state.map(|(state, parts)| (Arc::new(state.program.clone()), state.sources.clone(), parts.value.identity.clone()));
             if content.is_none() {

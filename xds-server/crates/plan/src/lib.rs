@@ -21,7 +21,9 @@ mod world;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
 
-pub use plan::{Condition, ConditionType, Coverage, Covered, Plan, Sources, Subject, Verdict};
+pub use gateway::{FLEET_ANNOTATION, GATEWAY_ANNOTATION};
+pub use limits::FLEET_READY;
+pub use plan::{Condition, ConditionType, Coverage, Covered, Edge, OpenPort, Plan, Sources, Subject, Verdict};
 pub use planner::Planner;
 pub use print::print;
 pub use settings::{Addresses, CertificateCheck, FilterCheck, Refusal, Refused, Settings};

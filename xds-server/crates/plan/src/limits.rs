@@ -1,5 +1,6 @@
 //! Limits and defaults of the plan, each with its unit and reason.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 /// Bytes of a path that may stand in a route's name; a longer one is named by its digest. Names are in every log line.
@@ -7,6 +8,15 @@ pub(crate) const LABEL_PATH_BYTES_MAX: usize = 64;
 
 /// HTTPS listeners on one port of which each knows the hosts of all others, so that it tells which requests have come the wrong way.
 pub(crate) const MISDIRECTED_LISTENERS_MAX: usize = 64;
+
+/// Ports that the Envoys of a shared fleet open, one for each port of each Gateway: below those that a kernel gives to connections.
+pub(crate) const FLEET_PORTS: RangeInclusive<u16> = 10_000..=32_767;
+
+/// The longest value of a label: a longer name stands there in another form.
+pub(crate) const LABEL_MAX: usize = 63;
+
+/// The port by which a shared proxy says that it has its listeners.
+pub const FLEET_READY: u16 = 9_999;
 
 /// Bytes of a regular expression, as Gateway API bounds the paths and values it stands for.
 pub(crate) const PATTERN_BYTES_MAX: usize = 4096;

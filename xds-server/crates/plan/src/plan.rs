@@ -1,6 +1,6 @@
 //! The plan: a program for every proxy, and what to tell people about each object. Plain values in persistent maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -8,7 +8,9 @@ use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use windrose_api::declared::route::ParentRef;
 use windrose_ir::Program;
-use windrose_vocab::{Diagnostic, Fingerprint, Kind, ObjectKey, ObjectRef, ObjectVersion, ProxyKey, ProxyRole, ResourceId, SpiffeId, Text};
+use windrose_vocab::{
+    Diagnostic, Fingerprint, Kind, ObjectKey, ObjectRef, ObjectVersion, Port, ProxyKey, ProxyRole, ResourceId, ResourceKind, SpiffeId, Text,
+};
 
 /// Everything that follows from what is declared. Cheap to clone; two plans share what did not change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,28 +27,60 @@ pub struct Plan {
     pub attached_routes: OrdMap<Subject, u32>,
     /// Which versions of which objects each resource of a program carries.
     pub sources: OrdMap<ProxyKey, OrdMap<ResourceId, Sources>>,
+    /// Where each Gateway that is served is.
+    pub edges: OrdMap<ObjectKey, Arc<Edge>>,
     /// What protects each route that a listener takes.
     pub coverage: OrdMap<Covered, Coverage>,
 }
 
 impl Plan {
-    /// What a policy comes to towards each Gateway whose proxies have to do with it, by the Gateway's key: its verdicts for all that it
-    /// targets as one, in which what is bad for one target is bad.
+    /// The Gateways for which proxies of that kind carry a version of an object: their own, or those that share them and whose listeners
+    /// and routes it is in.
     #[must_use]
-    pub fn ancestors(&self, policy: &ObjectRef) -> BTreeMap<ObjectKey, Verdict> {
-        let own = self.verdicts.range(Subject::object(policy.clone())..).take_while(|(subject, _)| subject.object == *policy);
-        let mut whole = Verdict::default();
-        for (kind, condition) in own.flat_map(|(_, verdict)| &verdict.conditions) {
-            if whole.conditions.get(kind).is_none_or(|known| known.status) {
-                whole.conditions.insert(*kind, condition.clone());
+    pub fn gateways(&self, proxy: &ProxyKey, version: &ObjectVersion) -> BTreeSet<ObjectKey> {
+        match proxy.role {
+            ProxyRole::Gateway => BTreeSet::from([proxy.object.clone()]),
+            ProxyRole::Workload => BTreeSet::new(),
+            ProxyRole::Fleet => {
+                let resources = self.sources.get(proxy).into_iter().flatten();
+                let carry = resources.filter(|(id, sources)| is_of_gateway(id.kind) && sources.contains(version));
+                carry.filter_map(|(id, _)| gateway_of(id)).collect()
             }
         }
-        let gateways = self
-            .sources
-            .iter()
-            .filter(|(proxy, resources)| proxy.role == ProxyRole::Gateway && resources.values().any(|sources| sources.carries(policy)));
-        gateways.map(|(proxy, _)| (proxy.object.clone(), whole.clone())).collect()
     }
+}
+
+/// Whether resources of the kind are of one Gateway each, and named after it.
+fn is_of_gateway(kind: ResourceKind) -> bool {
+    match kind {
+        ResourceKind::Listener | ResourceKind::Routes | ResourceKind::ScopedRoutes | ResourceKind::Extension => true,
+        ResourceKind::Cluster | ResourceKind::Endpoints | ResourceKind::Secret => false,
+    }
+}
+
+fn gateway_of(resource: &ResourceId) -> Option<ObjectKey> {
+    let mut parts = resource.name.split('/');
+    Some(ObjectKey::new(parts.next()?, parts.next()?))
+}
+
+/// Where a Gateway is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// The proxies that serve it: its own, or those that it shares.
+    pub proxy: ProxyKey,
+    /// Its ports.
+    pub ports: BTreeSet<OpenPort>,
+}
+
+/// One port of a Gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct OpenPort {
+    /// As it is declared.
+    pub declared: Port,
+    /// As its proxies open it: another one where they open ports for other Gateways too.
+    pub bound: Port,
+    /// Whether it takes datagrams, not connections.
+    pub datagrams: bool,
 }
 
 /// Versions of objects, sorted, each once.

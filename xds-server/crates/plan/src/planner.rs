@@ -2,19 +2,20 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::hash::Hash;
+use std::sync::Arc;
 
 use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Changed};
 use windrose_ir::EndpointSet;
-use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole};
+use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef};
 
 use crate::assemble::Assembly;
 use crate::backend::{self, ClusterKey, EndpointsKey, Upstream};
-use crate::gateway::{self, Frame};
+use crate::gateway::{self, FleetPorts, Frame};
 use crate::mesh;
-use crate::plan::Plan;
+use crate::plan::{Edge, Plan};
 use crate::policy::{self, PolicyOutcome, set_aside};
-use crate::proxy::ProxyParts;
+use crate::proxy::{PartsKey, ProxyParts, Runner};
 use crate::reference::field;
 use crate::route::{self, Attached, Attachments, Host, Resolved, Rules, RulesKey};
 use crate::settings::{Refused, Settings};
@@ -33,10 +34,12 @@ pub struct Planner {
     trusts: Layer<ObjectRef, PolicyOutcome>,
     policies: Layer<ObjectRef, PolicyOutcome>,
     frames: Layer<ObjectKey, Frame>,
+    fleets: Layer<ObjectKey, FleetPorts>,
     resolved: Layer<ObjectRef, Resolved>,
     attachments: Layer<ObjectRef, Attachments>,
     attached: Attached,
-    proxies: Layer<ProxyKey, ProxyParts>,
+    /// What is run for each Gateway and each Workload.
+    proxies: Layer<PartsKey, ProxyParts>,
     rules: Layer<RulesKey, Rules>,
     hosts: Layer<HostSlot, Host>,
     clusters: Layer<ClusterKey, Upstream>,
@@ -60,6 +63,7 @@ impl Planner {
             trusts: Layer::default(),
             policies: Layer::default(),
             frames: Layer::default(),
+            fleets: Layer::default(),
             resolved: Layer::default(),
             attachments: Layer::default(),
             attached: Attached::default(),
@@ -147,7 +151,15 @@ impl Planner {
             planner.declared.gateways.contains_key(key) || planner.indexes.get(&Index::ListenerSets(key.clone())).next().is_some()
         };
         let deltas = self.step(|planner| &mut planner.frames, fresh, wanted, gateway::frame);
+        let fleets = deltas
+            .iter()
+            .flat_map(|delta| delta.old.iter().chain(&delta.new))
+            .filter_map(|frame| frame.value.sharing.fleet().cloned())
+            .collect();
         self.changed.extend(deltas.into_iter().map(|delta| Dep::Frame(delta.key)));
+        let wanted = |planner: &Self, key: &ObjectKey| planner.indexes.get(&Index::GatewaysOfClass(key.clone())).next().is_some();
+        let deltas = self.step(|planner| &mut planner.fleets, fleets, wanted, gateway::fleet);
+        self.changed.extend(deltas.into_iter().map(|delta| Dep::Fleet(delta.key)));
     }
 
     fn run_routes(&mut self, objects: &[&ObjectRef]) {
@@ -164,23 +176,40 @@ impl Planner {
 
     /// Returns the hosts that became required or no longer are.
     fn run_proxies(&mut self, objects: &[&ObjectRef]) -> BTreeSet<HostSlot> {
-        let proxy = |object: &&ObjectRef| match object.kind {
-            Kind::Gateway => Some(ProxyKey { role: ProxyRole::Gateway, object: object.key.clone() }),
-            Kind::Workload => Some(ProxyKey { role: ProxyRole::Workload, object: object.key.clone() }),
-            _ => None,
+        let runners = |kind: Kind| match kind {
+            Kind::Gateway => &[Runner::Own, Runner::Shared][..],
+            Kind::Workload => &[Runner::Own],
+            _ => &[],
         };
-        let fresh: BTreeSet<ProxyKey> = objects.iter().filter_map(proxy).collect();
-        let wanted = |planner: &Self, key: &ProxyKey| match key.role {
-            ProxyRole::Gateway => planner.declared.gateways.contains_key(&key.object),
-            ProxyRole::Workload => planner.declared.workloads.contains_key(&key.object),
-        };
-        let parts = |view: &View<'_>, key: &ProxyKey| match key.role {
-            ProxyRole::Gateway => gateway::edge(view, &key.object),
-            ProxyRole::Workload => mesh::sidecar(view, &key.object),
+        let keys = |of: &ObjectRef| runners(of.kind).iter().map(|runner| PartsKey { of: of.clone(), runner: *runner }).collect::<Vec<_>>();
+        let fresh: BTreeSet<PartsKey> = objects.iter().flat_map(|object| keys(object)).collect();
+        let wanted = |planner: &Self, key: &PartsKey| planner.declared.get(&key.of).is_some();
+        let parts = |view: &View<'_>, key: &PartsKey| match key.of.kind {
+            Kind::Gateway => gateway::edge(view, &key.of.key, key.runner),
+            _ => mesh::sidecar(view, &key.of.key),
         };
         let deltas = self.step(|planner| &mut planner.proxies, fresh, wanted, parts);
-        let assembly = &mut self.assembly;
-        deltas.iter().flat_map(|delta| assembly.proxy_changed(&delta.key, delta.old.as_ref(), delta.new.as_ref())).collect()
+        let mut hosts = BTreeSet::new();
+        for delta in &deltas {
+            hosts.extend(self.assembly.parts_changed(delta));
+            if delta.key.of.kind == Kind::Gateway {
+                self.put_edge(&delta.key.of);
+            }
+        }
+        hosts
+    }
+
+    /// Says by whom a Gateway is served now.
+    fn put_edge(&mut self, gateway: &ObjectRef) {
+        let by = |runner| self.proxies.get(&PartsKey { of: gateway.clone(), runner });
+        let edge = by(Runner::Own)
+            .or_else(|| by(Runner::Shared))
+            .map(|parts| Edge { proxy: parts.value.runs_on.clone(), ports: parts.value.ports.clone() });
+        match edge {
+            None => drop(self.plan.edges.remove(&gateway.key)),
+            Some(edge) if self.plan.edges.get(&gateway.key).is_some_and(|known| **known == edge) => {}
+            Some(edge) => drop(self.plan.edges.insert(gateway.key.clone(), Arc::new(edge))),
+        }
     }
 
     fn run_tables(&mut self, mut hosts: BTreeSet<HostSlot>) {
@@ -276,6 +305,7 @@ impl Planner {
             trusts: &self.trusts,
             policies: &self.policies,
             frames: &self.frames,
+            fleets: &self.fleets,
             resolved: &self.resolved,
             attached: &self.attached,
             rules: &self.rules,

@@ -1,20 +1,25 @@
-//! What one kind of proxy runs besides what it shares with others: its listeners, and what those need.
+//! What is run for one Gateway or Workload besides what is shared with others: its listeners, and what those need.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use windrose_ir::http::{Authorization, HttpFilter};
 use windrose_ir::{Cluster, DatagramListener, Listener, RouteTable, Secret};
-use windrose_vocab::{SpiffeId, Text};
+use windrose_vocab::{ObjectRef, ProxyKey, SpiffeId, Text};
 
 use crate::backend::ClusterKey;
+use crate::plan::OpenPort;
 use crate::route::TableKey;
 use crate::world::{Filter, HostSlot};
 
-/// The parts of a program that belong to one kind of proxy alone, and the names of those that it shares.
+/// The parts of a program that belong to one Gateway or Workload alone, and the names of those that it shares.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ProxyParts {
+    /// The proxies that run them.
+    pub(crate) runs_on: ProxyKey,
     pub(crate) identity: SpiffeId,
+    /// The ports of a Gateway.
+    pub(crate) ports: BTreeSet<OpenPort>,
     pub(crate) listeners: BTreeMap<Text, Arc<Listener>>,
     pub(crate) datagram_listeners: BTreeMap<Text, Arc<DatagramListener>>,
     /// Route tables of its own.
@@ -34,10 +39,29 @@ pub(crate) struct ProxyParts {
     pub(crate) extensions: BTreeSet<(Text, Filter)>,
 }
 
+/// For what parts are run, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct PartsKey {
+    /// The Gateway or Workload.
+    pub(crate) of: ObjectRef,
+    pub(crate) runner: Runner,
+}
+
+/// Whose proxies run something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Runner {
+    /// Those of its own.
+    Own,
+    /// Those that it shares with others.
+    Shared,
+}
+
 impl ProxyParts {
-    pub(crate) fn new(identity: SpiffeId) -> Self {
+    pub(crate) fn new(runs_on: ProxyKey, identity: SpiffeId) -> Self {
         Self {
+            runs_on,
             identity,
+            ports: BTreeSet::new(),
             listeners: BTreeMap::new(),
             datagram_listeners: BTreeMap::new(),
             routes: BTreeMap::new(),

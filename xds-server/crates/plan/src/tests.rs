@@ -2,6 +2,7 @@
 
 mod auth;
 mod by_host;
+mod fleets;
 mod gateways;
 mod incremental;
 mod meshes;

@@ -24,6 +24,8 @@ pub(crate) enum Dep {
     Index(Index),
     /// The frame of a Gateway.
     Frame(ObjectKey),
+    /// The ports of a shared fleet.
+    Fleet(ObjectKey),
     /// What a policy comes to.
     Policy(ObjectRef),
     /// The backends of a route.

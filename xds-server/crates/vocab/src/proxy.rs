@@ -1,4 +1,4 @@
-//! Which proxy: the edge fleet of a Gateway or the sidecar of a Workload, and what kind of Envoy it is.
+//! Which proxy: the edge fleet of a Gateway or of several, or the sidecar of a Workload, and what kind of Envoy it is.
 
 use std::fmt;
 
@@ -9,16 +9,29 @@ use crate::{ObjectKey, Text};
 pub enum ProxyRole {
     /// The edge fleet of one Gateway.
     Gateway,
+    /// The edge fleet that all Gateways of a class share in a namespace.
+    Fleet,
     /// The sidecar of one Workload.
     Workload,
 }
 
-/// All proxies that should run one program: `gateway/NS/NAME` or `workload/NS/NAME`.
+impl ProxyRole {
+    /// Whether strangers reach it, and whoever runs this server runs it.
+    #[must_use]
+    pub fn is_edge(self) -> bool {
+        match self {
+            Self::Gateway | Self::Fleet => true,
+            Self::Workload => false,
+        }
+    }
+}
+
+/// All proxies that should run one program: `gateway/NS/NAME`, `fleet/NS/CLASS` or `workload/NS/NAME`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ProxyKey {
     /// What it is for.
     pub role: ProxyRole,
-    /// The Gateway or Workload.
+    /// The Gateway or Workload; the class that a fleet is of, with the namespace that it is in.
     pub object: ObjectKey,
 }
 
@@ -27,6 +40,12 @@ impl ProxyKey {
     #[must_use]
     pub fn gateway(namespace: impl Into<Text>, name: impl Into<Text>) -> Self {
         Self { role: ProxyRole::Gateway, object: ObjectKey::new(namespace, name) }
+    }
+
+    /// The edge fleet of all Gateways of that class in that namespace.
+    #[must_use]
+    pub fn fleet(namespace: impl Into<Text>, class: impl Into<Text>) -> Self {
+        Self { role: ProxyRole::Fleet, object: ObjectKey::new(namespace, class) }
     }
 
     /// The sidecar of that Workload.
@@ -43,6 +62,7 @@ impl ProxyKey {
         let named = parts.next().is_none() && !namespace.is_empty() && !name.is_empty();
         match role {
             "gateway" if named => Some(Self::gateway(namespace, name)),
+            "fleet" if named => Some(Self::fleet(namespace, name)),
             "workload" if named => Some(Self::workload(namespace, name)),
             _ => None,
         }
@@ -53,6 +73,7 @@ impl fmt::Display for ProxyKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match self.role {
             ProxyRole::Gateway => "gateway",
+            ProxyRole::Fleet => "fleet",
             ProxyRole::Workload => "workload",
         };
         write!(f, "{role}/{}/{}", self.object.namespace, self.object.name)
@@ -80,7 +101,7 @@ mod tests {
 
     #[test]
     fn keys_print_and_parse_and_other_texts_do_not() {
-        for text in ["gateway/shop/edge", "workload/shop/orders"] {
+        for text in ["gateway/shop/edge", "fleet/shop/shared", "workload/shop/orders"] {
             assert_eq!(ProxyKey::parse(text).unwrap().to_string(), text);
         }
         for text in ["", "gateway/shop", "gateway/shop/edge/x", "Gateway/shop/edge", "gateway//edge", "sidecar/a/b"] {

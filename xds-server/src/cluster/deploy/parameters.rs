@@ -1,4 +1,4 @@
-//! The parameters of a Gateway: our defaults, what its class says, what it says itself, field by field.
+//! The parameters of Envoys: our defaults, what their class says, what their Gateway says itself, field by field.
 
 use serde_json::{Value, json};
 use windrose_api::declared::backend::ObjectReference;
@@ -13,15 +13,21 @@ use crate::pipeline::Picture;
 /// Percentage of the requested CPU that an autoscaler aims at.
 const CPU_PERCENT: u32 = 70;
 
-/// What holds for a Gateway; nothing where parameters are named that are not there: our defaults could make an inner Gateway a
-/// public one, so what runs stays as it is.
-pub(super) fn of(gateway: &Object<Gateway>, picture: &Picture, place: &Place) -> Option<Parameters> {
+/// What holds for all Gateways of a class; nothing where it, or parameters that it names, are not there: our defaults could make an inner
+/// Gateway a public one, so what runs stays as it is.
+pub(super) fn of_class(class: &Text, picture: &Picture, place: &Place) -> Option<Parameters> {
     let mut parameters = Parameters::default();
     parameters.image = place.image.clone().unwrap_or(parameters.image);
-    let class = picture.declared.gateway_classes.get(&ObjectKey::new("", gateway.spec.class.clone()));
-    if let Some(reference) = class.and_then(|class| class.spec.parameters_ref.as_ref()) {
+    let class = picture.declared.gateway_classes.get(&ObjectKey::new("", class.clone()))?;
+    if let Some(reference) = &class.spec.parameters_ref {
         take(&mut parameters, find(reference, None, picture)?);
     }
+    Some(parameters)
+}
+
+/// What holds for a Gateway under that class; nothing where its parameters are not there.
+pub(super) fn of_gateway(gateway: &Object<Gateway>, class: &Text, picture: &Picture, place: &Place) -> Option<Parameters> {
+    let mut parameters = of_class(class, picture, place)?;
     if let Some(reference) = &gateway.spec.infrastructure.parameters_ref {
         take(&mut parameters, find(reference, Some(&gateway.meta.object.key.namespace), picture)?);
     }
@@ -36,7 +42,8 @@ fn find<'a>(reference: &ObjectReference, own: Option<&Text>, picture: &'a Pictur
 }
 
 fn take(parameters: &mut Parameters, said: &GatewayParameters) {
-    let GatewayParameters { replicas, image, concurrency, drain, resources, autoscaling, service, pod } = said;
+    // Whose they are follows from the plan.
+    let GatewayParameters { fleet: _, replicas, image, concurrency, drain, resources, autoscaling, service, pod } = said;
     if let Some(replicas) = replicas {
         (parameters.replicas, parameters.autoscaling) = (*replicas, None);
     }

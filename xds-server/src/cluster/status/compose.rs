@@ -1,6 +1,6 @@
 //! One status in our words: the plan's verdicts, and beside them what only the proxies and the cluster can tell.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windrose_api::declared::gateway::{CONTROLLER, Listener as Declared};
 use windrose_api::declared::route::ParentRef;
@@ -9,10 +9,10 @@ use windrose_kube::deploy::Made;
 use windrose_kube::names;
 use windrose_kube::source::{Seen, World};
 use windrose_kube::status::{Condition, Listener, Status};
-use windrose_plan::{ConditionType, Subject, Verdict};
-use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, ProxyRole, Severity};
+use windrose_plan::{ConditionType, Edge, Subject, Verdict};
+use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Severity};
 
-use crate::cluster::deploy::Problems;
+use crate::cluster::deploy::{Problems, envoys_of, service_of};
 use crate::pipeline::Picture;
 use crate::progress::Progress;
 
@@ -233,9 +233,14 @@ impl Known<'_> {
         })
     }
 
+    /// Where the Gateway is served.
+    fn edge(&self, gateway: &Object<Gateway>) -> Option<&Edge> {
+        self.picture.plan.edges.get(&gateway.meta.object.key).map(|edge| &**edge)
+    }
+
     /// Addresses at which the Gateway is reached.
     fn addresses(&self, gateway: &Object<Gateway>) -> Vec<(&'static str, String)> {
-        let Some(service) = self.made.services.get(&name(gateway)) else { return Vec::new() };
+        let Some(service) = self.made.services.get(&service_of(self.edge(gateway), gateway)) else { return Vec::new() };
         let ips = service.addresses.iter().map(|address| ("IPAddress", address.to_string()));
         let names = service.hostnames.iter().map(|name| ("Hostname", name.to_string()));
         ips.chain(names).collect()
@@ -247,9 +252,9 @@ impl Known<'_> {
         if let Some(problem) = self.problems.get(key) {
             return Runs::no("NoResources", problem);
         }
-        let name = name(gateway);
         if self.addresses(gateway).is_empty() {
-            let asked = !gateway.spec.addresses.is_empty() && self.made.services.get(&name).is_some_and(|service| service.is_pending);
+            let asked = !gateway.spec.addresses.is_empty()
+                && self.made.services.get(&service_of(self.edge(gateway), gateway)).is_some_and(|service| service.is_pending);
             return if asked {
                 Runs::no("AddressNotUsable", "the cluster does not give the address that is asked for")
             } else {
@@ -272,6 +277,10 @@ impl Known<'_> {
         if standing.as_ref().is_some_and(|standing| standing.holds) || was_programmed(seen) {
             return Runs { status: true, reason: "Programmed", message: String::new() };
         }
+        let own = envoys_of(self.edge(gateway), gateway);
+        // While nobody knows whether it shares them, those that are there tell.
+        let shared = ObjectKey::new(key.namespace.clone(), names::of_fleet(&gateway.spec.class));
+        let name = if self.made.deployments.contains_key(&own) || !self.made.deployments.contains_key(&shared) { own } else { shared };
         let pods = self.made.pods.iter().filter(|(pod, _)| pod.namespace == name.namespace && belongs(&pod.name, &name.name));
         let stuck = pods.clone().find_map(|(pod, made)| Some(format!("Pod {}: {}", pod.name, made.problem.as_ref()?)));
         let stuck = stuck.or_else(|| self.made.deployments.get(&name)?.problem.clone());
@@ -353,8 +362,9 @@ impl Known<'_> {
             return targets;
         }
         let version = declared.meta().identity();
-        let gateways = self.progress.proxies(&version).filter(|proxy| proxy.role == ProxyRole::Gateway);
-        let gateways: Vec<ParentRef> = gateways.map(|proxy| gateway_ref(&proxy.object)).collect();
+        let proxies = self.progress.proxies(&version);
+        let gateways: BTreeSet<ObjectKey> = proxies.flat_map(|proxy| self.picture.plan.gateways(proxy, &version)).collect();
+        let gateways: Vec<ParentRef> = gateways.iter().map(gateway_ref).collect();
         if gateways.is_empty() {
             return targets;
         }
@@ -379,11 +389,6 @@ fn gateway_ref(gateway: &ObjectKey) -> ParentRef {
         name: gateway.name.clone(),
     };
     ParentRef { target, section: None, port: None }
-}
-
-fn name(gateway: &Object<Gateway>) -> ObjectKey {
-    let key = &gateway.meta.object.key;
-    ObjectKey::new(key.namespace.clone(), names::of_gateway(&key.name, &gateway.spec.class))
 }
 
 /// Whether a Pod of that name was made by the Deployment of that name.

@@ -43,6 +43,8 @@ pub struct ServicePort {
     pub app_protocol: Option<Text>,
     /// Whether it is UDP.
     pub udp: bool,
+    /// The number of `targetPort`; none where it is a name, or the same.
+    pub target: Option<Port>,
 }
 
 /// Endpoints of a Service.

@@ -54,7 +54,7 @@ pub struct AuthorizationRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub paths: Vec<PathPattern>,
-    /// Ports on which the sidecar listens.
+    /// Ports on which the sidecar listens, or of the Gateway's listeners as they are declared.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(range(min = 1, max = 65535)))]
     pub ports: Vec<u16>,

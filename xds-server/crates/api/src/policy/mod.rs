@@ -20,7 +20,7 @@ pub use edge::{
 };
 pub use mesh::{MeshPolicy, MtlsMode, PortMtls};
 pub use parameters::{
-    Autoscaling, ExternalTraffic, GatewayParameters, PodParameters, Resources, ServiceParameters, ServiceType, Spread, Toleration,
+    Autoscaling, ExternalTraffic, Fleet, GatewayParameters, PodParameters, Resources, ServiceParameters, ServiceType, Spread, Toleration,
 };
 pub use rate_limit::{KeyPart, Limit, Plan, Plans, Quota, RateLimitPolicy};
 pub use target::TargetRef;

@@ -12,6 +12,10 @@ use crate::scalar::Duration;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GatewayParameters {
+    /// Whose the Envoys are: each Gateway's own, or those of all Gateways of the class in one namespace. PerGateway where absent. Only
+    /// the parameters of a class can say it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<Fleet>,
     /// How many Envoys. 1 where absent; not used with `autoscaling`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
@@ -39,6 +43,16 @@ pub struct GatewayParameters {
     /// Where the Pods run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod: Option<PodParameters>,
+}
+
+/// Who shares Envoys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Fleet {
+    /// Nobody: each Gateway has its own.
+    PerGateway,
+    /// All Gateways of the class in a namespace, each with a Service and addresses of its own. Their parameters are those of the class;
+    /// those of a Gateway say no more than its `service`.
+    PerNamespace,
 }
 
 /// Quantities by resource, such as `cpu: 500m`.

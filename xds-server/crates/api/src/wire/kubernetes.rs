@@ -7,6 +7,7 @@ use bytes::Bytes;
 use k8s_openapi::api::certificates::v1beta1 as certificates;
 use k8s_openapi::api::core::v1 as core;
 use k8s_openapi::api::discovery::v1 as discovery;
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use windrose_vocab::{Code, Port, Sensitive, Severity, Text};
 
 use super::Enveloped;
@@ -81,6 +82,10 @@ fn service_port(written: core::ServicePort, at: &Path<'_>, report: &mut Report) 
         port: port(written.port, &at.field("port"), report)?,
         app_protocol: written.app_protocol.map(Into::into),
         udp,
+        target: match written.target_port {
+            Some(IntOrString::Int(number)) => Port::new(i64::from(number)),
+            Some(IntOrString::String(_)) | None => None,
+        },
     })
 }
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::{Api, Client};
 use serde_json::{Value, json};
-use windrose_vocab::ObjectKey;
 
-use super::{MANAGER, Object, Owner, Wanted, objects};
+use super::{For, MANAGER, Object, Owner, Wanted, objects};
 use crate::client::{code, explain};
 use crate::limits;
 
@@ -17,94 +16,131 @@ const BEFORE_AUTOSCALING: &str = "windrose-before-autoscaling";
 /// What we know of what is there.
 #[derive(Default)]
 pub struct Applier {
-    applied: BTreeMap<ObjectKey, (Wanted, Vec<Object>)>,
+    applied: BTreeMap<For, Applied>,
+}
+
+struct Applied {
+    wanted: Wanted,
+    objects: Vec<Object>,
+    /// The cluster took all of it.
+    whole: bool,
 }
 
 impl std::fmt::Debug for Applier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Applier").field("gateways", &self.applied.len()).finish()
+        f.debug_struct("Applier").field("applied", &self.applied.len()).finish()
     }
 }
 
 impl Applier {
-    /// Makes the cluster have what this Gateway wants. Nothing is sent where it is what was applied last.
+    /// Makes the cluster have what is wanted. Nothing is sent where it is what was applied last.
     ///
     /// # Errors
-    /// The first thing that the cluster refused, in words for the owner of the Gateway.
+    /// The first thing that the cluster refused, in words for the owner of a Gateway.
     pub async fn apply(&mut self, client: &Client, wanted: &Wanted) -> Result<(), String> {
-        if self.applied.get(&wanted.gateway).is_some_and(|(former, _)| former == wanted) {
+        let former = self.applied.get(&wanted.of);
+        if former.is_some_and(|former| former.whole && former.wanted == *wanted) {
             return Ok(());
         }
         let now = objects(wanted);
-        // Until all is there again, nothing is known to be.
-        let before = self.applied.remove(&wanted.gateway).map(|(_, objects)| objects);
-        for object in &now {
-            if before.as_ref().is_some_and(|before| before.contains(object)) {
-                continue;
-            }
-            if !before.iter().flatten().any(|former| former.is_called_as(object)) {
-                refuse_foreign(client, wanted, object).await?;
-            }
-            put(client, wanted, object).await?;
-        }
-        for object in before.unwrap_or_else(|| optional(wanted)) {
-            if !now.iter().any(|kept| kept.is_called_as(&object)) {
-                remove(client, &wanted.owner(), &object).await?;
-            }
-        }
-        self.applied.insert(wanted.gateway.clone(), (wanted.clone(), now));
-        Ok(())
+        let before = former.map_or_else(|| optional(wanted), |former| former.objects.clone());
+        let known = if former.is_some_and(|former| former.whole) { &before[..] } else { &[] };
+        let stale: Vec<Object> = before.iter().filter(|former| !now.iter().any(|kept| kept.is_called_as(former))).cloned().collect();
+        // Whatever fails meanwhile, what was there before is not forgotten.
+        let all = now.iter().cloned().chain(stale.clone()).collect();
+        let outcome = bring(client, wanted, &now, known, &stale).await;
+        let (objects, whole) = if outcome.is_ok() { (now, true) } else { (all, false) };
+        self.applied.insert(wanted.of.clone(), Applied { wanted: wanted.clone(), objects, whole });
+        outcome
     }
 
-    /// Forgets what was made for a Gateway: it is gone with it, by its owner, or somebody deleted it and the next
-    /// [`Self::apply`] puts it right.
-    pub fn forget(&mut self, gateway: &ObjectKey) {
-        self.applied.remove(gateway);
+    /// Forgets what was made: it is gone with its owners, or somebody deleted it and the next [`Self::apply`] puts it right.
+    pub fn forget(&mut self, of: &For) {
+        self.applied.remove(of);
     }
 
-    /// The Gateways that something was made for.
-    pub fn gateways(&self) -> impl Iterator<Item = &ObjectKey> {
-        self.applied.keys()
+    /// What was wanted for it last.
+    #[must_use]
+    pub fn former(&self, of: &For) -> Option<&Wanted> {
+        self.applied.get(of).map(|applied| &applied.wanted)
     }
 
-    /// The same, with the name of what was made.
-    pub fn names(&self) -> impl Iterator<Item = (&ObjectKey, ObjectKey)> {
-        self.applied.iter().map(|(gateway, (wanted, _))| (gateway, ObjectKey::new(gateway.namespace.clone(), wanted.name())))
+    /// What was made.
+    pub fn applied(&self) -> impl Iterator<Item = &Wanted> {
+        self.applied.values().map(|applied| &applied.wanted)
     }
 
-    /// Takes away what was made for a Gateway that is still there, but no longer ours.
+    /// What was made and taken whole.
+    pub fn whole(&self) -> impl Iterator<Item = &Wanted> {
+        self.applied.values().filter(|applied| applied.whole).map(|applied| &applied.wanted)
+    }
+
+    /// Takes away what was made for Gateways that are still there, but no longer want it.
     ///
     /// # Errors
     /// What the cluster refused.
-    pub async fn withdraw(&mut self, client: &Client, gateway: &ObjectKey) -> Result<(), String> {
-        let Some((wanted, made)) = self.applied.get(gateway).cloned() else { return Ok(()) };
-        for object in &made {
-            remove(client, &wanted.owner(), object).await?;
+    pub async fn withdraw(&mut self, client: &Client, of: &For) -> Result<(), String> {
+        let Some(Applied { wanted, objects, .. }) = self.applied.get(of) else { return Ok(()) };
+        for object in objects {
+            remove(client, &owners(wanted), object).await?;
         }
-        self.applied.remove(gateway);
+        self.applied.remove(of);
         Ok(())
     }
 }
 
-/// Takes away what was made under that name for a Gateway that goes by another name by now: its class was changed while nobody
-/// looked.
-///
-/// # Errors
-/// What the cluster refused.
-pub async fn sweep(client: &Client, owner: &Owner, name: &str) -> Result<(), String> {
-    for (api_version, kind, plural) in MADE.into_iter().chain(OPTIONAL) {
-        remove(client, owner, &Object::named((api_version, kind, plural), &owner.namespace, name)).await?;
+/// Puts what is wanted, but for what is known to be there, and takes away the rest.
+async fn bring(client: &Client, wanted: &Wanted, now: &[Object], known: &[Object], stale: &[Object]) -> Result<(), String> {
+    for object in now.iter().filter(|object| !known.contains(object)) {
+        if !known.iter().any(|former| former.is_called_as(object)) {
+            refuse_foreign(client, wanted, object).await?;
+        }
+        put(client, wanted, object).await?;
+    }
+    for object in stale {
+        remove(client, &owners(wanted), object).await?;
     }
     Ok(())
 }
 
-/// What is made for every Gateway, who sends traffic first.
-const MADE: [(&str, &str, &str); 4] = [
-    ("v1", "Service", "services"),
-    ("apps/v1", "Deployment", "deployments"),
-    ("v1", "ConfigMap", "configmaps"),
-    ("v1", "ServiceAccount", "serviceaccounts"),
-];
+fn owners(wanted: &Wanted) -> Vec<Owner> {
+    let owner = |uid: &String| Owner { namespace: wanted.namespace().clone(), uid: uid.clone() };
+    wanted.owners.values().map(owner).collect()
+}
+
+/// Takes away what was made under that name for Gateways that have something else by now: the Service, the Envoys, or both.
+///
+/// # Errors
+/// What the cluster refused.
+pub async fn sweep(client: &Client, owners: &[Owner], name: &str, what: Sweep) -> Result<(), String> {
+    let (service, envoys) = match what {
+        Sweep::Service => (true, false),
+        Sweep::Envoys => (false, true),
+    };
+    let service = service.then_some(SERVICE);
+    let envoys = ENVOYS.into_iter().chain(OPTIONAL).filter(|_| envoys);
+    for kind in service.into_iter().chain(envoys) {
+        let namespace = owners.first().map_or("", |owner| &*owner.namespace);
+        remove(client, owners, &Object::named(kind, namespace, name)).await?;
+    }
+    Ok(())
+}
+
+/// What is taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sweep {
+    /// The way to Envoys.
+    Service,
+    /// Envoys, with all that they need.
+    Envoys,
+}
+
+/// Who sends traffic goes first.
+const SERVICE: (&str, &str, &str) = ("v1", "Service", "services");
+
+/// What all Envoys are made of.
+const ENVOYS: [(&str, &str, &str); 3] =
+    [("apps/v1", "Deployment", "deployments"), ("v1", "ConfigMap", "configmaps"), ("v1", "ServiceAccount", "serviceaccounts")];
 
 /// What may be there from before a restart, and is not wanted by everybody.
 const OPTIONAL: [(&str, &str, &str); 2] = [
@@ -113,7 +149,7 @@ const OPTIONAL: [(&str, &str, &str); 2] = [
 ];
 
 fn optional(wanted: &Wanted) -> Vec<Object> {
-    OPTIONAL.into_iter().map(|kind| Object::named(kind, &wanted.gateway.namespace, &wanted.name())).collect()
+    OPTIONAL.into_iter().map(|kind| Object::named(kind, wanted.namespace(), &wanted.name())).collect()
 }
 
 fn api(client: &Client, namespace: &str, object: &Object) -> Api<DynamicObject> {
@@ -128,13 +164,13 @@ fn api(client: &Client, namespace: &str, object: &Object) -> Api<DynamicObject> 
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
-/// Something of that name that somebody else made is not taken over: it would be deleted with the Gateway.
+/// Something of that name that somebody else made is not taken over: it would be deleted with its owner here.
 async fn refuse_foreign(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
     let name = object.name();
     let failed = |error: kube::Error| format!("{} {name} cannot be read: {}", object.kind, explain(&error));
-    let Some(there) = api(client, &wanted.gateway.namespace, object).get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
+    let Some(there) = api(client, wanted.namespace(), object).get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
     let owners = there.metadata.owner_references.unwrap_or_default();
-    if owners.iter().any(|owner| owner.uid == wanted.uid) {
+    if owners.iter().any(|owner| wanted.owners.values().any(|uid| *uid == owner.uid)) {
         return Ok(());
     }
     let is_ours = there.metadata.labels.unwrap_or_default().get("app.kubernetes.io/managed-by").is_some_and(|by| by == MANAGER);
@@ -146,7 +182,7 @@ async fn refuse_foreign(client: &Client, wanted: &Wanted, object: &Object) -> Re
 
 async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
     let parameters = PatchParams::apply(MANAGER).force();
-    let api = api(client, &wanted.gateway.namespace, object);
+    let api = api(client, wanted.namespace(), object);
     let name = object.name();
     if wanted.parameters.autoscaling.is_some() && object.kind == "Deployment" {
         hand_over_replicas(&api, name).await?;
@@ -175,13 +211,14 @@ async fn hand_over_replicas(api: &Api<DynamicObject>, name: &str) -> Result<(), 
 }
 
 /// Deletes what is there and ours.
-async fn remove(client: &Client, owner: &Owner, object: &Object) -> Result<(), String> {
-    let api = api(client, &owner.namespace, object);
+async fn remove(client: &Client, owners: &[Owner], object: &Object) -> Result<(), String> {
+    let Some(Owner { namespace, .. }) = owners.first() else { return Ok(()) };
+    let api = api(client, namespace, object);
     let name = object.name();
     let failed = |error: kube::Error| format!("{} {name} cannot be deleted: {}", object.kind, explain(&error));
     let Some(there) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
-    let owners = there.metadata.owner_references.unwrap_or_default();
-    if !owners.iter().any(|of| of.uid == owner.uid) {
+    let of = there.metadata.owner_references.unwrap_or_default();
+    if !of.iter().any(|of| owners.iter().any(|owner| owner.uid == of.uid)) {
         return Ok(());
     }
     match api.delete(name, &DeleteParams::background()).await {

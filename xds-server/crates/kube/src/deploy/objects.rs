@@ -1,8 +1,11 @@
-//! The objects that run a Gateway's Envoys, as JSON, in the order they are put into the cluster.
+//! The objects that run Envoys and lead to them, as JSON, in the order they are put into the cluster.
 
 use serde_json::{Map, Value, json};
 
-use super::{AUDIENCE, BOOTSTRAP_FOLDER, Carries, GATEWAY_LABEL, MANAGER, READY_GATE, RUN_FOLDER, TOKEN_FOLDER, Wanted};
+use super::{
+    AUDIENCE, BOOTSTRAP_FOLDER, CLASS_LABEL, Carries, Envoys, FLEET_LABEL, For, GATEWAY_LABEL, MANAGER, READY_GATE, RUN_FOLDER, Service,
+    TOKEN_FOLDER, Wanted,
+};
 use crate::names::label_value;
 
 /// One object to be in the cluster.
@@ -45,13 +48,19 @@ const END_SECONDS: u32 = 15;
 /// The user that Envoy runs as.
 const USER: u32 = 65532;
 
-/// Everything that runs the Envoys of a Gateway.
+/// Everything that is wanted.
 #[must_use]
 pub fn objects(wanted: &Wanted) -> Vec<Object> {
-    let mut all = vec![account(wanted), bootstrap(wanted), deployment(wanted), service(wanted)];
-    all.extend(autoscaler(wanted));
-    if wanted.parameters.replicas > 1 || wanted.parameters.autoscaling.is_some_and(|scaling| scaling.min > 1) {
-        all.push(disruption_budget(wanted));
+    let mut all = Vec::new();
+    if let Some(envoys) = &wanted.envoys {
+        all.extend([account(wanted), bootstrap(wanted, envoys), deployment(wanted, envoys)]);
+    }
+    all.extend(wanted.service.as_ref().map(|reached| service(wanted, reached)));
+    if wanted.envoys.is_some() {
+        all.extend(autoscaler(wanted));
+        if wanted.parameters.replicas > 1 || wanted.parameters.autoscaling.is_some_and(|scaling| scaling.min > 1) {
+            all.push(disruption_budget(wanted));
+        }
     }
     all
 }
@@ -61,31 +70,31 @@ fn account(wanted: &Wanted) -> Object {
     object("v1", "ServiceAccount", "serviceaccounts", value)
 }
 
-fn bootstrap(wanted: &Wanted) -> Object {
-    object("v1", "ConfigMap", "configmaps", json!({"metadata": metadata(wanted), "data": wanted.bootstrap}))
+fn bootstrap(wanted: &Wanted, envoys: &Envoys) -> Object {
+    object("v1", "ConfigMap", "configmaps", json!({"metadata": metadata(wanted), "data": envoys.bootstrap}))
 }
 
-fn service(wanted: &Wanted) -> Object {
+fn service(wanted: &Wanted, reached: &Service) -> Object {
     let parameters = &wanted.parameters;
-    let port = |(number, carries): &(u16, Carries)| {
+    let port = |((number, carries), target): (&(u16, Carries), &u16)| {
         let (protocol, prefix) = match carries {
             Carries::Tcp => ("TCP", "tcp"),
             Carries::Udp => ("UDP", "udp"),
         };
-        json!({"name": format!("{prefix}-{number}"), "port": number, "targetPort": number, "protocol": protocol})
+        json!({"name": format!("{prefix}-{number}"), "port": number, "targetPort": target, "protocol": protocol})
     };
     let mut spec = json!({
         "type": parameters.service_type,
         "selector": selector(wanted),
-        "ports": wanted.ports.iter().map(port).collect::<Vec<_>>(),
+        "ports": reached.ports.iter().map(port).collect::<Vec<_>>(),
         "ipFamilyPolicy": "PreferDualStack",
     });
     set(&mut spec, "loadBalancerClass", parameters.load_balancer_class.clone().map(Value::from));
     set(&mut spec, "externalTrafficPolicy", parameters.external_traffic_policy.clone().map(Value::from));
-    match wanted.addresses.first().filter(|_| parameters.service_type == "LoadBalancer") {
+    match reached.addresses.first().filter(|_| parameters.service_type == "LoadBalancer") {
         Some(address) => set(&mut spec, "loadBalancerIP", Some(address.to_string().into())),
-        None if !wanted.addresses.is_empty() => {
-            let addresses: Vec<String> = wanted.addresses.iter().map(ToString::to_string).collect();
+        None if !reached.addresses.is_empty() => {
+            let addresses: Vec<String> = reached.addresses.iter().map(ToString::to_string).collect();
             set(&mut spec, "externalIPs", Some(addresses.into()));
         }
         None => {}
@@ -94,17 +103,18 @@ fn service(wanted: &Wanted) -> Object {
     let annotations = metadata.get_mut("annotations").and_then(Value::as_object_mut);
     if let Some(annotations) = annotations {
         annotations.extend(parameters.service_annotations.iter().map(|(name, value)| (name.clone(), value.clone().into())));
+        annotations.extend(marks(wanted));
     }
     object("v1", "Service", "services", json!({"metadata": metadata, "spec": spec}))
 }
 
-fn deployment(wanted: &Wanted) -> Object {
+fn deployment(wanted: &Wanted, envoys: &Envoys) -> Object {
     let parameters = &wanted.parameters;
     let mut template_labels = labels(wanted);
     template_labels.extend(selector(wanted));
     let mut template_annotations = annotations(wanted);
     // Envoy reads its bootstrap once: another one needs other Pods.
-    template_annotations.insert("windrose.dev/bootstrap".to_owned(), fingerprint(wanted).into());
+    template_annotations.insert("windrose.dev/bootstrap".to_owned(), fingerprint(envoys).into());
     let mut pod = json!({
         "serviceAccountName": wanted.name(),
         "automountServiceAccountToken": false,
@@ -117,7 +127,7 @@ fn deployment(wanted: &Wanted) -> Object {
             // Ports below 1024 without a capability.
             "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "0"}],
         },
-        "containers": [container(wanted)],
+        "containers": [container(wanted, envoys)],
         "volumes": [
             {"name": "bootstrap", "configMap": {"name": wanted.name()}},
             {"name": "run", "emptyDir": {"sizeLimit": "16Mi"}},
@@ -146,10 +156,10 @@ fn deployment(wanted: &Wanted) -> Object {
     object("apps/v1", "Deployment", "deployments", json!({"metadata": metadata(wanted), "spec": spec}))
 }
 
-fn container(wanted: &Wanted) -> Value {
+fn container(wanted: &Wanted, envoys: &Envoys) -> Value {
     let parameters = &wanted.parameters;
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-    let first = wanted.ports.iter().find(|(_, carries)| *carries == Carries::Tcp).map(|(number, _)| *number);
+    let first = envoys.ports.iter().find(|(_, carries)| *carries == Carries::Tcp).map(|(number, _)| *number);
     let mut container = json!({
         "name": "envoy",
         "image": parameters.image,
@@ -157,7 +167,7 @@ fn container(wanted: &Wanted) -> Value {
         "args": [
             "-c", format!("{BOOTSTRAP_FOLDER}/envoy.yaml"),
             "--service-node", "$(POD_NAME)",
-            "--service-cluster", format!("{}.{}", wanted.gateway.name, wanted.gateway.namespace),
+            "--service-cluster", cluster(wanted),
             "--concurrency", parameters.concurrency.to_string(),
             "--drain-time-s", parameters.drain_seconds.to_string(),
             "--drain-strategy", "immediate",
@@ -165,7 +175,7 @@ fn container(wanted: &Wanted) -> Value {
             "--log-level", "warning",
         ],
         "env": [field("POD_NAME", "metadata.name")],
-        "ports": wanted.ports.iter().map(|(number, carries)| {
+        "ports": envoys.ports.iter().map(|(number, carries)| {
             json!({"containerPort": number, "protocol": if *carries == Carries::Tcp { "TCP" } else { "UDP" }})
         }).collect::<Vec<_>>(),
         "resources": parameters.resources,
@@ -185,6 +195,13 @@ fn container(wanted: &Wanted) -> Value {
     let probe = |number| json!({"tcpSocket": {"port": number}, "periodSeconds": 2, "failureThreshold": 2});
     set(&mut container, "readinessProbe", first.map(probe));
     container
+}
+
+/// What the Envoys say they are part of.
+fn cluster(wanted: &Wanted) -> String {
+    match &wanted.of {
+        For::Gateway(key) | For::Member(key) | For::Fleet(key) => format!("{}.{}", key.name, key.namespace),
+    }
 }
 
 fn autoscaler(wanted: &Wanted) -> Option<Object> {
@@ -215,41 +232,132 @@ fn object(api_version: &'static str, kind: &'static str, plural: &'static str, m
 fn metadata(wanted: &Wanted) -> Value {
     json!({
         "name": wanted.name(),
-        "namespace": &*wanted.gateway.namespace,
+        "namespace": &**wanted.namespace(),
         "labels": labels(wanted),
         "annotations": annotations(wanted),
-        "ownerReferences": [{
-            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "name": &*wanted.gateway.name,
-            "uid": wanted.uid, "controller": true, "blockOwnerDeletion": true,
-        }],
+        "ownerReferences": wanted.owners.iter().map(|(name, uid)| owner(wanted, name, uid)).collect::<Vec<_>>(),
     })
+}
+
+/// One of several owners does not control what they own.
+fn owner(wanted: &Wanted, name: &str, uid: &str) -> Value {
+    let mut owner = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "name": name, "uid": uid});
+    match wanted.of {
+        For::Gateway(_) | For::Member(_) => {
+            set(&mut owner, "controller", Some(true.into()));
+            set(&mut owner, "blockOwnerDeletion", Some(true.into()));
+        }
+        For::Fleet(_) => {}
+    }
+    owner
 }
 
 fn labels(wanted: &Wanted) -> Map<String, Value> {
     let mut all: Map<String, Value> = wanted.labels.iter().map(|(name, value)| (name.to_string(), value.to_string().into())).collect();
-    all.extend(selector(wanted));
+    if let For::Gateway(gateway) | For::Member(gateway) = &wanted.of {
+        all.insert(GATEWAY_LABEL.to_owned(), label_value(&gateway.name).into());
+    } else {
+        all.extend(selector(wanted));
+    }
+    all.insert(CLASS_LABEL.to_owned(), label_value(&wanted.class).into());
     all.insert("app.kubernetes.io/managed-by".to_owned(), MANAGER.into());
     all
 }
 
 fn annotations(wanted: &Wanted) -> Map<String, Value> {
-    wanted.annotations.iter().map(|(name, value)| (name.to_string(), value.to_string().into())).collect()
+    wanted.annotations.iter().map(|(name, value)| (name.to_string(), value.to_string().into())).chain(marks(wanted)).collect()
 }
 
-/// What only these Pods carry.
+/// Last of all annotations: they are nobody else's.
+fn marks(wanted: &Wanted) -> impl Iterator<Item = (String, Value)> {
+    wanted.marks.iter().map(|(name, value)| ((*name).to_owned(), value.to_string().into()))
+}
+
+/// What only the Pods carry that are meant.
 fn selector(wanted: &Wanted) -> Map<String, Value> {
-    let mut selector = Map::new();
-    selector.insert(GATEWAY_LABEL.to_owned(), label_value(&wanted.gateway.name).into());
-    selector.insert("windrose.dev/gateway-class".to_owned(), label_value(&wanted.class).into());
-    selector
+    let class = label_value(&wanted.class);
+    let of = match &wanted.of {
+        For::Gateway(gateway) => (GATEWAY_LABEL, label_value(&gateway.name)),
+        For::Member(_) | For::Fleet(_) => (FLEET_LABEL, class.clone()),
+    };
+    [of, (CLASS_LABEL, class)].into_iter().map(|(name, value)| (name.to_owned(), value.into())).collect()
 }
 
-fn fingerprint(wanted: &Wanted) -> String {
-    windrose_vocab::Fingerprint::of("bootstrap", &wanted.bootstrap).to_string()
+fn fingerprint(envoys: &Envoys) -> String {
+    windrose_vocab::Fingerprint::of("bootstrap", &envoys.bootstrap).to_string()
 }
 
 fn set(object: &mut Value, name: &str, value: Option<Value>) {
     if let (Some(members), Some(value)) = (object.as_object_mut(), value) {
         members.insert(name.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use windrose_vocab::{ObjectKey, Text};
+
+    use super::*;
+    use crate::deploy::Parameters;
+
+    fn wanted(of: For, owners: &[&str]) -> Wanted {
+        let (service, envoys) = match of {
+            For::Gateway(_) => (true, true),
+            For::Member(_) => (true, false),
+            For::Fleet(_) => (false, true),
+        };
+        let (port, target) = if envoys { (80, 80) } else { (80, 12_345) };
+        Wanted {
+            of,
+            class: "shared".into(),
+            marks: BTreeMap::new(),
+            owners: owners.iter().map(|name| (Text::from(*name), format!("uid of {name}"))).collect(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
+            service: service.then(|| Service { ports: [((port, Carries::Tcp), target)].into(), addresses: Vec::new() }),
+            envoys: envoys.then(|| Envoys { bootstrap: BTreeMap::new(), ports: BTreeSet::from([(target, Carries::Tcp)]) }),
+            parameters: Parameters { replicas: 2, ..Parameters::default() },
+        }
+    }
+
+    fn of_kind(objects: &[Object], kind: &str) -> Option<Value> {
+        objects.iter().find(|object| object.kind == kind).map(|object| object.value.clone())
+    }
+
+    /// Whether what the Service selects is what the Deployment's Pods carry.
+    fn leads_to(service: &[Object], envoys: &[Object]) -> bool {
+        let selector = of_kind(service, "Service").unwrap()["spec"]["selector"].as_object().unwrap().clone();
+        let labels = of_kind(envoys, "Deployment").unwrap()["spec"]["template"]["metadata"]["labels"].clone();
+        selector.iter().all(|(name, value)| labels.get(name) == Some(value))
+    }
+
+    #[test]
+    fn the_service_of_a_member_leads_to_the_fleet_and_that_of_another_gateway_to_its_own() {
+        let key = |name: &str| ObjectKey::new("shop", name);
+        let fleet = objects(&wanted(For::Fleet(key("shared")), &["a", "b"]));
+        let member = objects(&wanted(For::Member(key("a")), &["a"]));
+        let own = objects(&wanted(For::Gateway(key("a")), &["a"]));
+        assert_eq!(
+            [leads_to(&member, &fleet), leads_to(&own, &own), leads_to(&member, &own), leads_to(&own, &fleet)],
+            [true, true, false, false]
+        );
+        let kinds = |objects: &[Object]| objects.iter().map(|object| object.kind).collect::<Vec<_>>();
+        assert_eq!(kinds(&member), ["Service"]);
+        assert_eq!(kinds(&fleet), ["ServiceAccount", "ConfigMap", "Deployment", "PodDisruptionBudget"]);
+        assert_eq!(of_kind(&member, "Service").unwrap()["spec"]["ports"][0]["targetPort"], 12_345);
+    }
+
+    #[test]
+    fn what_is_shared_goes_with_the_last_of_its_gateways_and_is_controlled_by_none() {
+        let fleet = objects(&wanted(For::Fleet(ObjectKey::new("shop", "shared")), &["a", "b"]));
+        for object in &fleet {
+            let owners = object.value["metadata"]["ownerReferences"].as_array().unwrap();
+            let names: Vec<_> = owners.iter().map(|owner| (owner["name"].as_str().unwrap(), owner["controller"].is_null())).collect();
+            assert_eq!(names, [("a", true), ("b", true)], "{}", object.kind);
+        }
+        let own = objects(&wanted(For::Gateway(ObjectKey::new("shop", "a")), &["a"]));
+        assert!(own.iter().all(|object| object.value["metadata"]["ownerReferences"][0]["controller"] == true));
     }
 }

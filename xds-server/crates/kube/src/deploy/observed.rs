@@ -14,7 +14,7 @@ use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 use windrose_vocab::{ObjectKey, Text};
 
-use super::{GATEWAY_LABEL, MANAGER, READY_GATE};
+use super::{CLASS_LABEL, FLEET_LABEL, MANAGER, READY_GATE};
 
 /// What is there, by the name of what was made (namespace and name).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -38,13 +38,25 @@ pub struct ServiceMade {
     pub hostnames: BTreeSet<Text>,
     /// Whether a load balancer is awaited.
     pub is_pending: bool,
+    /// The identity of the Gateway that it was made for.
+    pub owner: Option<String>,
+}
+
+impl ServiceMade {
+    /// Whether clients can reach it.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        !(self.addresses.is_empty() && self.hostnames.is_empty())
+    }
 }
 
 /// A Deployment of a Gateway.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeploymentMade {
-    /// Identities of the Gateways that own it: one, as we make them.
-    pub owners: BTreeSet<String>,
+    /// The identity of the Gateway that it was made for; none where several share it.
+    pub owner: Option<String>,
+    /// The identities of those that share it; none where it was made for one.
+    pub shared_by: BTreeSet<String>,
     /// Pods that are available.
     pub available: i32,
     /// Why it does not progress, in Kubernetes' words.
@@ -68,7 +80,7 @@ pub struct PodMade {
 
 /// Follows what is there until the end.
 pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: CancellationToken) {
-    let labels = format!("app.kubernetes.io/managed-by={MANAGER},{GATEWAY_LABEL}");
+    let labels = format!("app.kubernetes.io/managed-by={MANAGER},{CLASS_LABEL}");
     let config = watcher::Config::default().labels(&labels);
     let mut services = pin!(watcher(Api::<Service>::all(client.clone()), config.clone()).default_backoff());
     let mut deployments = pin!(watcher(Api::<Deployment>::all(client.clone()), config.clone()).default_backoff());
@@ -131,7 +143,7 @@ fn service(service: &Service) -> ServiceMade {
     let spec = service.spec.clone().unwrap_or_default();
     let balanced = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.clone()).unwrap_or_default();
     let is_balanced = spec.type_.as_deref() == Some("LoadBalancer");
-    let mut made = ServiceMade { is_pending: is_balanced && balanced.is_empty(), ..ServiceMade::default() };
+    let mut made = ServiceMade { is_pending: is_balanced && balanced.is_empty(), owner: controlled_by(service), ..ServiceMade::default() };
     made.addresses.extend(balanced.iter().filter_map(|ingress| ingress.ip.clone()).map(Text::from));
     made.hostnames.extend(balanced.iter().filter_map(|ingress| ingress.hostname.clone()).map(Text::from));
     made.addresses.extend(spec.external_ips.unwrap_or_default().into_iter().map(Text::from));
@@ -142,15 +154,22 @@ fn service(service: &Service) -> ServiceMade {
     made
 }
 
+fn controlled_by(object: &impl ResourceExt) -> Option<String> {
+    let mut owners = object.owner_references().iter();
+    owners.find(|owner| owner.kind == "Gateway" && owner.controller == Some(true)).map(|owner| owner.uid.clone())
+}
+
 fn deployment(deployment: &Deployment) -> DeploymentMade {
     let status = deployment.status.clone().unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
     let failure = conditions
         .iter()
         .find(|one| (one.type_ == "ReplicaFailure" && one.status == "True") || (one.type_ == "Progressing" && one.status == "False"));
-    let owners = deployment.owner_references().iter().filter(|owner| owner.kind == "Gateway");
+    let shared = deployment.labels().contains_key(FLEET_LABEL);
+    let owners = deployment.owner_references().iter().filter(|_| shared);
     DeploymentMade {
-        owners: owners.map(|owner| owner.uid.clone()).collect(),
+        owner: controlled_by(deployment),
+        shared_by: owners.map(|owner| owner.uid.clone()).collect(),
         available: status.available_replicas.unwrap_or_default(),
         problem: failure.and_then(|one| one.message.clone().or_else(|| one.reason.clone())),
     }

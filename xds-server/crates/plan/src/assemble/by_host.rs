@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use windrose_ir::http::RouteSource;
 use windrose_ir::{Handler, Listener, RouteTable};
-use windrose_vocab::{ResourceId, ResourceKind, Text};
+use windrose_vocab::{ProxyRole, ResourceId, ResourceKind, Text};
 
 use super::ProxyState;
 use super::tables::TableState;
+use crate::gateway;
 use crate::plan::Sources;
 
 impl ProxyState {
@@ -49,10 +50,16 @@ impl ProxyState {
         if !std::mem::take(&mut self.listeners_due) {
             return;
         }
-        let Some(parts) = self.parts.as_ref().map(|parts| Arc::clone(&parts.value)) else { return };
-        let gone: Vec<Text> = self.program.listeners.keys().filter(|name| !parts.listeners.contains_key(*name)).cloned().collect();
+        let shared = self.parts.values().any(|parts| parts.value.runs_on.role == ProxyRole::Fleet);
+        let (name, ready) = gateway::ready();
+        let is_wanted =
+            |known: &Text| (shared && *known == name) || self.parts.values().any(|parts| parts.value.listeners.contains_key(known));
+        let gone: Vec<Text> = self.program.listeners.keys().filter(|name| !is_wanted(name)).cloned().collect();
         gone.iter().for_each(|name| drop(self.program.listeners.remove(name)));
-        for (name, listener) in &parts.listeners {
+        if shared && !self.program.listeners.contains_key(&name) {
+            self.program.listeners.insert(name, Arc::new(ready));
+        }
+        for (name, listener) in self.parts.values().flat_map(|parts| &parts.value.listeners) {
             let listener = by_host(listener, &self.by_host);
             if self.program.listeners.get(name) != Some(&listener) {
                 self.program.listeners.insert(name.clone(), listener);

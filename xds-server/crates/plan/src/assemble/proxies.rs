@@ -9,20 +9,38 @@ use windrose_vocab::{Kind, ObjectVersion, ProxyKey, ResourceId, ResourceKind, Te
 use super::{Assembly, ProxyState, count};
 use crate::backend::{ClusterKey, EndpointsKey, Upstream};
 use crate::plan::Sources;
-use crate::proxy::{ProxyParts, extension_name};
+use crate::proxy::{PartsKey, ProxyParts, extension_name};
 use crate::route::TableKey;
-use crate::world::{Filter, Layer, Output};
+use crate::world::{Delta, Filter, HostSlot, Layer, Output};
 
 impl Assembly {
-    /// A proxy's own parts changed, came or went. Returns the hosts that became required or no longer are.
-    pub(crate) fn proxy_changed(
+    /// The parts of a Gateway or Workload changed, came or went, or others run them now. Returns the hosts that became required or no
+    /// longer are.
+    pub(crate) fn parts_changed(&mut self, delta: &Delta<PartsKey, ProxyParts>) -> BTreeSet<HostSlot> {
+        let (old, new) = (delta.old.as_ref(), delta.new.as_ref());
+        match [old, new].map(|parts| parts.map(|parts| parts.value.runs_on.clone())) {
+            [None, None] => BTreeSet::new(),
+            [Some(before), Some(now)] if before != now => {
+                let left = self.change_parts(&before, &delta.key, old, None);
+                left.into_iter().chain(self.change_parts(&now, &delta.key, None, new)).collect()
+            }
+            [Some(proxy), _] | [None, Some(proxy)] => self.change_parts(&proxy, &delta.key, old, new),
+        }
+    }
+
+    fn change_parts(
         &mut self,
         proxy: &ProxyKey,
+        of: &PartsKey,
         old: Option<&Output<ProxyParts>>,
         new: Option<&Output<ProxyParts>>,
-    ) -> BTreeSet<crate::world::HostSlot> {
+    ) -> BTreeSet<HostSlot> {
         let (before, after) = (old.map(|old| &*old.value), new.map(|new| &*new.value));
-        self.proxies.entry(proxy.clone()).or_default().parts = new.cloned();
+        let all = &mut self.proxies.entry(proxy.clone()).or_default().parts;
+        match new {
+            Some(new) => drop(all.insert(of.clone(), new.clone())),
+            None => drop(all.remove(of)),
+        }
         let hosts = self.require(before, after);
         let uses = |parts: Option<&ProxyParts>| parts.map(|parts| parts.uses.clone()).unwrap_or_default();
         let (came, went) = differ(uses(before), uses(after));
@@ -37,7 +55,7 @@ impl Assembly {
         hosts
     }
 
-    fn require(&mut self, before: Option<&ProxyParts>, after: Option<&ProxyParts>) -> BTreeSet<crate::world::HostSlot> {
+    fn require(&mut self, before: Option<&ProxyParts>, after: Option<&ProxyParts>) -> BTreeSet<HostSlot> {
         let hosts = |parts: Option<&ProxyParts>| parts.map(|parts| parts.hosts.clone()).unwrap_or_default();
         let (came, went) = differ(hosts(before), hosts(after));
         for slot in &came {
@@ -225,7 +243,7 @@ impl ProxyState {
         for name in std::mem::take(&mut self.program.secrets).keys() {
             self.sources.remove(&ResourceId::new(ResourceKind::Secret, name.clone()));
         }
-        let own = self.parts.iter().map(|parts| (&parts.value.secrets, &parts.sources));
+        let own = self.parts.values().map(|parts| (&parts.value.secrets, &parts.sources));
         let brought = self.secrets.values().map(|(secrets, sources)| (secrets, sources));
         for (secrets, sources) in own.chain(brought) {
             for (name, secret) in secrets {

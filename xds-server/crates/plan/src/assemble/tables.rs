@@ -9,7 +9,7 @@ use windrose_vocab::{ProxyKey, ResourceId, ResourceKind, Text};
 use super::{Assembly, count};
 use crate::backend::ClusterKey;
 use crate::plan::Sources;
-use crate::proxy::ComposedHost;
+use crate::proxy::{ComposedHost, ProxyParts};
 use crate::route::{Host, Rules, RulesKey, Table, TableKey};
 use crate::world::{Delta, HostSlot, Output};
 
@@ -120,8 +120,8 @@ impl Assembly {
             let (name, built) = (Text::from(key.to_string()), Arc::new(state.table.clone()));
             for proxy in &state.users {
                 let Some(user) = self.proxies.get_mut(proxy) else { continue };
-                let parts = user.parts.as_ref().map(|parts| Arc::clone(&parts.value));
-                if parts.as_ref().is_some_and(|parts| parts.tables.contains(&key)) {
+                let parts: Vec<Arc<ProxyParts>> = user.parts.values().map(|parts| Arc::clone(&parts.value)).collect();
+                if parts.iter().any(|parts| parts.tables.contains(&key)) {
                     if user.program.routes.get(&name).is_none_or(|known| **known != *built) {
                         user.program.routes.insert(name.clone(), Arc::clone(&built));
                     }

@@ -8,17 +8,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use windrose_ir::http::{ClientAddress, ForwardedCertificate, HttpFilter, HttpHandler, RouteSource};
+use windrose_ir::http::{Authorization, ClientAddress, ForwardedCertificate, HttpFilter, HttpHandler, RouteSource};
 use windrose_ir::listener::{ClientValidation, Direction, ServerTls, Transport};
 use windrose_ir::{Chain, Handler, Listener};
-use windrose_vocab::{Hostname, Kind, ObjectKey, ObjectRef, Port, SpiffeId, Text};
+use windrose_vocab::{Code, Hostname, Kind, ObjectKey, ObjectRef, Port, ProxyKey, ProxyRole, SpiffeId, Text};
 
 use super::{BoundListener, Frame, Spoken};
 use crate::limits::MISDIRECTED_LISTENERS_MAX;
+use crate::plan::OpenPort;
 use crate::policy::edge::EdgeLimits;
 use crate::policy::telemetry::{self, Telemetry};
 use crate::policy::{self, authorization, edge as limits};
-use crate::proxy::{ProxyParts, chain_of_filters};
+use crate::proxy::{ProxyParts, Runner, chain_of_filters};
+use crate::reference::field;
 use crate::route::{Table, TableKey};
 use crate::world::{Filter, HostSlot, View};
 
@@ -28,14 +30,22 @@ pub(crate) type Edge = ProxyParts;
 /// Application protocols that are offered to clients, in order.
 const ALPN: [&str; 2] = ["h2", "http/1.1"];
 
-/// Makes them; none where the Gateway is not served.
-pub(crate) fn edge(view: &View<'_>, key: &ObjectKey) -> Option<Edge> {
+/// Makes what its own proxies run, or those that it shares with others; none where it is not served, or not by those.
+pub(crate) fn edge(view: &View<'_>, key: &ObjectKey, runner: Runner) -> Option<Edge> {
     let gateway = ObjectRef { kind: Kind::Gateway, key: key.clone() };
     view.gateway(key)?;
     let frame = view.frame_with_sources(key).filter(|frame| frame.served)?;
-    let identity =
-        SpiffeId { trust_domain: view.settings().trust_domain.clone(), namespace: key.namespace.clone(), account: key.name.clone() };
-    let mut parts = ProxyParts::new(identity);
+    let fleet = match runner {
+        Runner::Own => frame.sharing.has_own().then_some(None)?,
+        Runner::Shared => Some(frame.sharing.fleet()?),
+    };
+    let (runs_on, account) = match fleet {
+        None => (ProxyKey { role: ProxyRole::Gateway, object: key.clone() }, key.name.clone()),
+        // No name of an object has this character: no Gateway is taken for a fleet.
+        Some(fleet) => (ProxyKey { role: ProxyRole::Fleet, object: fleet.clone() }, format!("fleet_{}", fleet.name).into()),
+    };
+    let identity = SpiffeId { trust_domain: view.settings().trust_domain.clone(), namespace: key.namespace.clone(), account };
+    let mut parts = ProxyParts::new(runs_on, identity);
     let telemetry = telemetry::effective(view, &gateway, &format!("{}.{}", key.name, key.namespace));
     let mut ports: BTreeMap<Port, Vec<&BoundListener>> = BTreeMap::new();
     let (datagrams, others): (Vec<_>, Vec<_>) =
@@ -43,13 +53,24 @@ pub(crate) fn edge(view: &View<'_>, key: &ObjectKey) -> Option<Edge> {
     for listener in others {
         ports.entry(listener.port).or_default().push(listener);
     }
+    let bound = |port: Port| {
+        let bound = fleet.map_or(Some(port), |fleet| view.fleet(fleet)?.of(key, port));
+        if bound.is_none() {
+            view.error(&gateway, field("spec.listeners"), Code::OutOfRange, format!("the fleet has no port left for port {port}"));
+        }
+        bound
+    };
     for (port, listeners) in ports {
-        let at = At { view, gateway: &gateway, frame, port, telemetry: &telemetry };
+        let Some(bound) = bound(port) else { continue };
+        let at = At { view, gateway: &gateway, frame, port, bound, telemetry: &telemetry };
+        parts.ports.insert(OpenPort { declared: port, bound, datagrams: false });
         let listener = at.listener(&listeners, &mut parts);
         parts.listeners.insert(format!("{key}/{port}").into(), Arc::new(listener));
     }
     for listener in datagrams {
-        let at = At { view, gateway: &gateway, frame, port: listener.port, telemetry: &telemetry };
+        let Some(bound) = bound(listener.port) else { continue };
+        let at = At { view, gateway: &gateway, frame, port: listener.port, bound, telemetry: &telemetry };
+        parts.ports.insert(OpenPort { declared: listener.port, bound, datagrams: true });
         let datagrams = at.datagrams(listener, &mut parts);
         parts.datagram_listeners.insert(format!("{key}/{}-udp", listener.port).into(), Arc::new(datagrams));
     }
@@ -66,6 +87,8 @@ struct At<'a, 'v> {
     gateway: &'a ObjectRef,
     frame: &'a Frame,
     port: Port,
+    /// The port that the proxies open for it.
+    bound: Port,
     telemetry: &'a Telemetry,
 }
 
@@ -110,7 +133,7 @@ impl At<'_, '_> {
     fn addresses(self) -> Vec<SocketAddr> {
         let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
         let addresses = if self.frame.addresses.is_empty() { &any[..] } else { &self.frame.addresses };
-        addresses.iter().map(|address| SocketAddr::new(*address, self.port.get())).collect()
+        addresses.iter().map(|address| SocketAddr::new(*address, self.bound.get())).collect()
     }
 
     /// Of listeners that share a port, the first by name that has an EdgePolicy of its own speaks for the connections.
@@ -195,7 +218,7 @@ impl At<'_, '_> {
         let scope = Text::from(table.scope());
         let extensions: BTreeSet<(Text, Filter)> = Filter::ALL.into_iter().filter(needed).map(|filter| (scope.clone(), filter)).collect();
         let targets = self.targets(listeners);
-        let rules = authorization::effective(self.view, &targets, None);
+        let rules = self.authorization(&targets);
         let asks = listeners.iter().flat_map(|listener| &listener.filters);
         parts.uses.extend(asks.filter_map(|filter| filter.asked(self.view, &self.gateway.key).1));
         let places = listeners.iter().map(|listener| listener.filters.len()).max().unwrap_or_default();
@@ -216,6 +239,11 @@ impl At<'_, '_> {
             access_log: self.telemetry.access_log.clone(),
             metrics: self.telemetry.metrics,
         }))
+    }
+
+    /// Who may come in at this port.
+    fn authorization(self, targets: &[(ObjectRef, Option<Text>)]) -> Option<Authorization> {
+        authorization::effective(self.view, targets, None).map(|rules| authorization::at_port(rules, self.port))
     }
 
     fn targets(self, listeners: &[&BoundListener]) -> Vec<(ObjectRef, Option<Text>)> {

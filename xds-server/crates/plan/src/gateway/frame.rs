@@ -2,7 +2,7 @@
 
 mod address;
 mod judge;
-mod parameters;
+pub(super) mod parameters;
 mod tls;
 mod verdicts;
 
@@ -15,7 +15,7 @@ use windrose_api::declared::{GatewayClass, ListenerSet, Object};
 use windrose_ir::Secret;
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey, ObjectRef, Port, Text};
 
-use super::{Candidate, ListenerId, conflicts};
+use super::{Candidate, ListenerId, Sharing, conflicts, fleet};
 use crate::backend::ClusterKey;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{field, missing};
@@ -36,6 +36,8 @@ pub(crate) struct Frame {
     pub(crate) client_certificate: Option<(Text, Arc<Secret>)>,
     /// Whether its proxies get a program at all.
     pub(crate) served: bool,
+    /// Whose proxies serve it.
+    pub(crate) sharing: Sharing,
 }
 
 impl Frame {
@@ -145,12 +147,13 @@ pub(crate) fn frame(view: &View<'_>, key: &ObjectKey) -> Option<Frame> {
     let listeners: Vec<BoundListener> = all.iter().map(|one| judge::judge(view, gateway, one, conflicted.get(&one.id).copied())).collect();
     verdicts::overlaps(view, &listeners);
     let addresses = address::addresses(view, gateway);
-    let parameters = parameters::of_gateway(view, gateway);
+    let sharing = fleet::sharing(view, gateway);
+    let parameters = parameters::of_gateway(view, gateway, !sharing.has_own());
     let client_certificate = tls::client_certificate(view, gateway);
     verdicts::judge_sets(view, &sets, &listeners);
     let refused = addresses.as_ref().err().cloned();
     let served = verdicts::judge_gateway(view, gateway, &listeners, refused, parameters.err());
-    Some(Frame { addresses: addresses.unwrap_or_default(), listeners, client_certificate, served })
+    Some(Frame { addresses: addresses.unwrap_or_default(), listeners, client_certificate, served, sharing })
 }
 
 fn orphans(view: &View<'_>, key: &ObjectKey) {

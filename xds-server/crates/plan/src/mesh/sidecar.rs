@@ -7,7 +7,7 @@ use windrose_ir::http::{
     Authorization, ClientAddress, EscapedSlashes, ForwardedCertificate, HttpHandler, HttpLimits, PathNormalization, RouteSource,
 };
 use windrose_ir::listener::ConnectionLimits;
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, Text};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole, Text};
 
 use super::{inbound, outbound};
 use crate::backend::identity;
@@ -23,7 +23,7 @@ pub(crate) fn sidecar(view: &View<'_>, key: &ObjectKey) -> Option<ProxyParts> {
     let object = ObjectRef { kind: Kind::Workload, key: key.clone() };
     let named = workload.spec.serves.first().map_or(&key.name, |serves| &serves.service);
     let telemetry = telemetry::effective(view, &object, &format!("{named}.{}", key.namespace));
-    let mut parts = ProxyParts::new(identity(view, workload));
+    let mut parts = ProxyParts::new(ProxyKey { role: ProxyRole::Workload, object: key.clone() }, identity(view, workload));
     let of = Sidecar { view, workload, telemetry: &telemetry };
     inbound::listeners(of, &mut parts);
     outbound::listeners(of, &mut parts);

@@ -3,7 +3,7 @@
 use windrose_api::declared::Object;
 use windrose_api::policy::{Action, AuthorizationPolicy, AuthorizationRule as DeclaredRule, PathPattern as DeclaredPath, Source};
 use windrose_ir::http::{Authorization, AuthorizationRule, PathPattern, Principal};
-use windrose_vocab::{Code, Fingerprint, Kind, ObjectRef, SpiffeId, Text};
+use windrose_vocab::{Code, Fingerprint, Kind, ObjectRef, Port, SpiffeId, Text};
 
 use super::{all_at, edge};
 use crate::reference::field;
@@ -34,6 +34,17 @@ pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], 
     all.audit_deny.sort();
     all.allow.iter_mut().chain(&mut all.audit).for_each(|rules| rules.sort());
     (all != Authorization::default()).then_some(all)
+}
+
+/// The same rules for what comes in at one port of a Gateway: a rule that names ports holds there or not, and the proxies need not know by
+/// which number the port was declared.
+pub(crate) fn at_port(rules: Authorization, port: Port) -> Authorization {
+    let here = |rule: AuthorizationRule| {
+        let holds = rule.ports.is_empty() || rule.ports.contains(&port.get());
+        holds.then(|| AuthorizationRule { ports: Vec::new(), ..rule })
+    };
+    let all = |rules: Vec<AuthorizationRule>| rules.into_iter().filter_map(here).collect();
+    Authorization { deny: all(rules.deny), allow: rules.allow.map(all), audit: rules.audit.map(all), audit_deny: all(rules.audit_deny) }
 }
 
 /// The same rules for connections, which have neither method nor path: what such a rule allows is not allowed, what it denies is.

@@ -17,7 +17,7 @@ pub(crate) fn limits(view: &View<'_>, policy: &Object<RateLimitPolicy>) -> Vec<R
     policy.spec.limits.iter().enumerate().map(|(index, limit)| self::limit(view, policy, index, limit)).collect()
 }
 
-/// A limit is counted under `namespace/policy/limit` wherever it applies: two routes below one Gateway share its bucket.
+/// A limit is counted under `namespace/policy/limit` wherever it applies: two routes below one Gateway share its count.
 fn limit(view: &View<'_>, policy: &Object<RateLimitPolicy>, index: usize, limit: &Limit) -> RateLimit {
     let own = &policy.meta.object;
     let path = format!("spec.limits[{index}]");
@@ -83,6 +83,13 @@ fn quota(view: &View<'_>, policy: &ObjectRef, path: &str, declared: &DeclaredQuo
     Quota { requests: declared.requests, window, burst: declared.burst.unwrap_or(declared.requests) }
 }
 
+/// The limit, under a name of its own for each Gateway where several share proxies: a flood at one must not close another.
+fn counted_for(view: &View<'_>, place: &Place<'_>, limit: &RateLimit) -> RateLimit {
+    let gateway = place.gateway.as_ref().filter(|gateway| view.frame(&gateway.key).is_some_and(|frame| !frame.sharing.has_own()));
+    let name = gateway.map_or_else(|| limit.name.clone(), |gateway| format!("{}@{}", limit.name, gateway.key).into());
+    RateLimit { name, ..limit.clone() }
+}
+
 /// The entry for a rule: the limits of every policy around it, from the most general on.
 pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<(Text, Vec<RateLimit>)> {
     let mut policies: Vec<ObjectRef> = Vec::new();
@@ -93,7 +100,7 @@ pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<(Text, Vec
     let limits: Vec<RateLimit> = policies
         .iter()
         .filter_map(|policy| match view.policy(policy) {
-            Some(PolicyOutcome::RateLimit(limits)) => Some(limits.clone()),
+            Some(PolicyOutcome::RateLimit(limits)) => Some(limits.iter().map(|limit| counted_for(view, place, limit)).collect::<Vec<_>>()),
             _ => None,
         })
         .flatten()

@@ -10,13 +10,13 @@ use windrose_api::declared::backend::BackendTls;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayClass, Namespaces};
 use windrose_api::declared::{AnyObject, Changed, ListenerSet};
 use windrose_api::policy::{
-    Action, AuthPolicy, AuthorizationPolicy, JwtProvider, KeySource, MeshPolicy, MtlsMode, Provider, Public, RateLimitPolicy,
+    Action, AuthPolicy, AuthorizationPolicy, Fleet, JwtProvider, KeySource, MeshPolicy, MtlsMode, Provider, Public, RateLimitPolicy,
     TelemetryPolicy, Tracing, TrafficPolicy,
 };
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey};
 
 use super::world::*;
-use crate::{Plan, Planner, Refusal, Refused};
+use crate::{Addresses, Plan, Planner, Refusal, Refused};
 
 /// Every object that an edit can put in, in two or three variants of a name, so that edits hit what others refer to.
 fn pool() -> Vec<AnyObject> {
@@ -46,6 +46,7 @@ fn pool() -> Vec<AnyObject> {
     all.extend(trust());
     all.extend(connections());
     all.extend(mesh_policies());
+    all.extend(fleets());
     all
 }
 
@@ -199,6 +200,21 @@ fn from_scratch(declared: &Declared, refused: &Refused) -> Plan {
     crate::plan(declared, refused, &settings())
 }
 
+/// Another Gateway, and a class that says whose proxies they are, or not yet.
+fn fleets() -> Vec<AnyObject> {
+    let gateway = |port| {
+        let listeners = vec![listener("web", 80, ""), listener("more", port, ""), tls_passthrough("tls", "*.example")];
+        AnyObject::Gateway(object(Kind::Gateway, NS, "inner", gateway_spec(listeners)))
+    };
+    let tls = |to: &str| {
+        let mut spec = route_spec(&["a.example"], vec![rule(Vec::new(), to)]);
+        spec.parents = vec![parent(Kind::Gateway, "inner")];
+        AnyObject::Route(object(Kind::TLSRoute, NS, "inner", spec))
+    };
+    let shares = [Fleet::PerGateway, Fleet::PerNamespace].map(|whose| class(&fleet(whose)));
+    [gateway(81), gateway(82), tls("o"), tls("gone")].into_iter().chain(shares.into_iter().flatten()).collect()
+}
+
 fn assert_equal(followed: &Plan, scratch: &Plan) {
     assert_eq!(crate::print(followed), crate::print(scratch));
     assert_eq!(told(followed), told(scratch));
@@ -213,10 +229,13 @@ proptest! {
     fn following_edits_comes_to_what_planning_from_scratch_comes_to(
         edits in prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), 0_u8..4), 1..4), 1..14),
         refuse in any::<prop::sample::Index>(),
+        assigned in any::<bool>(),
     ) {
         let pool = pool();
+        let addresses = if assigned { Addresses::Assigned } else { Addresses::Bind };
+        let settings = settings().with_addresses(addresses);
         let mut declared = Declared::default();
-        let mut planner = Planner::new(settings());
+        let mut planner = Planner::new(settings.clone());
         let mut refused = Refused::default();
         for (step, edit) in edits.iter().enumerate() {
             let mut objects = BTreeSet::new();
@@ -232,7 +251,7 @@ proptest! {
                 refused.objects = OrdMap::unit(object.meta().identity(), Refusal { reason: "no".to_owned(), last_good });
             }
             let followed = planner.update(&declared, &refused, &changed(objects));
-            assert_equal(&followed, &from_scratch(&declared, &refused));
+            assert_equal(&followed, &crate::plan(&declared, &refused, &settings));
         }
     }
 }

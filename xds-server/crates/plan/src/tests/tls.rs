@@ -2,7 +2,7 @@ use windrose_api::declared::backend::{BackendTls, ObjectReference};
 use windrose_api::declared::gateway::{FrontendValidation, Protocol};
 use windrose_api::declared::route::{BackendRef, Rule};
 use windrose_api::declared::{AnyObject, Object};
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, Weight};
+use windrose_vocab::{Kind, ObjectRef, Weight};
 
 use super::world::*;
 use crate::{Plan, Subject};
@@ -73,9 +73,10 @@ fn origin(name: &str, ca: &[&str]) -> Object<BackendTls> {
 
 /// What a BackendTLSPolicy comes to towards the Gateway, which is its only ancestor.
 fn towards(plan: &Plan, policy: &str) -> Vec<String> {
-    let ancestors = plan.ancestors(&ObjectRef::new(Kind::BackendTLSPolicy, NS, policy));
-    assert_eq!(ancestors.keys().collect::<Vec<_>>(), [&ObjectKey::new(NS, "edge")]);
-    let conditions = ancestors.values().flat_map(|verdict| &verdict.conditions);
+    let policy = ObjectRef::new(Kind::BackendTLSPolicy, NS, policy);
+    let carried = plan.sources.iter().filter(|(_, resources)| resources.values().any(|sources| sources.carries(&policy)));
+    assert_eq!(carried.map(|(proxy, _)| proxy.to_string()).collect::<Vec<_>>(), ["gateway/shop/edge"]);
+    let conditions = plan.verdicts.iter().filter(|(subject, _)| subject.object == policy).flat_map(|(_, verdict)| &verdict.conditions);
     conditions.map(|(kind, condition)| format!("{}={} {}", kind.as_str(), condition.status, condition.reason)).collect()
 }
 
@@ -106,9 +107,9 @@ fn tls_passes_through_by_server_name_and_a_lost_share_goes_nowhere() {
     let tls = AnyObject::Route(object(Kind::TLSRoute, NS, "t", route_spec(&["a.example", "*.b.example"], vec![both])));
     let plan = plan([gateway(vec![tls_passthrough("tls", "")]), service("a", 80), tls]);
     let printed = crate::print(&plan);
-    let chain = "chain tls/TLSRoute/shop/t for *.b.example, a.example: tls passed through -> shop/a/80/tcp 1, windrose/nowhere 4";
+    let chain = "chain tls/TLSRoute/shop/t for *.b.example, a.example: tls passed through -> Nowhere/shop/edge 4, shop/a/80/tcp 1";
     assert!(printed.contains(chain), "{printed}");
-    assert!(printed.contains("cluster windrose/nowhere: Tcp, at none"), "{printed}");
+    assert!(printed.contains("cluster Nowhere/shop/edge: Tcp, at none"), "{printed}");
 }
 
 #[test]

@@ -5,13 +5,15 @@ use std::sync::Arc;
 
 use windrose_api::Declared;
 use windrose_api::declared::backend::{ObjectReference, ServicePort, SliceEndpoint};
-use windrose_api::declared::gateway::{GrantFrom, GrantTo, Infrastructure, Listener, ListenerTls, Namespaces, Protocol};
+use windrose_api::declared::gateway::{
+    CONTROLLER, GatewayClass, GrantFrom, GrantTo, Infrastructure, Listener, ListenerTls, Namespaces, Protocol,
+};
 use windrose_api::declared::route::{BackendRef, Match, ParentRef, PathMatch, Rule};
 use windrose_api::declared::workload::{Calls, Serves};
 use windrose_api::declared::{
     AnyObject, ConfigMap, EndpointSlice, Gateway, Grant, Meta, Namespace, Object, Route, Secret, Service, Workload,
 };
-use windrose_api::policy::TargetRef;
+use windrose_api::policy::{Fleet, GatewayParameters, TargetRef};
 use windrose_ir::Program;
 use windrose_ir::route::{RouteAction, VirtualHost};
 use windrose_vocab::{Fingerprint, Hostname, Kind, ObjectRef, Port, ProxyKey, Sensitive, Text, TrustDomain, Weight};
@@ -48,9 +50,12 @@ pub(super) fn plan(objects: impl IntoIterator<Item = AnyObject>) -> Plan {
     crate::plan(&declared(objects), &Refused::default(), &settings())
 }
 
-/// The plan of a world in which somebody else assigns the addresses of Gateways.
+/// The plan of a world in which somebody else assigns the addresses of Gateways; our class has no parameters unless one says otherwise.
 pub(super) fn plan_in_cluster(objects: impl IntoIterator<Item = AnyObject>) -> Plan {
-    crate::plan(&declared(objects), &Refused::default(), &settings().with_addresses(Addresses::Assigned))
+    let plain = GatewayClass { controller: CONTROLLER.into(), parameters_ref: None };
+    let class = AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", plain));
+    let world = declared(std::iter::once(class).chain(objects));
+    crate::plan(&world, &Refused::default(), &settings().with_addresses(Addresses::Assigned))
 }
 
 pub(super) fn object<T: std::fmt::Debug>(kind: Kind, namespace: &str, name: &str, spec: T) -> Arc<Object<T>> {
@@ -120,12 +125,27 @@ pub(super) fn gateway(listeners: Vec<Listener>) -> AnyObject {
     AnyObject::Gateway(object(Kind::Gateway, NS, "edge", gateway_spec(listeners)))
 }
 
+/// Our class, with these parameters.
+pub(super) fn class(parameters: &GatewayParameters) -> [AnyObject; 2] {
+    let spec = GatewayClass { controller: CONTROLLER.into(), parameters_ref: Some(reference(Kind::GatewayParameters, "ops/sizes")) };
+    [
+        AnyObject::GatewayClass(object(Kind::GatewayClass, "", "windrose", spec)),
+        AnyObject::GatewayParameters(object(Kind::GatewayParameters, "ops", "sizes", parameters.clone())),
+    ]
+}
+
+/// Parameters that say whose Envoys are.
+pub(super) fn fleet(fleet: Fleet) -> GatewayParameters {
+    GatewayParameters { fleet: Some(fleet), ..GatewayParameters::default() }
+}
+
 pub(super) fn service(name: &str, number: i64) -> AnyObject {
     service_speaking(NS, name, number, None)
 }
 
 pub(super) fn service_speaking(namespace: &str, name: &str, number: i64, protocol: Option<&str>) -> AnyObject {
-    let ports = vec![ServicePort { name: "http".into(), port: port(number), app_protocol: protocol.map(Text::from), udp: false }];
+    let ports =
+        vec![ServicePort { name: "http".into(), port: port(number), app_protocol: protocol.map(Text::from), udp: false, target: None }];
     let spec = Service { cluster_ips: Vec::new(), headless: false, external_name: None, ports };
     AnyObject::Service(object(Kind::Service, namespace, name, spec))
 }

@@ -6,6 +6,7 @@ use windrose_api::declared::AnyObject;
 use windrose_api::policy::TargetRef;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, Text};
 
+use crate::gateway::FLEET_ANNOTATION;
 use crate::policy::target;
 
 /// One bucket.
@@ -13,10 +14,14 @@ use crate::policy::target;
 pub(crate) enum Index {
     /// ListenerSets of a Gateway.
     ListenerSets(ObjectKey),
+    /// Gateways of a class in a namespace, by those two.
+    GatewaysOfClass(ObjectKey),
     /// Policies of a kind on a target, or on a section of it.
     Policies(Kind, ObjectRef),
     /// Policies of a kind in a namespace that name no target.
     NamespacePolicies(Kind, Text),
+    /// Services that lead to a shared fleet, by namespace and class.
+    ServicesOfFleet(ObjectKey),
     /// EndpointSlices of a Service.
     Slices(ObjectKey),
     /// Workloads that serve a Service.
@@ -62,6 +67,13 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
     let namespace = &meta.object.key.namespace;
     let mut all = BTreeSet::from([Index::Kind(meta.object.kind), Index::Names(meta.object.kind, namespace.clone())]);
     match object {
+        AnyObject::Gateway(gateway) => {
+            all.insert(Index::GatewaysOfClass(ObjectKey::new(namespace.clone(), gateway.spec.class.clone())));
+        }
+        AnyObject::Service(_) => {
+            let class = meta.annotations.get(FLEET_ANNOTATION);
+            all.extend(class.map(|class| Index::ServicesOfFleet(ObjectKey::new(namespace.clone(), class.clone()))));
+        }
         AnyObject::ListenerSet(set) => drop(all.insert(Index::ListenerSets(set.spec.gateway.clone()))),
         AnyObject::Grant(_) => drop(all.insert(Index::Grants(namespace.clone()))),
         AnyObject::EndpointSlice(slice) => {
@@ -84,10 +96,8 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         AnyObject::AuthorizationPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
         AnyObject::TelemetryPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
         AnyObject::GatewayClass(_)
-        | AnyObject::Gateway(_)
         | AnyObject::Route(_)
         | AnyObject::Namespace(_)
-        | AnyObject::Service(_)
         | AnyObject::Secret(_)
         | AnyObject::ConfigMap(_)
         | AnyObject::ClusterTrustBundle(_)

@@ -13,7 +13,7 @@ use windrose_api::{Declared, Meta};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 
 use super::{Computed, Dep, Filter, HostSlot, Index, Indexes, Layer, Output, Told};
-use crate::gateway::{Frame, ListenerId};
+use crate::gateway::{FleetPorts, Frame, ListenerId};
 use crate::plan::{Condition, ConditionType, Coverage, Covered, Subject};
 use crate::policy::PolicyOutcome;
 use crate::route::{Attached, Resolved, Rules, RulesKey, TableKey};
@@ -28,6 +28,7 @@ pub(crate) struct Layers<'a> {
     /// TLS to backends: BackendTLSPolicies, and Backends with their own.
     pub(crate) trusts: &'a Layer<ObjectRef, PolicyOutcome>,
     pub(crate) frames: &'a Layer<ObjectKey, Frame>,
+    pub(crate) fleets: &'a Layer<ObjectKey, FleetPorts>,
     pub(crate) policies: &'a Layer<ObjectRef, PolicyOutcome>,
     pub(crate) resolved: &'a Layer<ObjectRef, Resolved>,
     pub(crate) attached: &'a Attached,
@@ -103,6 +104,13 @@ impl<'a> View<'a> {
     pub(crate) fn frame(&self, gateway: &ObjectKey) -> Option<&'a Frame> {
         self.read(Dep::Frame(gateway.clone()));
         self.layers.frames.get(gateway).map(|output| &*output.value)
+    }
+
+    /// The ports of a shared fleet. What it is made of is not what a reader is made of: the ports of one Gateway are none of another's
+    /// business.
+    pub(crate) fn fleet(&self, fleet: &ObjectKey) -> Option<&'a FleetPorts> {
+        self.read(Dep::Fleet(fleet.clone()));
+        self.layers.fleets.get(fleet).map(|output| &*output.value)
     }
 
     /// What a policy comes to.

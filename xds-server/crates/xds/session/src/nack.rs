@@ -68,7 +68,7 @@ fn plugin(text: &str, is_known: impl Fn(&str) -> bool) -> Option<Verdict<'_>> {
 /// Why a resource, or a whole response, was refused.
 pub(crate) fn blame(kind: ResourceKind, text: &str) -> Blame {
     let text = bounded(text);
-    let held = ["cannot bind", "Address already in use"].iter().any(|sign| text.contains(sign));
+    let held = ["cannot bind", "Address already in use", "has duplicate address"].iter().any(|sign| text.contains(sign));
     let cause = if held { Cause::Surroundings } else { Cause::Itself };
     let reason = match kind {
         ResourceKind::Secret | ResourceKind::Extension => Reason::new(category(text)),
@@ -193,6 +193,8 @@ mod tests {
     fn a_port_that_is_taken_is_the_environments_fault() {
         let cause = |text| blame(ResourceKind::Listener, text).cause;
         assert_eq!(cause("cannot bind '127.0.0.1:80': Address already in use"), Cause::Surroundings);
+        // Another listener leaves the port in the same moment.
+        assert_eq!(cause("error adding listener: 'a' has duplicate address '[::]:80' as existing listener"), Cause::Surroundings);
         assert_eq!(cause("no filter chains"), Cause::Itself);
     }
 

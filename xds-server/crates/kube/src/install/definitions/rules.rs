@@ -19,6 +19,12 @@ const ONE_OF: &[(&str, &str, &[&str])] = &[
 /// Other rules.
 const RULES: &[(&str, &str, &str, &str)] = &[
     (
+        "GatewayParameters",
+        "spec",
+        "(has(self.fleet) ? self.fleet : 'PerGateway') == (has(oldSelf.fleet) ? oldSelf.fleet : 'PerGateway')",
+        "`fleet` stays what it is, other Envoys would take over all at once: make another class with other parameters, and move Gateways one by one",
+    ),
+    (
         "AuthPolicy",
         "spec",
         "!has(self.public) || !(has(self.jwt) || has(self.requiredClaims) || has(self.requiredScopes) || has(self.claimsToHeaders))",

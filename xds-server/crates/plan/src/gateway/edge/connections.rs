@@ -6,7 +6,7 @@ use std::sync::Arc;
 use windrose_ir::cluster::{Limits, LoadBalancing, Pool, UpstreamProtocol};
 use windrose_ir::listener::{TcpHandler, Transport};
 use windrose_ir::{Chain, Cluster, Discovery, EndpointSet, Handler};
-use windrose_vocab::{Code, Diagnostic, Hostname, ObjectRef, Text};
+use windrose_vocab::{Code, Diagnostic, Hostname, ObjectKey, ObjectRef, Text};
 
 use super::{At, BoundListener, Spoken, names};
 use crate::backend::{ClusterKey, Flavor};
@@ -16,8 +16,11 @@ use crate::proxy::ProxyParts;
 use crate::reference::field;
 use crate::route::{Connection, client_of};
 
-/// A cluster without endpoints: the share of connections that goes there is refused.
-const NOWHERE: &str = "windrose/nowhere";
+/// The name of a cluster without endpoints: the share of connections that goes there is refused. As all that a Gateway brings, it is
+/// named after it: others that share its proxies bring their own. No namespace of a Service begins so.
+fn nowhere_of(gateway: &ObjectKey) -> Text {
+    format!("Nowhere/{gateway}").into()
+}
 
 impl At<'_, '_> {
     /// The chains of a listener, for the hosts that are not in `taken`; its hosts are put there.
@@ -89,13 +92,14 @@ impl At<'_, '_> {
         let mut used = BTreeSet::new();
         let declared = self.view.route(route).and_then(|route| route.spec.rules.first());
         let resolved = self.view.resolved(route).and_then(|resolved| resolved.rules.first());
+        let nowhere = nowhere_of(&self.gateway.key);
         let both = declared.into_iter().zip(resolved).flat_map(|(rule, resolved)| rule.backends.iter().zip(&resolved.backends));
         for (backend, resolved) in both.filter(|(backend, _)| backend.weight.get() > 0) {
             let key = resolved.as_ref().map(|resolved| ClusterKey {
                 client: client_of(self.view, &self.gateway.key, resolved),
                 ..ClusterKey::new(resolved.id.clone(), Flavor::Tcp)
             });
-            let name = key.as_ref().map_or_else(|| NOWHERE.into(), ClusterKey::name);
+            let name = key.as_ref().map_or_else(|| nowhere.clone(), ClusterKey::name);
             *clusters.entry(name).or_insert(0) += backend.weight.get();
             used.extend(key);
         }
@@ -103,11 +107,11 @@ impl At<'_, '_> {
             return Handler::Close;
         }
         parts.uses.extend(used);
-        if clusters.contains_key(NOWHERE) {
-            parts.clusters.insert(NOWHERE.into(), Arc::new(nowhere()));
+        if clusters.contains_key(&nowhere) {
+            parts.clusters.insert(nowhere.clone(), Arc::new(without_endpoints(nowhere)));
         }
         let limits = edge_limits::effective(self.view, self.gateway, Some(&listener.id));
-        let rules = authorization::effective(self.view, &self.targets(&[listener]), None).map(authorization::of_connections);
+        let rules = self.authorization(&self.targets(&[listener])).map(authorization::of_connections);
         Handler::Tcp(TcpHandler {
             stat_name: format!("{}/{}/{}", self.gateway.key, self.port, listener.id).into(),
             clusters: clusters.into_iter().collect(),
@@ -139,9 +143,9 @@ pub(super) fn both_hold(
     }
 }
 
-fn nowhere() -> Cluster {
+fn without_endpoints(name: Text) -> Cluster {
     Cluster {
-        stat_name: NOWHERE.into(),
+        stat_name: name,
         discovery: Discovery::Static(EndpointSet::default()),
         protocol: UpstreamProtocol::Tcp,
         tls: None,

@@ -1,0 +1,152 @@
+use windrose_kube::deploy::{DeploymentMade, ServiceMade, Sweep};
+use windrose_kube::source::Seen;
+use windrose_plan::Addresses;
+use windrose_vocab::{ObjectRef, TrustDomain};
+
+use super::sweep::There;
+use super::*;
+use crate::judges;
+use crate::test_world::declared;
+
+/// Our class, and one whose Gateways share their Envoys.
+const CLASSES: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: windrose }
+spec: { controllerName: windrose.dev/gateway-controller }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: shared }
+spec:
+  controllerName: windrose.dev/gateway-controller
+  parametersRef: { group: windrose.dev, kind: GatewayParameters, name: shared, namespace: ops }
+---
+apiVersion: windrose.dev/v1alpha1
+kind: GatewayParameters
+metadata: { name: shared, namespace: ops }
+spec: { fleet: PerNamespace }
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: foreign }
+spec: { controllerName: other.example/controller }
+";
+
+/// Gateways with their classes, each with its name as its identity.
+fn world(gateways: &[(&str, &str)]) -> (Picture, World) {
+    let one = |(name, class): &(&str, &str)| {
+        format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {name}, namespace: shop }}\n\
+             spec: {{ gatewayClassName: {class}, listeners: [{{ name: http, port: 80, protocol: HTTP }}] }}\n"
+        )
+    };
+    let declared = declared(&(CLASSES.to_owned() + &gateways.iter().map(one).collect::<String>()));
+    let settings = judges::settings(TrustDomain::parse("windrose.local").unwrap()).with_addresses(Addresses::Assigned);
+    let plan = windrose_plan::plan(&declared, &windrose_plan::Refused::default(), &settings);
+    let mut world = World::default();
+    for (name, _) in gateways {
+        let mut seen = Seen::default();
+        seen.uid = (*name).to_owned();
+        world.seen.insert(ObjectRef::new(Kind::Gateway, "shop", *name), Arc::new(seen));
+    }
+    (Picture { declared, plan, ..Picture::default() }, world)
+}
+
+fn all_wanted(picture: &Picture, world: &World) -> Vec<Wanted> {
+    let server = Server { host: "windrose".into(), port: 18000, name: "windrose".into(), trust: "".into() };
+    wanted(picture, world, &Place { server, image: None, max_connections: 1 })
+}
+
+/// What the cluster made of what was wanted, running and reached.
+fn made_of(wanted: &[Wanted]) -> Made {
+    let mut made = Made::default();
+    for one in wanted {
+        let name = ObjectKey::new(one.namespace().clone(), one.name());
+        let owner = one.owners.values().next().cloned();
+        if one.service.is_some() {
+            let addresses = [Text::from("192.0.2.1")].into();
+            made.services.insert(name.clone(), ServiceMade { addresses, owner: owner.clone(), ..ServiceMade::default() });
+        }
+        if one.envoys.is_some() {
+            let mut deployment = DeploymentMade { available: 1, ..DeploymentMade::default() };
+            match one.of {
+                For::Fleet(_) => deployment.shared_by = one.owners.values().cloned().collect(),
+                For::Gateway(_) | For::Member(_) => deployment.owner = owner,
+            }
+            made.deployments.insert(name, deployment);
+        }
+    }
+    made
+}
+
+/// What is taken away, and what becomes of what was wanted before.
+fn taken(before: &[(&str, &str)], now: &[(&str, &str)], edit: impl Fn(&mut Made), refuse: bool) -> (Vec<String>, Vec<&'static str>) {
+    let (picture, world_before) = world(before);
+    let former = all_wanted(&picture, &world_before);
+    let (picture, world_now) = world(now);
+    let all = all_wanted(&picture, &world_now);
+    let (mut made, of_now) = (made_of(&former), made_of(&all));
+    made.services.extend(of_now.services);
+    made.deployments.extend(of_now.deployments);
+    edit(&mut made);
+    let problem = |one: &Wanted| (one.of.clone(), Problem { gateways: one.owners(), why: "no".to_owned() });
+    let refused: Refused = all.iter().filter(|_| refuse).map(problem).collect();
+    let there = There { all: &all, picture: &picture, world: &world_now, made: &made, refused: &refused };
+    let left = there.left().map(|(name, what)| format!("{} {}", if what == Sweep::Service { "Service" } else { "Envoys" }, name.name));
+    let gone = former.iter().filter(|made| !all.iter().any(|one| one.of == made.of));
+    let fates = gone.map(|made| match fate(made, &all, &refused, &picture) {
+        Fate::Stays => "stays",
+        Fate::Forgotten => "forgotten",
+        Fate::Withdrawn => "withdrawn",
+    });
+    (left.collect(), fates.collect())
+}
+
+#[test]
+fn gateways_that_share_envoys_want_them_once_and_a_service_each() {
+    let (picture, world) = world(&[("a", "shared"), ("b", "shared"), ("c", "windrose"), ("d", "foreign")]);
+    let names: Vec<String> = all_wanted(&picture, &world).iter().map(|one| format!("{:?}", one.of)).collect();
+    assert_eq!(names, ["Fleet(shop/shared)", "Member(shop/a)", "Member(shop/b)", "Gateway(shop/c)"]);
+}
+
+#[test]
+fn nothing_that_is_wanted_is_taken_away() {
+    let both = [("a", "shared"), ("b", "shared"), ("c", "windrose")];
+    assert_eq!(taken(&both, &both, |_| (), false), (Vec::new(), Vec::new()));
+    // The other one is enough for the fleet to stay.
+    assert_eq!(taken(&both, &[("b", "shared"), ("c", "windrose")], |_| (), false).0, [""; 0]);
+}
+
+#[test]
+fn what_a_gateway_had_goes_once_what_it_has_now_runs() {
+    let (before, now) = ([("a", "shared")], [("a", "windrose")]);
+    let (left, fates) = taken(&before, &now, |_| (), false);
+    assert_eq!(left.len(), 2, "{left:?}");
+    assert!(left[0] == "Service a-shared" && left[1].starts_with("Envoys shared-fleet-"), "{left:?}");
+    assert_eq!(fates, ["forgotten", "forgotten"]);
+    let starts = |made: &mut Made| made.deployments.get_mut(&ObjectKey::new("shop", "a-windrose")).unwrap().available = 0;
+    assert_eq!(taken(&before, &now, starts, false).0, [""; 0]);
+    let unreached = |made: &mut Made| made.services.get_mut(&ObjectKey::new("shop", "a-windrose")).unwrap().addresses.clear();
+    assert_eq!(
+        taken(&before, &now, unreached, false).0,
+        [taken(&before, &now, |_| (), false).0[1].clone()],
+        "no Service that clients come by"
+    );
+    let (left, fates) = taken(&now, &before, |_| (), false);
+    assert_eq!((left, fates), (vec!["Service a-windrose".to_owned(), "Envoys a-windrose".to_owned()], vec!["forgotten"]));
+}
+
+#[test]
+fn what_cannot_be_replaced_stays() {
+    let before = [("a", "shared")];
+    assert_eq!(taken(&before, &[("a", "windrose")], |_| (), true), (Vec::new(), vec!["stays", "stays"]));
+    assert_eq!(taken(&before, &[("a", "typo")], |_| (), false), (Vec::new(), vec!["stays", "stays"]));
+    assert_eq!(taken(&[("a", "windrose")], &[("a", "typo")], |_| (), false), (Vec::new(), vec!["stays"]));
+}
+
+#[test]
+fn what_is_another_controllers_or_gone_is_left_to_nobody() {
+    assert_eq!(taken(&[("a", "windrose")], &[("a", "foreign")], |_| (), false).1, ["withdrawn"]);
+    assert_eq!(taken(&[("a", "shared")], &[("a", "foreign")], |_| (), false).1, ["withdrawn", "withdrawn"]);
+    assert_eq!(taken(&[("a", "shared")], &[], |_| (), false).1, ["forgotten", "forgotten"]);
+}
