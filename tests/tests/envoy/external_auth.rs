@@ -17,6 +17,7 @@ use windrose_tests::address::Loopback;
 use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
 use windrose_tests::load::Load;
+use windrose_tests::server::windrose;
 
 use crate::stage::{EVERYTHING, Stage, answered_by, at_host, documents, endpoint, gateway, route, service, until};
 
@@ -115,6 +116,44 @@ async fn a_rule_lets_by_whom_its_service_lets_by_and_nobody_while_it_is_away() {
     drop(auth);
     until(&call("/guarded"), "a refusal without the service", |reply| reply.status == 503).await;
     assert_eq!(call("/open").send().await.unwrap().status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_asked_about_a_request_whose_token_is_not_good() {
+    let home = Loopback::claim();
+    let auth = EchoServer::start("auth", home.port(9001)).await;
+    let back = EchoServer::start("back", home.port(9002)).await;
+    let at = home.port(8080);
+    let keys = tempfile::tempdir().unwrap();
+    let token = |arguments: &[&str]| {
+        let output = windrose(&[&["token", "--state", keys.path().join("state").to_str().unwrap()], arguments].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let policy = format!(
+        "apiVersion: windrose.dev/v1alpha1
+kind: AuthPolicy
+metadata: {{ name: users, namespace: shop }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: guarded }}]
+  jwt: [{{ name: users, issuer: 'https://dev.windrose.local', audiences: [windrose-dev], jwks: {{ inline: '{}' }} }}]",
+        token(&["--jwks"]).replace('\n', "")
+    );
+    let guarded = asking("guarded", "{ value: /guarded }", "back");
+    let declared = documents(&[gateway(&[("http", at)]), served("auth", &auth), served("back", &back), guarded, policy]);
+    let stage = Stage::set(home, &declared).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let call = Call::get(at, "/guarded");
+
+    answered_by(&call.clone().bearer(&token(&[])), "back").await;
+    let asked = auth.requests();
+    assert!(asked > 0);
+    for bad in [call.clone(), call.clone().bearer("no.good.token"), call.clone().bearer(&token(&["--audience", "others"]))] {
+        assert_eq!(bad.send().await.unwrap().status, 401);
+    }
+    assert_eq!(auth.requests(), asked, "who has no good token is told to nobody");
+    let denied = call.bearer(&token(&[])).header("x-echo-status", "403").send().await.unwrap();
+    assert_eq!((denied.status, auth.requests()), (403, asked + 1), "a good token is not enough");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
