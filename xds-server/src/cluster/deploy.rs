@@ -207,7 +207,7 @@ async fn put(sight: &Sight, applier: &mut Applier, all: &[Wanted], picture: &Pic
 /// What becomes of something that was made and is not wanted.
 enum Fate {
     Stays,
-    /// It is gone with its owners; or something replaces it, and [`sweep`] takes it away once that runs.
+    /// It is gone with its owners; or something replaces it, and [`sweep()`] takes it away once that runs.
     Forgotten,
     Withdrawn,
 }
