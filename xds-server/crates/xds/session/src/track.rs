@@ -92,6 +92,8 @@ pub(crate) struct Flight {
     pub(crate) overdue_at: Option<Moment>,
     /// It was told that no answer came.
     pub(crate) told: bool,
+    /// The client accepted it, when a newer one was on its way.
+    pub(crate) answered: bool,
 }
 
 impl Flight {
@@ -211,6 +213,13 @@ impl Track {
     pub(crate) fn missing(&self) -> Missing {
         let first = self.missing.iter().take(windrose_state::limits::MISSING_NAMES).cloned().collect();
         Missing { count: self.missing.len(), first }
+    }
+
+    /// The client accepted a response that is not the newest, and with it those before.
+    pub(crate) fn note_answer(&mut self, nonce: &str) {
+        if let Some(at) = self.flights.iter().position(|flight| &*flight.nonce == nonce) {
+            self.flights.iter_mut().take(at + 1).for_each(|flight| flight.answered = true);
+        }
     }
 
     /// The client accepted a response; what was changed again since is not known to be there.

@@ -106,10 +106,10 @@ impl Session {
     }
 
     /// The version of a name that the first of several responses was refused for: Envoy keeps that refusal while clusters
-    /// warm, and then tells it of the newest full state.
+    /// warm, and then tells it of the newest full state. What it accepted meanwhile is not what it refuses.
     fn said_first<'a>(&self, kind: ResourceKind, older: &'a [Flight], name: &str) -> Option<&'a Arc<Resource>> {
         let accepted = self.track(kind).acked.get(name);
-        let mut said = older.iter().filter_map(|flight| flight.said_of(name));
+        let mut said = older.iter().filter(|flight| !flight.answered).filter_map(|flight| flight.said_of(name));
         said.find(|one| accepted.is_none_or(|accepted| accepted.version != one.version))
     }
 

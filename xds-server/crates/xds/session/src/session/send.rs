@@ -307,6 +307,7 @@ impl Session {
             since,
             overdue_at: Some(now + limits::ANSWER),
             told: false,
+            answered: false,
         };
         track.flights.push_back(flight);
         let held = track.held.clone();

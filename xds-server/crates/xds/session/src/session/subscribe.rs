@@ -30,9 +30,10 @@ impl Session {
         let first = !self.track(kind).started;
         if !first && !self.is_current(kind, &request.response_nonce) {
             // A stale request changes nothing: the client will answer the newest response with the same names.
-            // What it refused is worth knowing all the same.
-            if let Some(failure) = request.error_detail {
-                self.on_nack(kind, &request.response_nonce, &failure, now);
+            // What it refused is worth knowing all the same, and what a later refusal cannot be for.
+            match request.error_detail {
+                Some(failure) => _ = self.on_nack(kind, &request.response_nonce, &failure, now),
+                None => self.track_mut(kind).note_answer(&request.response_nonce),
             }
             return Ok(());
         }

@@ -508,6 +508,13 @@ fn run(protocol: Protocol, refuses: bool, steps: Vec<Step>) {
     model.check_converged(&world.set);
 }
 
+/// Each response is answered when the next one is on its way: the refusal of the second is not for what the first said.
+#[test]
+fn a_version_that_was_accepted_late_is_not_blamed_for_the_next_refusal() {
+    let (good, bad) = (Step::SetCluster(3, Some(4)), Step::SetCluster(3, Some(3)));
+    run(Protocol::Sotw, true, vec![good.clone(), Step::Send(1), bad, Step::Send(1), good]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: ProptestConfig::default().cases / 2, failure_persistence: None, ..ProptestConfig::default() })]
 
