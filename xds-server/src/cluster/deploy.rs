@@ -83,9 +83,7 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
             (applier, looked) = (Applier::default(), None);
             continue;
         }
-        // Whose Envoys are where is not put there while it is only being tried.
-        let decides = |kind: Kind| matches!(kind, Kind::Gateway | Kind::GatewayClass | Kind::GatewayParameters | Kind::ListenerSet);
-        if picture.on_trial && picture.refused.objects.keys().any(|version| decides(version.object.kind)) {
+        if is_on_trial(&picture) {
             continue;
         }
         if synced.elapsed() > RESYNC {
@@ -115,13 +113,24 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         let there = There { all: &wanted, picture: &picture, world: &world, made: &made, refused: &refused };
         let kept = sweep(&sight, &there).await;
         refused.extend(kept);
-        let told = refused.values().flat_map(|problem| problem.gateways.iter().map(|gateway| (gateway.clone(), problem.why.clone())));
-        let problems: Problems = told.collect();
-        if **tells.borrow() != problems {
-            problems.iter().for_each(|(gateway, problem)| tracing::warn!(%gateway, problem, "its Envoys cannot be deployed"));
-            tells.send_replace(Arc::new(problems));
-        }
+        tell(&refused, &tells);
         end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}
+
+/// Whether it is only being tried whose Envoys are where: that is put nowhere.
+fn is_on_trial(picture: &Picture) -> bool {
+    let decides = |kind: Kind| matches!(kind, Kind::Gateway | Kind::GatewayClass | Kind::GatewayParameters | Kind::ListenerSet);
+    picture.on_trial && picture.refused.objects.keys().any(|version| decides(version.object.kind))
+}
+
+/// Tells what the cluster refused, by the Gateways that it concerns, if that changed.
+fn tell(refused: &Refused, tells: &watch::Sender<Arc<Problems>>) {
+    let of_gateways = refused.values().flat_map(|problem| problem.gateways.iter().map(|gateway| (gateway.clone(), problem.why.clone())));
+    let problems: Problems = of_gateways.collect();
+    if **tells.borrow() != problems {
+        problems.iter().for_each(|(gateway, problem)| tracing::warn!(%gateway, problem, "its Envoys cannot be deployed"));
+        tells.send_replace(Arc::new(problems));
     }
 }
 
