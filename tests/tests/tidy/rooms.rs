@@ -32,7 +32,7 @@ const ROOMS: &[Room] = &[
         ours: &["windrose-api", "windrose-ir", FILTERS[0], FILTERS[1], FILTERS[2]],
         never: &["prost", "envoy-types", "tokio", "hyper", "tonic", "notify", "kube", "rustls"],
     },
-    Room { package: "windrose-envoy", ours: &["windrose-ir", FILTERS[0], FILTERS[1], FILTERS[2]], never: IO },
+    Room { package: "windrose-envoy", ours: &["windrose-ir", "windrose-filter-kit", FILTERS[0], FILTERS[1], FILTERS[2]], never: IO },
     Room { package: "windrose-state", ours: &[], never: &["prost", "envoy-types"] },
     Room { package: "windrose-xds-session", ours: &["windrose-state"], never: IO },
     Room { package: "windrose-xds-serve", ours: &["windrose-xds-session", "windrose-state"], never: &["kube"] },

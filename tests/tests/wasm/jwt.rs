@@ -66,8 +66,11 @@ impl Gateway {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let reader = module::from_text(folder.path(), "reader", READER);
-        let filters =
-            [module::filter("jwt-auth", &module::built("jwt-auth"), &configuration()), module::filter("reader", &reader, &Value::Null)];
+        let filters = [
+            module::filter("jwt-auth", &module::built("jwt-auth"), &configuration()),
+            module::edits("jwt-auth"),
+            module::filter("reader", &reader, &Value::Null),
+        ];
         let mut told = module::route("/orders", Some("orders"));
         told["response_headers_to_add"] =
             json!([{"header": {"key": "x-state", "value": "%FILTER_STATE(wasm.windrose.claim.tier:PLAIN)%"}}]);
@@ -275,4 +278,26 @@ async fn an_absent_or_broken_module_lets_nobody_through() {
         }
         assert_eq!(gateway.upstream.requests(), passed, "{name}");
     }
+}
+
+/// What the filter takes off and sets never makes Envoy choose another route than the one whose policy judged the request.
+#[tokio::test]
+async fn a_request_is_served_by_the_route_that_judged_it() {
+    let on_header = |value: &str, policy: &str| {
+        let mut route = module::route("/", Some(policy));
+        route["match"]["headers"] = json!([{"name": "x-user", "string_match": {"exact": value}}]);
+        route["response_headers_to_add"] = json!([{"header": {"key": "x-route", "value": value}}]);
+        route
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let filters = [module::filter("jwt-auth", &module::built("jwt-auth"), &configuration()), module::edits("jwt-auth")];
+    let routes = [on_header("guest", "open"), on_header("alice", "gold"), module::route("/", Some("orders"))];
+    let gateway = Gateway::start_with(&filters, &routes, folder).await;
+
+    let guest = gateway.call("/secret").header("x-user", "guest").send().await.unwrap();
+    assert_eq!((guest.status, guest.header("x-route")), (200, "guest"), "judged public, and served by the guarded route");
+    assert_eq!(told(&guest, "x-user"), Value::Null);
+    // A token of `alice` that is not good for the route of that name.
+    let bronze = gateway.with_token("/secret", &token("bronze")).await;
+    assert_eq!((bronze.status, bronze.header("x-route")), (200, ""), "a claim led to a route with another policy");
 }

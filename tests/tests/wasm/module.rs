@@ -63,6 +63,15 @@ pub(crate) fn plugin(name: &str, module: &Path, configuration: &Value) -> Value 
     })
 }
 
+/// What stands behind the filter `of`, as the renderer would put it there: it does the edits that the filter hands over.
+pub(crate) fn edits(of: &str) -> Value {
+    json!({"name": format!("edits of {of}"), "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+        "default_source_code": {"inline_string": windrose_filter_kit::edits_script(of)},
+        "clear_route_cache": false,
+    }})
+}
+
 /// A route with a prefix, to the upstream; with a policy in its metadata if there is one.
 pub(crate) fn route(prefix: &str, policy: Option<&str>) -> Value {
     let metadata = policy.map_or(json!({}), |policy| json!({"filter_metadata": {"windrose": {"policy": policy}}}));

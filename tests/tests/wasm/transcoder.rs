@@ -108,16 +108,21 @@ fn bootstrap_with(listener: SocketAddr, upstream: SocketAddr, filter: Value) -> 
         "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
         "default_source_code": {"inline_string": GIVE_BODY_LUA},
     }});
-    let filters = [lua, filter];
+    let filters = [lua, filter, module::edits("grpc-transcoder")];
     let route = |prefix: &str, transcode: Option<&str>| {
         let mut route = module::route(prefix, None);
         if let Some(id) = transcode {
             route["metadata"] = json!({"filter_metadata": {"windrose": {"transcode": id}}});
+            route["request_body_buffer_limit"] = json!(5 << 20);
         }
         route
     };
-    let routes = [route("/untouched", None), route("/unknown", Some("nobody-knows")), route("/", Some("orders"))];
+    let mut native = route("/orders.v1.Orders", Some("orders"));
+    native["response_headers_to_add"] = json!([{"header": {"key": "x-route", "value": "native"}}]);
+    let routes = [route("/untouched", None), route("/unknown", Some("nobody-knows")), route("/v1", Some("orders")), native];
     let mut bootstrap: Value = serde_json::from_str(&module::bootstrap(listener, upstream, &filters, &routes)).unwrap();
+    // As the product has it: little for each connection, and for a route that transcodes what a message needs.
+    bootstrap["static_resources"]["listeners"][0]["per_connection_buffer_limit_bytes"] = json!(32 << 10);
     bootstrap["static_resources"]["clusters"][0]["typed_extension_protocol_options"] = json!({
         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
             "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
@@ -176,6 +181,7 @@ async fn rest_calls_reach_their_methods_and_come_back_as_json() {
         assert_eq!(reply.header("content-type"), "application/json");
         assert_eq!(reply.header("content-length"), reply.body.len().to_string());
         assert_eq!(reply.header("x-kept"), "1");
+        assert_eq!(reply.header("x-route"), "", "the route is the one that the REST path chose");
         assert!(!reply.trailers.contains_key("grpc-status"));
     }
     assert_eq!(gateway.get("/v1/orders/a%20b%252F").await.json(), json!({"id": "a b%2F"}));
@@ -218,6 +224,30 @@ async fn what_strangers_send_ends_at_the_filter() {
     // The upstream knows only gRPC and says so; nothing was transcoded.
     let reply = gateway.get("/untouched").await;
     assert_eq!((reply.status, reply.header("grpc-status")), (200, "12"));
+}
+
+#[tokio::test]
+async fn a_message_is_larger_than_the_buffer_of_a_connection() {
+    let gateway = Gateway::start().await;
+    for http2 in [false, true] {
+        let call = gateway.post(&format!("{{\"product\":\"{}\"}}", "x".repeat(900 << 10)));
+        let reply = if http2 { call.http2() } else { call }.send().await.unwrap();
+        assert_eq!(reply.status, 200, "{}", reply.text().chars().take(200).collect::<String>());
+        assert_eq!(reply.json()["product"].as_str().map(str::len), Some(900 << 10));
+    }
+}
+
+/// A call that is gRPC already passes as it comes, also one whose end nobody has seen yet.
+#[tokio::test]
+async fn a_stream_of_grpc_is_not_waited_for() {
+    let gateway = Gateway::start().await;
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let head =
+        "POST /v1/orders HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\nte: trailers\r\ntransfer-encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    tokio::time::timeout(Duration::from_secs(5), stream.read_exact(&mut answer)).await.expect("it was held back").unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
 }
 
 #[tokio::test]

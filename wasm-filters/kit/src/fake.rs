@@ -31,7 +31,6 @@ pub struct FakeHost {
     counters: RefCell<Vec<(String, u64)>>,
     foreign: RefCell<BTreeMap<String, Foreign>>,
     foreign_calls: RefCell<Vec<String>>,
-    route_cache_clears: Cell<u32>,
     resumed: RefCell<Vec<Body>>,
     is_reset: Cell<bool>,
 }
@@ -56,7 +55,6 @@ impl Default for FakeHost {
             counters: RefCell::default(),
             foreign: RefCell::default(),
             foreign_calls: RefCell::default(),
-            route_cache_clears: Cell::new(0),
             resumed: RefCell::default(),
             is_reset: Cell::new(false),
         }
@@ -159,11 +157,6 @@ impl FakeHost {
         self.foreign_calls.borrow().clone()
     }
 
-    /// How often the route was chosen again.
-    pub fn route_cache_clears(&self) -> u32 {
-        self.route_cache_clears.get()
-    }
-
     /// The directions that were resumed since this was asked last, in order.
     pub fn take_resumed(&self) -> Vec<Body> {
         self.resumed.take()
@@ -174,8 +167,8 @@ impl FakeHost {
         self.is_reset.get()
     }
 
-    fn edit(&self, map: HeaderMap, edit: impl FnOnce(&mut Pairs)) {
-        edit(self.headers.borrow_mut().entry(map).or_default());
+    fn drop_header(&self, map: HeaderMap, name: &str) {
+        self.headers.borrow_mut().entry(map).or_default().retain(|(n, _)| n != name.as_bytes());
     }
 }
 
@@ -200,12 +193,18 @@ impl Host for FakeHost {
     }
 
     fn add_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
+        if map == HeaderMap::Request {
+            return Err(HostError::BadArgument);
+        }
         self.push_header(map, name, value);
         Ok(())
     }
 
     fn remove_header(&self, map: HeaderMap, name: &str) -> Result<(), HostError> {
-        self.edit(map, |pairs| pairs.retain(|(n, _)| n != name.as_bytes()));
+        if map == HeaderMap::Request {
+            return Err(HostError::BadArgument);
+        }
+        self.drop_header(map, name);
         Ok(())
     }
 
@@ -227,6 +226,10 @@ impl Host for FakeHost {
     }
 
     fn set_property(&self, name: &str, value: &[u8]) -> Result<(), HostError> {
+        for (name, value) in crate::edits::read(name, value).into_iter().flatten() {
+            self.drop_header(HeaderMap::Request, name);
+            value.into_iter().for_each(|value| self.push_header(HeaderMap::Request, name, value));
+        }
         self.put_property(&[name], value);
         Ok(())
     }
@@ -281,11 +284,6 @@ impl Host for FakeHost {
             Some(function) => function(arguments),
             None => Err(HostError::NotFound),
         }
-    }
-
-    fn clear_route_cache(&self) -> Result<(), HostError> {
-        self.route_cache_clears.set(self.route_cache_clears.get().saturating_add(1));
-        Ok(())
     }
 
     fn resume(&self, body: Body) -> Result<(), HostError> {

@@ -86,7 +86,8 @@ pub trait Host {
     /// The value of one header; several of the same name come joined by commas. The name is lower case.
     fn header(&self, map: HeaderMap, name: &str) -> Option<Vec<u8>>;
 
-    /// Sets a header to exactly one value, whatever was there. The name is lower case.
+    /// Sets a header to exactly one value, whatever was there. The name is lower case. Those of the request are refused here and in the
+    /// next two: see [`crate::RequestEdits`].
     fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError>;
 
     /// Adds a value beside those that are there. The name is lower case.
@@ -133,9 +134,6 @@ pub trait Host {
 
     /// Calls a function of the host's own, for example `verify_signature`; the arguments and the reply are its own affair.
     fn call_foreign(&self, name: &str, arguments: &[u8]) -> Result<Vec<u8>, HostError>;
-
-    /// Makes Envoy choose the route again, after `:path` or a header that routes match on was changed.
-    fn clear_route_cache(&self) -> Result<(), HostError>;
 
     /// Lets a direction that paused go on: what is buffered leaves when the current callback has returned. A callback that
     /// pauses after it resumed sends what was buffered before and keeps waiting.

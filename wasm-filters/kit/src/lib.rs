@@ -34,11 +34,13 @@
 //! `jwt-auth`, then `rate-limit`, then `grpc-transcoder`. Each holds a table from policy id to rules and asks
 //! [`policy::policy_of_route`] which entry applies; an id that is unknown or absent denies the request.
 //! `jwt-auth` hands verified claims on as properties ([`policy::claim_property`]), never as something a client could send.
+//! What a filter changes of the request's headers it says as [`RequestEdits`]: a Wasm filter that changes them itself moves the route.
 //! Every refusal is a [`Denial`]: JSON for REST callers, a gRPC status for gRPC callers.
 //!
 //! A filter must not panic and must not loop without a bound: both are a denial of service for the worker.
 #![warn(clippy::indexing_slicing)]
 
+mod edits;
 pub mod fake;
 mod filter;
 mod headers;
@@ -46,6 +48,7 @@ mod host;
 pub mod policy;
 mod verdict;
 
+pub use edits::{RequestEdits, script as edits_script};
 pub use filter::{ConfigError, Filter, FilterContext};
 pub use headers::{Headers, HeadersBuilder};
 pub use host::{Body, HeaderMap, Host, HostError, LogLevel, MetricId, SharedValue};

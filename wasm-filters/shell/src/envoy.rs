@@ -35,15 +35,15 @@ impl Host for Envoy {
     }
 
     fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
-        abi::replace_header(map_number(map), name, value)
+        abi::replace_header(changeable(map)?, name, value)
     }
 
     fn add_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
-        abi::add_header(map_number(map), name, value)
+        abi::add_header(changeable(map)?, name, value)
     }
 
     fn remove_header(&self, map: HeaderMap, name: &str) -> Result<(), HostError> {
-        abi::remove_header(map_number(map), name)
+        abi::remove_header(changeable(map)?, name)
     }
 
     fn body(&self, body: Body, start: usize, max: usize) -> Vec<u8> {
@@ -100,10 +100,6 @@ impl Host for Envoy {
         abi::call_foreign(name, arguments)
     }
 
-    fn clear_route_cache(&self) -> Result<(), HostError> {
-        abi::call_foreign("clear_route_cache", &[]).map(|_| ())
-    }
-
     fn resume(&self, body: Body) -> Result<(), HostError> {
         abi::continue_stream(body_number(body))
     }
@@ -111,6 +107,11 @@ impl Host for Envoy {
     fn reset(&self) -> Result<(), HostError> {
         abi::close_stream(body_number(Body::Response))
     }
+}
+
+/// The number of a map whose change moves no route.
+fn changeable(map: HeaderMap) -> Result<u32, HostError> {
+    if map == HeaderMap::Request { Err(HostError::BadArgument) } else { Ok(map_number(map)) }
 }
 
 fn map_number(map: HeaderMap) -> u32 {

@@ -27,7 +27,7 @@ pub mod well_known;
 pub mod wire;
 
 pub use config::{Compiled, Config, Policy};
-pub use logic::{GIVE_BODY_LUA, GrpcTranscoder, METADATA_TRANSCODE};
+pub use logic::{GIVE_BODY_LUA, GrpcTranscoder, METADATA_TRANSCODE, NAME};
 
 #[cfg(target_arch = "wasm32")]
 windrose_filter_shell::export!(

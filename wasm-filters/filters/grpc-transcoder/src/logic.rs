@@ -11,17 +11,23 @@ use crate::request::{Call, refusal};
 use crate::response::Answer;
 use crate::status::{self, Status};
 
+/// What the edits of this filter go by.
+pub const NAME: &str = "grpc-transcoder";
+
 /// Member of our route metadata that names the transcoding policy. A route without it is not transcoded.
 pub const METADATA_TRANSCODE: &str = "transcode";
 
 /// What stands before this filter as Envoy's own Lua filter, on the routes that are transcoded. A Wasm filter can change a
 /// body and cannot make one, and a `GET` has none; this gives such a request an empty body, which becomes the gRPC message.
-/// Without it requests without a body are answered 501.
-pub const GIVE_BODY_LUA: &str = "function envoy_on_request(handle)
-  local length = handle:headers():get(\"content-length\")
-  if length == nil or length == \"0\" then handle:body(true) end
+/// Without it requests without a body are answered 501. A call that is gRPC already has one, which may never end.
+pub const GIVE_BODY_LUA: &str = r#"function envoy_on_request(request)
+  local headers = request:headers()
+  local media = string.lower(headers:get("content-type") or "")
+  if string.sub(media, 1, 16) == "application/grpc" then return end
+  local length = headers:get("content-length")
+  if length == nil or length == "0" then request:body(true) end
 end
-";
+"#;
 
 /// The configured filter.
 #[derive(Debug)]
@@ -93,7 +99,8 @@ impl Stream {
             Ok(framed) => framed,
             Err(reply) => return Verdict::Reply(*reply),
         };
-        let rewritten = call.rewrite_headers(host).and_then(|()| host.replace_body(Body::Request, 0, size, &framed));
+        let rewritten =
+            call.edits().and_then(|edits| edits.hand_over(NAME, host)).and_then(|()| host.replace_body(Body::Request, 0, size, &framed));
         if rewritten.is_err() {
             let status = Status::new(status::INTERNAL, "the request could not be rewritten");
             return Verdict::Reply(refusal(500, &status, "transcode_rewrite_refused"));

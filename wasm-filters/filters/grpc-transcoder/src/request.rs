@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use windrose_filter_kit::{HeaderMap, Headers, Host, HostError, LocalReply};
+use windrose_filter_kit::{Headers, HostError, LocalReply, RequestEdits};
 
 use crate::binding::{Binding, Body};
 use crate::config::Compiled;
@@ -144,26 +144,25 @@ impl Call {
         framed.map_err(|cause| bad_request(&cause))
     }
 
-    /// Makes the headers those of the gRPC call.
+    /// What makes the headers those of the gRPC call.
     ///
     /// # Errors
-    /// Envoy refused one; the request must not go on.
-    pub fn rewrite_headers(&self, host: &dyn Host) -> std::result::Result<(), HostError> {
-        let map = HeaderMap::Request;
+    /// The policy has no such method.
+    pub fn edits(&self) -> std::result::Result<RequestEdits, HostError> {
+        let mut edits = RequestEdits::default();
         let path = self.target().map(|(_, method)| &*method.grpc_path).ok_or(HostError::NotFound)?;
-        host.set_header(map, ORIGINAL_PATH, &self.original_path)?;
-        host.set_header(map, ":path", path.as_bytes())?;
-        host.set_header(map, ":method", b"POST")?;
-        host.set_header(map, "content-type", b"application/grpc")?;
-        host.set_header(map, "te", b"trailers")?;
-        for name in &self.to_remove {
-            host.remove_header(map, name)?;
-        }
+        edits.set(ORIGINAL_PATH, &self.original_path);
+        edits.set(":path", path.as_bytes());
+        edits.set(":method", b"POST");
+        edits.set("content-type", b"application/grpc");
+        edits.set("te", b"trailers");
+        self.to_remove.iter().for_each(|name| edits.remove(name));
         match self.timeout {
-            Timeout::AsItIs => Ok(()),
-            Timeout::Removed => host.remove_header(map, "grpc-timeout"),
-            Timeout::Cut(milliseconds) => host.set_header(map, "grpc-timeout", format!("{milliseconds}m").as_bytes()),
+            Timeout::AsItIs => {}
+            Timeout::Removed => edits.remove("grpc-timeout"),
+            Timeout::Cut(milliseconds) => edits.set("grpc-timeout", format!("{milliseconds}m").as_bytes()),
         }
+        Ok(edits)
     }
 
     fn target(&self) -> Option<(&Binding, &Method)> {

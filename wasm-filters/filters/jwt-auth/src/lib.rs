@@ -23,7 +23,7 @@ mod tests;
 mod verify;
 
 pub use config::{Algorithm, ClaimPath, ClaimRule, ClaimToHeader, Config, JwtPolicy, Location, Policy, Provider, Requirement};
-pub use logic::{JwtAuth, JwtRequest};
+pub use logic::{JwtAuth, JwtRequest, NAME};
 pub use table::Table;
 
 #[cfg(target_arch = "wasm32")]

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use windrose_filter_kit::policy::{RoutePolicy, policy_of_route};
-use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap, Headers, Host, HostError, MetricId, Verdict};
+use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap, Headers, Host, MetricId, RequestEdits, Verdict};
 
 use crate::cache::{Cache, Verified};
 use crate::config::Config;
@@ -14,6 +14,9 @@ use crate::refusal::Refusal;
 use crate::signature;
 use crate::table::{Compiled, JwtRules, Table};
 use crate::verify;
+
+/// What the edits of this filter go by.
+pub const NAME: &str = "jwt-auth";
 
 /// The configured filter of one worker.
 #[derive(Debug)]
@@ -75,7 +78,14 @@ impl FilterContext for JwtRequest {
 
 impl JwtAuth {
     fn decide(&self, host: &dyn Host, headers: &Headers) -> Result<(), Denial> {
-        self.strip(host, headers).map_err(|_| Refusal::HostFailed.denial(&[]))?;
+        let mut edits = RequestEdits::default();
+        self.strip(headers, &mut edits);
+        let judged = self.judge(host, headers, &mut edits);
+        edits.hand_over(NAME, host).map_err(|_| Refusal::HostFailed.denial(&[]))?;
+        judged
+    }
+
+    fn judge(&self, host: &dyn Host, headers: &Headers, edits: &mut RequestEdits) -> Result<(), Denial> {
         let route = policy_of_route(host);
         let policy = match &route {
             RoutePolicy::Named(id) => self.table.policies.get(id),
@@ -85,24 +95,25 @@ impl JwtAuth {
             None => Err(route.denial()),
             Some(Compiled::Public) => Ok(()),
             Some(Compiled::Jwt(rules)) if rules.allow_cors_preflight && is_preflight(headers) => Ok(()),
-            Some(Compiled::Jwt(rules)) => self.authenticate(rules, host, headers).map_err(|refusal| refusal.denial(&rules.require.scopes)),
+            Some(Compiled::Jwt(rules)) => {
+                self.authenticate(rules, host, headers, edits).map_err(|refusal| refusal.denial(&rules.require.scopes))
+            }
         }
     }
 
     /// Removes what the client sent under a name that some policy sets from claims, before anything else is decided.
-    fn strip(&self, host: &dyn Host, headers: &Headers) -> Result<(), HostError> {
-        let sent = self.table.stripped.iter().filter(|name| headers.first(name).is_some());
-        sent.into_iter().try_for_each(|name| host.remove_header(HeaderMap::Request, name))
+    fn strip(&self, headers: &Headers, edits: &mut RequestEdits) {
+        self.table.stripped.iter().filter(|name| headers.first(name).is_some()).for_each(|name| edits.remove(name));
     }
 
-    fn authenticate(&self, rules: &JwtRules, host: &dyn Host, headers: &Headers) -> Result<(), Refusal> {
+    fn authenticate(&self, rules: &JwtRules, host: &dyn Host, headers: &Headers, edits: &mut RequestEdits) -> Result<(), Refusal> {
         let found = place::find(headers, &rules.locations)?;
         let verified = self.verified(rules, found, host)?;
         if !rules.issuers.get(verified.issuer).is_some_and(|issuer| issuer.forward) {
-            place::remove(host, headers, found.location).map_err(|_| Refusal::HostFailed)?;
+            place::remove(edits, headers, found.location);
         }
         for (name, value) in &verified.headers {
-            host.set_header(HeaderMap::Request, name, value.as_bytes()).map_err(|_| Refusal::HostFailed)?;
+            edits.set(name, value.as_bytes());
         }
         for (name, value) in &verified.properties {
             host.set_property(name, value.as_bytes()).map_err(|_| Refusal::HostFailed)?;

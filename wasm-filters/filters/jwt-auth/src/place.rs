@@ -1,7 +1,7 @@
 //! Where a token lies in a request, and how it is taken out again before the upstream sees it. More than one token, in
 //! whatever places, is refused: two readers could choose differently.
 
-use windrose_filter_kit::{HeaderMap, Headers, Host, HostError};
+use windrose_filter_kit::{Headers, RequestEdits};
 
 use crate::config::Location;
 use crate::refusal::Refusal;
@@ -27,19 +27,20 @@ pub(crate) fn find<'a>(headers: &'a Headers, locations: &'a [Location]) -> Resul
 }
 
 /// Takes the token out, with every repetition of its name.
-pub(crate) fn remove(host: &dyn Host, headers: &Headers, location: &Location) -> Result<(), HostError> {
+pub(crate) fn remove(edits: &mut RequestEdits, headers: &Headers, location: &Location) {
     match location {
-        Location::Header { name, .. } => host.remove_header(HeaderMap::Request, name),
-        Location::Query { name } => match headers.first(":path") {
-            Some(path) => host.set_header(HeaderMap::Request, ":path", &without_parameter(path, name)),
-            None => Ok(()),
-        },
+        Location::Header { name, .. } => edits.remove(name),
+        Location::Query { name } => {
+            if let Some(path) = headers.first(":path") {
+                edits.set(":path", &without_parameter(path, name));
+            }
+        }
         Location::Cookie { name } => {
             let kept: Vec<&[u8]> = cookies(headers).filter(|cookie| split_once(cookie, b'=').0 != name.as_bytes()).collect();
             if kept.is_empty() {
-                host.remove_header(HeaderMap::Request, "cookie")
+                edits.remove("cookie");
             } else {
-                host.set_header(HeaderMap::Request, "cookie", &kept.join(b"; ".as_slice()))
+                edits.set("cookie", &kept.join(b"; ".as_slice()));
             }
         }
     }
@@ -104,6 +105,7 @@ fn split_once(bytes: &[u8], at: u8) -> (&[u8], Option<&[u8]>) {
 mod tests {
     use super::*;
     use windrose_filter_kit::fake::FakeHost;
+    use windrose_filter_kit::{HeaderMap, Host};
 
     fn everywhere() -> Vec<Location> {
         vec![Location::bearer(), Location::Query { name: "t".into() }, Location::Cookie { name: "s".into() }]
@@ -152,17 +154,17 @@ mod tests {
     fn the_token_is_taken_out_and_the_rest_stays() {
         let host =
             FakeHost::new().with_header(":path", "/a?x=1&t=x.y.z&b=2").with_header("cookie", "a=b; s=x").with_header("cookie", "c=d");
-        let headers = host.headers(HeaderMap::Request);
-        for location in everywhere() {
-            remove(&host, &headers, &location).unwrap();
-        }
+        let taken_out = |host: &FakeHost| {
+            let headers = host.headers(HeaderMap::Request);
+            let mut edits = RequestEdits::default();
+            everywhere().iter().for_each(|location| remove(&mut edits, &headers, location));
+            edits.hand_over("test", host).unwrap();
+        };
+        taken_out(&host);
         assert_eq!(host.request_header(":path"), [b"/a?x=1&b=2".to_vec()]);
         assert_eq!(host.request_header("cookie"), [b"a=b; c=d".to_vec()]);
         let alone = FakeHost::new().with_header(":path", "/a?t=x").with_header("cookie", "s=x");
-        let headers = alone.headers(HeaderMap::Request);
-        for location in everywhere() {
-            remove(&alone, &headers, &location).unwrap();
-        }
+        taken_out(&alone);
         assert_eq!((alone.request_header(":path"), alone.request_header("cookie")), (vec![b"/a".to_vec()], vec![]));
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod body_limit;
 pub(crate) mod cors;
+pub(crate) mod edits;
 pub(crate) mod external_auth;
 pub(crate) mod give_body;
 pub(crate) mod jwt;
@@ -37,6 +38,7 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
         HttpFilter::RouteAuth => vec![external_auth::filter(Phase::Route)],
         HttpFilter::Extension(name) => vec![wasm::discovered(name)],
         HttpFilter::Authorization(authorization) => rbac::http_filters(authorization, client),
+        HttpFilter::Edits(of) => vec![edits::filter(of)],
         HttpFilter::GiveBody => vec![give_body::filter()],
         HttpFilter::GrpcStats => vec![grpc_stats()],
     }
@@ -50,6 +52,7 @@ pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
         | HttpFilter::Cors
         | HttpFilter::RouteAuth
         | HttpFilter::Extension(_)
+        | HttpFilter::Edits(_)
         | HttpFilter::GiveBody
         | HttpFilter::GrpcStats => Vec::new(),
     });

@@ -79,6 +79,7 @@ fn route(route: &Route) -> pb::route::Route {
         r#match: Some(matching::route_match(&route.matcher)),
         metadata: metadata(route),
         typed_per_filter_config: per_filter(route),
+        request_body_buffer_limit: (route.buffer_bytes > 0).then_some(pb::google::UInt64Value { value: route.buffer_bytes }),
         ..Default::default()
     };
     let changes = Changes::of(&route.request_headers, &route.response_headers);

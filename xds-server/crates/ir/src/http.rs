@@ -53,6 +53,8 @@ pub enum HttpFilter {
     Extension(Text),
     /// Who may do what.
     Authorization(Authorization),
+    /// Does what a filter of ours before it, by the name of its module, has decided about request headers, and leaves the route as it is.
+    Edits(Text),
     /// Gives a request without a body an empty one, on routes that transcode: a filter of ours cannot add what is not there.
     GiveBody,
     /// Tells gRPC statistics.
@@ -65,7 +67,13 @@ impl HttpFilter {
     pub fn extension(&self) -> Option<&Text> {
         match self {
             Self::Extension(name) => Some(name),
-            Self::ListenerAuth(_) | Self::Cors | Self::RouteAuth | Self::Authorization(_) | Self::GiveBody | Self::GrpcStats => None,
+            Self::ListenerAuth(_)
+            | Self::Cors
+            | Self::RouteAuth
+            | Self::Authorization(_)
+            | Self::Edits(_)
+            | Self::GiveBody
+            | Self::GrpcStats => None,
         }
     }
 }
@@ -201,6 +209,7 @@ canonical!(
         RouteAuth,
         Extension(name),
         Authorization(rules),
+        Edits(filter),
         GiveBody,
         GrpcStats,
     }

@@ -112,6 +112,8 @@ pub struct Route {
     pub cors: Option<Cors>,
     /// Who is asked whether a request may pass.
     pub external_auth: Option<ExternalAuth>,
+    /// Bytes of a body that may be held back at once, where a filter needs more than the connection has; 0 where none does.
+    pub buffer_bytes: u64,
     /// Entries of the filters' tables that apply: filter name (`policy`, `ratelimit`, `transcode`) and entry. Sorted.
     pub policies: Vec<(Text, Text)>,
 }
@@ -335,7 +337,7 @@ impl Canonical for RouteTable {
 }
 
 canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes });
-canonical!(struct Route { name, matcher, action, request_headers, response_headers, cors, external_auth, policies });
+canonical!(struct Route { name, matcher, action, request_headers, response_headers, cors, external_auth, buffer_bytes, policies });
 canonical!(
     enum ExternalAuth {
         Denied,

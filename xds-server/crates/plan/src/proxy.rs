@@ -91,8 +91,7 @@ pub(crate) fn extension_name(scope: &str, filter: Filter) -> Text {
 
 /// The filters of a chain in the order that requests pass them: CORS answers preflights without a token; addresses and identities
 /// come before tokens, tokens before limits by claim, and transcoding last, so that limits see the request as it was sent. The service that a
-/// route asks comes behind tokens, whose filter takes headers off and may so change the route; at every edge, whether a route asks one
-/// or not: one that comes is never without.
+/// route asks comes behind tokens; at every edge, whether a route asks one or not: one that comes is never without.
 pub(crate) fn chain_of_filters(
     edge: bool,
     authorization: impl IntoIterator<Item = Authorization>,
@@ -104,7 +103,8 @@ pub(crate) fn chain_of_filters(
         let of_kind = extensions.iter().filter(move |(_, known)| *known == filter);
         let of_kind = of_kind.flat_map(|(scope, filter)| {
             let before = (*filter == Filter::Transcoder).then_some(HttpFilter::GiveBody);
-            before.into_iter().chain([HttpFilter::Extension(extension_name(scope, *filter))])
+            let after = (*filter != Filter::RateLimit).then(|| HttpFilter::Edits(filter.name().into()));
+            before.into_iter().chain([HttpFilter::Extension(extension_name(scope, *filter))]).chain(after)
         });
         of_kind.chain((edge && filter == Filter::JwtAuth).then_some(HttpFilter::RouteAuth))
     });

@@ -44,9 +44,9 @@ pub(crate) fn closed(name: &str) -> TypedExtensionConfig {
 #[must_use]
 pub fn module_name(extension: &Extension) -> &'static str {
     match extension {
-        Extension::JwtAuth(_) => "jwt-auth",
+        Extension::JwtAuth(_) => windrose_jwt_auth::NAME,
         Extension::RateLimit(_) => "rate-limit",
-        Extension::Transcoder(_) => "grpc-transcoder",
+        Extension::Transcoder(_) => windrose_grpc_transcoder::NAME,
     }
 }
 

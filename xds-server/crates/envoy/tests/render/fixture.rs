@@ -87,6 +87,7 @@ pub(crate) fn route(name: &str, path: PathMatch, action: RouteAction) -> Route {
         response_headers: HeaderChanges::default(),
         cors: None,
         external_auth: None,
+        buffer_bytes: 1 << 20,
         policies: vec![],
     }
 }

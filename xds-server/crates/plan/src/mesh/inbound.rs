@@ -173,6 +173,7 @@ fn table(name: &Text) -> RouteTable {
         response_headers: HeaderChanges::default(),
         cors: None,
         external_auth: None,
+        buffer_bytes: 0,
         policies: Vec::new(),
     };
     RouteTable::from_iter([VirtualHost {

@@ -73,6 +73,14 @@ fn descriptors(view: &View<'_>, policy: &ObjectRef, source: &DescriptorSource) -
     }
 }
 
+/// What a proxy has to hold of a message while it is transcoded.
+pub(crate) fn buffer_bytes(entry: &ExtensionEntry) -> u64 {
+    match entry {
+        ExtensionEntry::Transcoder(_, rule) => u64::from(rule.max_request_bytes.max(rule.max_response_bytes)) + limits::FRAME_BYTES,
+        ExtensionEntry::Auth(_) | ExtensionEntry::RateLimit(_) => 0,
+    }
+}
+
 /// The entry for a rule, if its requests are transcoded.
 pub(crate) fn effective(view: &View<'_>, place: &Place<'_>, backends: &[Option<ResolvedBackend>]) -> Option<(Text, ExtensionEntry)> {
     let own = chain(view, Kind::TranscodingPolicy, place).pop();

@@ -107,7 +107,7 @@ fn http(out: &mut Text, http: &HttpHandler) {
         match filter {
             HttpFilter::Cors | HttpFilter::RouteAuth => {}
             HttpFilter::ListenerAuth(_) => out.line(3, "filter asks before a route is chosen"),
-            HttpFilter::GiveBody => {}
+            HttpFilter::Edits(_) | HttpFilter::GiveBody => {}
             HttpFilter::GrpcStats => out.line(3, "filter grpc statistics"),
             HttpFilter::Extension(name) => out.line(3, &format!("filter {name}")),
             HttpFilter::Authorization(rules) => authorization(out, rules),

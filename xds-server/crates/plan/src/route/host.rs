@@ -85,6 +85,7 @@ fn answer(name: &str, status: u16) -> Route {
         response_headers: HeaderChanges::default(),
         cors: None,
         external_auth: None,
+        buffer_bytes: 0,
         policies: Vec::new(),
     }
 }
@@ -119,6 +120,7 @@ fn direct(view: &View<'_>, table: &TableKey) -> Option<(Route, ClusterKey)> {
         response_headers: HeaderChanges::default(),
         cors: None,
         external_auth: None,
+        buffer_bytes: 0,
         policies: Vec::new(),
     };
     Some((route, key))

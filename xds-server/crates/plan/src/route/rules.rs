@@ -53,6 +53,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         let place = place(key, rule);
         let transcoder = transcoding::effective(view, &place, &resolved.backends);
         let transcoded = transcoder.is_some();
+        let buffer_bytes = transcoder.as_ref().map_or(0, |(_, entry)| transcoding::buffer_bytes(entry));
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
         let action = action(view, &parts, &mut clusters);
         let asked = if asks { Some(key.route.clone()) } else { asked_before(view, key) };
@@ -69,6 +70,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
                 response_headers: filters.response_headers.clone(),
                 cors: filters.cors.clone(),
                 external_auth: external_auth.clone(),
+                buffer_bytes,
                 policies: sorted(policies.clone()),
                 matcher,
             };
