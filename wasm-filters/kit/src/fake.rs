@@ -1,4 +1,4 @@
-//! A host for tests: deterministic, with the semantics of Envoy's (CAS numbers, joined headers, properties found by
+//! A host for tests: deterministic, with the semantics of Envoy's (CAS numbers, the first of repeated headers, properties found by
 //! their first segment), and a stream that runs a filter's callbacks and keeps the reply.
 
 use std::cell::{Cell, RefCell};
@@ -22,7 +22,7 @@ pub const START_NS: u64 = 1_767_225_600_000_000_000;
 pub struct FakeHost {
     headers: RefCell<BTreeMap<HeaderMap, Pairs>>,
     bodies: RefCell<BTreeMap<Body, Vec<u8>>>,
-    properties: RefCell<BTreeMap<Vec<u8>, Vec<u8>>>,
+    properties: RefCell<BTreeMap<Vec<u8>, Result<Vec<u8>, HostError>>>,
     shared: RefCell<BTreeMap<String, SharedValue>>,
     last_cas: Cell<u32>,
     now_ns: Cell<u64>,
@@ -112,7 +112,12 @@ impl FakeHost {
 
     /// Writes an attribute of the host's own, by path.
     pub fn put_property(&self, path: &[&str], value: impl AsRef<[u8]>) {
-        self.properties.borrow_mut().insert(path.join("\0").into_bytes(), value.as_ref().to_vec());
+        self.properties.borrow_mut().insert(path.join("\0").into_bytes(), Ok(value.as_ref().to_vec()));
+    }
+
+    /// Makes the host fail at this attribute.
+    pub fn fail_property(&self, path: &[&str], error: HostError) {
+        self.properties.borrow_mut().insert(path.join("\0").into_bytes(), Err(error));
     }
 
     /// Makes these the buffered body bytes.
@@ -182,9 +187,7 @@ impl Host for FakeHost {
     }
 
     fn header(&self, map: HeaderMap, name: &str) -> Option<Vec<u8>> {
-        let headers = self.headers(map);
-        let values: Vec<&[u8]> = headers.all(name).collect();
-        if values.is_empty() { None } else { Some(values.join(b",".as_slice())) }
+        self.headers(map).first(name).map(<[u8]>::to_vec)
     }
 
     fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
@@ -222,7 +225,11 @@ impl Host for FakeHost {
     }
 
     fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        self.properties.borrow().get(path.join("\0").as_bytes()).cloned()
+        self.read_property(path).ok().flatten()
+    }
+
+    fn read_property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+        self.properties.borrow().get(path.join("\0").as_bytes()).cloned().transpose()
     }
 
     fn set_property(&self, name: &str, value: &[u8]) -> Result<(), HostError> {
@@ -337,6 +344,7 @@ impl<C: FilterContext> FakeStream<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CAS_ABSENT;
 
     #[test]
     fn a_stale_cas_number_is_refused_and_a_missing_one_overwrites() {
@@ -350,6 +358,14 @@ mod tests {
     }
 
     #[test]
+    fn of_two_creators_one_wins() {
+        let host = FakeHost::new();
+        assert_eq!(host.set_shared_data("k", b"1", Some(CAS_ABSENT)), Ok(()));
+        assert_eq!(host.set_shared_data("k", b"2", Some(CAS_ABSENT)), Err(HostError::CasMismatch));
+        assert_eq!(host.shared_data("k").unwrap().bytes, b"1");
+    }
+
+    #[test]
     fn body_is_replaced_within_its_bounds() {
         let host = FakeHost::new();
         host.put_body(Body::Request, "abcdef");
@@ -360,9 +376,9 @@ mod tests {
     }
 
     #[test]
-    fn headers_of_one_name_are_joined_when_asked_for_alone() {
+    fn of_a_repeated_header_the_first_value_is_found_when_asked_for_alone() {
         let host = FakeHost::new().with_header("a", "1").with_header("a", "2");
-        assert_eq!(host.header(HeaderMap::Request, "a"), Some(b"1,2".to_vec()));
+        assert_eq!(host.header(HeaderMap::Request, "a"), Some(b"1".to_vec()));
         assert_eq!(host.request_header("a"), [b"1".to_vec(), b"2".to_vec()]);
     }
 

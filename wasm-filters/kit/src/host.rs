@@ -51,6 +51,10 @@ pub struct SharedValue {
     pub cas: u32,
 }
 
+/// The number of a value that is not there: a conditional write that names it creates the value, and fails where somebody
+/// created it first. Hosts count up from 1, so they give this number away once in four thousand million writes.
+pub const CAS_ABSENT: u32 = u32::MAX;
+
 /// Why the host did not do what it was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HostError {
@@ -83,7 +87,8 @@ pub trait Host {
     /// All pairs of a header map, in order, repeated names repeated. Empty when the map is not there now.
     fn headers(&self, map: HeaderMap) -> Headers;
 
-    /// The value of one header; several of the same name come joined by commas. The name is lower case.
+    /// The first value of one header. Where a client must not choose by repeating the name which value counts, read
+    /// [`Host::headers`] and [`Headers::only`]. The name is lower case.
     fn header(&self, map: HeaderMap, name: &str) -> Option<Vec<u8>>;
 
     /// Sets a header to exactly one value, whatever was there. The name is lower case. Those of the request are refused here and in the
@@ -106,6 +111,15 @@ pub trait Host {
     /// [`Host::set_property`] wrote in an earlier filter of the chain.
     fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
 
+    /// The same, where absent and failed are told apart: `Ok(None)` only where the host says that there is nothing of that
+    /// name. Whoever lets a request by because something is absent asks here. A host that cannot tell says `Ok(None)` for both.
+    ///
+    /// # Errors
+    /// Whatever else the host answered.
+    fn read_property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+        Ok(self.property(path))
+    }
+
     /// Writes a property for later filters of this stream. One name, not a path: Envoy keeps it as filter state
     /// `wasm.<name>`, and reading finds it by its first path segment alone.
     fn set_property(&self, name: &str, value: &[u8]) -> Result<(), HostError>;
@@ -114,7 +128,8 @@ pub trait Host {
     fn shared_data(&self, key: &str) -> Option<SharedValue>;
 
     /// Writes shared data: with `cas`, only if the value is still the one that was read with it
-    /// ([`HostError::CasMismatch`] otherwise); without, always, so that two creators overwrite each other.
+    /// ([`HostError::CasMismatch`] otherwise), or with [`CAS_ABSENT`] if there is none; without, always, so that two creators
+    /// overwrite each other.
     fn set_shared_data(&self, key: &str, value: &[u8], cas: Option<u32>) -> Result<(), HostError>;
 
     /// Wall clock in nanoseconds since 1970. It can step.

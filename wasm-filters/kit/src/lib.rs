@@ -51,5 +51,5 @@ mod verdict;
 pub use edits::{RequestEdits, script as edits_script};
 pub use filter::{ConfigError, Filter, FilterContext};
 pub use headers::{Headers, HeadersBuilder};
-pub use host::{Body, HeaderMap, Host, HostError, LogLevel, MetricId, SharedValue};
+pub use host::{Body, CAS_ABSENT, HeaderMap, Host, HostError, LogLevel, MetricId, SharedValue};
 pub use verdict::{Caller, Denial, LocalReply, Verdict};

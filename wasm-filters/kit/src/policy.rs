@@ -1,7 +1,7 @@
 //! Which policy applies to a stream, and how verified claims travel to later filters. Both are properties of the stream
 //! that no client can write.
 
-use crate::{Denial, Host};
+use crate::{Denial, Host, HostError};
 
 /// Name of our route metadata (`metadata.filter_metadata`).
 pub const METADATA_NAMESPACE: &str = "windrose";
@@ -52,8 +52,11 @@ pub fn claim_property(claim_path: &str) -> String {
 
 /// A verified claim of this stream as text: strings as they are, numbers and booleans printed, arrays and objects as
 /// JSON. `None` when no token was verified, the claim is absent, or the policy does not share it.
-pub fn verified_claim(host: &dyn Host, claim_path: &str) -> Option<Vec<u8>> {
-    host.property(&[&claim_property(claim_path)])
+///
+/// # Errors
+/// When the host does not say: that is not "absent".
+pub fn verified_claim(host: &dyn Host, claim_path: &str) -> Result<Option<Vec<u8>>, HostError> {
+    host.read_property(&[&claim_property(claim_path)])
 }
 
 #[cfg(test)]
@@ -80,7 +83,9 @@ mod tests {
     fn a_claim_set_by_one_filter_is_read_by_the_next() {
         let host = FakeHost::new();
         assert_eq!(host.set_property(&claim_property("tier"), b"gold"), Ok(()));
-        assert_eq!(verified_claim(&host, "tier"), Some(b"gold".to_vec()));
-        assert_eq!(verified_claim(&host, "sub"), None);
+        assert_eq!(verified_claim(&host, "tier"), Ok(Some(b"gold".to_vec())));
+        assert_eq!(verified_claim(&host, "sub"), Ok(None));
+        host.fail_property(&[&claim_property("sub")], HostError::Other(6));
+        assert_eq!(verified_claim(&host, "sub"), Err(HostError::Other(6)));
     }
 }

@@ -1,32 +1,67 @@
 //! What a limit counts apart: a 64-bit hash of the limit and of the values of its key's parts. An absent value is a value
-//! of its own, so that leaving a header out is no way around a limit.
+//! of its own, so that leaving a header out is no way around a limit; so is a repeated one, because nobody knows which of
+//! its values the service reads.
 
+use std::cell::OnceCell;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use windrose_filter_kit::{HeaderMap, Host, policy};
+use windrose_filter_kit::{HeaderMap, Headers, Host, HostError, policy};
 
 use crate::config::{KeyPart, Limit};
 
+/// One request as keys see it; its headers are read once, when the first key asks.
+pub(crate) struct Request<'a> {
+    pub(crate) host: &'a dyn Host,
+    headers: OnceCell<Headers>,
+}
+
+#[derive(Hash)]
+enum Value {
+    Absent,
+    One(Vec<u8>),
+    Repeated,
+}
+
+impl<'a> Request<'a> {
+    pub(crate) fn new(host: &'a dyn Host) -> Self {
+        Self { host, headers: OnceCell::new() }
+    }
+
+    /// Every request has pseudo headers, so an empty map is a host that failed.
+    fn headers(&self) -> Result<&Headers, HostError> {
+        let headers = self.headers.get_or_init(|| self.host.headers(HeaderMap::Request));
+        if headers.is_empty() { Err(HostError::NotFound) } else { Ok(headers) }
+    }
+}
+
 /// The key of this request under `limit`, in `plan`. The policy that the route names is no part of it: a limit of a Gateway
-/// counts over all its routes, whatever else limits them. SipHash: 64 bits that nobody steers onto another's key.
-pub(crate) fn key(host: &dyn Host, limit: &Limit, plan: Option<&str>) -> u64 {
+/// counts over all its routes, whatever else limits them.
+///
+/// # Errors
+/// When the host does not say what a part is.
+pub(crate) fn key(request: &Request<'_>, limit: &Limit, plan: Option<&str>) -> Result<u64, HostError> {
     let mut hash = DefaultHasher::new();
     (&limit.name, plan).hash(&mut hash);
     for part in &limit.key {
-        value(host, part).hash(&mut hash);
+        value(request, part)?.hash(&mut hash);
     }
-    hash.finish()
+    Ok(hash.finish())
 }
 
-fn value(host: &dyn Host, part: &KeyPart) -> Option<Vec<u8>> {
-    match part {
-        KeyPart::Claim(claim) => policy::verified_claim(host, claim),
-        KeyPart::ClientAddress => host.property(&["source", "address"]).map(|address| network(&address)),
-        KeyPart::Header(name) => host.header(HeaderMap::Request, name),
-        KeyPart::Route => host.property(&["xds", "route_name"]),
-    }
+fn value(request: &Request<'_>, part: &KeyPart) -> Result<Value, HostError> {
+    let host = request.host;
+    let found = match part {
+        KeyPart::Claim(claim) => policy::verified_claim(host, claim)?,
+        KeyPart::ClientAddress => host.read_property(&["source", "address"])?.map(|address| network(&address)),
+        KeyPart::Header(name) => match request.headers()?.only(name) {
+            Ok(found) => found.map(<[u8]>::to_vec),
+            Err(_) => return Ok(Value::Repeated),
+        },
+        KeyPart::Route => host.read_property(&["xds", "route_name"])?,
+    };
+    Ok(found.map_or(Value::Absent, Value::One))
 }
 
 /// The address without its port; IPv6 by its /64, because one client has them all; IPv4 in IPv6 as IPv4.
@@ -58,7 +93,7 @@ mod tests {
     fn by_address(address: &str) -> u64 {
         let host = FakeHost::new();
         host.put_property(&["source", "address"], address);
-        key(&host, &limit(vec![KeyPart::ClientAddress]), None)
+        key(&Request::new(&host), &limit(vec![KeyPart::ClientAddress]), None).unwrap()
     }
 
     #[test]
@@ -70,17 +105,43 @@ mod tests {
         assert_ne!(by_address("10.0.0.1:1"), by_address("10.0.0.2:1"));
     }
 
+    /// The key of a request with these values of the headers `a` and `b`.
+    fn by_headers(pairs: &[(&str, &str)]) -> u64 {
+        let host = pairs.iter().fold(FakeHost::new().with_header(":path", "/"), |host, (name, value)| host.with_header(name, value));
+        let limit = limit(vec![KeyPart::Header("a".into()), KeyPart::Header("b".into())]);
+        key(&Request::new(&host), &limit, None).unwrap()
+    }
+
     #[test]
     fn values_cannot_move_between_parts_and_absent_is_not_empty() {
-        let parts = || limit(vec![KeyPart::Header("a".into()), KeyPart::Header("b".into())]);
-        let of = |a: Option<&str>, b: Option<&str>| {
-            let host = FakeHost::new();
-            a.iter().for_each(|value| host.push_header(HeaderMap::Request, "a", value));
-            b.iter().for_each(|value| host.push_header(HeaderMap::Request, "b", value));
-            key(&host, &parts(), None)
-        };
-        assert_ne!(of(Some("xy"), Some("z")), of(Some("x"), Some("yz")));
-        assert_ne!(of(Some(""), None), of(None, None));
-        assert_ne!(of(Some("x"), None), of(None, Some("x")));
+        let of = |pairs: &[(&str, &str)]| by_headers(pairs);
+        assert_ne!(of(&[("a", "xy"), ("b", "z")]), of(&[("a", "x"), ("b", "yz")]));
+        assert_ne!(of(&[("a", "")]), of(&[]));
+        assert_ne!(of(&[("a", "x")]), of(&[("b", "x")]));
+    }
+
+    #[test]
+    fn a_repeated_header_is_one_value_whatever_it_says() {
+        let of = |pairs: &[(&str, &str)]| by_headers(pairs);
+        let repeated = of(&[("a", "1"), ("a", "real")]);
+        for other in [vec![("a", "2"), ("a", "real")], vec![("a", "real"), ("a", "real")], vec![("a", "1"), ("a", "2"), ("a", "3")]] {
+            assert_eq!(of(&other), repeated, "{other:?}");
+        }
+        for single in [vec![("a", "1")], vec![("a", "real")], vec![("a", "1,real")], vec![]] {
+            assert_ne!(of(&single), repeated, "{single:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_host_does_not_say_has_no_key() {
+        let host = FakeHost::new().with_header("a", "1");
+        for path in [["source", "address"].as_slice(), &["xds", "route_name"], &["windrose.claim.sub"]] {
+            host.fail_property(path, HostError::Other(10));
+        }
+        for part in [KeyPart::ClientAddress, KeyPart::Route, KeyPart::Claim("sub".into())] {
+            assert!(key(&Request::new(&host), &limit(vec![part.clone()]), None).is_err(), "{part:?}");
+        }
+        let without_headers = FakeHost::new();
+        assert!(key(&Request::new(&without_headers), &limit(vec![KeyPart::Header("a".into())]), None).is_err());
     }
 }

@@ -2,11 +2,12 @@
 
 use std::rc::Rc;
 
-use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap, Host, LogLevel, MetricId, Verdict, policy};
+use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap, Host, HostError, LogLevel, MetricId, Verdict, policy};
 
 use crate::config::{Config, Limit, Quota};
 use crate::gcra::Outcome;
-use crate::{key, table};
+use crate::key::{self, Request};
+use crate::table;
 
 /// Member of the route's metadata that names the entry of this filter's table.
 pub const METADATA_KEY: &str = "ratelimit";
@@ -57,12 +58,21 @@ impl Filter for RateLimit {
 impl FilterContext for Stream {
     fn on_request_headers(&mut self, host: &dyn Host, _end_of_stream: bool) -> Verdict {
         let path = ["xds", "route_metadata", "filter_metadata", policy::METADATA_NAMESPACE, METADATA_KEY];
-        let Some(id) = host.property(&path) else { return Verdict::Continue };
-        let named = std::str::from_utf8(&id).ok().and_then(|id| self.filter.config.policies.get(id));
+        let id = match host.read_property(&path) {
+            Ok(None) => return Verdict::Continue,
+            Ok(Some(id)) => id,
+            Err(cause) => return unread(host, cause),
+        };
+        let filter = Rc::clone(&self.filter);
+        let named = std::str::from_utf8(&id).ok().and_then(|id| filter.config.policies.get(id));
         let Some(limits) = named else {
             return deny(host, Denial::new(503, "rate_limit_unknown", "the rate limit of this route is not in force, so it is closed"));
         };
-        let shares: Vec<Share<'_>> = limits.iter().map(|limit| share(host, limit)).collect();
+        let request = Request::new(host);
+        let shares: Vec<Share<'_>> = match limits.iter().map(|limit| share(&request, limit)).collect() {
+            Ok(shares) => shares,
+            Err(cause) => return unread(host, cause),
+        };
         match spend(host, &shares) {
             Ok(tell) => self.tell = tell,
             Err((share, retry_after)) => return self.refuse(host, share, retry_after),
@@ -109,13 +119,16 @@ impl Stream {
     }
 }
 
-fn share<'a>(host: &dyn Host, limit: &'a Limit) -> Share<'a> {
-    let named = limit.plans.as_ref().and_then(|plans| {
-        let plan = policy::verified_claim(host, &plans.claim).and_then(|plan| String::from_utf8(plan).ok())?;
-        plans.quotas.get(&plan).map(|quota| (plan, *quota))
-    });
+fn share<'a>(request: &Request<'_>, limit: &'a Limit) -> Result<Share<'a>, HostError> {
+    let named = match &limit.plans {
+        Some(plans) => {
+            let plan = policy::verified_claim(request.host, &plans.claim)?.and_then(|plan| String::from_utf8(plan).ok());
+            plan.and_then(|plan| plans.quotas.get(&plan).map(|quota| (plan, *quota)))
+        }
+        None => None,
+    };
     let (plan, quota) = named.map_or((None, limit.default), |(plan, quota)| (Some(plan), quota));
-    Share { limit, quota, key: key::key(host, limit, plan.as_deref()) }
+    Ok(Share { limit, quota, key: key::key(request, limit, plan.as_deref())? })
 }
 
 /// Takes one request from every enforced limit, or from none: a request that one limit refuses costs the others nothing.
@@ -152,6 +165,12 @@ fn describe(share: &Share<'_>, remaining: u64, seconds: u64) -> Told {
     (policy, format!("\"{name}\";r={remaining};t={seconds}"))
 }
 
+/// What the host fails to say could have been a limit, or the key of one.
+fn unread(host: &dyn Host, cause: HostError) -> Verdict {
+    host.log(LogLevel::Warn, &format!("rate limit: the request cannot be read: {cause}"));
+    deny(host, Denial::new(503, "rate_limit_unread", "the rate limit of this request cannot be told, so it is closed"))
+}
+
 fn deny(host: &dyn Host, denial: Denial) -> Verdict {
     Verdict::Reply(denial.into_reply(host.headers(HeaderMap::Request).caller()))
 }
@@ -181,6 +200,7 @@ mod tests {
     /// One request on a route that names `id`; the reply, if there was one.
     fn request(host: &FakeHost, filter: &Rc<RateLimit>, id: &str, claims: &[(&str, &str)], headers: &[(&str, &str)]) -> Option<LocalReply> {
         host.next_stream();
+        host.push_header(HeaderMap::Request, ":path", "/");
         host.put_property(&["xds", "route_metadata", "filter_metadata", "windrose", METADATA_KEY], id);
         claims.iter().for_each(|(name, value)| host.set_property(&policy::claim_property(name), value.as_bytes()).unwrap());
         headers.iter().for_each(|(name, value)| host.push_header(HeaderMap::Request, name, value));
@@ -279,6 +299,42 @@ mod tests {
         let filter = filter(&host);
         assert_eq!(request(&host, &filter, "none", &[], &[]).unwrap().status, 429);
         assert_eq!(request(&host, &filter, "gone", &[], &[]).unwrap().status, 503);
+    }
+
+    #[test]
+    fn a_repeated_header_is_no_fresh_key() {
+        let host = FakeHost::new();
+        let filter = filter(&host);
+        assert_eq!(request(&host, &filter, "two", &[], &[("x-k", "real")]), None);
+        let repeated = |random: &str| request(&host, &filter, "two", &[], &[("x-k", random), ("x-k", "real")]);
+        assert_eq!(repeated("1"), None, "the one bucket of all that repeat the header");
+        for random in ["2", "3", "real"] {
+            assert_eq!(repeated(random).unwrap().status, 429, "{random}");
+        }
+    }
+
+    #[test]
+    fn only_a_limit_that_is_certainly_absent_lets_a_request_by() {
+        let host = FakeHost::new();
+        let filter = filter(&host);
+        let path = ["xds", "route_metadata", "filter_metadata", "windrose", METADATA_KEY];
+        let run = |prepare: &dyn Fn()| {
+            host.next_stream();
+            prepare();
+            let mut stream = FakeStream::new(&filter);
+            stream.run(|context| context.on_request_headers(&host, true));
+            stream.reply().map(|reply| (reply.status, reply.details))
+        };
+        assert_eq!(run(&|| {}), None);
+        for error in [HostError::BadArgument, HostError::CasMismatch, HostError::Other(6)] {
+            assert_eq!(run(&|| host.fail_property(&path, error)), Some((503, "rate_limit_unread")), "{error}");
+        }
+        let claim = policy::claim_property("plan");
+        let named = || {
+            host.put_property(&path, "plans");
+            host.fail_property(&[&claim], HostError::Other(6));
+        };
+        assert_eq!(run(&named), Some((503, "rate_limit_unread")), "a plan that cannot be read is not the default plan");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub struct KeyPart {
     /// The trusted client address (IPv6 by /64).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_address: Option<bool>,
-    /// A request header; requests without it share one bucket.
+    /// A request header; requests without it share one bucket, and so do those that repeat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
     /// The route.
