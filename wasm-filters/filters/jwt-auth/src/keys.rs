@@ -71,8 +71,8 @@ impl KeySet {
         }
         for (index, key) in self.keys.iter().enumerate() {
             key.check_strength(algorithms).map_err(|reason| format!("key{}: {reason}", in_words(key.kid.as_deref())))?;
-            let twin = self.keys.iter().skip(index.saturating_add(1)).find(|other| other.kid.is_some() && other.kid == key.kid);
-            if twin.is_some_and(|twin| algorithms.iter().any(|algorithm| twin.verifies(*algorithm) && key.verifies(*algorithm))) {
+            let mut twins = self.keys.iter().skip(index.saturating_add(1)).filter(|other| other.kid.is_some() && other.kid == key.kid);
+            if twins.any(|twin| algorithms.iter().any(|algorithm| twin.verifies(*algorithm) && key.verifies(*algorithm))) {
                 return Err(format!("two keys have the same kid{}", in_words(key.kid.as_deref())));
             }
         }

@@ -98,6 +98,8 @@ fn two_keys_of_one_kid_and_use_are_refused() {
     refused(with_keys(json!([key(0, json!({})), key(0, json!({}))])), "two keys have the same kid (kid \"rsa\")");
     let other_type = with_keys(json!([key(0, json!({"kid": "a"})), key(1, json!({"kid": "a"}))]));
     assert_eq!(other_type.check(), Ok(()), "RFC 7517 allows it for different types");
+    let third_is_the_twin = [key(0, json!({"kid": "a"})), key(1, json!({"kid": "a"})), key(0, json!({"kid": "a"}))];
+    refused(with_keys(json!(third_is_the_twin)), "two keys have the same kid");
 }
 
 #[test]
