@@ -106,6 +106,12 @@ pub(crate) fn text(value: &Value) -> Option<String> {
     if text.contains(char::is_control) { None } else { Some(text) }
 }
 
+/// A claim as the value of a header. `None` beside where there is no text when a reader could take it for another one:
+/// white space at an end is trimmed on the way, and an empty header is to many an absent one.
+pub(crate) fn header_text(value: &Value) -> Option<String> {
+    text(value).filter(|text| !text.is_empty() && text.trim() == text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -202,6 +208,17 @@ mod tests {
         let any_of = [scope("a"), scope("b")];
         assert_eq!(check(&claims(json!({"scope": "b"})), &Requirement::default(), &any_of), Ok(()));
         assert_eq!(check(&claims(json!({"scope": "c"})), &Requirement::default(), &any_of), Err(Refusal::ScopeMissing));
+    }
+
+    #[test]
+    fn a_header_says_exactly_what_the_claim_says() {
+        for odd in ["", " ", " admin", "admin ", "\u{a0}admin", "admin\u{2003}", "ad\tmin", "admin\u{85}"] {
+            assert_eq!(header_text(&json!(odd)), None, "{odd:?}");
+        }
+        for good in ["admin", "Doe, Jane", "Zoë"] {
+            assert_eq!(header_text(&json!(good)).as_deref(), Some(good));
+        }
+        assert_eq!(header_text(&json!([" admin"])).as_deref(), Some(r#"[" admin"]"#));
     }
 
     #[test]

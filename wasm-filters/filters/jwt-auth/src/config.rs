@@ -130,7 +130,8 @@ pub struct ClaimRule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClaimToHeader {
-    /// Which claim; absent, there is no header.
+    /// Which claim; absent or null, there is no header. One that is empty, begins or ends with white space or has control
+    /// characters refuses the token. A string is sent as it is, commas too.
     pub claim: ClaimPath,
     /// Header name, lower case.
     pub header: String,

@@ -116,16 +116,16 @@ fn check_signature(issuer: &Issuer, unverified: &Unverified, token: &[u8], host:
 /// What later filters and the upstream hear. A claim that cannot be written in a header ends the request: leaving it out
 /// would say something else than the token.
 fn hand_on(rules: &JwtRules, claims: &Claims, lifetime: Lifetime, issuer: usize) -> Result<Verified, Refusal> {
-    let said = |path| match claims::find(claims, path) {
+    let said = |path, text: fn(&Value) -> Option<String>| match claims::find(claims, path) {
         None | Some(Value::Null) => Ok(None),
-        Some(value) => claims::text(value).map(Some).ok_or(Refusal::ClaimNotForwardable),
+        Some(value) => text(value).map(Some).ok_or(Refusal::ClaimNotForwardable),
     };
     let mut verified = Verified { lifetime, issuer, headers: Vec::new(), properties: Vec::new() };
     for claim in &rules.claims_to_headers {
-        verified.headers.extend(said(&claim.claim)?.map(|text| (claim.header.clone(), text)));
+        verified.headers.extend(said(&claim.claim, claims::header_text)?.map(|text| (claim.header.clone(), text)));
     }
     for path in &rules.claims_to_properties {
-        verified.properties.extend(said(path)?.map(|text| (claim_property(&path.to_string()), text)));
+        verified.properties.extend(said(path, claims::text)?.map(|text| (claim_property(&path.to_string()), text)));
     }
     Ok(verified)
 }

@@ -159,6 +159,15 @@ fn a_claim_with_line_breaks_never_becomes_a_header() {
 }
 
 #[test]
+fn a_claim_that_a_reader_would_trim_never_becomes_a_header() {
+    for odd in [" gold", "gold ", "\u{a0}gold", " ", ""] {
+        let host = bearing(sign(&claims_with(json!({"tier": odd}))));
+        assert_eq!(refusal(&filter(with_claims_handed_on()), &host), Some((403, "claim_not_forwardable")), "{odd:?}");
+        assert!(host.request_header("x-tier").is_empty());
+    }
+}
+
+#[test]
 fn a_cached_token_is_verified_once_and_never_past_its_end() {
     let filter = filter(with_claims_handed_on());
     let host = bearing(sign(&claims_with(json!({"tier": "gold", "exp": NOW + 100}))));
