@@ -94,7 +94,7 @@ pub enum Location {
     },
     /// A query parameter.
     Query {
-        /// Parameter name, compared byte by byte.
+        /// Parameter name, compared byte by byte after decoding.
         name: String,
     },
     /// A cookie.

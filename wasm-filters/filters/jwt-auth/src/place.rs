@@ -1,10 +1,11 @@
 //! Where a token lies in a request, and how it is taken out again before the upstream sees it. More than one token, in
-//! whatever places, is refused: two readers could choose differently.
+//! whatever places and however its name is written, is refused: two readers could choose differently.
 
 use windrose_filter_kit::{Headers, RequestEdits};
 
 use crate::config::Location;
 use crate::refusal::Refusal;
+use crate::table::is_token_byte;
 
 /// A token and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(crate) struct Found<'a> {
 pub(crate) fn find<'a>(headers: &'a Headers, locations: &'a [Location]) -> Result<Found<'a>, Refusal> {
     let mut found = None;
     for location in locations {
-        for token in candidates(headers, location) {
+        for token in candidates(headers, location)? {
             if found.replace(Found { location, token }).is_some() {
                 return Err(Refusal::Ambiguous);
             }
@@ -36,7 +37,7 @@ pub(crate) fn remove(edits: &mut RequestEdits, headers: &Headers, location: &Loc
             }
         }
         Location::Cookie { name } => {
-            let kept: Vec<&[u8]> = cookies(headers).filter(|cookie| split_once(cookie, b'=').0 != name.as_bytes()).collect();
+            let kept: Vec<&[u8]> = cookies(headers).filter(|cookie| !is_named(cookie, name)).collect();
             if kept.is_empty() {
                 edits.remove("cookie");
             } else {
@@ -46,20 +47,30 @@ pub(crate) fn remove(edits: &mut RequestEdits, headers: &Headers, location: &Loc
     }
 }
 
-fn candidates<'a>(headers: &'a Headers, location: &'a Location) -> Vec<&'a [u8]> {
+/// What some reader could take for a token in this place. A header whose name comes twice is refused whatever it says:
+/// readers differ in which value they take, and in what they take for the scheme.
+fn candidates<'a>(headers: &'a Headers, location: &'a Location) -> Result<Vec<&'a [u8]>, Refusal> {
     match location {
-        Location::Header { name, scheme } => headers.all(name).filter_map(|value| after_scheme(value, scheme.as_deref())).collect(),
-        Location::Query { name } => parameters(headers.first(":path").unwrap_or_default()).filter_map(|pair| named(pair, name)).collect(),
-        Location::Cookie { name } => cookies(headers).filter_map(|pair| named(pair, name)).collect(),
+        Location::Header { name, scheme } => {
+            let value = headers.only(name).map_err(|_| Refusal::Ambiguous)?;
+            Ok(value.and_then(|value| after_scheme(value, scheme.as_deref())).into_iter().collect())
+        }
+        Location::Query { name } => {
+            let path = headers.first(":path").unwrap_or_default();
+            // To some readers `;` separates parameters too; what only they would find is a token nobody can verify.
+            let hidden = parameters(path).flat_map(|pair| pair.split(|byte| *byte == b';').skip(1)).filter(|pair| is_named(pair, name));
+            Ok(parameters(path).filter(|pair| is_named(pair, name)).map(value).chain(hidden.map(|_| b"".as_slice())).collect())
+        }
+        Location::Cookie { name } => Ok(cookies(headers).filter(|pair| is_named(pair, name)).map(value).collect()),
     }
 }
 
 /// The credentials after `scheme 1*SP` (RFC 9110, section 11.4), the scheme in any case; an empty rest is an (empty)
-/// token, another scheme is none.
+/// token, another scheme is none. What follows the scheme otherwise (a tab) stays in the token, which is then none.
 fn after_scheme<'a>(value: &'a [u8], scheme: Option<&str>) -> Option<&'a [u8]> {
     let Some(scheme) = scheme else { return Some(value) };
     let (given, rest) = value.split_at_checked(scheme.len())?;
-    if !given.eq_ignore_ascii_case(scheme.as_bytes()) || !matches!(rest.first(), None | Some(b' ')) {
+    if !given.eq_ignore_ascii_case(scheme.as_bytes()) || rest.first().is_some_and(|byte| is_token_byte(*byte)) {
         return None;
     }
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
@@ -75,15 +86,33 @@ fn cookies(headers: &Headers) -> impl Iterator<Item = &[u8]> {
     pairs.map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty())
 }
 
-fn named<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    match split_once(pair, b'=') {
-        (given, Some(value)) if given == name.as_bytes() => Some(value),
-        (_, Some(_) | None) => None,
+/// Whether a pair `name=value`, or a name alone, has this name, as a reader sees it who decodes and trims.
+fn is_named(pair: &[u8], name: &str) -> bool {
+    decoded(split_once(pair, b'=').0).trim_ascii() == name.as_bytes()
+}
+
+fn value(pair: &[u8]) -> &[u8] {
+    split_once(pair, b'=').1.unwrap_or_default()
+}
+
+/// Percent-encoding and `+` undone; what is not encoded well stays as it is.
+fn decoded(mut text: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(text.len());
+    while let Some((first, rest)) = text.split_first() {
+        let byte = if *first == b'%' { rest.first_chunk::<2>().and_then(encoded_byte) } else { None };
+        decoded.push(byte.unwrap_or(if *first == b'+' { b' ' } else { *first }));
+        text = if byte.is_some() { rest.get(2..).unwrap_or_default() } else { rest };
     }
+    decoded
+}
+
+fn encoded_byte(digits: &[u8; 2]) -> Option<u8> {
+    let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
+    u8::try_from(high? * 16 + low?).ok()
 }
 
 fn without_parameter(path: &[u8], name: &str) -> Vec<u8> {
-    let kept: Vec<&[u8]> = parameters(path).filter(|pair| split_once(pair, b'=').0 != name.as_bytes()).collect();
+    let kept: Vec<&[u8]> = parameters(path).filter(|pair| !is_named(pair, name)).collect();
     let mut rewritten = split_once(before_fragment(path), b'?').0.to_vec();
     if !kept.is_empty() {
         rewritten.push(b'?');
@@ -122,10 +151,11 @@ mod tests {
         for good in ["Bearer x", "bearer x", "BEARER x", "bEaReR    x"] {
             assert_eq!(token_of(&[("authorization", good)]), Ok("x".into()), "{good}");
         }
-        for other in ["Bearerx", "Basic x", "Bearer\tx", "x", "", "Bear x"] {
+        for other in ["Bearerx", "Bearer-x", "Basic x", "x", "", "Bear x"] {
             assert_eq!(token_of(&[("authorization", other)]), Err(Refusal::Missing), "{other}");
         }
         assert_eq!(token_of(&[("authorization", "Bearer")]), Ok(String::new()));
+        assert_eq!(token_of(&[("authorization", "Bearer\tx")]), Ok("\tx".into()), "which is no token");
     }
 
     #[test]
@@ -143,11 +173,41 @@ mod tests {
             vec![("authorization", "Bearer x"), ("cookie", "s=x")],
             vec![(":path", "/?t=x&t=y")],
             vec![("cookie", "s=x"), ("cookie", "s=x")],
+            vec![("authorization", "Bearer x"), ("authorization", "Bearer\ty")],
+            vec![("authorization", "Bearer x"), ("authorization", "Basic y")],
+            vec![("authorization", "Basic y"), ("authorization", "Token y")],
+            vec![("authorization", "Bearer\ty"), (":path", "/?t=x")],
+            vec![(":path", "/?t=x&%74=y")],
+            vec![(":path", "/?%74=y&t=x")],
+            vec![(":path", "/?t=x&t")],
+            vec![(":path", "/?t=x&+t=y")],
+            vec![(":path", "/?a=1;t=y&t=x")],
+            vec![(":path", "/?t=x&a=1;%74=y")],
+            vec![("cookie", "s=x; s =y")],
+            vec![("cookie", "s=x; %73=y")],
         ];
         for headers in twice {
             assert_eq!(token_of(&headers), Err(Refusal::Ambiguous), "{headers:?}");
         }
         assert_eq!(token_of(&[("authorization", "Basic q"), ("cookie", "s=x")]), Ok("x".into()));
+    }
+
+    #[test]
+    fn a_name_is_found_and_taken_out_however_it_is_encoded() {
+        let host = FakeHost::new().with_header(":path", "/a?x=1&%74=x.y.z&%zz=2&%7");
+        let headers = host.headers(HeaderMap::Request);
+        let location = Location::Query { name: "t".into() };
+        assert_eq!(find(&headers, std::slice::from_ref(&location)).map(|found| found.token), Ok(b"x.y.z".as_slice()));
+        let mut edits = RequestEdits::default();
+        remove(&mut edits, &headers, &location);
+        edits.hand_over("test", &host).unwrap();
+        assert_eq!(host.request_header(":path"), [b"/a?x=1&%zz=2&%7".to_vec()]);
+    }
+
+    #[test]
+    fn what_only_some_readers_find_is_no_token() {
+        assert_eq!(token_of(&[(":path", "/?a=1;t=x")]), Ok(String::new()));
+        assert_eq!(token_of(&[(":path", "/?t=x;y")]), Ok("x;y".into()));
     }
 
     #[test]

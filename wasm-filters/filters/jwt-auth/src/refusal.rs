@@ -61,7 +61,7 @@ impl Refusal {
     fn words(self) -> (u16, &'static str, &'static str) {
         match self {
             Self::Missing => (401, "token_missing", "a bearer token is required"),
-            Self::Ambiguous => (401, "token_ambiguous", "the request has more than one token"),
+            Self::Ambiguous => (401, "token_ambiguous", "the request has more than one token, or repeats the header of one"),
             Self::TooLarge => (431, "token_too_large", "the token has more than 8192 bytes"),
             Self::Malformed => (401, "token_malformed", "the token is not a JSON Web Token in compact form"),
             Self::CriticalHeader => (401, "token_critical_header", "the token has a critical or encoding header that is not understood"),

@@ -168,6 +168,30 @@ fn a_claim_that_a_reader_would_trim_never_becomes_a_header() {
 }
 
 #[test]
+fn a_forwarded_token_is_the_only_one_that_any_reader_finds() {
+    let mut policy = policy();
+    policy.providers[0].forward = true;
+    policy.providers[0].from = vec![Location::bearer(), Location::Query { name: "access_token".into() }];
+    let filter = filter(policy);
+    let good = vector("RS256");
+    let host = |path: String, authorization: &[String]| {
+        let host = FakeHost::new().with_policy("p").with_header(":path", path);
+        authorization.iter().fold(host, |host, value| host.with_header("authorization", value))
+    };
+    assert_eq!(refusal(&filter, &host(format!("/?access%5Ftoken={good}"), &[])), None, "the control");
+    for (path, authorization) in [
+        (format!("/?access_token={good}&access%5Ftoken=EVIL"), vec![]),
+        (format!("/?access%5ftoken=EVIL&access_token={good}"), vec![]),
+        (format!("/?a;access_token=EVIL&access_token={good}"), vec![]),
+        ("/".to_owned(), vec![format!("Bearer {good}"), "Bearer\tEVIL".to_owned()]),
+        ("/".to_owned(), vec!["Basic EVIL".to_owned(), format!("Bearer {good}")]),
+        (format!("/?access_token={good}"), vec!["Bearer\tEVIL".to_owned()]),
+    ] {
+        assert_eq!(refusal(&filter, &host(path.clone(), &authorization)), Some((401, "token_ambiguous")), "{path} {authorization:?}");
+    }
+}
+
+#[test]
 fn a_cached_token_is_verified_once_and_never_past_its_end() {
     let filter = filter(with_claims_handed_on());
     let host = bearing(sign(&claims_with(json!({"tier": "gold", "exp": NOW + 100}))));
