@@ -62,7 +62,8 @@ pub struct Provider {
     pub audiences: Vec<String>,
     /// The keys: a JWKS document (RFC 7517) as text.
     pub jwks: String,
-    /// Which algorithms are taken; empty means every asymmetric one. HMAC must be named.
+    /// Which algorithms are taken; empty means every asymmetric one, PSS only with keys whose `alg` says so. HMAC must be
+    /// named.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub algorithms: Vec<Algorithm>,
     /// Clock difference forgiven for `exp`, `nbf` and `iat`, in seconds, at most 300.
@@ -218,6 +219,12 @@ impl Algorithm {
     #[must_use]
     pub fn is_symmetric(self) -> bool {
         matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
+    }
+
+    /// Whether it is RSASSA-PSS.
+    #[must_use]
+    pub(crate) fn is_pss(self) -> bool {
+        matches!(self, Self::PS256 | Self::PS384 | Self::PS512)
     }
 
     /// The hash it signs.

@@ -23,6 +23,8 @@ pub(crate) struct KeySet {
 pub(crate) struct Key {
     kid: Option<String>,
     only_for: Option<Algorithm>,
+    /// Whether an RSA key is for PSS too: where the key or the policy says so, never because a token does.
+    takes_pss: bool,
     pub(crate) material: Material,
 }
 
@@ -43,12 +45,14 @@ impl fmt::Debug for Key {
 }
 
 impl KeySet {
-    /// Parses a JWKS for these algorithms. The error is a sentence that names the key by its place and `kid`.
-    pub(crate) fn parse(jwks: &str, algorithms: &[Algorithm]) -> Result<Self, String> {
+    /// Parses a JWKS for these algorithms; `named` says that the policy names them. Where it does not, an RSA key without
+    /// `alg` is for PKCS #1 alone: PSS is the dearest signature to check, and its choice is not the client's. The error is a
+    /// sentence that names the key by its place and `kid`.
+    pub(crate) fn parse(jwks: &str, algorithms: &[Algorithm], named: bool) -> Result<Self, String> {
         let keys = listed(jwks)?;
         let mut set = Self { keys: Vec::new() };
         for (index, jwk) in keys.iter().enumerate() {
-            let parsed = Key::parse(jwk).map_err(|reason| format!("key {index}{}: {reason}", kid_in_words(jwk)))?;
+            let parsed = Key::parse(jwk, named).map_err(|reason| format!("key {index}{}: {reason}", kid_in_words(jwk)))?;
             set.keys.extend(parsed.filter(|key| algorithms.iter().any(|algorithm| key.verifies(*algorithm))));
         }
         set.check(algorithms)?;
@@ -82,7 +86,7 @@ impl KeySet {
 
 impl Key {
     /// `Ok(None)` for a key that is not meant for this.
-    fn parse(jwk: &Map<String, Value>) -> Result<Option<Self>, String> {
+    fn parse(jwk: &Map<String, Value>, named: bool) -> Result<Option<Self>, String> {
         if !may_verify(jwk)? {
             return Ok(None);
         }
@@ -95,11 +99,12 @@ impl Key {
         };
         let kid = text(jwk, "kid")?.map(str::to_owned);
         let material = Material::parse(jwk)?;
-        Ok(material.map(|material| Self { kid, only_for, material }))
+        Ok(material.map(|material| Self { kid, only_for, takes_pss: named || only_for.is_some(), material }))
     }
 
     fn verifies(&self, algorithm: Algorithm) -> bool {
-        self.only_for.is_none_or(|only| only == algorithm) && self.material.fits(algorithm)
+        let is_open = self.takes_pss || !algorithm.is_pss();
+        is_open && self.only_for.is_none_or(|only| only == algorithm) && self.material.fits(algorithm)
     }
 
     fn check_strength(&self, algorithms: &[Algorithm]) -> Result<(), String> {

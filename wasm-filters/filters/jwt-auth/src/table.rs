@@ -53,8 +53,8 @@ pub(crate) struct Issuer {
     pub(crate) forward: bool,
 }
 
-/// Documents parsed so far, by text and algorithms: policies often share a provider.
-type Parsed<'a> = BTreeMap<(&'a str, Vec<Algorithm>), Rc<KeySet>>;
+/// Documents parsed so far, by text, algorithms and whether these were named: policies often share a provider.
+type Parsed<'a> = BTreeMap<(&'a str, Vec<Algorithm>, bool), Rc<KeySet>>;
 
 impl Config {
     /// Checks everything that can be wrong and parses the keys. The error names policy, provider and key.
@@ -146,11 +146,11 @@ fn algorithms(provider: &Provider) -> Vec<Algorithm> {
 }
 
 fn keys<'a>(provider: &'a Provider, algorithms: Vec<Algorithm>, parsed: &mut Parsed<'a>) -> Result<Rc<KeySet>, String> {
-    let known = (provider.jwks.as_str(), algorithms);
+    let known = (provider.jwks.as_str(), algorithms, !provider.algorithms.is_empty());
     if let Some(keys) = parsed.get(&known) {
         return Ok(Rc::clone(keys));
     }
-    let keys = Rc::new(KeySet::parse(known.0, &known.1)?);
+    let keys = Rc::new(KeySet::parse(known.0, &known.1, known.2)?);
     parsed.insert(known, Rc::clone(&keys));
     Ok(keys)
 }

@@ -68,6 +68,7 @@ fn a_jwks_that_is_not_one_is_refused() {
 #[test]
 fn weak_keys_are_refused_at_load() {
     refused(with_keys(json!([vectors()["weak_rsa"]])), "1024 bits");
+    refused(with_keys(json!([key(0, json!({"n": encoded([0xff; 8192 / 8])}))])), "8192 bits is not taken; 2048 to 4096 are");
     refused(with_keys(json!([key(0, json!({"e": "AQ"}))])), "odd and at least 3");
     refused(with_keys(json!([key(0, json!({"e": "BA"}))])), "odd and at least 3");
     refused(with_keys(json!([key(0, json!({"e": encoded([0xff; 16])}))])), "not an RSA public key");
@@ -136,6 +137,35 @@ fn hmac_must_be_named() {
     let filter = filter(with_provider(|p| p.algorithms.clear()));
     assert_eq!(refusal(&filter, &bearing(vector("HS256"))), Some((401, "token_algorithm_refused")));
     assert_eq!(refusal(&filter, &bearing(vector("EdDSA"))), None);
+}
+
+#[test]
+fn pss_must_be_named_by_the_policy_or_the_key() {
+    let with = |alg: Option<&str>, algorithms: &[Algorithm]| {
+        let rsa = alg.map_or_else(|| key(0, json!({})), |alg| key(0, json!({"alg": alg})));
+        let mut policy = with_keys(json!([rsa]));
+        policy.providers[0].algorithms = algorithms.to_vec();
+        filter(policy)
+    };
+    let verdict = |filter: &Rc<JwtAuth>, token: &str| refusal(filter, &bearing(vector(token))).map(|(_, code)| code);
+    let unnamed = with(None, &[]);
+    assert_eq!(verdict(&unnamed, "RS256"), None);
+    assert_eq!(verdict(&unnamed, "RS512"), None);
+    assert_eq!(verdict(&unnamed, "PS256"), Some("token_key_unknown"));
+    let garbage = sign_text(r#"{"alg":"PS512","kid":"rsa"}"#, &good_claims().to_string());
+    assert_eq!(refusal(&unnamed, &bearing(garbage)), Some((401, "token_key_unknown")), "not even looked at");
+    assert_eq!(verdict(&with(Some("PS256"), &[]), "PS256"), None);
+    assert_eq!(verdict(&with(Some("PS256"), &[]), "RS256"), Some("token_key_unknown"));
+    assert_eq!(verdict(&with(None, &[Algorithm::PS256, Algorithm::RS256]), "PS256"), None);
+}
+
+#[test]
+fn one_document_is_read_anew_for_a_policy_that_names_its_algorithms() {
+    let asymmetric: Vec<Algorithm> = Algorithm::ALL.into_iter().filter(|algorithm| !algorithm.is_symmetric()).collect();
+    let policy = |algorithms: &[Algorithm]| Policy::Jwt(with_provider(|p| p.algorithms = algorithms.to_vec()));
+    let filter = configured(&[("p", policy(&[])), ("q", policy(&asymmetric))]);
+    assert_eq!(refusal(&filter, &bearing(vector("PS256"))), Some((401, "token_key_unknown")));
+    assert_eq!(refusal(&filter, &bearing(vector("PS256")).with_policy("q")), None);
 }
 
 #[test]
