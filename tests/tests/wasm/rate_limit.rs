@@ -2,11 +2,12 @@
 //! configuration; what a client writes into its headers buys it nothing; what is unknown, broken or panics is closed.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use windrose_tests::address::Loopback;
-use windrose_tests::client::{Call, Reply};
+use windrose_tests::client::{Call, Reply, raw};
 use windrose_tests::echo::EchoServer;
 use windrose_tests::envoy::{EnvoyOptions, EnvoyProcess};
 
@@ -126,6 +127,18 @@ async fn a_header_counts_apart_and_one_that_is_missing_or_no_text_is_not_unlimit
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_is_repeated_is_no_fresh_key() {
+    let gateway = Gateway::good().await;
+    let mut statuses = Vec::new();
+    for random in 0..4 {
+        let request = format!("GET /tenant HTTP/1.1\r\nhost: a\r\nconnection: close\r\nx-tenant: {random}\r\nx-tenant: real\r\n\r\n");
+        let answer = raw(gateway.home.port(10_000), request.as_bytes(), Duration::from_secs(5)).await.unwrap();
+        statuses.push(String::from_utf8_lossy(&answer).split(' ').nth(1).unwrap_or_default().to_owned());
+    }
+    assert_eq!(statuses, ["200", "200", "429", "429"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_that_is_unknown_or_whose_module_panics_lets_nobody_through() {
     let gateway = Gateway::good().await;
     let reply = gateway.get("/unknown").await;
@@ -163,7 +176,7 @@ async fn an_absent_or_refused_module_lets_nobody_through_and_a_new_table_keeps_t
     more["policies"]["new"] = json!([limit("new", 1, json!([]))]);
     let before = gateway.envoy.stat("extension_config_discovery.http_filter.rate-limit.config_reload").await;
     module::deliver(folder.path(), "rate-limit", &module::plugin("rate-limit", &good, &more));
-    windrose_tests::wait::wait_until(std::time::Duration::from_secs(20), "the new table", async || {
+    windrose_tests::wait::wait_until(Duration::from_secs(20), "the new table", async || {
         let reloads = gateway.envoy.stat("extension_config_discovery.http_filter.rate-limit.config_reload").await;
         if reloads > before { Ok(()) } else { Err(reloads.to_string()) }
     })

@@ -60,7 +60,7 @@ pub struct Quota {
     pub requests: u32,
     /// The window in milliseconds, 1 to 86,400,000.
     pub window_ms: u64,
-    /// Requests at once.
+    /// Requests at once; in one window pass at most `burst + requests - 1`.
     pub burst: u32,
 }
 

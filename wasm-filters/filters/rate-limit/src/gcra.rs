@@ -28,13 +28,17 @@ pub(crate) fn cost(quota: &Quota) -> u64 {
     window.div_ceil(u64::from(quota.requests.max(1))).max(1)
 }
 
+/// The most that a bucket can lack, in nanoseconds of its time.
+pub(crate) fn capacity(quota: &Quota) -> u64 {
+    cost(quota).saturating_mul(u64::from(quota.burst))
+}
+
 /// One request at `now`, when the bucket would be full again at `full_at` (0 for a key never seen).
 pub(crate) fn admit(quota: &Quota, full_at: u64, now: u64) -> Outcome {
     if quota.requests == 0 {
         return Outcome::Refused { retry_after: None };
     }
-    let cost = cost(quota);
-    let capacity = cost.saturating_mul(u64::from(quota.burst));
+    let (cost, capacity) = (cost(quota), capacity(quota));
     let after = full_at.max(now).saturating_add(cost);
     let used = after.saturating_sub(now);
     if used > capacity {
@@ -86,6 +90,16 @@ mod tests {
     #[test]
     fn a_quota_of_zero_admits_nobody() {
         assert_eq!(admit(&Quota { requests: 0, window_ms: 1, burst: 9 }, 0, 0), Outcome::Refused { retry_after: None });
+    }
+
+    #[test]
+    fn a_window_admits_its_requests_and_a_burst_beside_them_less_one() {
+        for (requests, burst) in [(5, 5), (5, 1), (10, 3), (1, 1)] {
+            let quota = Quota { requests, window_ms: 1_000, burst };
+            let every_millisecond = (0..1_000).flat_map(|step| [7 * SECOND + step * 1_000_000; 10]);
+            let count = admitted(&quota, every_millisecond).iter().filter(|admitted| **admitted).count();
+            assert_eq!(count, usize::try_from(requests + burst - 1).unwrap(), "{quota:?}");
+        }
     }
 
     proptest! {

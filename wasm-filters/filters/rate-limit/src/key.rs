@@ -1,15 +1,23 @@
-//! What a limit counts apart: a 64-bit hash of the limit and of the values of its key's parts. An absent value is a value
-//! of its own, so that leaving a header out is no way around a limit; so is a repeated one, because nobody knows which of
-//! its values the service reads.
+//! What a limit counts apart: the limit and plan (the class), and a hash over them and the values of the key's parts, both
+//! under the secret of this process. An absent value is a value of its own, so that leaving a header out is no way around
+//! a limit; so is a repeated one, because nobody knows which of its values the service reads.
 
 use std::cell::OnceCell;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use windrose_filter_kit::{HeaderMap, Headers, Host, HostError, policy};
 
 use crate::config::{KeyPart, Limit};
+use crate::secret::Secret;
+
+/// Under what a request is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    /// The limit and the plan: all keys of a class have one quota.
+    pub(crate) class: u64,
+    /// Who is counted within the class; never 0.
+    pub(crate) own: u64,
+}
 
 /// One request as keys see it; its headers are read once, when the first key asks.
 pub(crate) struct Request<'a> {
@@ -41,13 +49,10 @@ impl<'a> Request<'a> {
 ///
 /// # Errors
 /// When the host does not say what a part is.
-pub(crate) fn key(request: &Request<'_>, limit: &Limit, plan: Option<&str>) -> Result<u64, HostError> {
-    let mut hash = DefaultHasher::new();
-    (&limit.name, plan).hash(&mut hash);
-    for part in &limit.key {
-        value(request, part)?.hash(&mut hash);
-    }
-    Ok(hash.finish())
+pub(crate) fn key(request: &Request<'_>, secret: Secret, limit: &Limit, plan: Option<&str>) -> Result<Key, HostError> {
+    let class = secret.hash(&(&limit.name, plan));
+    let values: Vec<Value> = limit.key.iter().map(|part| value(request, part)).collect::<Result<_, _>>()?;
+    Ok(Key { class, own: secret.hash(&(class, values)).max(1) })
 }
 
 fn value(request: &Request<'_>, part: &KeyPart) -> Result<Value, HostError> {
@@ -90,14 +95,20 @@ mod tests {
         Limit { name: "l".into(), key, default, plans: None, shadow: false, headers: false }
     }
 
-    fn by_address(address: &str) -> u64 {
+    fn secret() -> Secret {
+        Secret::of_process(&FakeHost::new(), Secret::draw()).unwrap()
+    }
+
+    fn by_address(secret: Secret, address: &str) -> u64 {
         let host = FakeHost::new();
         host.put_property(&["source", "address"], address);
-        key(&Request::new(&host), &limit(vec![KeyPart::ClientAddress]), None).unwrap()
+        key(&Request::new(&host), secret, &limit(vec![KeyPart::ClientAddress]), None).unwrap().own
     }
 
     #[test]
     fn addresses_are_the_same_without_port_by_64_and_out_of_their_mapping() {
+        let secret = secret();
+        let by_address = |address| by_address(secret, address);
         assert_eq!(by_address("10.0.0.1:1000"), by_address("10.0.0.1:2000"));
         assert_eq!(by_address("[::ffff:10.0.0.1]:1"), by_address("10.0.0.1:2"));
         assert_eq!(by_address("[2001:db8::1]:1"), by_address("[2001:db8::ffff:1]:2"));
@@ -106,15 +117,16 @@ mod tests {
     }
 
     /// The key of a request with these values of the headers `a` and `b`.
-    fn by_headers(pairs: &[(&str, &str)]) -> u64 {
+    fn by_headers(secret: Secret, pairs: &[(&str, &str)]) -> u64 {
         let host = pairs.iter().fold(FakeHost::new().with_header(":path", "/"), |host, (name, value)| host.with_header(name, value));
         let limit = limit(vec![KeyPart::Header("a".into()), KeyPart::Header("b".into())]);
-        key(&Request::new(&host), &limit, None).unwrap()
+        key(&Request::new(&host), secret, &limit, None).unwrap().own
     }
 
     #[test]
     fn values_cannot_move_between_parts_and_absent_is_not_empty() {
-        let of = |pairs: &[(&str, &str)]| by_headers(pairs);
+        let secret = secret();
+        let of = |pairs: &[(&str, &str)]| by_headers(secret, pairs);
         assert_ne!(of(&[("a", "xy"), ("b", "z")]), of(&[("a", "x"), ("b", "yz")]));
         assert_ne!(of(&[("a", "")]), of(&[]));
         assert_ne!(of(&[("a", "x")]), of(&[("b", "x")]));
@@ -122,7 +134,8 @@ mod tests {
 
     #[test]
     fn a_repeated_header_is_one_value_whatever_it_says() {
-        let of = |pairs: &[(&str, &str)]| by_headers(pairs);
+        let secret = secret();
+        let of = |pairs: &[(&str, &str)]| by_headers(secret, pairs);
         let repeated = of(&[("a", "1"), ("a", "real")]);
         for other in [vec![("a", "2"), ("a", "real")], vec![("a", "real"), ("a", "real")], vec![("a", "1"), ("a", "2"), ("a", "3")]] {
             assert_eq!(of(&other), repeated, "{other:?}");
@@ -139,9 +152,19 @@ mod tests {
             host.fail_property(path, HostError::Other(10));
         }
         for part in [KeyPart::ClientAddress, KeyPart::Route, KeyPart::Claim("sub".into())] {
-            assert!(key(&Request::new(&host), &limit(vec![part.clone()]), None).is_err(), "{part:?}");
+            assert!(key(&Request::new(&host), secret(), &limit(vec![part.clone()]), None).is_err(), "{part:?}");
         }
         let without_headers = FakeHost::new();
-        assert!(key(&Request::new(&without_headers), &limit(vec![KeyPart::Header("a".into())]), None).is_err());
+        assert!(key(&Request::new(&without_headers), secret(), &limit(vec![KeyPart::Header("a".into())]), None).is_err());
+    }
+
+    #[test]
+    fn a_class_is_the_limit_and_the_plan() {
+        let (secret, host) = (secret(), FakeHost::new());
+        let class =
+            |name: &str, plan| key(&Request::new(&host), secret, &Limit { name: name.into(), ..limit(vec![]) }, plan).unwrap().class;
+        assert_eq!(class("l", Some("gold")), class("l", Some("gold")));
+        assert_ne!(class("l", Some("gold")), class("l", None));
+        assert_ne!(class("l", None), class("m", None));
     }
 }

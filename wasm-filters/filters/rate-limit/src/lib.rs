@@ -6,6 +6,7 @@ mod gcra;
 mod key;
 mod limits;
 mod logic;
+mod secret;
 mod table;
 
 pub use config::Config;

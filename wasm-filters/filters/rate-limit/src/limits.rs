@@ -1,9 +1,14 @@
 //! Bounds of this filter, each with its unit and reason.
 
-/// Buckets of the shared table. With [`ENTRIES_PER_BUCKET`] it remembers 65,536 keys in about 2 MiB for all workers together.
+/// Buckets of the shared table. With [`SLOTS`] it remembers 65,536 keys in about 3 MiB for all workers together, and never
+/// takes more than 8 MiB.
 pub(crate) const BUCKETS: u64 = 8_192;
-/// Keys per bucket: one host call reads and one writes them all, and 128 bytes cost no more than 16.
-pub(crate) const ENTRIES_PER_BUCKET: usize = 8;
+/// Keys per bucket that have an entry of their own: one host call reads and one writes them all, and 200 bytes cost no more
+/// than 24.
+pub(crate) const SLOTS: usize = 8;
+/// Limits per bucket whose further keys share one entry. A request of yet another limit that finds no room is refused; that
+/// takes so many limits that are flooded with keys at the same time.
+pub(crate) const RESTS: usize = 24;
 /// Attempts to write a bucket that other workers write too. Each failure is another worker's success, so with at most
 /// 64 workers the bound is never met; a request that meets it is refused.
 pub(crate) const WRITE_ATTEMPTS: u32 = 64;
@@ -11,3 +16,6 @@ pub(crate) const WRITE_ATTEMPTS: u32 = 64;
 pub(crate) const LIMITS_PER_POLICY: usize = 64;
 /// Longest window, in nanoseconds: 24 h.
 pub(crate) const WINDOW_NS_MAX: u64 = 86_400_000_000_000;
+/// How far the clock reading of one worker may lie behind another's write, in nanoseconds. A bucket that is emptier than
+/// its quota allows by more than that was filled under an earlier quota.
+pub(crate) const CLOCK_LAG_NS: u64 = 1_000_000_000;

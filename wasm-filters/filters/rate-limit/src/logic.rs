@@ -6,7 +6,8 @@ use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap,
 
 use crate::config::{Config, Limit, Quota};
 use crate::gcra::Outcome;
-use crate::key::{self, Request};
+use crate::key::{self, Key, Request};
+use crate::secret::Secret;
 use crate::table;
 
 /// Member of the route's metadata that names the entry of this filter's table.
@@ -17,6 +18,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 #[derive(Debug)]
 pub struct RateLimit {
     config: Config,
+    secret: Secret,
     refused: Option<MetricId>,
     shadowed: Option<MetricId>,
 }
@@ -37,7 +39,7 @@ type Refusal<'s, 'a> = (&'s Share<'a>, Option<u64>);
 struct Share<'a> {
     limit: &'a Limit,
     quota: Quota,
-    key: u64,
+    key: Key,
 }
 
 impl Filter for RateLimit {
@@ -45,9 +47,9 @@ impl Filter for RateLimit {
 
     fn configure(configuration: &[u8], host: &dyn Host) -> Result<Self, ConfigError> {
         let config = Config::parse(configuration)?;
-        table::prepare(host).map_err(|cause| ConfigError::new(format!("shared data: {cause}")))?;
+        let secret = Secret::of_process(host, Secret::draw()).map_err(|cause| ConfigError::new(format!("shared data: {cause}")))?;
         let counter = |name: &str| host.define_counter(name).ok();
-        Ok(Self { config, refused: counter("windrose_rate_limit_refused"), shadowed: counter("windrose_rate_limit_shadowed") })
+        Ok(Self { config, secret, refused: counter("windrose_rate_limit_refused"), shadowed: counter("windrose_rate_limit_shadowed") })
     }
 
     fn context(filter: &Rc<Self>) -> Stream {
@@ -69,7 +71,7 @@ impl FilterContext for Stream {
             return deny(host, Denial::new(503, "rate_limit_unknown", "the rate limit of this route is not in force, so it is closed"));
         };
         let request = Request::new(host);
-        let shares: Vec<Share<'_>> = match limits.iter().map(|limit| share(&request, limit)).collect() {
+        let shares: Vec<Share<'_>> = match limits.iter().map(|limit| share(&request, filter.secret, limit)).collect() {
             Ok(shares) => shares,
             Err(cause) => return unread(host, cause),
         };
@@ -119,7 +121,7 @@ impl Stream {
     }
 }
 
-fn share<'a>(request: &Request<'_>, limit: &'a Limit) -> Result<Share<'a>, HostError> {
+fn share<'a>(request: &Request<'_>, secret: Secret, limit: &'a Limit) -> Result<Share<'a>, HostError> {
     let named = match &limit.plans {
         Some(plans) => {
             let plan = policy::verified_claim(request.host, &plans.claim)?.and_then(|plan| String::from_utf8(plan).ok());
@@ -128,7 +130,7 @@ fn share<'a>(request: &Request<'_>, limit: &'a Limit) -> Result<Share<'a>, HostE
         None => None,
     };
     let (plan, quota) = named.map_or((None, limit.default), |(plan, quota)| (Some(plan), quota));
-    Ok(Share { limit, quota, key: key::key(request, limit, plan.as_deref())? })
+    Ok(Share { limit, quota, key: key::key(request, secret, limit, plan.as_deref())? })
 }
 
 /// Takes one request from every enforced limit, or from none: a request that one limit refuses costs the others nothing.

@@ -1,38 +1,29 @@
 //! The shared table of buckets: fixed in size, so that ten million keys cost what ten do, and written by
-//! compare-and-swap, so that workers never lose each other's counts. A full bucket forgets the key that is nearest to
-//! having its whole quota again, so a key at its limit is the last to go.
+//! compare-and-swap, so that workers never lose each other's counts.
+//!
+//! Nothing in it is forgotten that still limits. A bucket without room for one more key puts the key of its class (limit and
+//! plan) that lacks least into the rest of the class, which remembers the most that any of its keys lacks. A key without an
+//! entry of its own begins where the rest of its class stands: never with more room than it has, and with less where
+//! strangers flood the table. Keys of other classes never count against it.
 
-use windrose_filter_kit::{Host, HostError};
+use windrose_filter_kit::{CAS_ABSENT, Host, HostError};
 
 use crate::config::Quota;
 use crate::gcra::{self, Outcome};
+use crate::key::Key;
 use crate::limits;
 
-/// Bytes of one entry: key and time, little endian.
-const ENTRY: usize = 16;
-/// Present once all buckets are.
-const MADE: &str = "rl/made";
-
-/// Makes all buckets if they are not there. Without it, two workers that both create one would lose a count.
-pub(crate) fn prepare(host: &dyn Host) -> Result<(), HostError> {
-    if host.shared_data(MADE).is_some() {
-        return Ok(());
-    }
-    for index in 0..limits::BUCKETS {
-        let name = name(index);
-        if host.shared_data(&name).is_none() {
-            host.set_shared_data(&name, b"", None)?;
-        }
-    }
-    host.set_shared_data(MADE, b"1", None)
-}
+/// Bytes of one entry: class, key and time, little endian.
+const ENTRY: usize = 24;
+/// Stands for the key in the rest of a class.
+const REST: u64 = 0;
 
 /// Takes one request of `quota` from the bucket of `key`, or says that there is no room. Contention beyond
 /// [`limits::WRITE_ATTEMPTS`] and a host that fails refuse.
-pub(crate) fn take(host: &dyn Host, key: u64, quota: &Quota, now: u64) -> Outcome {
+pub(crate) fn take(host: &dyn Host, key: Key, quota: &Quota, now: u64) -> Outcome {
     let mut outcome = Outcome::Refused { retry_after: None };
-    let written = update(host, key, now, |full_at| {
-        outcome = gcra::admit(quota, full_at, now);
+    let written = update(host, key, quota, now, |level| {
+        outcome = gcra::admit(quota, level.full_at, now);
         match outcome {
             Outcome::Admitted { full_at, .. } => Some(full_at),
             Outcome::Refused { .. } => None,
@@ -42,25 +33,37 @@ pub(crate) fn take(host: &dyn Host, key: u64, quota: &Quota, now: u64) -> Outcom
 }
 
 /// What [`take`] would say, without taking.
-pub(crate) fn peek(host: &dyn Host, key: u64, quota: &Quota, now: u64) -> Outcome {
-    let bytes = host.shared_data(&name(key % limits::BUCKETS)).map(|value| value.bytes).unwrap_or_default();
-    gcra::admit(quota, Bucket::read(&bytes).full_at(key), now)
+pub(crate) fn peek(host: &dyn Host, key: Key, quota: &Quota, now: u64) -> Outcome {
+    let mut outcome = Outcome::Refused { retry_after: None };
+    let written = update(host, key, quota, now, |level| {
+        outcome = gcra::admit(quota, level.full_at, now);
+        None
+    });
+    if written { outcome } else { Outcome::Refused { retry_after: None } }
 }
 
-/// Gives back what [`take`] took, because another limit had no room.
-pub(crate) fn give_back(host: &dyn Host, key: u64, quota: &Quota, now: u64) {
-    update(host, key, now, |full_at| Some(full_at.saturating_sub(gcra::cost(quota))));
+/// Gives back what [`take`] took, because another limit had no room. A key that went into the rest of its class meanwhile
+/// gets nothing back: what the rest lacks may be another key's.
+pub(crate) fn give_back(host: &dyn Host, key: Key, quota: &Quota, now: u64) {
+    update(host, key, quota, now, |level| level.is_own.then(|| level.full_at.saturating_sub(gcra::cost(quota))));
 }
 
 /// Changes the time of `key` by compare-and-swap; `None` from `change` leaves it. False when it could not be written.
-fn update(host: &dyn Host, key: u64, now: u64, mut change: impl FnMut(u64) -> Option<u64>) -> bool {
-    let name = name(key % limits::BUCKETS);
+fn update(host: &dyn Host, key: Key, quota: &Quota, now: u64, mut change: impl FnMut(Level) -> Option<u64>) -> bool {
+    let name = format!("rate/{}", key.own % limits::BUCKETS);
+    // A quota of 0 says nothing about what was taken under another one.
+    let most = if quota.requests == 0 { u64::MAX } else { now.saturating_add(gcra::capacity(quota)) };
     for _ in 0..limits::WRITE_ATTEMPTS {
         let found = host.shared_data(&name);
         let mut bucket = Bucket::read(found.as_ref().map_or(&[], |value| &value.bytes));
-        let Some(full_at) = change(bucket.full_at(key)) else { return true };
-        bucket.put(key, full_at, now);
-        match host.set_shared_data(&name, &bucket.bytes(), found.map(|value| value.cas)) {
+        let eased = bucket.ease(key.class, most);
+        match change(bucket.level(key)) {
+            Some(full_at) if bucket.put(key, full_at, now) => {}
+            Some(_) => return false,
+            None if eased => {}
+            None => return true,
+        }
+        match host.set_shared_data(&name, &bucket.bytes(), Some(found.map_or(CAS_ABSENT, |value| value.cas))) {
             Ok(()) => return true,
             Err(HostError::CasMismatch) => {}
             Err(HostError::NotFound | HostError::BadArgument | HostError::Other(_)) => return false,
@@ -69,82 +72,81 @@ fn update(host: &dyn Host, key: u64, now: u64, mut change: impl FnMut(u64) -> Op
     false
 }
 
-fn name(index: u64) -> String {
-    format!("rl/{index}")
+/// Where a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Level {
+    full_at: u64,
+    /// Whether by an entry of its own.
+    is_own: bool,
+}
+
+/// When the bucket of a key, or of the rest of a class, would be full again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Entry {
+    class: u64,
+    own: u64,
+    full_at: u64,
 }
 
 /// The entries of one bucket.
-struct Bucket(Vec<(u64, u64)>);
+struct Bucket(Vec<Entry>);
 
 impl Bucket {
     fn read(bytes: &[u8]) -> Self {
-        let number = |part: &[u8]| part.try_into().map(u64::from_le_bytes).unwrap_or_default();
-        let entries = bytes.chunks_exact(ENTRY).take(limits::ENTRIES_PER_BUCKET);
-        Self(entries.map(|entry| entry.split_at(ENTRY / 2)).map(|(key, time)| (number(key), number(time))).collect())
+        let number = |part: Option<&[u8]>| part.and_then(|part| part.try_into().ok()).map(u64::from_le_bytes).unwrap_or_default();
+        let entries = bytes.chunks_exact(ENTRY).take(limits::SLOTS.saturating_add(limits::RESTS)).map(|entry| {
+            let mut numbers = entry.chunks_exact(ENTRY / 3);
+            let mut next = || number(numbers.next());
+            Entry { class: next(), own: next(), full_at: next() }
+        });
+        Self(entries.collect())
     }
 
     fn bytes(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|(key, time)| key.to_le_bytes().into_iter().chain(time.to_le_bytes())).collect()
+        self.0.iter().flat_map(|entry| [entry.class, entry.own, entry.full_at]).flat_map(u64::to_le_bytes).collect()
     }
 
-    fn full_at(&self, key: u64) -> u64 {
-        self.0.iter().find(|(entry, _)| *entry == key).map_or(0, |(_, time)| *time)
+    fn level(&self, key: Key) -> Level {
+        let of = |own: u64| self.0.iter().find(|entry| (entry.class, entry.own) == (key.class, own)).map(|entry| entry.full_at);
+        of(key.own).map_or_else(|| Level { full_at: of(REST).unwrap_or(0), is_own: false }, |full_at| Level { full_at, is_own: true })
     }
 
-    /// Entries whose bucket is full again say nothing that an absent one does not.
-    fn put(&mut self, key: u64, full_at: u64, now: u64) {
-        self.0.retain(|(entry, time)| *entry != key && *time > now);
-        if self.0.len() >= limits::ENTRIES_PER_BUCKET {
-            let emptiest = self.0.iter().enumerate().min_by_key(|(_, (_, time))| *time).map(|(position, _)| position);
-            emptiest.map(|position| self.0.swap_remove(position));
+    /// A class whose quota was changed keeps no debt that the new quota cannot make: what lacks more lacks all of it.
+    /// Whether there was such.
+    fn ease(&mut self, class: u64, most: u64) -> bool {
+        let of_earlier = |entry: &&mut Entry| entry.class == class && entry.full_at > most.saturating_add(limits::CLOCK_LAG_NS);
+        self.0.iter_mut().filter(of_earlier).map(|entry| entry.full_at = most).count() > 0
+    }
+
+    /// Writes one key, dropping entries whose bucket is full again: they say nothing that an absent one does not. False where
+    /// there is no room to remember what had to make room.
+    fn put(&mut self, key: Key, full_at: u64, now: u64) -> bool {
+        self.0.retain(|entry| entry.full_at > now && (entry.class, entry.own) != (key.class, key.own));
+        self.0.push(Entry { class: key.class, own: key.own, full_at });
+        if self.0.iter().filter(|entry| entry.own != REST).count() <= limits::SLOTS {
+            return true;
         }
-        self.0.push((key, full_at));
+        let own_class = self.0.iter().enumerate().filter(|(_, entry)| entry.class == key.class && entry.own != REST);
+        let least = own_class.min_by_key(|(_, entry)| entry.full_at).map(|(position, _)| position);
+        match least.map(|position| self.0.swap_remove(position)) {
+            Some(entry) => self.join(entry),
+            None => true,
+        }
+    }
+
+    /// Makes an entry part of the rest of its class.
+    fn join(&mut self, entry: Entry) -> bool {
+        if let Some(rest) = self.0.iter_mut().find(|other| (other.class, other.own) == (entry.class, REST)) {
+            rest.full_at = rest.full_at.max(entry.full_at);
+            return true;
+        }
+        let has_room = self.0.iter().filter(|entry| entry.own == REST).count() < limits::RESTS;
+        if has_room {
+            self.0.push(Entry { own: REST, ..entry });
+        }
+        has_room
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use windrose_filter_kit::fake::FakeHost;
-
-    const QUOTA: Quota = Quota { requests: 5, window_ms: 60_000, burst: 5 };
-
-    fn admitted(host: &FakeHost, key: u64) -> bool {
-        matches!(take(host, key, &QUOTA, host.monotonic_ns()), Outcome::Admitted { .. })
-    }
-
-    #[test]
-    fn a_key_gets_its_quota_and_no_more() {
-        let host = FakeHost::new();
-        prepare(&host).unwrap();
-        assert_eq!((0..8).filter(|_| admitted(&host, 7)).count(), 5);
-    }
-
-    #[test]
-    fn ten_thousand_other_keys_do_not_reset_a_key_at_its_limit() {
-        let host = FakeHost::new();
-        prepare(&host).unwrap();
-        while admitted(&host, 7) {}
-        for other in 0..10_000 {
-            admitted(&host, 7 + limits::BUCKETS * (1 + other));
-        }
-        assert!(!admitted(&host, 7));
-        assert!(host.shared_data(&name(7)).unwrap().bytes.len() <= ENTRY * limits::ENTRIES_PER_BUCKET);
-    }
-
-    #[test]
-    fn what_is_given_back_can_be_taken_again() {
-        let host = FakeHost::new();
-        prepare(&host).unwrap();
-        while admitted(&host, 7) {}
-        give_back(&host, 7, &QUOTA, host.monotonic_ns());
-        assert!(admitted(&host, 7));
-        assert!(!admitted(&host, 7));
-    }
-
-    #[test]
-    fn damaged_shared_data_is_read_as_far_as_it_goes() {
-        assert_eq!(Bucket::read(&[1, 2, 3]).0, []);
-        assert_eq!(Bucket::read(&[0; 40]).0.len(), 2);
-    }
-}
+mod tests;
