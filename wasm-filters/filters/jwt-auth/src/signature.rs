@@ -54,7 +54,7 @@ impl Verification<'_> {
     }
 
     /// Whether `signature` (as JWS has it) is this key's for `message`.
-    fn holds(self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn holds(self, message: &[u8], signature: &[u8]) -> bool {
         use Algorithm as A;
         match (self.algorithm, &self.key.material) {
             (A::RS256 | A::RS384 | A::RS512, Material::Rsa { spki, key }) => {

@@ -3,6 +3,8 @@
 
 mod attacks;
 mod configuration;
+mod fuzz;
+mod rfc;
 mod signatures;
 mod traffic;
 
