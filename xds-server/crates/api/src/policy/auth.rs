@@ -28,7 +28,7 @@ pub struct AuthPolicy {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub required_scopes: Vec<String>,
-    /// Claims that the service gets as headers. Copies that a client sends are taken off, always.
+    /// Claims that the service gets as headers. Copies that a client sends are taken off, always. A token is refused where one of these claims is empty, begins or ends with white space, or has control characters.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub claims_to_headers: Vec<ClaimToHeader>,
@@ -67,14 +67,14 @@ pub struct JwtProvider {
     pub audiences: Vec<String>,
     /// The keys.
     pub jwks: KeySource,
-    /// Algorithms that are taken: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384, HS512. Those that the keys allow where empty.
+    /// Algorithms that are taken: RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA, HS256, HS384, HS512. Where empty, every asymmetric one that a key is for: PS* only with a key whose `alg` says so, HS* never.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 12))]
     pub algorithms: Vec<String>,
     /// Clock difference forgiven in `exp` and `nbf`, at most 5 minutes. 60 seconds where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leeway: Option<Duration>,
-    /// Where the token is, first found wins. `Authorization: Bearer` where empty.
+    /// Where the token may be. A request with more than one is refused, and so is one that repeats the header of a token. `Authorization: Bearer` where empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub from: Vec<TokenSource>,

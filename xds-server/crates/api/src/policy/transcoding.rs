@@ -16,7 +16,7 @@ pub struct TranscodingPolicy {
     pub target_refs: Vec<TargetRef>,
     /// Where the descriptors are.
     pub descriptors: DescriptorSource,
-    /// Full names of services. All that have annotations where empty.
+    /// Full names of services; at least one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub services: Vec<String>,
