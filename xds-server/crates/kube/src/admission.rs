@@ -1,5 +1,6 @@
 //! What is said to an object before it is stored: the very diagnostics of `windrose check`. An answer never depends on another
-//! object: those may come later, and the status tells.
+//! object: those may come later, and the status tells. Only our own kinds are refused; those of Gateway API may be another
+//! controller's, which understands what we do not, so about them we warn.
 
 use serde_json::{Value, json};
 use windrose_api::{Source, decode};
@@ -7,6 +8,8 @@ use windrose_vocab::{Code, Diagnostic, Severity};
 
 /// Bytes of a review: two objects as large as etcd takes them, with what is around them.
 pub const REVIEW_BYTES_MAX: usize = 7 << 20;
+/// The group whose objects are refused.
+const OURS: &str = "windrose.dev/";
 /// Problems that one answer names.
 const TOLD_MAX: usize = 20;
 /// Bytes of one warning: longer ones are cut off by clients (256 characters).
@@ -46,11 +49,13 @@ fn judge(mut request: Value) -> (Vec<String>, Vec<String>) {
     if !is_write || !is_whole || goes || stays || !object.is_object() {
         return (Vec::new(), Vec::new());
     }
+    let denies = object["apiVersion"].as_str().is_some_and(|version| version.starts_with(OURS));
     let told = decode(object, Source::Cluster).diagnostics;
     // A version that we do not know is a newer one: whoever installed it knows.
     let told: Vec<Diagnostic> = told.into_iter().filter(|one| one.code != Code::UnknownKind && one.severity != Severity::Info).collect();
-    let of = |severity: Severity| told.iter().filter(move |one| one.severity == severity).map(words).take(TOLD_MAX);
-    (of(Severity::Error).collect(), of(Severity::Warning).map(|warning| warning.chars().take(WARNING_MAX).collect()).collect())
+    let (errors, warnings): (Vec<&Diagnostic>, Vec<&Diagnostic>) = told.iter().partition(|one| denies && one.severity == Severity::Error);
+    let warning = |one: &&Diagnostic| words(one).chars().take(WARNING_MAX).collect();
+    (errors.into_iter().map(words).take(TOLD_MAX).collect(), warnings.iter().map(warning).take(TOLD_MAX).collect())
 }
 
 fn words(diagnostic: &Diagnostic) -> String {
@@ -91,6 +96,16 @@ mod tests {
         let mut good = policy(json!({"mtls": "Strict"}));
         good["metadata"]["managedFields"] = json!([{"manager": "kubectl", "fieldsV1": {"f:spec": {"f:mtls": {}}}}]);
         assert_eq!(asked("CREATE", &good, &Value::Null)["allowed"], true);
+    }
+
+    #[test]
+    fn an_object_that_may_be_another_controllers_is_warned_about_and_never_refused() {
+        let spec = json!({"parentRefs": [{"name": "theirs"}], "rules": [{"matches": [{"path": {"type": "RegularExpression", "value": "/(?=a)"}}], "nobody": 1}]});
+        let route = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "shop"}, "spec": spec});
+        let answer = asked("CREATE", &route, &Value::Null);
+        assert_eq!(answer["allowed"], true);
+        let warnings = answer["warnings"].as_array().unwrap();
+        assert!(warnings.iter().any(|one| one.as_str().unwrap().contains("nobody")), "{answer}");
     }
 
     #[test]
