@@ -2,6 +2,7 @@
 //! Nothing is answered before every kind has been listed once, and a list that is read again takes nothing away before it is over.
 
 mod owner;
+mod unreadable;
 mod values;
 pub mod watch;
 
@@ -14,6 +15,7 @@ use windrose_api::Declared;
 use windrose_vocab::{Diagnostic, Fingerprint, Kind, ObjectRef};
 
 pub use owner::follow;
+pub use unreadable::Unreadable;
 pub use watch::Event;
 
 /// What is declared at one moment.
@@ -27,6 +29,8 @@ pub struct World {
     pub seen: OrdMap<ObjectRef, Arc<Seen>>,
     /// What is wrong with an object by itself.
     pub problems: OrdMap<ObjectRef, Arc<[Diagnostic]>>,
+    /// Objects whose newest version cannot be read, with what is plain of it.
+    pub unreadable: OrdMap<ObjectRef, Arc<Unreadable>>,
     /// Kinds that cannot be watched, with the reason.
     pub unread: BTreeMap<Kind, String>,
 }

@@ -17,7 +17,7 @@ use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
 
 use super::values::Values;
 use super::watch::{Told, read};
-use super::{Event, Good, Seen, World, has_status, is_optional, is_value};
+use super::{Event, Good, Seen, Unreadable, World, has_status, is_optional, is_value};
 use crate::client::{code, explain};
 use crate::limits;
 
@@ -213,6 +213,7 @@ impl Owner {
     fn remove(&mut self, object: &ObjectRef) {
         let was_there = self.world.declared.get(object).is_some() || self.world.declared.set_aside.contains_key(object);
         self.world.declared.remove(object);
+        self.world.unreadable.remove(object);
         if was_there && may_be_refused(object.kind) {
             self.good.push(Good { object: object.clone(), version: None });
         }
@@ -245,7 +246,12 @@ impl Owner {
             return;
         }
         let text = may_be_refused(object.kind).then(|| value.clone());
+        let plain = has_status(object.kind).then(|| Unreadable::of(object.kind, &value));
         let decoded = decode(value, Source::Cluster);
+        match plain.filter(|_| decoded.object.is_none()) {
+            Some(plain) => drop(self.world.unreadable.insert(object.clone(), Arc::new(plain))),
+            None => drop(self.world.unreadable.remove(&object)),
+        }
         let mut told = decoded.diagnostics;
         match decoded.object {
             Some(good) if self.world.declared.get(&object).as_ref() != Some(&good) => {
