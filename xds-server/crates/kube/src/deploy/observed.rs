@@ -68,6 +68,8 @@ pub struct DeploymentMade {
 pub struct PodMade {
     /// Tells it from an earlier one of the same name.
     pub uid: String,
+    /// The Deployment that it is of; empty where it is of none.
+    pub deployment: String,
     /// Its address; empty before it has one.
     pub address: String,
     /// Whether it is going away.
@@ -175,6 +177,12 @@ fn deployment(deployment: &Deployment) -> DeploymentMade {
     }
 }
 
+/// By the ReplicaSet between them: a Pod's own name may have been cut, a ReplicaSet's is its Deployment's with a hash.
+fn deployment_of(pod: &Pod) -> Option<String> {
+    let set = pod.owner_references().iter().find(|owner| owner.kind == "ReplicaSet")?;
+    set.name.rsplit_once('-').map(|(name, _)| name.to_owned())
+}
+
 fn pod(pod: &Pod) -> PodMade {
     let status = pod.status.clone().unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
@@ -188,9 +196,28 @@ fn pod(pod: &Pod) -> PodMade {
     let problem = waiting.map(|waiting| words(waiting.reason, waiting.message));
     PodMade {
         uid: pod.uid().unwrap_or_default(),
+        deployment: deployment_of(pod).unwrap_or_default(),
         address: status.pod_ip.clone().unwrap_or_default(),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         gate: conditions.iter().any(|one| one.type_ == READY_GATE && one.status == "True"),
         problem: problem.or_else(|| unscheduled.map(|one| words(one.reason.clone(), one.message.clone()))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+
+    use super::*;
+
+    #[test]
+    fn a_pod_is_known_by_its_replica_set_also_where_its_own_name_was_cut() {
+        let name = "g".repeat(63);
+        let mut one = Pod::default();
+        one.metadata.name = Some(format!("{}x7k2p", &name[..58]));
+        let owner = OwnerReference { kind: "ReplicaSet".to_owned(), name: format!("{name}-5d59d67564"), ..OwnerReference::default() };
+        one.metadata.owner_references = Some(vec![owner]);
+        assert_eq!(pod(&one).deployment, name);
+        assert_eq!(pod(&Pod::default()).deployment, "");
     }
 }
