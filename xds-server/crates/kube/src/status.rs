@@ -124,12 +124,12 @@ impl At {
     fn conditions(&self, ours: &[Condition], former: &Value) -> Vec<Value> {
         let former = former.as_array().map_or(&[][..], Vec::as_slice);
         let called = |condition: &Value, kind: &str| condition["type"].as_str() == Some(kind);
-        let foreign = former.iter().filter(|condition| !OURS.iter().any(|kind| called(condition, kind)));
+        let is_foreign = |condition: &Value| !OURS.iter().any(|kind| called(condition, kind));
         let own = ours.iter().map(|condition| {
             let before = former.iter().find(|before| called(before, condition.kind));
             self.condition(condition, before)
         });
-        own.chain(foreign.cloned()).collect()
+        in_place(former, own.collect(), is_foreign, |one, before| one["type"] == before["type"])
     }
 
     fn condition(&self, condition: &Condition, before: Option<&Value>) -> Value {
@@ -158,7 +158,7 @@ impl At {
         })
     }
 
-    /// Ours in the order given, then those of other controllers.
+    /// Ours beside those of other controllers.
     fn references(&self, ours: &[(ParentRef, Vec<Condition>)], former: &Value, field: &str, most: usize) -> Vec<Value> {
         let former = former.as_array().map_or(&[][..], Vec::as_slice);
         let is_ours = |entry: &&Value| entry["controllerName"].as_str() == Some(CONTROLLER);
@@ -173,8 +173,27 @@ impl At {
             entry.insert("conditions".to_owned(), self.conditions(conditions, &before["conditions"]).into());
             Value::Object(entry)
         });
-        own.chain(foreign.into_iter().cloned()).collect()
+        in_place(former, own.collect(), |entry| !is_ours(&entry), |one, before| one[field] == before[field])
     }
+}
+
+/// Ours among those of others: each that was there stays in its place, so that two controllers never write for the order's sake alone.
+fn in_place(
+    former: &[Value],
+    mut ours: Vec<Value>,
+    is_foreign: impl Fn(&Value) -> bool,
+    is_same: impl Fn(&Value, &Value) -> bool,
+) -> Vec<Value> {
+    let mut all = Vec::with_capacity(former.len() + ours.len());
+    for before in former {
+        if is_foreign(before) {
+            all.push(before.clone());
+        } else if let Some(at) = ours.iter().position(|one| is_same(one, before)) {
+            all.push(ours.remove(at));
+        }
+    }
+    all.extend(ours);
+    all
 }
 
 /// A reference as a route wrote it.

@@ -44,9 +44,25 @@ fn what_others_wrote_stays_and_what_we_no_longer_say_goes() {
     let next = render(&status, &former, 1, at(0)).unwrap();
     let parents = next["parents"].as_array().unwrap();
     assert_eq!(parents.len(), 2);
-    assert_eq!(parents[1]["controllerName"], "example.com/other");
-    let types: Vec<_> = parents[0]["conditions"].as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap()).collect();
-    assert_eq!(types, ["Accepted", "example.com/Scanned"]);
+    assert_eq!(parents[0]["controllerName"], "example.com/other");
+    let types: Vec<_> = parents[1]["conditions"].as_array().unwrap().iter().map(|one| one["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["example.com/Scanned", "Accepted"]);
+}
+
+#[test]
+fn an_order_that_another_controller_wrote_is_no_reason_to_write() {
+    let status = Status::Parents(vec![(parent("one"), vec![accepted(true)]), (parent("two"), vec![accepted(true)])]);
+    let mut written = render(&status, &Value::Null, 1, at(0)).unwrap();
+    let foreign = json!({"parentRef": {"name": "other"}, "controllerName": "example.com/other", "conditions": []});
+    let all = written["parents"].as_array_mut().unwrap();
+    all.swap(0, 1);
+    all.insert(1, foreign.clone());
+    assert_eq!(render(&status, &written, 1, at(60)), None);
+    written["parents"][2]["conditions"].as_array_mut().unwrap().insert(0, json!({"type": "example.com/Scanned", "status": "True"}));
+    assert_eq!(render(&status, &written, 1, at(60)), None);
+    let less = Status::Parents(vec![(parent("one"), vec![accepted(true)])]);
+    let next = render(&less, &written, 1, at(60)).unwrap();
+    assert_eq!((&next["parents"][0], next["parents"].as_array().unwrap().len()), (&foreign, 2));
 }
 
 #[test]
@@ -55,5 +71,5 @@ fn a_policy_with_more_ancestors_than_there_is_room_for_leaves_those_of_others() 
     let ours = (0..20).map(|index| (parent(&format!("edge-{index}")), vec![accepted(true)])).collect();
     let next = render(&Status::Ancestors(ours), &json!({"ancestors": [foreign.clone()]}), 1, at(0)).unwrap();
     let ancestors = next["ancestors"].as_array().unwrap();
-    assert_eq!((ancestors.len(), &ancestors[15]), (16, &foreign));
+    assert_eq!((ancestors.len(), &ancestors[0]), (16, &foreign));
 }
