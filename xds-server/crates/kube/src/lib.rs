@@ -16,6 +16,7 @@ pub mod names;
 pub mod refused;
 pub mod source;
 pub mod status;
+pub mod surroundings;
 pub mod tokens;
 pub mod webhook;
 

@@ -1,8 +1,6 @@
 //! Before an installation: whether the cluster has what we need, and whoever asks may do what it takes.
 
-use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use windrose_vocab::Kind;
 
@@ -11,13 +9,11 @@ use super::{Fact, all, cluster, definitions, text};
 use crate::client::explain;
 use crate::install::{self, CONTROLLER_NAME, Options};
 use crate::names::{plural, plural_of};
+use crate::surroundings::{self, BUNDLE, GATEWAY_API_MAX, GATEWAY_API_MIN, parse};
 
 /// The version of Gateway API whose conformance suite we pass.
 pub(super) const GATEWAY_API: &str = "v1.6.3";
-/// The oldest whose definitions have everything that is needed to serve.
-const GATEWAY_API_MIN: (u32, u32) = (1, 2);
-/// Where a definition says which version and channel of Gateway API it is of.
-const BUNDLE: &str = "gateway.networking.k8s.io/bundle-version";
+/// Where a definition says which channel of Gateway API it is of.
 const CHANNEL: &str = "gateway.networking.k8s.io/channel";
 /// Kinds of the standard channel that everybody needs.
 const NEEDED: [Kind; 5] = [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute, Kind::GRPCRoute, Kind::ReferenceGrant];
@@ -68,6 +64,9 @@ pub(super) async fn gateway_api(client: &Client) -> Vec<Fact> {
     let mut facts = match parse(&version) {
         None => vec![Fact::doubtful(SECTION, "definitions are there, of a version that they do not name", install.clone())],
         Some(found) if found < GATEWAY_API_MIN => vec![Fact::doubtful(SECTION, format!("{said}, which is old"), install.clone())],
+        Some(found) if found > GATEWAY_API_MAX => {
+            vec![Fact::doubtful(SECTION, format!("{said}, which is newer than all that was tested"), install.clone())]
+        }
         Some(_) => vec![Fact::good(SECTION, said)],
     };
     let of_group: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| kind.group() == Kind::Gateway.group()).collect();
@@ -82,12 +81,6 @@ pub(super) async fn gateway_api(client: &Client) -> Vec<Fact> {
         facts.push(Fact::doubtful(SECTION, format!("definitions of several versions: HTTPRoute {version}, {}", mixed.join(", ")), install));
     }
     facts
-}
-
-/// Major and minor of `v1.4.1`, `v1.5.0-rc.1`.
-fn parse(version: &str) -> Option<(u32, u32)> {
-    let mut parts = version.strip_prefix('v')?.split('.');
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
 }
 
 /// Whether everything may be put there.
@@ -189,40 +182,44 @@ async fn others(client: &Client, namespace: &str) -> Vec<Fact> {
             ));
         }
     }
-    let labels = format!("app.kubernetes.io/name={}", install::NAME);
-    let there = Api::<Deployment>::all(client.clone()).list(&ListParams::default().labels(&labels)).await;
-    match there {
-        Err(error) => facts.push(Fact::doubtful(
-            SECTION,
-            format!("other installations cannot be seen: {}", explain(&error)),
-            "ask somebody who may list deployments",
-        )),
-        Ok(there) => {
-            let elsewhere = there.items.iter().filter_map(ResourceExt::namespace).find(|other| other != namespace);
-            facts.push(match elsewhere {
-                Some(other) => Fact::bad(
-                    SECTION,
-                    format!("namespace {other} has an installation: two would fight about every Gateway"),
-                    format!(
-                        "upgrade that one (windrose upgrade --namespace {other}), or delete it (windrose uninstall --namespace {other})"
-                    ),
-                ),
-                None => Fact::good(SECTION, "no other installation is there"),
-            });
-        }
-    }
+    facts.push(second(surroundings::others(client, namespace).await));
     facts
+}
+
+/// Whether there is an installation in another namespace; cluster-wide objects are one for both, and the last one that is put there has them.
+pub(super) fn second(others: Result<Vec<String>, String>) -> Fact {
+    const SECTION: &str = "others";
+    match others {
+        Err(why) => Fact::doubtful(SECTION, format!("other installations cannot be seen: {why}"), "ask somebody who may list deployments"),
+        Ok(others) => match others.first() {
+            Some(other) => Fact::bad(
+                SECTION,
+                format!("namespace {other} has an installation: two would fight about every Gateway, and one has the rights of both"),
+                format!(
+                    "keep one: upgrade that one (windrose upgrade --namespace {other}), or delete it (windrose uninstall --namespace {other}) and then install this one, also again: what is cluster-wide is one for both"
+                ),
+            ),
+            None => Fact::good(SECTION, "no other installation is there"),
+        },
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::inspect::Mark;
 
     #[test]
-    fn versions_of_gateway_api_are_read() {
-        assert_eq!(parse("v1.6.3"), Some((1, 6)));
-        assert_eq!(parse("v1.7.0-rc.1"), Some((1, 7)));
-        assert_eq!(parse(""), None);
-        assert!(parse(GATEWAY_API) > Some(GATEWAY_API_MIN));
+    fn a_second_installation_is_named() {
+        let fact = second(Ok(vec!["elsewhere".to_owned()]));
+        assert_eq!(fact.mark, Mark::Bad);
+        assert!(fact.text.contains("elsewhere") && fact.hint.unwrap().contains("--namespace elsewhere"));
+        assert_eq!(second(Ok(Vec::new())).mark, Mark::Good);
+        assert_eq!(second(Err("forbidden".to_owned())).mark, Mark::Doubtful);
+    }
+
+    #[test]
+    fn the_version_that_is_named_is_one_that_is_supported() {
+        assert!((GATEWAY_API_MIN..=GATEWAY_API_MAX).contains(&parse(GATEWAY_API).unwrap()));
     }
 }

@@ -8,7 +8,7 @@ use windrose_vocab::Kind;
 
 use super::{NAME, Options, objects};
 use crate::source::{by_metadata, has_status};
-use crate::{keys, lease, names, refused};
+use crate::{keys, lease, names, refused, surroundings};
 
 /// Where a right holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +80,11 @@ fn declared() -> Vec<Right> {
     // Only those that somebody refers to. RBAC knows no right to metadata alone, nor one that follows references.
     let value = ("source/watch.rs", "get_opt(name)");
     all.extend(["secrets", "configmaps"].map(|plural| cluster("", plural, "get", value)));
+    // Which version of Gateway API the cluster has, is said by two of its definitions.
+    all.extend(surroundings::VERSIONED.map(|name| Right {
+        only: Some(name),
+        ..cluster("apiextensions.k8s.io", "customresourcedefinitions", "get", ("surroundings.rs", "get_metadata_opt(name)"))
+    }));
     all
 }
 

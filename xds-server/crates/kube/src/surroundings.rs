@@ -1,0 +1,134 @@
+//! What decides how a class of ours is served beside what is declared: the version of Gateway API's definitions, and whether somebody
+//! has installed us twice.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{ApiResource, DynamicObject, ListParams};
+use kube::{Api, Client, ResourceExt};
+
+use crate::client::explain;
+use crate::install;
+
+/// The oldest version whose definitions have everything that is needed to serve.
+pub const GATEWAY_API_MIN: (u32, u32) = (1, 2);
+/// The newest that our stories were told with.
+pub const GATEWAY_API_MAX: (u32, u32) = (1, 7);
+/// Where a definition says which version of Gateway API it is of.
+pub const BUNDLE: &str = "gateway.networking.k8s.io/bundle-version";
+/// The definitions whose version is looked at: they are installed together, and `windrose check` tells of mixtures.
+pub(crate) const VERSIONED: [&str; 2] = ["gatewayclasses.gateway.networking.k8s.io", "httproutes.gateway.networking.k8s.io"];
+
+/// What was found there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// The versions that definitions of Gateway API name; empty for one that names none. Else why they cannot be read.
+    pub gateway_api: Result<Vec<String>, String>,
+    /// Namespaces with another installation of ours.
+    pub others: Vec<String>,
+}
+
+impl Surroundings {
+    /// Why the version of the definitions is none of those that we know, if so.
+    #[must_use]
+    pub fn unsupported(&self) -> Option<String> {
+        let versions = match &self.gateway_api {
+            Ok(versions) => versions,
+            Err(why) => return Some(format!("the version of its definitions cannot be read: {why}")),
+        };
+        let range = format!("v{}.{} to v{}.{}", GATEWAY_API_MIN.0, GATEWAY_API_MIN.1, GATEWAY_API_MAX.0, GATEWAY_API_MAX.1);
+        let unknown = versions.iter().find(|version| !is_supported(version))?;
+        let found = if unknown.is_empty() { "of no version that they name" } else { unknown };
+        Some(format!("the definitions of Gateway API are {found}; {range} are supported, others as far as they go"))
+    }
+
+    /// Major and minor of the oldest definitions.
+    #[must_use]
+    pub fn version(&self) -> Option<(u32, u32)> {
+        self.gateway_api.iter().flatten().map(|version| parse(version)).min().flatten()
+    }
+}
+
+fn is_supported(version: &str) -> bool {
+    parse(version).is_some_and(|version| (GATEWAY_API_MIN..=GATEWAY_API_MAX).contains(&version))
+}
+
+/// Major and minor of `v1.4.1`, `v1.5.0-rc.1`.
+#[must_use]
+pub fn parse(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.strip_prefix('v')?.split('.');
+    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+}
+
+/// Looks once; `namespace` is ours.
+///
+/// # Errors
+/// Why other installations cannot be seen.
+pub async fn look(client: &Client, namespace: &str) -> Result<Surroundings, String> {
+    Ok(Surroundings { gateway_api: versions(client).await, others: others(client, namespace).await? })
+}
+
+async fn versions(client: &Client) -> Result<Vec<String>, String> {
+    let definition = ApiResource {
+        group: "apiextensions.k8s.io".to_owned(),
+        version: "v1".to_owned(),
+        api_version: "apiextensions.k8s.io/v1".to_owned(),
+        kind: "CustomResourceDefinition".to_owned(),
+        plural: "customresourcedefinitions".to_owned(),
+    };
+    let api: Api<DynamicObject> = Api::all_with(client.clone(), &definition);
+    let mut versions = Vec::new();
+    for name in VERSIONED {
+        let found = api.get_metadata_opt(name).await.map_err(|error| explain(&error))?;
+        versions.extend(found.map(|found| found.annotations().get(BUNDLE).cloned().unwrap_or_default()));
+    }
+    Ok(versions)
+}
+
+/// Namespaces that have an installation of ours, but this one, sorted.
+///
+/// # Errors
+/// Why they cannot be seen.
+pub async fn others(client: &Client, namespace: &str) -> Result<Vec<String>, String> {
+    let labels = format!("app.kubernetes.io/name={}", install::NAME);
+    let there = Api::<Deployment>::all(client.clone()).list(&ListParams::default().labels(&labels)).await;
+    let there = there.map_err(|error| explain(&error))?;
+    // A label alone may be anybody's.
+    let ours = there.items.iter().filter(|found| found.name_any() == install::NAME);
+    let mut others: Vec<String> = ours.filter_map(ResourceExt::namespace).filter(|other| other != namespace).collect();
+    others.sort();
+    others.dedup();
+    Ok(others)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(versions: &[&str]) -> Surroundings {
+        Surroundings { gateway_api: Ok(versions.iter().map(|one| (*one).to_owned()).collect()), others: Vec::new() }
+    }
+
+    #[test]
+    fn versions_of_gateway_api_are_read() {
+        assert_eq!(parse("v1.6.3"), Some((1, 6)));
+        assert_eq!(parse("v1.7.0-rc.1"), Some((1, 7)));
+        assert_eq!(parse(""), None);
+    }
+
+    #[test]
+    fn only_versions_that_were_tested_are_supported() {
+        for (versions, supported) in [
+            (&["v1.6.3", "v1.6.3"][..], true),
+            (&["v1.7.0"], true),
+            (&["v1.2.0"], true),
+            (&["v1.1.0"], false),
+            (&["v1.6.3", "v1.8.0"], false),
+            (&["v2.0.0"], false),
+            (&["v1.6.3", ""], false),
+        ] {
+            assert_eq!(of(versions).unsupported().is_none(), supported, "{versions:?}");
+        }
+        let unread = Surroundings { gateway_api: Err("forbidden".to_owned()), others: Vec::new() };
+        assert!(unread.unsupported().unwrap().contains("forbidden"));
+        assert_eq!((of(&["v1.7.0", "v1.6.3"]).version(), of(&["v1.7.0", ""]).version(), unread.version()), (Some((1, 6)), None, None));
+    }
+}
