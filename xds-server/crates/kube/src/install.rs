@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub use chart::chart;
 pub use definitions::{FINGERPRINT, definitions};
-pub use objects::{CONTROLLER_NAME, KEYS_FOLDER, POD_SECURITY, VERSION_LABEL};
+pub use objects::{CONTROLLER_NAME, KEYS_FOLDER, POD_SECURITY, VERSION_LABEL, WEBHOOK_NAME};
 pub use rights::{Place, Right, rights};
 pub use yaml::documents;
 

@@ -5,17 +5,18 @@ use std::time::SystemTime;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Pod, Secret};
-use kube::api::{DynamicObject, ListParams};
+use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use serde_json::Value;
+use serde_json::{Value, json};
 use windrose_vocab::Kind;
 
 use super::access::{self, Deed};
-use super::before::gateway_api;
+use super::before::{gateway_api, second};
 use super::{Fact, all, cluster, condition, definitions, of, text};
 use crate::client::explain;
 use crate::install::{self, CONTROLLER_NAME, FINGERPRINT, Place, VERSION, VERSION_LABEL};
-use crate::{keys, lease};
+use crate::source::watch::resource;
+use crate::{keys, lease, surroundings};
 
 /// Asks everything that tells whether the installation in `namespace` works.
 pub async fn running(client: &Client, namespace: &str) -> Vec<Fact> {
@@ -35,8 +36,9 @@ pub async fn running(client: &Client, namespace: &str) -> Vec<Fact> {
     facts.push(rights(client, namespace).await);
     facts.push(leader(client, namespace).await);
     facts.push(secret(client, namespace).await);
+    facts.push(second(surroundings::others(client, namespace).await));
     if install::WEBHOOK {
-        facts.push(webhook(client).await);
+        facts.push(webhook(client, namespace).await);
     }
     facts.extend(classes(client).await);
     facts
@@ -173,12 +175,20 @@ async fn secret(client: &Client, namespace: &str) -> Fact {
     }
 }
 
-async fn webhook(client: &Client) -> Fact {
+/// Whether the webhook answers: the API server is asked to store, without storing it, what only our decoder refuses.
+async fn webhook(client: &Client, namespace: &str) -> Fact {
     const SECTION: &str = "webhook";
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &of("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"));
     match api.get_opt(install::NAME).await {
         Ok(Some(found)) if !text(&found.data, "/webhooks/0/clientConfig/caBundle").is_empty() => {
-            Fact::good(SECTION, "the API server asks, and knows whom to trust")
+            let kind = resource(Kind::EdgePolicy, "v1alpha1");
+            let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &kind);
+            let wrong = DynamicObject::new("windrose-check", &kind).within(namespace).data(json!({"spec": {
+                "targetRefs": [{"group": Kind::Gateway.group(), "kind": "Gateway", "name": "none"}],
+                "addresses": {"allow": ["no network: asked by windrose check"]},
+            }}));
+            let dry = PostParams { dry_run: true, ..PostParams::default() };
+            proven(api.create(&dry, &wrong).await.map(drop))
         }
         Ok(Some(_)) => Fact::bad(SECTION, "it has no `caBundle` yet: nothing is refused early", "the leader puts it there: see its logs"),
         Ok(None) => Fact::doubtful(
@@ -190,6 +200,26 @@ async fn webhook(client: &Client) -> Fact {
             SECTION,
             format!("it cannot be seen: {}", explain(&error)),
             "ask somebody who may get validatingwebhookconfigurations",
+        ),
+    }
+}
+
+/// What the API server's answer to a wrong object says of the webhook. One that it cannot reach or does not trust it passes over.
+fn proven(answer: Result<(), kube::Error>) -> Fact {
+    const SECTION: &str = "webhook";
+    match answer {
+        Err(kube::Error::Api(status)) if status.message.contains(install::WEBHOOK_NAME) => {
+            Fact::good(SECTION, "the API server asks it, trusts it, and a wrong object is refused")
+        }
+        Err(error) => Fact::doubtful(
+            SECTION,
+            format!("whether it answers cannot be tried: {}", explain(&error)),
+            "ask somebody who may create edgepolicies in that namespace",
+        ),
+        Ok(()) => Fact::bad(
+            SECTION,
+            "the API server takes a wrong object: it cannot reach the webhook, or does not trust its certificate",
+            "docs/kubernetes/troubleshooting.md#webhook",
         ),
     }
 }
@@ -245,13 +275,14 @@ fn holds(section: &'static str, kind: &str, object: &Value, wanted: &str) -> Fac
     if condition["observedGeneration"].as_i64() < object.pointer("/metadata/generation").and_then(Value::as_i64) {
         return Fact::doubtful(section, format!("{named}: {wanted}, in an earlier version"), describe());
     }
+    if !message.is_empty() {
+        return Fact::doubtful(section, format!("{named}: {wanted}, and yet: {message}"), describe());
+    }
     Fact::good(section, format!("{named}: {wanted}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::inspect::Mark;
 
@@ -260,7 +291,7 @@ mod tests {
         let gateway = |status: &str, seen: i64| {
             json!({
                 "metadata": {"namespace": "shop", "name": "edge", "generation": 2},
-                "status": {"conditions": [{"type": "Programmed", "status": status, "reason": "Pending", "message": "no Envoy", "observedGeneration": seen}]},
+                "status": {"conditions": [{"type": "Programmed", "status": status, "reason": "Pending", "message": if status == "True" { "" } else { "no Envoy" }, "observedGeneration": seen}]},
             })
         };
         let mark = |object: &Value| holds("gateways", "Gateway", object, "Programmed").mark;
@@ -270,5 +301,23 @@ mod tests {
         let bad = holds("gateways", "Gateway", &gateway("False", 2), "Programmed");
         assert_eq!((bad.mark, bad.text.as_str()), (Mark::Bad, "Gateway shop/edge: Programmed is False: Pending: no Envoy"));
         assert!(bad.hint.unwrap().contains("troubleshooting.md#pending"));
+    }
+
+    #[test]
+    fn a_gateway_that_runs_with_a_problem_is_doubtful() {
+        let condition = json!({"type": "Programmed", "status": "True", "reason": "Programmed", "message": "Pod edge-1: ImagePullBackOff"});
+        let fact =
+            holds("gateways", "Gateway", &json!({"metadata": {"name": "edge"}, "status": {"conditions": [condition]}}), "Programmed");
+        assert_eq!(fact.mark, Mark::Doubtful);
+        assert!(fact.text.contains("ImagePullBackOff"), "{}", fact.text);
+    }
+
+    #[test]
+    fn only_our_own_refusal_proves_the_webhook() {
+        let refused = |message: &str| kube::Error::Api(Box::new(kube::core::Status::failure(message, "Invalid").with_code(422)));
+        let ours = refused("admission webhook \"validate.windrose.dev\" denied the request: spec.addresses.allow[0]: no network");
+        assert_eq!(proven(Err(ours)).mark, Mark::Good);
+        assert_eq!(proven(Err(refused("User \"me\" cannot create resource"))).mark, Mark::Doubtful);
+        assert_eq!(proven(Ok(())).mark, Mark::Bad);
     }
 }

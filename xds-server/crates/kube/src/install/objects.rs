@@ -17,6 +17,8 @@ pub const KEYS_FOLDER: &str = "/state/keys";
 const STATE_FOLDER: &str = "/state";
 /// The controller that our GatewayClass names.
 pub const CONTROLLER_NAME: &str = CONTROLLER;
+/// What the API server calls the webhook where it refuses something.
+pub const WEBHOOK_NAME: &str = "validate.windrose.dev";
 /// The user in the image.
 const USER: u32 = 65532;
 /// Where Envoys connect.
@@ -141,7 +143,7 @@ pub(super) fn webhook(options: &Options) -> Value {
     // The running controller puts `caBundle` there, and renews it.
     let client = json!({"service": {"name": NAME, "namespace": options.namespace, "path": "/validate", "port": 443}});
     let webhook = json!({
-        "name": "validate.windrose.dev",
+        "name": WEBHOOK_NAME,
         "admissionReviewVersions": ["v1"],
         "clientConfig": client,
         "failurePolicy": "Ignore",
