@@ -10,6 +10,7 @@ pub(crate) mod leaving;
 pub(crate) mod replicas;
 pub(crate) mod source;
 pub(crate) mod status;
+pub(crate) mod surroundings;
 pub(crate) mod trust;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use windrose_kube::Client;
 use windrose_kube::deploy::Made;
 use windrose_kube::lease::Leadership;
 use windrose_kube::source::World;
+use windrose_kube::surroundings::Surroundings;
 
 use crate::report::Reports;
 use deploy::Problems;
@@ -37,6 +39,8 @@ pub(crate) struct Sight {
     pub(crate) made: watch::Receiver<Arc<Made>>,
     /// Why Envoys of Gateways could not be put there.
     pub(crate) problems: watch::Receiver<Arc<Problems>>,
+    /// What else decides how our classes are served; none before it was looked at.
+    pub(crate) surroundings: watch::Receiver<Option<Arc<Surroundings>>>,
     /// Whether this replica leads.
     pub(crate) leads: watch::Receiver<Leadership>,
 }
@@ -49,6 +53,7 @@ impl Sight {
             told = self.looks.changed() => told,
             told = self.made.changed() => told,
             told = self.problems.changed() => told,
+            told = self.surroundings.changed() => told,
             told = self.leads.changed() => told,
         }
     }

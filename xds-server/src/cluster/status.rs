@@ -2,6 +2,7 @@
 //! each real change; what an object says was planned before its generation is claimed.
 
 mod compose;
+mod features;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -14,12 +15,15 @@ use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use windrose_kube::deploy::Made;
 use windrose_kube::events::Events;
 use windrose_kube::source::{Seen, World, has_status};
 use windrose_kube::status::{self, Outcome};
+use windrose_kube::surroundings::Surroundings;
 use windrose_vocab::{Kind, ObjectRef};
 
 use super::Sight;
+use super::deploy::Problems;
 use crate::pipeline::Picture;
 use compose::Known;
 
@@ -62,7 +66,16 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
             continue;
         }
         if !was_write {
-            writer.look(&sight);
+            // Composing thousands of statuses is work for the processor: other tasks go on meanwhile.
+            let seen = sight.clone();
+            let looked = tokio::task::spawn_blocking(move || {
+                writer.look(&seen);
+                writer
+            });
+            match looked.await {
+                Ok(looked) => writer = looked,
+                Err(error) => return tracing::error!(%error, "what statuses say cannot be found"),
+            }
         }
         while writes.len() < WRITES_AT_ONCE
             && let Some((object, seen, status)) = writer.next()
@@ -118,32 +131,61 @@ struct Writer {
 struct Looked {
     world: Arc<World>,
     picture: Arc<Picture>,
+    surroundings: Option<Arc<Surroundings>>,
+    made: Arc<Made>,
+    problems: Arc<Problems>,
+    /// How far proxies were.
+    progress: u64,
+}
+
+impl Looked {
+    /// Whether anything changed that Gateways speak of, or what is attached to them.
+    fn differs_from(&self, former: &Self) -> bool {
+        let is_same = Arc::ptr_eq(&self.picture, &former.picture)
+            && self.progress == former.progress
+            && Arc::ptr_eq(&self.made, &former.made)
+            && Arc::ptr_eq(&self.problems, &former.problems)
+            && differing(&former.world.seen, &self.world.seen).all(|object| object.kind != Kind::Gateway);
+        !is_same
+    }
 }
 
 impl Writer {
-    /// Finds what may say something else now, at the cost of what changed; Gateways are looked at each time.
+    /// Finds what may say something else now, at the cost of what changed; Gateways are all looked at when proxies or their Pods changed.
     fn look(&mut self, sight: &Sight) {
         self.look_at = None;
-        let now = Looked { world: sight.worlds.borrow().clone(), picture: sight.reports.picture.load_full() };
-        let made = sight.made.borrow().clone();
-        if now.picture.generation == 0 || !now.world.complete || !made.complete {
+        let now = Looked {
+            world: sight.worlds.borrow().clone(),
+            picture: sight.reports.picture.load_full(),
+            surroundings: sight.surroundings.borrow().clone(),
+            made: sight.made.borrow().clone(),
+            problems: sight.problems.borrow().clone(),
+            progress: 0,
+        };
+        if now.picture.generation == 0 || !now.world.complete || !now.made.complete {
             return;
         }
         let former = std::mem::replace(&mut self.looked, now);
-        self.find_due(&former);
-        let due = std::mem::take(&mut self.due);
-        let problems = sight.problems.borrow().clone();
-        let looked = std::mem::take(&mut self.looked);
         sight.reports.with_progress(|progress| {
-            let known = Known { world: &looked.world, picture: &looked.picture, progress, made: &made, problems: &problems };
+            self.looked.progress = progress.revision();
+            self.find_due(&former);
+            let (due, looked) = (std::mem::take(&mut self.due), std::mem::take(&mut self.looked));
+            let known = Known {
+                world: &looked.world,
+                picture: &looked.picture,
+                progress,
+                made: &looked.made,
+                problems: &looked.problems,
+                surroundings: looked.surroundings.as_deref(),
+            };
             for object in due {
                 match self.of(&object, &known) {
                     Some(found) => drop(self.ready.insert(object, found)),
                     None => drop(self.ready.remove(&object)),
                 }
             }
+            self.looked = looked;
         });
-        self.looked = looked;
         if !(self.again.is_empty() && self.ahead.is_empty()) {
             self.look_within(RETRY);
         }
@@ -166,9 +208,16 @@ impl Writer {
         due.extend(refused.map(|version| version.object.clone()));
         let declared = &now.picture.declared;
         let key = |kind: Kind| move |key: &windrose_vocab::ObjectKey| ObjectRef { kind, key: key.clone() };
-        due.extend(declared.gateways.keys().map(key(Kind::Gateway)));
-        due.extend(declared.listener_sets.keys().map(key(Kind::ListenerSet)));
-        due.extend(declared.backend_tls.keys().map(key(Kind::BackendTLSPolicy)));
+        if now.differs_from(former) {
+            due.extend(declared.gateways.keys().map(key(Kind::Gateway)));
+            due.extend(declared.listener_sets.keys().map(key(Kind::ListenerSet)));
+            due.extend(declared.backend_tls.keys().map(key(Kind::BackendTLSPolicy)));
+        }
+        // Whether one that cannot be read is ours to judge is up to its parents. There are few.
+        due.extend(now.world.unreadable.keys().cloned());
+        if former.surroundings != now.surroundings {
+            due.extend(declared.gateway_classes.keys().map(key(Kind::GatewayClass)));
+        }
         due.append(&mut self.ahead);
         let now = Instant::now();
         let again: Vec<ObjectRef> = self.again.iter().filter(|(_, at)| **at <= now).map(|(object, _)| object.clone()).collect();
@@ -267,6 +316,26 @@ mod tests {
         let mut writer = Writer::default();
         writer.open.insert(route.clone(), (Arc::default(), serde_json::Value::Null));
         (writer, route)
+    }
+
+    #[test]
+    fn gateways_are_looked_at_when_something_changed_that_they_speak_of() {
+        let gateway = ObjectRef::new(Kind::Gateway, "default", "edge");
+        let mut picture = Picture::default();
+        picture.declared = crate::test_world::declared(
+            "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: edge }\nspec: { gatewayClassName: windrose, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n",
+        );
+        let looked = || Looked { picture: Arc::new(picture.clone()), progress: 7, ..Looked::default() };
+        let mut writer = Writer { looked: looked(), ..Writer::default() };
+        let same = Looked { picture: writer.looked.picture.clone(), ..looked() };
+        let same = Looked { made: writer.looked.made.clone(), problems: writer.looked.problems.clone(), ..same };
+        writer.find_due(&same);
+        assert!(writer.due.is_empty(), "{:?}", writer.due);
+        writer.find_due(&Looked { progress: 6, ..same });
+        assert!(writer.due.contains(&gateway));
+        let mut writer = Writer { looked: looked(), ..Writer::default() };
+        writer.find_due(&looked());
+        assert!(writer.due.contains(&gateway), "another picture");
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{Running, trust_domain};
 use crate::args::{Controller, ServerOptions};
 use crate::cluster::deploy::Place;
 use crate::cluster::identity::{Shared, Tokens};
-use crate::cluster::{Sight, admission, deploy, gates, keys, leaving, replicas, source, status, trust};
+use crate::cluster::{Sight, admission, deploy, gates, keys, leaving, replicas, source, status, surroundings, trust};
 use crate::judges;
 use crate::pipeline::Judge;
 use crate::source::News;
@@ -74,7 +74,9 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let (making, made) = watch::channel(Arc::default());
     running.tasks.spawn(kube_deploy::observed(cluster.client.clone(), making, end.child_token()));
     let (telling, problems) = watch::channel(Arc::default());
-    let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems, leads };
+    let (found, around) = watch::channel(None);
+    running.tasks.spawn(surroundings::follow(cluster.client.clone(), namespace.clone(), leads.clone(), found, end.child_token()));
+    let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems, surroundings: around, leads };
     join_others(&mut running, &sight, &namespace, (listens, known, judging));
     let root = running.authority.root_pem();
     let place = Place {

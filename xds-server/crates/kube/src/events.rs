@@ -68,6 +68,11 @@ fn wrong(value: &Value, found: &mut BTreeSet<(String, String)>) {
         Value::Object(members) => {
             let text = |name: &str| members.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
             let is_wrong = text("status") == "False" && !PASSING.contains(&text("reason").as_str());
+            // What runs with a problem all the same (a Pod that cannot start) is nothing that turned false.
+            let is_degraded = text("type") == "Programmed" && text("status") == "True" && !text("message").is_empty();
+            if is_degraded {
+                found.insert(("Degraded".to_owned(), text("message")));
+            }
             if is_wrong && members.contains_key("lastTransitionTime") {
                 found.insert((text("reason"), text("message")));
             }
@@ -90,6 +95,9 @@ mod tests {
         let good = status(condition("True", "Accepted"), condition("False", "Pending"));
         let bad = status(condition("False", "NoMatchingParent"), condition("False", "Pending"));
         assert_eq!(turned(&good, &bad), BTreeSet::from([("NoMatchingParent".to_owned(), "m".to_owned())]));
+        let degraded =
+            json!({"conditions": [{"type": "Programmed", "status": "True", "reason": "Programmed", "message": "Pod p: no room"}]});
+        assert_eq!(turned(&good, &degraded), BTreeSet::from([("Degraded".to_owned(), "Pod p: no room".to_owned())]));
         assert!(turned(&bad, &bad).is_empty() && turned(&bad, &good).is_empty());
     }
 }

@@ -1,20 +1,26 @@
 //! One status in our words: the plan's verdicts, and beside them what only the proxies and the cluster can tell.
 
+#[cfg(test)]
+mod tests;
+mod unreadable;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use windrose_api::declared::gateway::{CONTROLLER, Listener as Declared};
 use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{AnyObject, Gateway, Object};
-use windrose_kube::deploy::Made;
+use windrose_kube::deploy::{Made, PodMade};
 use windrose_kube::names;
 use windrose_kube::source::{Seen, World};
 use windrose_kube::status::{Condition, Listener, Status};
+use windrose_kube::surroundings::Surroundings;
 use windrose_plan::{ConditionType, Edge, Subject, Verdict};
 use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Severity};
 
+use super::features::features;
 use crate::cluster::deploy::{Problems, envoys_of, service_of};
 use crate::pipeline::Picture;
-use crate::progress::Progress;
+use crate::progress::{Lag, Progress, Standing};
 
 /// What a status is made of.
 pub(super) struct Known<'a> {
@@ -23,66 +29,16 @@ pub(super) struct Known<'a> {
     pub(super) progress: &'a Progress,
     pub(super) made: &'a Made,
     pub(super) problems: &'a Problems,
+    /// None before it was looked at.
+    pub(super) surroundings: Option<&'a Surroundings>,
 }
-
-/// Features of Gateway API that a class of ours has, sorted: each has its test in the official suite.
-const FEATURES: &[&str] = &[
-    "BackendTLSPolicy",
-    "BackendTLSPolicySANValidation",
-    "GRPCRoute",
-    "GRPCRouteNamedRouteRule",
-    "Gateway",
-    "GatewayAddressEmpty",
-    "GatewayBackendClientCertificate",
-    "GatewayFrontendClientCertificateValidation",
-    "GatewayFrontendClientCertificateValidationInsecureFallback",
-    "GatewayHTTPListenerIsolation",
-    "GatewayHTTPSListenerDetectMisdirectedRequests",
-    "GatewayInfrastructure",
-    "GatewayPort8080",
-    "GatewayStaticAddresses",
-    "HTTPRoute",
-    "HTTPRoute303RedirectStatusCode",
-    "HTTPRoute307RedirectStatusCode",
-    "HTTPRoute308RedirectStatusCode",
-    "HTTPRouteBackendProtocolH2C",
-    "HTTPRouteBackendProtocolWebSocket",
-    "HTTPRouteBackendRequestHeaderModification",
-    "HTTPRouteBackendTimeout",
-    "HTTPRouteCORS",
-    "HTTPRouteDestinationPortMatching",
-    "HTTPRouteHostRewrite",
-    "HTTPRouteMethodMatching",
-    "HTTPRouteNamedRouteRule",
-    "HTTPRouteParentRefPort",
-    "HTTPRoutePathRedirect",
-    "HTTPRoutePathRewrite",
-    "HTTPRoutePortRedirect",
-    "HTTPRouteQueryParamMatching",
-    "HTTPRouteRequestMirror",
-    "HTTPRouteRequestMultipleMirrors",
-    "HTTPRouteRequestPercentageMirror",
-    "HTTPRouteRequestTimeout",
-    "HTTPRouteResponseHeaderModification",
-    "HTTPRouteRetry",
-    "HTTPRouteRetryBackendTimeout",
-    "HTTPRouteRetryConnectionError",
-    "HTTPRouteSchemeRedirect",
-    "ListenerSet",
-    "ReferenceGrant",
-    "TCPRoute",
-    "TLSRoute",
-    "TLSRouteModeMixed",
-    "TLSRouteModeTerminate",
-    "UDPRoute",
-];
 
 /// The status of an object; none where there is nothing of ours to say.
 pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Option<Status> {
-    let Some(declared) = known.picture.declared.get(object) else { return unreadable(known, object, seen) };
+    let Some(declared) = known.picture.declared.get(object) else { return unreadable::status(known, object, seen) };
     match &declared {
-        AnyObject::GatewayClass(class) => (*class.spec.controller == *CONTROLLER)
-            .then(|| Status::Class { conditions: class_conditions(known, object), features: FEATURES.to_vec() }),
+        AnyObject::GatewayClass(class) if *class.spec.controller == *CONTROLLER => class_status(known, plain(known, object)),
+        AnyObject::GatewayClass(_) => None,
         AnyObject::Gateway(gateway) => known.gateway(gateway, seen),
         AnyObject::ListenerSet(set) => {
             let verdict = known.verdict(&Subject::object(object.clone()))?;
@@ -115,20 +71,6 @@ pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Opti
     }
 }
 
-/// Nothing of it can be read: that is all there is to say, on kinds whose status needs nothing of it.
-fn unreadable(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Option<Status> {
-    let condition = problem(known, object)?;
-    let class = seen.class.clone().and_then(|class| known.picture.declared.gateway_classes.get(&ObjectKey::new("", class)));
-    match object.kind {
-        // Another controller may well understand what is none of our business.
-        Kind::Gateway if class.is_some_and(|class| *class.spec.controller == *CONTROLLER) => {
-            Some(Status::Listeners { conditions: vec![condition], listeners: Vec::new(), addresses: Some(Vec::new()), sets: None })
-        }
-        Kind::Backend | Kind::Workload | Kind::GatewayParameters => Some(Status::Plain(vec![condition])),
-        _ => None,
-    }
-}
-
 /// What is wrong with an object by itself.
 fn problem(known: &Known<'_>, object: &ObjectRef) -> Option<Condition> {
     let told = known.world.problems.get(object)?;
@@ -156,10 +98,18 @@ fn plain(known: &Known<'_>, object: &ObjectRef) -> Vec<Condition> {
     }
 }
 
-fn class_conditions(known: &Known<'_>, object: &ObjectRef) -> Vec<Condition> {
-    let mut all = plain(known, object);
-    all.push(yes("SupportedVersion", "SupportedVersion"));
-    all
+/// What a class of ours says, once it is known which definitions and installations there are.
+fn class_status(known: &Known<'_>, mut conditions: Vec<Condition>) -> Option<Status> {
+    let surroundings = known.surroundings?;
+    let accepted = conditions.iter_mut().find(|condition| condition.kind == "Accepted" && condition.status);
+    if let (Some(accepted), Some(other)) = (accepted, surroundings.others.first()) {
+        accepted.message = format!("namespace {other} has an installation of Windrose too, and both write every status: delete one");
+    }
+    conditions.push(match surroundings.unsupported() {
+        None => yes("SupportedVersion", "SupportedVersion"),
+        Some(message) => Condition { kind: "SupportedVersion", status: false, reason: "UnsupportedVersion".into(), message },
+    });
+    Some(Status::Class { conditions, features: features(surroundings.version()) })
 }
 
 fn yes(kind: &'static str, reason: &str) -> Condition {
@@ -180,7 +130,8 @@ fn holds(verdict: &Verdict, kind: ConditionType) -> Option<bool> {
     verdict.conditions.get(&kind).map(|condition| condition.status)
 }
 
-/// Whether what was made of an object runs, and why not.
+/// Whether what was made of an object runs, and why not; or what is wrong all the same.
+#[derive(Debug, PartialEq, Eq)]
 struct Runs {
     status: bool,
     reason: &'static str,
@@ -191,6 +142,28 @@ impl Runs {
     fn no(reason: &'static str, message: impl Into<String>) -> Self {
         Self { status: false, reason, message: message.into() }
     }
+
+    /// By what the proxies acknowledged and what keeps Pods from running. What runs does not stop for a Pod that cannot come.
+    fn by(holds: bool, stuck: Option<String>, standing: Option<&Standing<'_>>) -> Self {
+        match (holds, stuck, standing) {
+            (true, stuck, _) => Self { status: true, reason: "Programmed", message: stuck.unwrap_or_default() },
+            (false, Some(problem), _) => Self::no("NoResources", problem),
+            (false, None, Some(standing)) if standing.targets > 0 => {
+                Self::no("Pending", lacking(standing, standing.lags.into_iter().flat_map(BTreeMap::values).next()))
+            }
+            (false, None, _) => Self::no("Pending", "no Envoy is connected yet"),
+        }
+    }
+}
+
+/// How many Envoys have it, and what one lacks that has not.
+fn lacking(standing: &Standing<'_>, lag: Option<&Lag>) -> String {
+    let counted = format!("{} of {} Envoys have acknowledged it", standing.acknowledged, standing.targets);
+    match (standing.unpublished, lag) {
+        (Some(why), _) => format!("{counted}; it is not served: {why}"),
+        (None, Some(lag)) => format!("{counted}; one lacks {}", lag.resource),
+        (None, None) => counted,
+    }
 }
 
 /// What is not accepted is not programmed, for the same reason.
@@ -199,7 +172,8 @@ fn programmed(verdict: &Verdict, runs: &Runs) -> Condition {
     let (status, reason, message) = match refused {
         Some(refused) => (false, refused.reason, refused.message.clone()),
         None if holds(verdict, ConditionType::ResolvedRefs) == Some(false) => (false, "Invalid", "see ResolvedRefs".to_owned()),
-        None => (runs.status, runs.reason, runs.message.clone()),
+        // What is wrong beside it is said once, on the Gateway.
+        None => (runs.status, runs.reason, if runs.status { String::new() } else { runs.message.clone() }),
     };
     Condition { kind: "Programmed", status, reason: reason.into(), message }
 }
@@ -273,22 +247,20 @@ impl Known<'_> {
         if let Some(refused) = refused {
             return Runs::no("Invalid", refused);
         }
-        let targets = standing.as_ref().map_or(0, |standing| standing.targets);
-        if standing.as_ref().is_some_and(|standing| standing.holds) || was_programmed(seen) {
-            return Runs { status: true, reason: "Programmed", message: String::new() };
-        }
+        let holds = standing.as_ref().is_some_and(|standing| standing.holds) || was_programmed(seen);
+        Runs::by(holds, self.stuck(gateway), standing.as_ref())
+    }
+
+    /// Why Envoys of the Gateway do not start, in Kubernetes' words.
+    fn stuck(&self, gateway: &Object<Gateway>) -> Option<String> {
         let own = envoys_of(self.edge(gateway), gateway);
         // While nobody knows whether it shares them, those that are there tell.
-        let shared = ObjectKey::new(key.namespace.clone(), names::of_fleet(&gateway.spec.class));
+        let shared = ObjectKey::new(gateway.meta.object.key.namespace.clone(), names::of_fleet(&gateway.spec.class));
         let name = if self.made.deployments.contains_key(&own) || !self.made.deployments.contains_key(&shared) { own } else { shared };
-        let pods = self.made.pods.iter().filter(|(pod, _)| pod.namespace == name.namespace && belongs(&pod.name, &name.name));
-        let stuck = pods.clone().find_map(|(pod, made)| Some(format!("Pod {}: {}", pod.name, made.problem.as_ref()?)));
-        let stuck = stuck.or_else(|| self.made.deployments.get(&name)?.problem.clone());
-        match (stuck, targets) {
-            (Some(problem), _) => Runs::no("NoResources", problem),
-            (None, 0) => Runs::no("Pending", "no Envoy is connected yet"),
-            (None, _) => Runs::no("Pending", "not all Envoys have acknowledged it yet"),
-        }
+        let of_it = |pod: &ObjectKey, made: &PodMade| pod.namespace == name.namespace && made.deployment == *name.name && !made.terminating;
+        let mut pods = self.made.pods.iter().filter(|(pod, made)| of_it(pod, made));
+        let pod = pods.find_map(|(pod, made)| Some(format!("Pod {}: {}", pod.name, made.problem.as_ref()?)));
+        pod.or_else(|| self.made.deployments.get(&name)?.problem.clone())
     }
 
     fn listeners(&self, owner: &ObjectRef, declared: &[Declared], runs: &Runs) -> Vec<Listener> {
@@ -361,10 +333,7 @@ impl Known<'_> {
         if object.kind != Kind::BackendTLSPolicy {
             return targets;
         }
-        let version = declared.meta().identity();
-        let proxies = self.progress.proxies(&version);
-        let gateways: BTreeSet<ObjectKey> = proxies.flat_map(|proxy| self.picture.plan.gateways(proxy, &version)).collect();
-        let gateways: Vec<ParentRef> = gateways.iter().map(gateway_ref).collect();
+        let gateways = self.gateways_with(declared);
         if gateways.is_empty() {
             return targets;
         }
@@ -379,6 +348,14 @@ impl Known<'_> {
         }
         gateways.into_iter().map(|gateway| (gateway, conditions.clone())).collect()
     }
+
+    /// The Gateways that get something of an object.
+    fn gateways_with(&self, declared: &AnyObject) -> Vec<ParentRef> {
+        let version = declared.meta().identity();
+        let proxies = self.progress.proxies(&version);
+        let gateways: BTreeSet<ObjectKey> = proxies.flat_map(|proxy| self.picture.plan.gateways(proxy, &version)).collect();
+        gateways.iter().map(gateway_ref).collect()
+    }
 }
 
 fn gateway_ref(gateway: &ObjectKey) -> ParentRef {
@@ -389,11 +366,6 @@ fn gateway_ref(gateway: &ObjectKey) -> ParentRef {
         name: gateway.name.clone(),
     };
     ParentRef { target, section: None, port: None }
-}
-
-/// Whether a Pod of that name was made by the Deployment of that name.
-fn belongs(pod: &str, deployment: &str) -> bool {
-    pod.strip_prefix(deployment).is_some_and(|rest| rest.starts_with('-') && rest.matches('-').count() == 2)
 }
 
 /// Once true for a generation, only a refusal ends it; that it was true before a restart is written there.

@@ -1,0 +1,190 @@
+use std::sync::Arc;
+
+use windrose_api::declared::backend::ObjectReference;
+use windrose_kube::source::Unreadable;
+use windrose_plan::{Addresses, Refused};
+use windrose_vocab::{Diagnostic, FieldPath, ResourceId, ResourceKind, TrustDomain};
+
+use super::*;
+use crate::judges;
+use crate::test_world::{SHOP, declared};
+
+const CLASS: &str = "apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: { name: windrose }
+spec: { controllerName: windrose.dev/gateway-controller }
+---
+";
+
+fn picture() -> Picture {
+    let declared = declared(&(CLASS.to_owned() + SHOP));
+    let settings = judges::settings(TrustDomain::parse("windrose.local").unwrap()).with_addresses(Addresses::Assigned);
+    let plan = windrose_plan::plan(&declared, &Refused::default(), &settings);
+    Picture { declared, plan, ..Picture::default() }
+}
+
+fn reference(group: &str, kind: &str, name: &str) -> ParentRef {
+    let target = ObjectReference { group: group.into(), kind: kind.into(), namespace: None, name: name.into() };
+    ParentRef { target, section: None, port: None }
+}
+
+fn gateway_api() -> Surroundings {
+    Surroundings { gateway_api: Ok(vec!["v1.6.3".to_owned()]), others: Vec::new() }
+}
+
+/// What is said of an object, beside the shop, of which nothing can be read but that.
+fn said(kind: Kind, plain: Unreadable, surroundings: &Surroundings) -> Option<Status> {
+    let namespace = if kind.is_cluster_scoped() { "" } else { "shop" };
+    let object = ObjectRef::new(kind, namespace, "wrong");
+    let mut world = World::default();
+    let told = Diagnostic::error(object.clone(), FieldPath::root(), Code::File, "no such field");
+    world.problems.insert(object.clone(), Arc::from([told]));
+    world.unreadable.insert(object.clone(), Arc::new(plain));
+    let known = Known {
+        world: &world,
+        picture: &picture(),
+        progress: &Progress::default(),
+        made: &Made::default(),
+        problems: &Problems::default(),
+        surroundings: Some(surroundings),
+    };
+    status(&known, &object, &Seen::default())
+}
+
+fn refers(to: Vec<ParentRef>) -> Unreadable {
+    Unreadable { refers: to, ..Unreadable::default() }
+}
+
+/// That they are not accepted, and what else is said.
+fn refused(conditions: &[Condition]) -> &str {
+    let accepted = conditions.iter().find(|condition| condition.kind == "Accepted").unwrap();
+    assert_eq!((accepted.status, accepted.reason.as_str()), (false, "Invalid"));
+    assert!(accepted.message.contains("no such field"), "{}", accepted.message);
+    &accepted.message
+}
+
+#[test]
+fn a_route_that_cannot_be_read_says_so_towards_parents_that_are_ours() {
+    let gateway = |name| reference("gateway.networking.k8s.io", "Gateway", name);
+    for kind in [Kind::HTTPRoute, Kind::GRPCRoute, Kind::TLSRoute, Kind::TCPRoute, Kind::UDPRoute] {
+        let Some(Status::Parents(parents)) = said(kind, refers(vec![gateway("theirs"), gateway("edge")]), &gateway_api()) else {
+            panic!("{kind} says nothing")
+        };
+        assert_eq!(parents.len(), 1, "{kind}");
+        assert_eq!(&*parents[0].0.target.name, "edge");
+        assert!(refused(&parents[0].1).ends_with("it has no effect"));
+    }
+}
+
+#[test]
+fn a_listener_set_that_cannot_be_read_says_so_where_its_gateway_is_ours() {
+    let of = |name| said(Kind::ListenerSet, refers(vec![reference("gateway.networking.k8s.io", "Gateway", name)]), &gateway_api());
+    let Some(Status::Listeners { conditions, .. }) = of("edge") else { panic!("nothing is said") };
+    refused(&conditions);
+    assert_eq!(of("theirs"), None);
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_says_what_stands_in() {
+    let target = || refers(vec![reference("gateway.networking.k8s.io", "Gateway", "edge")]);
+    for (kind, stead) in [
+        (Kind::AuthPolicy, "it lets nobody pass"),
+        (Kind::AuthorizationPolicy, "it lets nobody pass"),
+        (Kind::EdgePolicy, "it lets nobody pass"),
+        (Kind::RateLimitPolicy, "it has no effect"),
+        (Kind::TranscodingPolicy, "it has no effect"),
+        (Kind::TrafficPolicy, "it has no effect"),
+        (Kind::MeshPolicy, "it has no effect"),
+        (Kind::TelemetryPolicy, "it has no effect"),
+    ] {
+        let Some(Status::Ancestors(ancestors)) = said(kind, target(), &gateway_api()) else { panic!("{kind} says nothing") };
+        assert_eq!(ancestors.len(), 1, "{kind}");
+        assert!(refused(&ancestors[0].1).ends_with(stead), "{kind}");
+        let Some(Status::Ancestors(general)) = said(kind, refers(Vec::new()), &gateway_api()) else { panic!("{kind} says nothing") };
+        assert_eq!((&*general[0].0.target.kind, &*general[0].0.target.name), ("Namespace", "shop"));
+    }
+    // Nothing of ours leads there.
+    let foreign = said(Kind::BackendTLSPolicy, refers(vec![reference("", "Service", "one")]), &gateway_api());
+    assert_eq!(foreign, Some(Status::Ancestors(Vec::new())));
+}
+
+#[test]
+fn a_class_that_cannot_be_read_says_so_where_it_names_us() {
+    let of = |controller: &str| {
+        let plain = Unreadable { controller: Some(controller.into()), ..Unreadable::default() };
+        said(Kind::GatewayClass, plain, &gateway_api())
+    };
+    let Some(Status::Class { conditions, .. }) = of(CONTROLLER) else { panic!("nothing is said") };
+    refused(&conditions);
+    assert_eq!(of("other.example/controller"), None);
+}
+
+#[test]
+fn a_class_tells_of_definitions_and_of_a_second_installation() {
+    let class = |surroundings: Option<&Surroundings>| {
+        let object = ObjectRef::new(Kind::GatewayClass, "", "windrose");
+        let known = Known {
+            world: &World::default(),
+            picture: &picture(),
+            progress: &Progress::default(),
+            made: &Made::default(),
+            problems: &Problems::default(),
+            surroundings,
+        };
+        status(&known, &object, &Seen::default())
+    };
+    let of = |surroundings: &Surroundings, kind: &str| {
+        let Some(Status::Class { conditions, .. }) = class(Some(surroundings)) else { panic!("nothing is said") };
+        conditions.into_iter().find(|condition| condition.kind == kind).unwrap()
+    };
+    assert_eq!(class(None), None, "nothing is claimed before it was looked at");
+    assert!(of(&gateway_api(), "SupportedVersion").status && of(&gateway_api(), "Accepted").message.is_empty());
+    let newer = Surroundings { gateway_api: Ok(vec!["v9.0.0".to_owned()]), others: vec!["elsewhere".to_owned()] };
+    let supported = of(&newer, "SupportedVersion");
+    assert_eq!((supported.status, supported.reason.as_str()), (false, "UnsupportedVersion"));
+    assert!(supported.message.contains("v9.0.0"), "{}", supported.message);
+    let accepted = of(&newer, "Accepted");
+    assert!(accepted.status && accepted.message.contains("elsewhere"), "{accepted:?}");
+}
+
+#[test]
+fn a_gateway_that_waits_says_for_how_many_and_one_that_runs_what_is_wrong_all_the_same() {
+    let resource = ResourceId { kind: ResourceKind::Routes, name: "edge".into() };
+    let lag = Lag { resource, refused: None, at: None };
+    let standing = |targets, acknowledged| Standing {
+        targets,
+        acknowledged,
+        holds: false,
+        since: std::time::SystemTime::UNIX_EPOCH,
+        lags: None,
+        unpublished: None,
+    };
+    let waits = Runs::by(false, None, Some(&standing(5, 3)));
+    assert_eq!(waits.reason, "Pending");
+    assert_eq!(waits.message, "3 of 5 Envoys have acknowledged it");
+    let lacks = lacking(&standing(5, 3), Some(&lag));
+    assert!(lacks.starts_with("3 of 5 Envoys have acknowledged it; one lacks") && lacks.ends_with("edge"), "{lacks}");
+    assert_eq!(Runs::by(false, None, Some(&standing(0, 0))).message, "no Envoy is connected yet");
+    let stuck = || Some("Pod edge-1: ImagePullBackOff".to_owned());
+    let runs = Runs::by(true, stuck(), None);
+    assert_eq!((runs.status, runs.message.as_str()), (true, "Pod edge-1: ImagePullBackOff"));
+    assert_eq!(Runs::by(false, stuck(), None).reason, "NoResources");
+}
+
+#[test]
+fn a_pod_of_a_long_name_is_known_by_its_deployment() {
+    let gateway = declared(&(CLASS.to_owned() + SHOP)).gateways.values().next().unwrap().clone();
+    let (picture, name) = (picture(), envoys_of(None, &gateway));
+    let mut made = Made::default();
+    let problem = PodMade { deployment: name.name.to_string(), problem: Some("no room".to_owned()), ..PodMade::default() };
+    made.pods.insert(ObjectKey::new("shop", "cut-off-x7k2p"), problem);
+    let known = Known {
+        world: &World::default(),
+        picture: &picture,
+        progress: &Progress::default(),
+        made: &made,
+        problems: &Problems::default(),
+        surroundings: None,
+    };
+    assert_eq!(known.stuck(&gateway).unwrap(), "Pod cut-off-x7k2p: no room");
+}
