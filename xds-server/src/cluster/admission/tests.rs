@@ -82,6 +82,19 @@ async fn a_review_is_answered_and_what_is_none_is_refused() {
 }
 
 #[tokio::test]
+async fn http_2_is_answered_as_api_servers_speak_it_also_beyond_its_windows() {
+    let stage = stage(limits()).await;
+    let stream = TokioIo::new(stage.connect().await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(TokioExecutor::new(), stream).await.unwrap();
+    tokio::spawn(connection);
+    let review = |body: String| Request::post("https://localhost/validate").body(Full::new(Bytes::from(body))).unwrap();
+    let good = sender.send_request(review(REVIEW.to_owned())).await.unwrap();
+    assert_eq!(good.status(), StatusCode::OK);
+    let long = timeout(SOON, sender.send_request(review("x".repeat(1 << 20)))).await.unwrap().unwrap();
+    assert_eq!(long.status(), StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
 async fn a_body_that_is_too_large_is_refused_before_it_is_read() {
     let stage = stage(limits()).await;
     let told = answer(stage.begin(REVIEW_BYTES_MAX + 1, "").await).await;
