@@ -49,7 +49,7 @@ pub(crate) struct Controller {
     /// Where Envoys connect.
     #[arg(long, default_value = "0.0.0.0:18000", value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
-    /// Where the read-only HTTP API, metrics and readiness are.
+    /// Where metrics and readiness are, and for who asks on the same machine the read-only HTTP API.
     #[arg(long, default_value = "0.0.0.0:18001", value_name = "ADDRESS:PORT")]
     pub(crate) admin: SocketAddr,
     /// Where the API server asks about objects before it stores them (HTTPS, path /validate).

@@ -1,9 +1,10 @@
 //! The paths and their answers.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Query, State};
+use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -101,6 +102,22 @@ async fn refuse_foreign_hosts(request: axum::extract::Request, next: middleware:
     }
 }
 
+/// What a kubelet and a monitoring system ask for; it names no object.
+const FOR_STRANGERS: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
+/// Objects, and Envoy's words about them, are for this machine: in a Pod, for whoever may run a command there or forward a port.
+pub(crate) async fn refuse_strangers(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: axum::extract::Request,
+    next: middleware::Next,
+) -> Response {
+    if peer.ip().to_canonical().is_loopback() || FOR_STRANGERS.contains(&request.uri().path()) {
+        next.run(request).await
+    } else {
+        (StatusCode::FORBIDDEN, "ask on this machine: by its loopback address, or the socket\n").into_response()
+    }
+}
+
 fn is_local(host: &str) -> bool {
     let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|b| b.is_ascii_digit())).map_or(host, |(name, _)| name);
     let bare = name.trim_start_matches('[').trim_end_matches(']');
@@ -179,6 +196,25 @@ mod tests {
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(body.contains("the first read is not done"));
         assert_eq!(ask(Fixed(Ok(())), "/readyz", "localhost").await.0, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn whoever_asks_from_elsewhere_sees_health_and_metrics_alone() {
+        let from = async |peer: &str, path: &str| {
+            let mut request = Request::get(path).header("host", "10.0.0.9").body(Body::empty()).unwrap();
+            request.extensions_mut().insert(ConnectInfo(SocketAddr::new(peer.parse().unwrap(), 40000)));
+            let router = router(Arc::new(Fixed(Ok(())))).layer(middleware::from_fn(refuse_strangers));
+            router.oneshot(request).await.unwrap().status()
+        };
+        for path in ["/v1/status", "/v1/proxies", "/v1/status?object=Secret/a/b", "/"] {
+            assert_eq!(from("10.0.0.1", path).await, StatusCode::FORBIDDEN, "{path}");
+        }
+        for path in FOR_STRANGERS {
+            assert_eq!(from("10.0.0.1", path).await, StatusCode::OK, "{path}");
+        }
+        for peer in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(from(peer, "/v1/status").await, StatusCode::OK, "{peer}");
+        }
     }
 
     #[tokio::test]
