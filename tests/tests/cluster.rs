@@ -6,6 +6,8 @@
 mod cases;
 #[path = "cluster/certificates.rs"]
 mod certificates;
+#[path = "cluster/checks.rs"]
+mod checks;
 #[path = "cluster/fleets.rs"]
 mod fleets;
 #[path = "cluster/gateways.rs"]

@@ -53,6 +53,22 @@ fn a_folder_that_is_missing_or_empty_is_named_with_a_hint() {
 }
 
 #[test]
+fn a_cluster_that_does_not_answer_is_one_fact_with_a_hint() {
+    let place = Place::new(&[]);
+    let config = place.beside("config");
+    // Port 9 of loopback: nobody listens there.
+    let yaml = "apiVersion: v1\nkind: Config\ncurrent-context: c\nclusters: [{ name: c, cluster: { server: 'http://127.0.0.1:9' } }]\n\
+                contexts: [{ name: c, context: { cluster: c, user: u } }]\nusers: [{ name: u, user: {} }]\n";
+    std::fs::write(&config, yaml).unwrap();
+    for arguments in [&["check", "--pre"][..], &["check"]] {
+        let output = Command::new(places::windrose()).env("KUBECONFIG", &config).args(arguments).output().unwrap();
+        let shown = String::from_utf8_lossy(&output.stdout);
+        assert!(shown.contains("the cluster does not answer") && shown.contains("kubectl cluster-info"), "{arguments:?}: {shown}");
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    }
+}
+
+#[test]
 fn what_may_not_be_read_is_named() {
     let place = Place::new(&[("a.yaml", &service("a", 80)), ("b.yaml", &service("b", 80))]);
     let folder = text(&place.declared());
