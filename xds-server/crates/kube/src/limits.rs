@@ -22,8 +22,17 @@ pub const FAILURE_RETRY: Duration = Duration::from_secs(2);
 pub const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
 /// How long who refers to a Secret is held back until it is read: it is milliseconds, unless the cluster does not answer.
 pub const AWAIT_VALUES: Duration = Duration::from_secs(3);
-/// Time without a word on any connection before it is given up: a path that swallows packets must not make us deaf for minutes. An
-/// API server has something to say on every watch each minute (a bookmark); where it has not, the watch goes on where it was.
+/// Time without a word before the other side's kernel is asked whether it is there.
+pub const KEEPALIVE: Duration = Duration::from_secs(15);
+/// Between two such questions.
+pub const KEEPALIVE_RETRY: Duration = Duration::from_secs(5);
+/// Such questions without an answer before the connection is given up: a machine that went away is noticed after half a minute.
+pub const KEEPALIVE_RETRIES: u32 = 3;
+/// How long bytes of ours may stay without an acknowledgement.
+pub const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
+/// Time without a word on any connection before it is given up, although its machine is there: a server that hangs must not make us
+/// deaf for minutes. An API server has something to say on every watch each minute (a bookmark); where it has not, the watch goes on
+/// where it was.
 pub const SILENCE: Duration = Duration::from_secs(100);
 /// Objects in one page of a list: 500 routes of a few KB are about 1 MB.
 pub const PAGE: u32 = 500;
