@@ -49,6 +49,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) source: &'a SourceReport,
     pub(crate) certificates: &'a [CertificateReport],
     pub(crate) started: SystemTime,
+    /// Nothing new is planned any more.
+    pub(crate) stopped: bool,
 }
 
 /// All numbers as text.
@@ -156,6 +158,7 @@ fn configuration(sources: &Sources<'_>) -> Vec<Number> {
     let mut all = vec![
         labelled(("build_info", "Always 1; the label tells the version", MetricType::Gauge), "version", version),
         gauge("config_generation", "Number of the configuration that is served", usize::try_from(picture.generation).unwrap_or(usize::MAX)),
+        gauge("config_stopped", "1 when a bug of the server keeps it from planning anything new", usize::from(sources.stopped)),
         gauge("config_objects", "Objects that are declared and in effect", picture.declared.iter().count()),
         gauge("config_objects_unreadable", "Objects whose newest version cannot be read", source.unread.len()),
         gauge("config_objects_refused", "Objects whose newest version Envoy refused", picture.refused.objects.len()),
@@ -263,6 +266,7 @@ mod tests {
             source: &SourceReport { read_at: Some(UNIX_EPOCH), ..SourceReport::default() },
             certificates: &[CertificateReport { subject: "spiffe://a/ns/b/sa/c".into(), not_after: 7, renewed_automatically: true }],
             started: UNIX_EPOCH,
+            stopped: false,
         })
     }
 

@@ -443,4 +443,4 @@ fn is_known(plan: &Plan, proxy: &ProxyKey) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,7 +5,7 @@ mod objects;
 mod proxies;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::ArcSwap;
@@ -13,7 +13,7 @@ use windrose_admin::Source;
 use windrose_admin::report::{CertificateReport, DiagnosticReport, ProxyReport, StatusReport};
 use windrose_plan::Plan;
 use windrose_state::{Accepted, DesiredReader, Lack, Observed, StreamStatus};
-use windrose_vocab::{ObjectRef, ResourceId, Text};
+use windrose_vocab::{ObjectRef, ResourceId, Severity, Text};
 use windrose_xds_serve::Counters;
 
 use crate::metrics::{self, Convergence};
@@ -30,6 +30,8 @@ pub(crate) struct Reports {
     /// What the source says, with places in files: it changes with each read, also when nothing is planned anew.
     pub(crate) source: Arc<ArcSwap<SourceReport>>,
     pub(crate) memory: Mutex<Memory>,
+    /// Why nothing new is planned any more, since it is so: a bug of ours. What is served stays.
+    pub(crate) stopped: OnceLock<String>,
     /// Tells answers of two runs of the server apart.
     pub(crate) started: SystemTime,
 }
@@ -105,13 +107,18 @@ impl Reports {
     }
 
     fn revision_of(&self, memory: &Memory) -> String {
-        format!("{:x}-{:x}-{:x}", nanoseconds(self.started), memory.progress.revision(), memory.readings)
+        let stopped = if self.stopped.get().is_some() { "-stopped" } else { "" };
+        format!("{:x}-{:x}-{:x}{stopped}", nanoseconds(self.started), memory.progress.revision(), memory.readings)
     }
 }
 
 impl Source for Reports {
     fn ready(&self) -> Result<(), String> {
-        if self.picture.load().generation > 0 { Ok(()) } else { Err("nothing was read yet".into()) }
+        match self.stopped.get() {
+            Some(why) => Err(why.clone()),
+            None if self.picture.load().generation > 0 => Ok(()),
+            None => Err("nothing was read yet".into()),
+        }
     }
 
     fn revision(&self) -> String {
@@ -133,7 +140,7 @@ impl Source for Reports {
             version: env!("CARGO_PKG_VERSION").into(),
             generation: picture.generation,
             objects: objects::all(&known, only),
-            diagnostics: diagnostics(&memory.source, &picture.plan, only),
+            diagnostics: self.stopped().into_iter().chain(diagnostics(&memory.source, &picture.plan, only)).collect(),
             certificates: if only.is_none() { certificates(&picture, &streams) } else { Vec::new() },
         };
         if only.is_none() {
@@ -164,6 +171,23 @@ impl Source for Reports {
             source: &memory.source,
             certificates: &certificates(&picture, &streams),
             started: self.started,
+            stopped: self.stopped.get().is_some(),
+        })
+    }
+}
+
+impl Reports {
+    /// What concerns every object once nothing new is planned.
+    fn stopped(&self) -> Option<DiagnosticReport> {
+        let why = self.stopped.get()?;
+        Some(DiagnosticReport {
+            severity: Severity::Error.to_string(),
+            code: "Stopped".into(),
+            object: None,
+            field: String::new(),
+            position: None,
+            message: why.clone(),
+            hint: Some("start the server again, and tell its developers what its log says".into()),
         })
     }
 }

@@ -6,7 +6,7 @@ mod cluster;
 mod follow;
 mod keep;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -36,6 +36,7 @@ use crate::{filters, judges};
 
 #[cfg(feature = "kubernetes")]
 pub(crate) use cluster::serve_cluster;
+use follow::OnBug;
 
 /// Certificates are looked at this often; their slots are hours.
 const CLOCK: Duration = Duration::from_secs(30);
@@ -55,7 +56,7 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     let (news, reload) = source::start(&mut running.tasks, &options.path, memory, end.child_token())?;
     let picture = server.reports.picture.clone();
     let alone = watch::channel(Judge::Ourselves).1;
-    running.follow(server, news, alone);
+    running.follow(server, (news, alone), OnBug::ServeOn);
     let (modules, authority) = (running.modules.clone(), running.authority.clone());
     let fleet = fleet.map(|order| order.fleet(options, &state, modules, authority));
     let fleet = async {
@@ -147,6 +148,7 @@ impl Running {
             counters: xds.counters.clone(),
             source: Arc::new(ArcSwap::from_pointee(SourceReport::default())),
             memory: Mutex::new(Memory::default()),
+            stopped: OnceLock::new(),
             started: SystemTime::now(),
         });
         let parts = Parts {
@@ -182,12 +184,17 @@ impl Running {
     }
 
     /// Starts what turns worlds into what is served; returns what changes after each publication.
-    fn follow(&mut self, server: Server, news: watch::Receiver<Arc<News>>, judge: watch::Receiver<Judge>) -> watch::Receiver<()> {
+    fn follow(
+        &mut self,
+        server: Server,
+        (news, judge): (watch::Receiver<Arc<News>>, watch::Receiver<Judge>),
+        on_bug: OnBug,
+    ) -> watch::Receiver<()> {
         let (tasks, end) = (&mut self.tasks, &self.end);
         let answers = follow::paced(tasks, &server.reports, end.child_token());
         let (published, publications) = watch::channel(());
         tasks.spawn(follow::watch_progress(server.reports.clone(), publications.clone(), end.child_token()));
-        let follower = follow::Follower { news, answers, judge, published, reports: server.reports, desired: server.xds.desired };
+        let follower = follow::Follower { news, answers, judge, published, reports: server.reports, desired: server.xds.desired, on_bug };
         tasks.spawn(follow::follow(server.pipeline, follower, end.child_token()));
         publications
     }

@@ -28,26 +28,30 @@ fn svids(folder: &Path, name: &str, now: SystemTime) -> Svids {
     Svids::new(Authority::open(directory, &domain(name), now, &SystemEntropy).unwrap())
 }
 
+/// What a pipeline stands on, in an empty folder.
+pub(crate) fn parts(folder: &Path, authority: &str, now: SystemTime) -> Parts {
+    let nodes = Directory::open(folder.join("nodes")).unwrap();
+    let nodes = NodeAuthority::open(&nodes, &domain("shop.test"), now, &SystemEntropy).unwrap();
+    Parts {
+        settings: judges::settings(domain("shop.test")),
+        modules: Modules::default(),
+        version_key: VersionKey::new([7; 32]),
+        svids: svids(folder, authority, now),
+        nodes: Arc::new(Nodes::new(Arc::new(nodes), Revoked::default())),
+        absences: Absences::open(folder, Path::new("/shop"), (now, Instant::now())).unwrap(),
+        desired: Desired::new(),
+        accepted: Arc::new(Accepted::new()),
+        last_good: Arc::new(LastGood::open(folder, Path::new("/shop")).0),
+        picture: Arc::new(ArcSwap::from_pointee(Picture::default())),
+    }
+}
+
 impl Stage {
     fn set(authority: &str) -> Self {
         let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
-        let nodes = Directory::open(folder.path().join("nodes")).unwrap();
-        let nodes = NodeAuthority::open(&nodes, &domain("shop.test"), now, &SystemEntropy).unwrap();
-        let (last_good, remembered) = LastGood::open(folder.path(), Path::new("/shop"));
-        let picture = Arc::new(ArcSwap::from_pointee(Picture::default()));
-        let parts = Parts {
-            settings: judges::settings(domain("shop.test")),
-            modules: Modules::default(),
-            version_key: VersionKey::new([7; 32]),
-            svids: svids(folder.path(), authority, now),
-            nodes: Arc::new(Nodes::new(Arc::new(nodes), Revoked::default())),
-            absences: Absences::open(folder.path(), Path::new("/shop"), (now, Instant::now())).unwrap(),
-            desired: Desired::new(),
-            accepted: Arc::new(Accepted::new()),
-            last_good: Arc::new(last_good),
-            picture: Arc::clone(&picture),
-        };
-        Self { pipeline: Pipeline::new(parts, remembered), folder, picture, now }
+        let parts = parts(folder.path(), authority, now);
+        let picture = Arc::clone(&parts.picture);
+        Self { pipeline: Pipeline::new(parts, Remembered::default()), folder, picture, now }
     }
 
     fn declare(&mut self, text: &str) {

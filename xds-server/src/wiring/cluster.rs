@@ -15,6 +15,7 @@ use windrose_plan::Addresses;
 use windrose_replicas::Known;
 use windrose_vocab::Kind;
 
+use super::follow::OnBug;
 use super::{Running, trust_domain};
 use crate::args::{Controller, ServerOptions};
 use crate::cluster::deploy::Place;
@@ -66,7 +67,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let (reports, nodes) = (server.reports.clone(), server.nodes.clone());
     let known = Known { desired: server.xds.desired.clone(), observed: server.xds.observed.clone(), accepted: server.xds.accepted.clone() };
     let (judging, judge) = watch::channel(Judge::Another(None));
-    let looks = running.follow(server, news, judge);
+    let looks = running.follow(server, (news, judge), OnBug::End);
     let listens = windrose_xds_serve::bind(given.replicas).await.context("--replicas")?;
     let port = listens.local_addr().context("--replicas")?.port();
     let me = Replica { name: given.name.clone(), listens: given.replica_address.map(|address| SocketAddr::new(address, port)) };

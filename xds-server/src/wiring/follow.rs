@@ -65,11 +65,21 @@ pub(super) struct Follower {
     pub(super) published: watch::Sender<()>,
     pub(super) reports: Arc<Reports>,
     pub(super) desired: DesiredReader,
+    pub(super) on_bug: OnBug,
+}
+
+/// What to do when a bug of ours ends the pipeline.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum OnBug {
+    /// What is served stays as it is: nobody else would serve it. Reports say so.
+    ServeOn,
+    /// End, and with us the server: another replica may know better, and must not be kept from leading.
+    End,
 }
 
 /// Hands worlds, wishes, answers and the time to the pipeline, off the async threads, one after the other.
 pub(super) async fn follow(mut pipeline: Pipeline, follower: Follower, end: CancellationToken) {
-    let Follower { mut news, mut answers, mut judge, published, reports, desired } = follower;
+    let Follower { mut news, mut answers, mut judge, published, reports, desired, on_bug } = follower;
     let mut demand = desired.demand();
     let mut clock = tokio::time::interval(CLOCK);
     let mut former = Arc::new(News::default());
@@ -103,7 +113,12 @@ pub(super) async fn follow(mut pipeline: Pipeline, follower: Follower, end: Canc
             }
             Err(error) => {
                 tracing::error!(%error, "the pipeline failed; what is served stays as it is");
-                end.cancelled().await;
+                let _ =
+                    reports.stopped.set("a bug of the server keeps it from planning anything new; what is served stays as it is".into());
+                match on_bug {
+                    OnBug::ServeOn => end.cancelled().await,
+                    OnBug::End => {}
+                }
                 return;
             }
         }
@@ -137,6 +152,97 @@ fn take(pipeline: &mut Pipeline, step: &Step, former: &News, reports: &Reports) 
         Step::Clock => {
             pipeline.follow_time(now);
             pipeline.follow_observed(&reports.observed.snapshot(), now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windrose_admin::Source;
+    use windrose_plan::CertificateCheck;
+    use windrose_state::Observed;
+    use windrose_xds_serve::Counters;
+
+    use super::*;
+    use crate::last_good::Remembered;
+    use crate::pipeline::tests::parts;
+    use crate::report::{Memory, SourceReport};
+    use crate::test_world::{SHOP, declared};
+
+    /// A bug.
+    #[derive(Debug)]
+    struct Bug;
+
+    impl CertificateCheck for Bug {
+        fn pair(&self, _: &str, _: &str) -> Result<(), String> {
+            panic!("planted")
+        }
+
+        fn bundle(&self, _: &str) -> Result<(), String> {
+            panic!("planted")
+        }
+    }
+
+    /// A follower whose pipeline fails on a Gateway with a certificate, and who hands it worlds.
+    fn follower(folder: &std::path::Path, on_bug: OnBug) -> (Pipeline, Follower, watch::Sender<Arc<News>>) {
+        let mut parts = parts(folder, "shop.test", SystemTime::now());
+        parts.settings.certificates = Arc::new(Bug);
+        let desired = parts.desired.reader();
+        let reports = Arc::new(Reports {
+            picture: parts.picture.clone(),
+            desired: desired.clone(),
+            observed: Arc::new(Observed::new()),
+            accepted: parts.accepted.clone(),
+            counters: Arc::new(Counters::default()),
+            source: Arc::new(arc_swap::ArcSwap::from_pointee(SourceReport::default())),
+            memory: std::sync::Mutex::new(Memory::default()),
+            stopped: std::sync::OnceLock::new(),
+            started: SystemTime::now(),
+        });
+        let (worlds, news) = watch::channel(Arc::default());
+        let (answers, judge) = (watch::channel(()).1, watch::channel(Judge::Ourselves).1);
+        let published = watch::channel(()).0;
+        (Pipeline::new(parts, Remembered::default()), Follower { news, answers, judge, published, reports, desired, on_bug }, worlds)
+    }
+
+    async fn until(holds: impl Fn() -> bool) {
+        let long = tokio::time::timeout(Duration::from_secs(20), async {
+            while !holds() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        long.await.expect("in time");
+    }
+
+    #[tokio::test]
+    async fn a_bug_is_told_and_ends_the_server_only_where_others_serve() {
+        let tls = "port: 8443, protocol: HTTPS, tls: { certificateRefs: [{ name: shop }] }";
+        let secret =
+            "---\napiVersion: v1\nkind: Secret\nmetadata: { name: shop, namespace: shop }\nstringData: { tls.crt: a, tls.key: b }\n";
+        let bad = format!("{}{secret}", SHOP.replace("port: 8080, protocol: HTTP", tls));
+        for (on_bug, ends) in [(OnBug::ServeOn, false), (OnBug::End, true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let (pipeline, follower, worlds) = follower(folder.path(), on_bug);
+            let (reports, end) = (follower.reports.clone(), CancellationToken::new());
+            let task = tokio::spawn(follow(pipeline, follower, end.clone()));
+            let world = |text: &str| Arc::new(News { declared: declared(text), complete: true, report: Arc::default() });
+            worlds.send_replace(world(SHOP));
+            until(|| reports.ready().is_ok()).await;
+            assert!(reports.metrics().contains("windrose_config_stopped 0"));
+            let before = reports.revision();
+            worlds.send_replace(world(&bad));
+            until(|| reports.ready().is_err()).await;
+            assert!(reports.metrics().contains("windrose_config_stopped 1"));
+            assert_ne!(before, reports.revision());
+            assert!(reports.status(None).diagnostics.iter().any(|one| one.code == "Stopped"));
+            if ends {
+                until(|| task.is_finished()).await;
+            } else {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                assert!(!task.is_finished(), "what is served is served by this process");
+                end.cancel();
+            }
+            task.await.unwrap();
         }
     }
 }
