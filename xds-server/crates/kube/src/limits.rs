@@ -18,7 +18,9 @@ pub const ABSENT_KIND_BELIEVED: Duration = Duration::from_secs(60);
 pub const ABSENT_KIND_AT_FIRST: Duration = Duration::from_secs(4);
 /// Between two tries after a failure that a retry may cure.
 pub const FAILURE_RETRY: Duration = Duration::from_secs(2);
-/// Between two tries to read what we may not read.
+/// Before a watch whose connection broke goes on where it was.
+pub const WATCH_RESUME: Duration = Duration::from_millis(500);
+/// Between two tries to read what we may not read, and at most between two tries to read a value.
 pub const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
 /// How long who refers to a Secret is held back until it is read: it is milliseconds, unless the cluster does not answer.
 pub const AWAIT_VALUES: Duration = Duration::from_secs(3);

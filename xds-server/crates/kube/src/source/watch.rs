@@ -5,7 +5,6 @@ use std::pin::pin;
 
 use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta};
-use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -126,10 +125,10 @@ async fn follow(client: &Client, kind: Kind, version: &str, events: &mpsc::Sende
     let config = watcher::Config { field_selector: unwanted(kind), page_size: Some(limits::PAGE), ..watcher::Config::default() };
     if by_metadata(kind) {
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
-        let stream = watcher(api, config).default_backoff().map(|event| event.map(|event| map(event, &resource, metadata)));
+        let stream = watcher(api, config).map(|event| event.map(|event| map(event, &resource, metadata)));
         drain(kind, stream, events).await
     } else {
-        let stream = watcher(api, config).default_backoff().map(|event| event.map(|event| map(event, &resource, whole)));
+        let stream = watcher(api, config).map(|event| event.map(|event| map(event, &resource, whole)));
         drain(kind, stream, events).await
     }
 }
@@ -146,14 +145,14 @@ async fn drain(
 ) -> Result<(), Over> {
     let mut stream = pin!(stream);
     while let Some(event) = stream.next().await {
-        let told = match event {
+        let told = match event.map_err(|error| after(&error)) {
             Ok(told) => told,
-            Err(error) => match cause(&error) {
-                Some((404, _)) => return Ok(()),
-                Some((410, _)) => continue,
-                Some((_, message)) => Told::Failed(message),
-                None => Told::Failed(error.to_string()),
-            },
+            Err(After::GoOn) => {
+                tokio::time::sleep(limits::WATCH_RESUME).await;
+                continue;
+            }
+            Err(After::BeginAgain) => return Ok(()),
+            Err(After::Tell(why)) => Told::Failed(why),
         };
         // A watch that goes on after a failure does not say when it is cured: a new list does.
         let failed = matches!(told, Told::Failed(_));
@@ -165,13 +164,29 @@ async fn drain(
     Ok(())
 }
 
-fn cause(error: &watcher::Error) -> Option<(u16, String)> {
+/// What follows from an error of a watch.
+#[derive(Debug, PartialEq)]
+enum After {
+    /// Nothing: it goes on where it was, or lists anew by itself.
+    GoOn,
+    /// It has to be begun again.
+    BeginAgain,
+    /// The kind cannot be read.
+    Tell(String),
+}
+
+fn after(error: &watcher::Error) -> After {
     match error {
+        // A connection that breaks says nothing of the kind: the watch goes on from the version that it has seen.
+        watcher::Error::WatchFailed(cause) if code(cause).is_none() => After::GoOn,
+        watcher::Error::WatchError(status) if status.code == 410 => After::GoOn,
+        // The version that it has seen is too old, and the watch would ask for it for ever.
+        watcher::Error::WatchStartFailed(cause) if code(cause) == Some(410) => After::BeginAgain,
         watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause) | watcher::Error::WatchFailed(cause) => {
-            Some((code(cause).unwrap_or_default(), explain(cause)))
+            After::Tell(explain(cause))
         }
-        watcher::Error::WatchError(status) => Some((status.code, status.message.clone())),
-        _ => None,
+        watcher::Error::WatchError(status) => After::Tell(status.message.clone()),
+        watcher::Error::NoResourceVersion => After::Tell(error.to_string()),
     }
 }
 
@@ -234,4 +249,62 @@ pub async fn can_list(client: &Client, kind: Kind) -> Result<bool, String> {
     let Some(version) = served_version(client, kind).await.map_err(|error| explain(&error))? else { return Ok(false) };
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource(kind, &version));
     api.list_metadata(&ListParams::default().limit(1)).await.map(|_| true).map_err(|error| explain(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use kube::core::Status;
+
+    use super::*;
+
+    fn refused(code: u16) -> kube::Error {
+        kube::Error::Api(Box::new(Status::failure("no", "No").with_code(code)))
+    }
+
+    fn broken() -> kube::Error {
+        kube::Error::ReadEvents(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    }
+
+    /// What the owner is told of these events, and how many were taken.
+    async fn told(events: Vec<Result<Told, watcher::Error>>) -> (Vec<String>, usize) {
+        let (sender, mut receiver) = mpsc::channel(16);
+        let count = events.len();
+        let mut left = stream::iter(events);
+        assert!(drain(Kind::HTTPRoute, &mut left, &sender).await.is_ok());
+        drop(sender);
+        let mut told = Vec::new();
+        while let Some(event) = receiver.recv().await {
+            told.push(format!("{:?}", event.told));
+        }
+        (told, count - left.count().await)
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_breaks_is_no_failure_of_the_kind() {
+        let events = vec![Ok(Told::Listed), Err(watcher::Error::WatchFailed(broken())), Ok(Told::There(Value::Null))];
+        assert_eq!(told(events).await, (vec!["Listed".to_owned(), "There".to_owned()], 3));
+        let too_old = Status::failure("too old", "Expired").with_code(410);
+        let events = vec![Err(watcher::Error::WatchError(Box::new(too_old))), Ok(Told::Listing)];
+        assert_eq!(told(events).await, (vec!["Listing".to_owned()], 2));
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_cannot_begin_is_told_and_begun_again() {
+        for error in [
+            watcher::Error::WatchStartFailed(broken()),
+            watcher::Error::WatchStartFailed(refused(503)),
+            watcher::Error::InitialListFailed(refused(403)),
+            watcher::Error::InitialListFailed(refused(404)),
+            watcher::Error::WatchFailed(refused(500)),
+        ] {
+            assert_eq!(told(vec![Err(error), Ok(Told::Listing)]).await, (vec!["Failed".to_owned()], 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_from_a_version_that_is_too_old_is_begun_again() {
+        let events = vec![Err(watcher::Error::WatchStartFailed(refused(410))), Ok(Told::Listing)];
+        assert_eq!(told(events).await, (Vec::new(), 1));
+    }
 }
