@@ -12,10 +12,16 @@ pub const READS_AT_ONCE: usize = 16;
 pub const REQUEST_TIME: Duration = Duration::from_secs(20);
 /// Between two looks whether a kind that the cluster does not have is there now.
 pub const ABSENT_KIND_RETRY: Duration = Duration::from_secs(5);
+/// The same for a kind that protects: what it protects is shown without it until it is found.
+pub const ABSENT_PROTECTION_RETRY: Duration = Duration::from_secs(1);
 /// How long a kind that was there has to be gone before that is believed: definitions of an API server that starts come late.
 pub const ABSENT_KIND_BELIEVED: Duration = Duration::from_secs(60);
+/// How often that has to be said in this time, without a failure in between: a cluster that was away said nothing.
+pub const ABSENT_KIND_ANSWERS: u32 = 6;
 /// The same for a kind that was never there since we started.
 pub const ABSENT_KIND_AT_FIRST: Duration = Duration::from_secs(4);
+/// And how often.
+pub const ABSENT_KIND_ANSWERS_AT_FIRST: u32 = 2;
 /// Between two tries after a failure that a retry may cure.
 pub const FAILURE_RETRY: Duration = Duration::from_secs(2);
 /// Before a watch whose connection broke goes on where it was.

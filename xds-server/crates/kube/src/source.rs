@@ -104,6 +104,14 @@ pub(crate) fn is_optional(kind: Kind) -> bool {
     kind == Kind::ClusterTrustBundle
 }
 
+/// Kinds without which a route may be open that should not be.
+pub(crate) fn protects(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::AuthPolicy | Kind::AuthorizationPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::MeshPolicy | Kind::BackendTLSPolicy
+    )
+}
+
 /// Kinds of which only what somebody refers to is read.
 pub(crate) fn is_value(kind: Kind) -> bool {
     matches!(kind, Kind::Secret | Kind::ConfigMap)

@@ -17,7 +17,7 @@ use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
 
 use super::values::Values;
 use super::watch::{Told, read};
-use super::{Event, Good, Seen, Unreadable, World, has_status, is_optional, is_value};
+use super::{Event, Good, Seen, Unreadable, World, has_status, is_optional, is_value, protects};
 use crate::client::{code, explain};
 use crate::limits;
 
@@ -81,8 +81,8 @@ struct Progress {
     known: bool,
     /// The cluster does not have it.
     absent: bool,
-    /// Since when it is said not to have it.
-    said_absent: Option<Instant>,
+    /// Since when it is said not to have it, and how often it was said, without another word in between.
+    said_absent: Option<(Instant, u32)>,
     /// What a list that is not over has not named yet.
     missing: Option<BTreeSet<ObjectRef>>,
 }
@@ -103,10 +103,7 @@ impl Owner {
     fn take(&mut self, event: Event) {
         let kind = event.kind;
         match event.told {
-            Told::Listing => {
-                let there = self.all(kind);
-                self.kinds.entry(kind).or_default().missing = Some(there);
-            }
+            Told::Listing => self.listing(kind),
             Told::There(value) => self.there(kind, value),
             Told::Gone(value) => {
                 if let Some(object) = reference(kind, &value) {
@@ -121,21 +118,43 @@ impl Owner {
                 self.cured(kind);
             }
             Told::NoSuchKind => self.no_such_kind(kind, Instant::now()),
-            Told::Failed(why) => self.fails(kind, why),
+            Told::Failed(why) => {
+                self.kinds.entry(kind).or_default().said_absent = None;
+                self.fails(kind, why);
+            }
         }
     }
 
-    /// An API server that has just started knows no definitions for a moment: a kind is gone when it stays gone.
+    /// A kind that comes back has not been read: what it protects is not shown before it has been.
+    fn listing(&mut self, kind: Kind) {
+        let there = self.all(kind);
+        let progress = self.kinds.entry(kind).or_default();
+        let comes_back = progress.absent;
+        if comes_back {
+            *progress = Progress::default();
+        }
+        (progress.missing, progress.said_absent) = (Some(there), None);
+        if comes_back {
+            self.fails(kind, "its definition is new, and its objects are being read".to_owned());
+        }
+    }
+
+    /// An API server that has just started knows no definitions for a moment: a kind is gone when it stays gone. Answers before a
+    /// time without any say nothing of that time.
     fn no_such_kind(&mut self, kind: Kind, now: Instant) {
         if is_optional(kind) && self.all(kind).is_empty() {
             *self.kinds.entry(kind).or_default() = Progress { known: true, absent: true, ..Progress::default() };
             return;
         }
         let progress = self.kinds.entry(kind).or_default();
-        let since = *progress.said_absent.get_or_insert(now);
-        let believed = if progress.known { limits::ABSENT_KIND_BELIEVED } else { limits::ABSENT_KIND_AT_FIRST };
-        if progress.absent || now.duration_since(since) >= believed {
-            *progress = Progress { known: true, absent: true, said_absent: Some(since), missing: None };
+        let (since, said) = progress.said_absent.unwrap_or((now, 0));
+        progress.said_absent = Some((since, said + 1));
+        let (believed, often) = match progress.known {
+            true => (limits::ABSENT_KIND_BELIEVED, limits::ABSENT_KIND_ANSWERS),
+            false => (limits::ABSENT_KIND_AT_FIRST, limits::ABSENT_KIND_ANSWERS_AT_FIRST),
+        };
+        if progress.absent || (now.duration_since(since) >= believed && said + 1 >= often) {
+            *progress = Progress { known: true, absent: true, missing: None, ..*progress };
             self.all(kind).iter().for_each(|object| self.gone(object));
         }
         self.fails(kind, "the cluster has no such kind: its definition is not installed".to_owned());
@@ -144,7 +163,7 @@ impl Owner {
     /// What to show: everything, unless something that protects cannot be read now. Then what it may have to protect stays as it
     /// was, and only what moves by itself goes on.
     fn show(&mut self) -> World {
-        let blind = self.world.unread.keys().any(|kind| protects(*kind) && !self.kinds.get(kind).is_some_and(|kind| kind.absent));
+        let blind = self.is_blind();
         match (&mut self.shown, blind) {
             (Some(shown), true) => {
                 let (now, declared) = (&self.world.declared, &mut shown.declared);
@@ -160,6 +179,12 @@ impl Owner {
                 self.world.clone()
             }
         }
+    }
+
+    /// Whether a kind that protects cannot be read now. One that the cluster does not have protects nothing.
+    fn is_blind(&self) -> bool {
+        let is_absent = |kind: &Kind| self.kinds.get(kind).is_some_and(|kind| kind.absent && kind.said_absent.is_some());
+        self.world.unread.keys().any(|kind| protects(*kind) && !is_absent(kind))
     }
 
     fn fails(&mut self, kind: Kind, why: String) {
@@ -318,7 +343,7 @@ impl Owner {
     fn take_changed(&mut self) -> bool {
         if !self.world.complete {
             let all = Kind::ALL.iter().all(|kind| self.kinds.get(kind).is_some_and(|progress| progress.known));
-            if !(all && self.values.is_settled()) {
+            if !all || !self.values.is_settled() || self.is_blind() {
                 return std::mem::take(&mut self.changed);
             }
             tracing::info!("the cluster was read for the first time");
@@ -326,14 +351,6 @@ impl Owner {
         }
         std::mem::take(&mut self.changed)
     }
-}
-
-/// Kinds without which a route may be open that should not be.
-fn protects(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::AuthPolicy | Kind::AuthorizationPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::MeshPolicy | Kind::BackendTLSPolicy
-    )
 }
 
 /// Kinds of which Envoy may refuse what follows from them, so that an earlier version is of use. What moves all the time is none.

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use windrose_api::schema::schema;
 use windrose_vocab::Kind;
 
-use super::by_metadata;
+use super::{by_metadata, protects};
 use crate::client::{code, explain};
 use crate::limits;
 use crate::names::plural;
@@ -84,7 +84,7 @@ async fn follow_always(client: &Client, kind: Kind, events: &mpsc::Sender<Event>
                 if tell(Told::NoSuchKind).await.is_err() {
                     return;
                 }
-                limits::ABSENT_KIND_RETRY
+                if protects(kind) { limits::ABSENT_PROTECTION_RETRY } else { limits::ABSENT_KIND_RETRY }
             }
             Err(error) => {
                 if tell(Told::Failed(explain(&error))).await.is_err() {

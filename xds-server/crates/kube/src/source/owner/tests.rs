@@ -70,12 +70,22 @@ fn while_policies_cannot_be_read_whole_no_new_route_is_shown() {
 fn a_kind_that_is_gone_for_a_moment_takes_nothing_away() {
     let mut owner = read_once(&[(Kind::HTTPRoute, route("a"))]);
     let start = Instant::now();
-    owner.no_such_kind(Kind::HTTPRoute, start);
-    owner.no_such_kind(Kind::HTTPRoute, start + Duration::from_secs(59));
+    let gone = |owner: &mut Owner, seconds: std::ops::RangeInclusive<u64>| {
+        seconds.step_by(5).for_each(|second| owner.no_such_kind(Kind::HTTPRoute, start + Duration::from_secs(second)));
+    };
+    gone(&mut owner, 0..=55);
     assert_eq!(routes(&owner.world), 1);
     assert!(owner.world.unread.contains_key(&Kind::HTTPRoute), "and says so");
-    owner.no_such_kind(Kind::HTTPRoute, start + Duration::from_secs(60));
+    owner.take(Event { kind: Kind::HTTPRoute, told: Told::Failed("no answer".into()) });
+    gone(&mut owner, 100..=155);
+    assert_eq!(routes(&owner.world), 1, "while nothing answered nobody said that it is gone");
+    gone(&mut owner, 160..=160);
     assert_eq!(routes(&owner.world), 0);
+
+    let mut owner = read_once(&[(Kind::HTTPRoute, route("a"))]);
+    gone(&mut owner, 0..=0);
+    gone(&mut owner, 600..=600);
+    assert_eq!(routes(&owner.world), 1, "two answers are no minute");
 
     let mut owner = Owner::default();
     owner.no_such_kind(Kind::AuthPolicy, start);
@@ -99,4 +109,47 @@ fn who_begins_to_refer_to_a_secret_is_not_shown_before_it_is_read() {
     assert!(!owner.values.awaits() && owner.world.declared.secrets.len() == 1);
     owner.take(Event { kind: Kind::Gateway, told: Told::There(gateway("absent")) });
     assert!(!owner.values.awaits(), "nobody waits for what is not there");
+}
+
+#[test]
+fn a_kind_that_comes_back_is_read_before_what_it_protects_is_shown() {
+    let mut owner = read_once(&[(Kind::HTTPRoute, route("a"))]);
+    let take = |owner: &mut Owner, kind, told| owner.take(Event { kind, told });
+    let start = Instant::now();
+    (0..=60).for_each(|second| owner.no_such_kind(Kind::AuthPolicy, start + Duration::from_secs(second)));
+    take(&mut owner, Kind::HTTPRoute, Told::There(route("b")));
+    assert_eq!(routes(&owner.show()), 2, "nothing of a kind that is not there protects");
+    take(&mut owner, Kind::AuthPolicy, Told::Listing);
+    take(&mut owner, Kind::HTTPRoute, Told::There(route("c")));
+    assert_eq!(routes(&owner.show()), 2, "the list may have a policy for it");
+    take(&mut owner, Kind::AuthPolicy, Told::Listed);
+    assert_eq!(routes(&owner.show()), 3);
+    assert!(owner.world.unread.is_empty());
+}
+
+#[test]
+fn a_kind_that_is_absent_is_not_known_to_be_while_nothing_answers() {
+    let mut owner = read_once(&[]);
+    let start = Instant::now();
+    (0..=60).for_each(|second| owner.no_such_kind(Kind::AuthPolicy, start + Duration::from_secs(second)));
+    owner.take(Event { kind: Kind::AuthPolicy, told: Told::Failed("no answer".into()) });
+    owner.take(Event { kind: Kind::HTTPRoute, told: Told::There(route("a")) });
+    assert_eq!(routes(&owner.show()), 0);
+    owner.no_such_kind(Kind::AuthPolicy, start + Duration::from_secs(99));
+    assert_eq!(routes(&owner.show()), 1);
+}
+
+#[test]
+fn nothing_is_answered_while_what_protects_cannot_be_read() {
+    let mut owner = Owner::default();
+    let list = |owner: &mut Owner, kind| {
+        [Told::Listing, Told::Listed].into_iter().for_each(|told| owner.take(Event { kind, told }));
+    };
+    Kind::ALL.into_iter().for_each(|kind| list(&mut owner, kind));
+    owner.take(Event { kind: Kind::AuthPolicy, told: Told::Failed("no answer".into()) });
+    owner.take_changed();
+    assert!(!owner.show().complete, "it was listed, and who knows what came since");
+    list(&mut owner, Kind::AuthPolicy);
+    owner.take_changed();
+    assert!(owner.show().complete);
 }
