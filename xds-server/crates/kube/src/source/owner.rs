@@ -38,10 +38,12 @@ pub async fn follow(
     let mut held: Option<Instant> = None;
     loop {
         let deadline = held.map_or_else(Instant::now, |since| since + limits::AWAIT_VALUES);
+        let retry = owner.values.next_retry().filter(|_| reads.len() < limits::READS_AT_ONCE);
         tokio::select! {
             () = end.cancelled() => return,
             () = sleep_until(deadline), if held.is_some() => owner.values.await_no_longer(),
-            Some((value, found)) = reads.next() => owner.read(&value, found),
+            () = sleep_until(retry.unwrap_or(deadline)), if retry.is_some() => {}
+            Some((value, found)) = reads.next() => owner.read(&value, found, Instant::now()),
             event = events.recv() => {
                 let Some(event) = event else { return };
                 owner.take(event);
@@ -51,16 +53,11 @@ pub async fn follow(
                 }
             }
         }
-        let (wanted, unwanted) = owner.values.take_due(limits::READS_AT_ONCE - reads.len());
+        let (wanted, unwanted) = owner.values.take_due(limits::READS_AT_ONCE - reads.len(), Instant::now());
         for value in wanted {
             let client = client.clone();
             reads.push(Box::pin(async move {
                 let found = read(&client, value.kind, &value.key.namespace, &value.key.name).await;
-                match found.as_ref().err().map(code) {
-                    None => {}
-                    Some(Some(403)) => tokio::time::sleep(limits::FORBIDDEN_RETRY).await,
-                    Some(_) => tokio::time::sleep(limits::FAILURE_RETRY).await,
-                }
                 (value, found)
             }));
         }
@@ -251,14 +248,17 @@ impl Owner {
     }
 
     /// A value was read, or could not be.
-    fn read(&mut self, value: &ObjectRef, found: Result<Option<Value>, kube::Error>) {
-        self.values.over(value, found.is_err());
+    fn read(&mut self, value: &ObjectRef, found: Result<Option<Value>, kube::Error>, now: Instant) {
+        match found.as_ref().err().map(code) {
+            None => self.values.over(value),
+            Some(Some(403)) => self.values.forbidden(value, now),
+            Some(_) => self.values.failed(value, now),
+        }
         match found {
             Ok(Some(content)) if self.values.is_needed(value) => self.put(value.clone(), content),
             Ok(_) => self.remove(value),
             Err(error) => {
                 let message = format!("cannot be read: {}", explain(&error));
-                tracing::warn!(object = %value, message);
                 let told = Diagnostic::error(value.clone(), FieldPath::root(), Code::File, message);
                 self.tell(value, vec![told]);
             }

@@ -1,9 +1,12 @@
 //! Secrets and ConfigMaps: which are referred to, which have been read, and in which version.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use tokio::time::Instant;
 use windrose_api::declared::AnyObject;
 use windrose_vocab::ObjectRef;
+
+use crate::limits;
 
 /// Who needs which values.
 #[derive(Debug, Default)]
@@ -18,12 +21,19 @@ pub(super) struct Values {
     read: BTreeMap<ObjectRef, String>,
     /// What is being read.
     open: BTreeSet<ObjectRef>,
+    /// What changed while it was being read.
+    again: BTreeSet<ObjectRef>,
     /// What to look at.
     due: BTreeSet<ObjectRef>,
+    /// What waits for its turn to be read, each once.
+    queue: VecDeque<ObjectRef>,
+    queued: BTreeSet<ObjectRef>,
     /// What somebody began to refer to, and is there, and has not been read yet.
     awaited: BTreeSet<ObjectRef>,
-    /// What could not be read last time.
-    failing: BTreeSet<ObjectRef>,
+    /// What could not be read last time, how often in a row, and when it is tried again.
+    failing: BTreeMap<ObjectRef, (u32, Instant)>,
+    /// The same, the first first; without those whose try is under way.
+    retries: BTreeSet<(Instant, ObjectRef)>,
 }
 
 impl Values {
@@ -34,7 +44,8 @@ impl Values {
         let before = before.unwrap_or_default();
         for value in now.difference(&before) {
             *self.needed.entry(value.clone()).or_default() += 1;
-            if self.there.contains_key(value) && !self.read.contains_key(value) {
+            // What fails is not waited for: it may fail for ever.
+            if self.there.contains_key(value) && !self.read.contains_key(value) && !self.failing.contains_key(value) {
                 self.awaited.insert(value.clone());
             }
             self.due.insert(value.clone());
@@ -66,7 +77,7 @@ impl Values {
 
     /// Whether everything that is needed has been read, as far as it can be.
     pub(super) fn is_settled(&self) -> bool {
-        self.due.iter().chain(&self.open).all(|value| self.failing.contains(value))
+        self.due.iter().chain(&self.queue).chain(&self.open).all(|value| self.failing.contains_key(value))
     }
 
     /// Whether something is about to be read that was not there for anybody before: who refers to it should not be seen without.
@@ -79,41 +90,90 @@ impl Values {
         self.awaited.clear();
     }
 
-    /// What to do next: what to read, and what to forget.
-    pub(super) fn take_due(&mut self, room: usize) -> (Vec<ObjectRef>, Vec<ObjectRef>) {
+    /// When something that could not be read is tried again.
+    pub(super) fn next_retry(&self) -> Option<Instant> {
+        self.retries.first().map(|(at, _)| *at)
+    }
+
+    /// What to do next: at most `room` to read, and what to forget.
+    pub(super) fn take_due(&mut self, room: usize, now: Instant) -> (Vec<ObjectRef>, Vec<ObjectRef>) {
         let (mut reads, mut forget) = (Vec::new(), Vec::new());
         for value in std::mem::take(&mut self.due) {
             if self.open.contains(&value) {
-                self.due.insert(value);
+                self.again.insert(value);
+            } else if !self.is_needed(&value) {
+                self.forget(&value);
+                forget.push(value);
+            } else if self.read.get(&value) != self.there.get(&value) && self.queued.insert(value.clone()) {
+                self.queue.push_back(value);
+            }
+        }
+        while reads.len() < room {
+            let Some(value) = self.next(now) else { break };
+            let Some(version) = self.there.get(&value).filter(|_| self.needed.contains_key(&value)) else { continue };
+            if self.read.get(&value) == Some(version) {
                 continue;
             }
-            match self.there.get(&value).filter(|_| self.needed.contains_key(&value)) {
-                None => {
-                    self.read.remove(&value);
-                    self.awaited.remove(&value);
-                    self.failing.remove(&value);
-                    forget.push(value);
-                }
-                Some(version) if self.read.get(&value) == Some(version) => {}
-                Some(_) if reads.len() >= room => drop(self.due.insert(value)),
-                Some(version) => {
-                    self.read.insert(value.clone(), version.clone());
-                    self.open.insert(value.clone());
-                    reads.push(value);
-                }
-            }
+            self.read.insert(value.clone(), version.clone());
+            self.open.insert(value.clone());
+            reads.push(value);
         }
         (reads, forget)
     }
 
-    /// A read is over. One that failed is tried again.
-    pub(super) fn over(&mut self, value: &ObjectRef, failed: bool) {
-        self.open.remove(value);
+    /// What has not failed yet is first, then what waits longest for another try.
+    fn next(&mut self, now: Instant) -> Option<ObjectRef> {
+        if let Some(value) = self.queue.pop_front() {
+            self.queued.remove(&value);
+            return Some(value);
+        }
+        let is_due = self.retries.first().is_some_and(|(at, _)| *at <= now);
+        if is_due { self.retries.pop_first().map(|(_, value)| value) } else { None }
+    }
+
+    fn forget(&mut self, value: &ObjectRef) {
+        self.read.remove(value);
         self.awaited.remove(value);
-        self.failing.remove(value);
-        if failed {
-            self.failing.insert(value.clone());
-            self.read.remove(value);
+        self.fails_no_longer(value);
+    }
+
+    /// It was read.
+    pub(super) fn over(&mut self, value: &ObjectRef) {
+        self.closed(value);
+        self.awaited.remove(value);
+        self.fails_no_longer(value);
+    }
+
+    fn fails_no_longer(&mut self, value: &ObjectRef) -> u32 {
+        let Some((times, at)) = self.failing.remove(value) else { return 0 };
+        self.retries.remove(&(at, value.clone()));
+        times
+    }
+
+    /// It could not be read, which may be cured within moments; the longer it fails, the rarer it is tried.
+    pub(super) fn failed(&mut self, value: &ObjectRef, now: Instant) {
+        let times = self.failing.get(value).map_or(0, |(times, _)| *times);
+        let pause = limits::FAILURE_RETRY * 2_u32.saturating_pow(times);
+        self.retry(value, now + pause.min(limits::FORBIDDEN_RETRY));
+    }
+
+    /// We may not read it: nobody waits for it.
+    pub(super) fn forbidden(&mut self, value: &ObjectRef, now: Instant) {
+        self.awaited.remove(value);
+        self.retry(value, now + limits::FORBIDDEN_RETRY);
+    }
+
+    fn retry(&mut self, value: &ObjectRef, at: Instant) {
+        self.closed(value);
+        self.read.remove(value);
+        let times = self.fails_no_longer(value);
+        self.failing.insert(value.clone(), (times + 1, at));
+        self.retries.insert((at, value.clone()));
+    }
+
+    fn closed(&mut self, value: &ObjectRef) {
+        self.open.remove(value);
+        if self.again.remove(value) {
             self.due.insert(value.clone());
         }
     }
@@ -121,5 +181,86 @@ impl Values {
     /// Whether somebody still refers to it.
     pub(super) fn is_needed(&self, value: &ObjectRef) -> bool {
         self.needed.contains_key(value) && self.there.contains_key(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use windrose_vocab::Kind;
+
+    use super::*;
+
+    const ROOM: usize = 4;
+
+    fn secret(name: &str) -> ObjectRef {
+        ObjectRef::new(Kind::Secret, "shop", name)
+    }
+
+    /// Values that are there and needed.
+    fn needed(names: impl Iterator<Item = String>) -> Values {
+        let mut values = Values::default();
+        for name in names {
+            values.needed.insert(secret(&name), 1);
+            values.there(secret(&name), Some("1".into()));
+        }
+        values
+    }
+
+    #[test]
+    fn what_cannot_be_read_keeps_no_place_and_starves_nobody() {
+        let start = Instant::now();
+        let mut values = needed((0..10).map(|number| format!("a-{number}")));
+        let mut tried = BTreeSet::new();
+        for second in 0..4 {
+            let now = start + Duration::from_secs(second);
+            let (reads, _) = values.take_due(ROOM, now);
+            reads.iter().for_each(|value| values.failed(value, now));
+            tried.extend(reads);
+        }
+        assert_eq!(tried.len(), 10, "each had its turn");
+        assert!(values.is_settled(), "what fails holds nothing back");
+
+        values.needed.insert(secret("z"), 1);
+        values.there(secret("z"), Some("1".into()));
+        let (reads, _) = values.take_due(ROOM, start + Duration::from_secs(4));
+        assert_eq!(reads.first(), Some(&secret("z")), "in front of those whose next try is due");
+    }
+
+    #[test]
+    fn what_fails_for_long_is_tried_rarely() {
+        let mut now = Instant::now();
+        let mut values = needed(["a".to_owned()].into_iter());
+        let mut pauses = Vec::new();
+        for _ in 0..6 {
+            assert_eq!(values.take_due(ROOM, now).0, [secret("a")]);
+            values.failed(&secret("a"), now);
+            let retry = values.next_retry().unwrap();
+            assert!(values.take_due(ROOM, retry - Duration::from_millis(1)).0.is_empty());
+            pauses.push((retry - now).as_secs());
+            now = retry;
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 30, 30]);
+        values.there(secret("a"), Some("2".into()));
+        assert_eq!(values.take_due(ROOM, now - Duration::from_secs(1)).0, [secret("a")], "a new version is tried at once");
+        values.over(&secret("a"));
+        assert!(values.take_due(ROOM, now + Duration::from_secs(60)).0.is_empty(), "and is not read twice");
+    }
+
+    #[test]
+    fn what_changes_while_it_is_read_is_read_again_and_what_goes_is_forgotten_without_room() {
+        let now = Instant::now();
+        let mut values = needed(["a".to_owned(), "b".to_owned()].into_iter());
+        assert_eq!(values.take_due(1, now).0, [secret("a")]);
+        values.there(secret("a"), Some("2".into()));
+        assert!(values.take_due(0, now).0.is_empty());
+        values.over(&secret("a"));
+        assert!(!values.is_settled());
+        values.there(secret("b"), None);
+        assert_eq!(values.take_due(0, now).1, [secret("b")]);
+        assert_eq!(values.take_due(ROOM, now).0, [secret("a")]);
+        values.over(&secret("a"));
+        assert!(values.is_settled());
     }
 }

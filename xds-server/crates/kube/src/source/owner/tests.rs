@@ -30,7 +30,7 @@ fn read_once(objects: &[(Kind, Value)]) -> Owner {
             owner.take(Event { kind, told });
         }
     }
-    assert!(owner.values.take_due(limits::READS_AT_ONCE).0.is_empty());
+    assert!(owner.values.take_due(limits::READS_AT_ONCE, Instant::now()).0.is_empty());
     assert!(owner.take_changed() && owner.world.complete);
     owner.show();
     owner
@@ -101,11 +101,11 @@ fn who_begins_to_refer_to_a_secret_is_not_shown_before_it_is_read() {
     let mut owner = read_once(&[(Kind::Secret, secret.clone())]);
     owner.take(Event { kind: Kind::Gateway, told: Told::There(gateway("shop")) });
     assert!(owner.values.awaits());
-    let (wanted, _) = owner.values.take_due(limits::READS_AT_ONCE);
+    let (wanted, _) = owner.values.take_due(limits::READS_AT_ONCE, Instant::now());
     assert_eq!(wanted.len(), 1);
     secret.as_object_mut().unwrap().remove("spec");
     secret["data"] = json!({"tls.crt": "eA=="});
-    owner.read(&wanted[0], Ok(Some(secret)));
+    owner.read(&wanted[0], Ok(Some(secret)), Instant::now());
     assert!(!owner.values.awaits() && owner.world.declared.secrets.len() == 1);
     owner.take(Event { kind: Kind::Gateway, told: Told::There(gateway("absent")) });
     assert!(!owner.values.awaits(), "nobody waits for what is not there");
@@ -152,4 +152,18 @@ fn nothing_is_answered_while_what_protects_cannot_be_read() {
     list(&mut owner, Kind::AuthPolicy);
     owner.take_changed();
     assert!(owner.show().complete);
+}
+
+#[test]
+fn a_value_that_may_not_be_read_is_told_and_not_waited_for() {
+    let mut secret = object(Kind::Secret, "shop", Value::Null);
+    secret["apiVersion"] = json!("v1");
+    let mut owner = read_once(&[(Kind::Secret, secret)]);
+    owner.take(Event { kind: Kind::Gateway, told: Told::There(gateway("shop")) });
+    let (wanted, _) = owner.values.take_due(limits::READS_AT_ONCE, Instant::now());
+    let forbidden = kube::core::Status::failure("no", "Forbidden").with_code(403);
+    owner.read(&wanted[0], Err(kube::Error::Api(Box::new(forbidden))), Instant::now());
+    assert!(!owner.values.awaits());
+    assert!(owner.world.problems.contains_key(&wanted[0]));
+    assert!(owner.values.next_retry().is_some());
 }
