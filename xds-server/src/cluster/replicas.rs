@@ -1,5 +1,6 @@
 //! The other replicas: followers tell the leader what their proxies say, and do without what the leader refuses.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -15,11 +16,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
+use windrose_files::Kept;
 use windrose_kube::lease::Leadership;
+use windrose_kube::source::{Good, World};
 use windrose_kube::{Client, refused};
 use windrose_pki::{NodeAuthority, SystemEntropy};
 use windrose_replicas::{Ended, Known, Mirror, Verdicts, limits};
 use windrose_state::Observed;
+use windrose_vocab::ObjectVersion;
 
 use super::Sight;
 use crate::last_good::{LastGood, Remembered};
@@ -31,6 +35,8 @@ const NAME: &str = "windrose";
 const HANDSHAKES: usize = 256;
 /// Between two tries to reach the leader, or to write.
 const RETRY: Duration = Duration::from_secs(1);
+/// Tries to read what was refused before, at the start: longer than an API server is away that only starts again.
+const TRIES: usize = 15;
 
 /// Takes in what followers tell, unless another replica leads.
 pub(crate) async fn lead(
@@ -183,7 +189,7 @@ pub(crate) async fn tell(
     told: watch::Sender<Arc<Verdicts>>,
     end: CancellationToken,
 ) {
-    let (mut shown, mut kept) = (None, None);
+    let (mut shown, mut kept, mut held) = (None, None, Held::default());
     let mut writing: FuturesUnordered<BoxFuture<'static, Written>> = FuturesUnordered::new();
     let mut failed = false;
     loop {
@@ -195,10 +201,10 @@ pub(crate) async fn tell(
             }
         };
         let Some(Ok(written)) = end.run_until_cancelled(due).await else { return };
-        if let Some((verdicts, result)) = written {
+        if let Some((content, result)) = written {
             failed = result.is_err();
             match result {
-                Ok(()) => kept = Some(verdicts),
+                Ok(()) => kept = Some(content),
                 Err(error) => tracing::warn!(error, "a replica that starts would not know what is refused; trying again"),
             }
         }
@@ -215,11 +221,16 @@ pub(crate) async fn tell(
             shown = Some(now);
         }
         let verdicts = told.borrow().clone();
-        if sight.leads() && !verdicts.on_trial && kept.as_ref() != Some(&verdicts) && writing.is_empty() {
+        if sight.leads() && !verdicts.on_trial && writing.is_empty() {
+            held.follow(&sight.worlds.borrow(), &last_good, refused::ROOM.saturating_sub(verdicts.content.len()));
+            let content = refused::Content { refused: verdicts.content.to_vec(), held: held.content.clone() };
+            if kept.as_ref() == Some(&content) {
+                continue;
+            }
             let (client, namespace) = (sight.client.clone(), namespace.clone());
             let write = async move {
-                let written = refused::write(&client, &namespace, &verdicts.content).await;
-                (verdicts, written)
+                let written = refused::write(&client, &namespace, &content).await;
+                (content, written)
             };
             writing.push(write.boxed());
         }
@@ -227,18 +238,51 @@ pub(crate) async fn tell(
 }
 
 /// What was written, and whether it could be.
-type Written = (Arc<Verdicts>, Result<(), String>);
+type Written = (refused::Content, Result<(), String>);
 
-/// What the cluster remembers of what was refused, beside what we do.
-pub(crate) async fn remember(client: &Client, namespace: &str, last_good: &LastGood, remembered: &mut Remembered) {
-    match refused::read(client, namespace).await {
-        Ok(Some(content)) => match last_good.take(&content, |_| None) {
-            Some(refused) => remembered.refused.objects = refused.objects.union(remembered.refused.objects.clone()),
-            None => tracing::error!("what was refused before cannot be read; it is tried again"),
-        },
-        Ok(None) => {}
-        Err(error) => tracing::warn!(error, "what was refused before is tried again"),
+/// The last good versions that are in effect, as they are kept in the cluster.
+#[derive(Default)]
+struct Held {
+    versions: BTreeSet<ObjectVersion>,
+    room: usize,
+    content: Vec<u8>,
+}
+
+impl Held {
+    fn follow(&mut self, world: &World, last_good: &LastGood, room: usize) {
+        let versions = world.held();
+        if !world.complete || (versions == self.versions && room == self.room && !self.content.is_empty()) {
+            return;
+        }
+        let content = last_good.share_held(&versions, room);
+        *self = Self { versions, room, content };
     }
+}
+
+/// What the cluster remembers of what was refused, beside what we do; returns the last good versions of what could not be decoded.
+pub(crate) async fn remember(client: &Client, namespace: &str, last_good: &LastGood, remembered: &mut Remembered) -> Vec<Good> {
+    let mut tries = 0;
+    let found = loop {
+        match refused::read(client, namespace).await {
+            Ok(found) => break found.unwrap_or_default(),
+            Err(error) if tries < TRIES => {
+                tracing::warn!(error, "what was refused before cannot be read yet; trying again");
+                tries += 1;
+                sleep(RETRY).await;
+            }
+            Err(error) => {
+                tracing::warn!(error, "what was refused before is tried again");
+                return Vec::new();
+            }
+        }
+    };
+    match last_good.take(&found.refused, |_| None) {
+        Some(refused) => remembered.refused.objects = refused.objects.union(remembered.refused.objects.clone()),
+        None if found.refused.is_empty() => {}
+        None => tracing::error!("what was refused before cannot be read; it is tried again"),
+    }
+    let good = |kept: Kept| Some(Good { object: kept.object.clone(), version: Some((kept.version, kept.content()?)) });
+    LastGood::take_held(&found.held).into_iter().filter_map(good).collect()
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! What is refused, as one replica tells another and as it stands in the cluster: with the versions that run in place of it, since
-//! whoever has just started has no memory of its own.
+//! whoever has just started has no memory of its own. Beside it in the cluster: what is in effect of objects that cannot be read now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use windrose_api::declared::AnyObject;
@@ -67,7 +67,75 @@ impl LastGood {
         Some(refused)
     }
 
+    /// These versions, as many as there is room for in `room` bytes.
+    pub(crate) fn share_held(&self, held: &BTreeSet<ObjectVersion>, room: usize) -> Vec<u8> {
+        // Two brackets, and a comma after each.
+        let (mut left, mut records, mut lost) = (room.saturating_sub(2), Vec::new(), 0);
+        for record in held.iter().filter_map(|version| self.find(version)).map(|kept| Record::good(&kept)) {
+            match left.checked_sub(record.to_bytes().len() + 1) {
+                Some(now) => {
+                    left = now;
+                    records.push(record);
+                }
+                None => lost += 1,
+            }
+        }
+        if lost > 0 {
+            tracing::warn!(lost, room, "there is no room for all last good versions; a replica that starts serves without those objects");
+        }
+        serde_json::to_vec(&records).unwrap_or_default()
+    }
+
+    /// Versions from [`Self::share_held`]; none where the content makes no sense.
+    pub(crate) fn take_held(content: &[u8]) -> Vec<Kept> {
+        let all: Vec<Record> = serde_json::from_slice(content).unwrap_or_default();
+        all.into_iter().filter_map(Record::into_kept).collect()
+    }
+
     fn pin(&self, pinned: BTreeMap<ObjectVersion, Kept>) {
         *lock(&self.pinned) = pinned;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use windrose_vocab::Kind;
+
+    use super::*;
+    use crate::test_world::{SHOP, declared, route};
+
+    #[test]
+    fn versions_that_are_held_are_told_as_far_as_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, _) = LastGood::open(folder.path(), Path::new("kubernetes"));
+        let world = declared(&format!("{SHOP}{}{}", route("a", "/a"), route("b", "/b")));
+        let version = |name: &str| world.get(&windrose_vocab::ObjectRef::new(Kind::HTTPRoute, "shop", name)).unwrap().meta().identity();
+        let held = BTreeSet::from([version("a"), version("b")]);
+        let kept = |version: &ObjectVersion| {
+            let name = version.object.key.name.to_string();
+            let content = serde_json::json!({
+                "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": name, "namespace": "shop"},
+                "spec": {
+                    "parentRefs": [{"name": "edge"}],
+                    "rules": [{
+                        "matches": [{"path": {"value": format!("/{name}")}}],
+                        "backendRefs": [{"name": "one", "port": 80}],
+                    }],
+                },
+            });
+            Kept::of(version.clone(), Path::new("kubernetes").into(), content).unwrap()
+        };
+        memory.note(held.iter().map(|version| (version.object.clone(), Some(kept(version)))).collect());
+
+        let told = |room| LastGood::take_held(&memory.share_held(&held, room));
+        let whole = memory.share_held(&held, usize::MAX);
+        assert_eq!(told(whole.len() + 1), held.iter().map(kept).collect::<Vec<_>>());
+        assert!(told(usize::MAX).iter().all(|kept| kept.decode().is_some() && kept.content().is_some()), "it can be planned");
+        assert_eq!(told(whole.len() - 1).len(), 1);
+        assert!(memory.share_held(&held, whole.len() - 1).len() < whole.len());
+        assert_eq!(memory.share_held(&held, 2), b"[]");
+        assert!(LastGood::take_held(b"").is_empty() && LastGood::take_held(b"no").is_empty());
     }
 }

@@ -50,6 +50,12 @@ impl Kept {
         ObjectVersion { object: self.object.clone(), version: self.version }
     }
 
+    /// What it was decoded from, without the files it took values from; nothing where the text is damaged.
+    #[must_use]
+    pub fn content(&self) -> Option<Node> {
+        serde_json::from_str::<Content>(&self.text).ok().map(|content| content.object)
+    }
+
     /// The object again; nothing where the text is damaged, or this version of Windrose no longer takes it for the same.
     #[must_use]
     pub fn decode(&self) -> Option<AnyObject> {

@@ -1,4 +1,5 @@
-//! What Envoy refuses, with what runs in its place, in one Secret of the control plane's namespace: a replica that starts knows it.
+//! What Envoy refuses, with what runs in its place, and the last good versions of objects that cannot be decoded now, in one Secret of
+//! the control plane's namespace: a replica that starts knows them.
 //! It may quote any object, so it is as secret as the most secret of them. The leader writes it.
 
 use k8s_openapi::ByteString;
@@ -16,27 +17,48 @@ use crate::limits;
 pub const SECRET: &str = "windrose-refused";
 /// Bytes that the Secret has room for: the cluster takes one mebibyte for all of it, and base64 has no part in that.
 pub const ROOM: usize = 1_000_000;
-/// Its one entry.
+/// Its two entries.
 const ENTRY: &str = "refused.json";
+const HELD: &str = "last-good.json";
+
+/// What is kept there.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Content {
+    /// What is refused, and what runs in its place.
+    pub refused: Vec<u8>,
+    /// Last good versions of what cannot be decoded.
+    pub held: Vec<u8>,
+}
+
+impl std::fmt::Debug for Content {
+    /// Never the content: it may quote Secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} and {} bytes", self.refused.len(), self.held.len())
+    }
+}
 
 /// What is there.
 ///
 /// # Errors
 /// What the cluster refused.
-pub async fn read(client: &Client, namespace: &str) -> Result<Option<Vec<u8>>, String> {
-    let found = api(client, namespace).get_opt(SECRET).await.map_err(|error| failed("read", &error))?;
-    Ok(found.and_then(|secret| secret.data?.remove(ENTRY)).map(|bytes| bytes.0))
+pub async fn read(client: &Client, namespace: &str) -> Result<Option<Content>, String> {
+    let secrets = api(client, namespace);
+    let found = timeout(limits::REQUEST_TIME, secrets.get_opt(SECRET)).await;
+    let found = found.map_err(|_| format!("Secret {SECRET} cannot be read: no answer"))?.map_err(|error| failed("read", &error))?;
+    let Some(mut data) = found.and_then(|secret| secret.data) else { return Ok(None) };
+    let mut entry = |name| data.remove(name).map(|bytes| bytes.0).unwrap_or_default();
+    Ok(Some(Content { refused: entry(ENTRY), held: entry(HELD) }))
 }
 
 /// Puts that there.
 ///
 /// # Errors
 /// What the cluster refused.
-pub async fn write(client: &Client, namespace: &str, content: &[u8]) -> Result<(), String> {
+pub async fn write(client: &Client, namespace: &str, content: &Content) -> Result<(), String> {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": "windrose.dev/refused",
         "metadata": {"name": SECRET, "labels": {"app.kubernetes.io/managed-by": MANAGER}},
-        "data": {ENTRY: ByteString(content.to_vec())},
+        "data": {ENTRY: ByteString(content.refused.clone()), HELD: ByteString(content.held.clone())},
     });
     let parameters = PatchParams::apply(MANAGER).force();
     match timeout(limits::REQUEST_TIME, api(client, namespace).patch(SECRET, &parameters, &Patch::Apply(&secret))).await {

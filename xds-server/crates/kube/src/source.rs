@@ -6,13 +6,13 @@ mod unreadable;
 mod values;
 pub mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use serde_json::Value;
 use windrose_api::Declared;
-use windrose_vocab::{Diagnostic, Fingerprint, Kind, ObjectRef};
+use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectRef, ObjectVersion};
 
 pub use owner::follow;
 pub use unreadable::Unreadable;
@@ -33,6 +33,16 @@ pub struct World {
     pub unreadable: OrdMap<ObjectRef, Arc<Unreadable>>,
     /// Kinds that cannot be watched, with the reason.
     pub unread: BTreeMap<Kind, String>,
+}
+
+impl World {
+    /// The versions in effect of objects whose newest version cannot be decoded.
+    #[must_use]
+    pub fn held(&self) -> BTreeSet<ObjectVersion> {
+        let held = |told: &Arc<[Diagnostic]>| told.iter().any(|one| one.code == Code::LastGood);
+        let held = self.problems.iter().filter(|(_, told)| held(told));
+        held.filter_map(|(object, _)| Some(self.declared.get(object)?.meta().identity())).collect()
+    }
 }
 
 /// The newest good version of an object.

@@ -25,15 +25,16 @@ use crate::limits;
 type Read = BoxFuture<'static, (ObjectRef, Result<Option<Value>, kube::Error>)>;
 
 /// Takes in what the watches tell and shows the world after each burst, until the end. `keep` is handed the good versions of what
-/// Envoy may refuse, before the world that has them is shown.
+/// Envoy may refuse, before the world that has them is shown. `remembered` are versions that were good before we started, of objects
+/// whose newest version may be no good.
 pub async fn follow(
     client: Client,
     mut events: mpsc::Receiver<Event>,
     worlds: latest::Sender<Arc<World>>,
-    keep: impl Fn(Vec<Good>),
+    (remembered, keep): (Vec<Good>, impl Fn(Vec<Good>)),
     end: CancellationToken,
 ) {
-    let mut owner = Owner::default();
+    let mut owner = Owner::remembering(remembered);
     let mut reads: FuturesUnordered<Read> = FuturesUnordered::new();
     let mut held: Option<Instant> = None;
     loop {
@@ -91,12 +92,19 @@ struct Owner {
     shown: Option<World>,
     kinds: BTreeMap<Kind, Progress>,
     values: Values,
+    /// Versions that were good before we started, until the object is seen.
+    remembered: BTreeMap<ObjectRef, Value>,
     changed: bool,
     /// What became good or is gone since the world was shown last.
     good: Vec<Good>,
 }
 
 impl Owner {
+    fn remembering(all: Vec<Good>) -> Self {
+        let remembered = all.into_iter().filter_map(|good| Some((good.object, good.version?.1)));
+        Self { remembered: remembered.collect(), ..Self::default() }
+    }
+
     fn take(&mut self, event: Event) {
         let kind = event.kind;
         match event.told {
@@ -226,6 +234,7 @@ impl Owner {
     }
 
     fn gone(&mut self, object: &ObjectRef) {
+        self.remembered.remove(object);
         if is_value(object.kind) {
             return self.values.there(object.clone(), None);
         }
@@ -270,19 +279,24 @@ impl Owner {
         if unchanged {
             return;
         }
-        let text = may_be_refused(object.kind).then(|| value.clone());
+        let kept = may_be_refused(object.kind).then(|| value.clone());
+        // One that was good counts only for the same object, not for another of its name.
+        let former = self.remembered.remove(&object).filter(|former| text(former, "/metadata/uid") == text(&value, "/metadata/uid"));
         let plain = has_status(object.kind).then(|| Unreadable::of(object.kind, &value));
         let decoded = decode(value, Source::Cluster);
         match plain.filter(|_| decoded.object.is_none()) {
             Some(plain) => drop(self.world.unreadable.insert(object.clone(), Arc::new(plain))),
             None => drop(self.world.unreadable.remove(&object)),
         }
+        if let Some(former) = former.filter(|_| decoded.object.is_none() && self.world.declared.get(&object).is_none()) {
+            self.remember(&object, former);
+        }
         let mut told = decoded.diagnostics;
         match decoded.object {
             Some(good) if self.world.declared.get(&object).as_ref() != Some(&good) => {
                 self.values.refer(&object, Some(&good));
-                if let Some(text) = text {
-                    self.good.push(Good { object: object.clone(), version: Some((good.meta().version, text)) });
+                if let Some(kept) = kept {
+                    self.good.push(Good { object: object.clone(), version: Some((good.meta().version, kept)) });
                 }
                 self.world.declared.insert(good);
                 self.changed = true;
@@ -299,6 +313,16 @@ impl Owner {
             None => {}
         }
         self.tell(&object, told);
+    }
+
+    /// Puts a version in effect that was good before we started.
+    fn remember(&mut self, object: &ObjectRef, former: Value) {
+        let Some(good) = decode(former.clone(), Source::Cluster).object.filter(|good| good.meta().object == *object) else { return };
+        tracing::info!(%object, "its newest version cannot be taken; the last good one is known from another replica");
+        self.values.refer(object, Some(&good));
+        self.good.push(Good { object: object.clone(), version: Some((good.meta().version, former)) });
+        self.world.declared.insert(good);
+        self.changed = true;
     }
 
     fn tell(&mut self, object: &ObjectRef, told: Vec<Diagnostic>) {

@@ -167,3 +167,40 @@ fn a_value_that_may_not_be_read_is_told_and_not_waited_for() {
     assert!(owner.world.problems.contains_key(&wanted[0]));
     assert!(owner.values.next_retry().is_some());
 }
+
+#[test]
+fn a_replica_that_starts_after_a_bad_edit_has_the_version_that_others_serve() {
+    let bad = || {
+        let mut bad = route("a");
+        bad["spec"]["rules"] = json!(7);
+        bad["metadata"]["generation"] = json!(2);
+        bad
+    };
+    let mut older = read_once(&[(Kind::HTTPRoute, route("a"))]);
+    older.take(Event { kind: Kind::HTTPRoute, told: Told::There(bad()) });
+    let held = older.world.held();
+    assert_eq!(held.len(), 1);
+    let good =
+        older.good.iter().find(|good| good.version.as_ref().is_some_and(|(version, _)| held.iter().any(|one| one.version == *version)));
+    let good = good.unwrap().clone();
+
+    let start = |remembered: Vec<Good>, now: Value| {
+        let mut owner = Owner::remembering(remembered);
+        owner.take(Event { kind: Kind::HTTPRoute, told: Told::There(now) });
+        owner
+    };
+    assert_eq!(routes(&start(Vec::new(), bad()).world), 0);
+    let started = start(vec![good.clone()], bad());
+    assert_eq!((routes(&started.world), started.world.held()), (1, held), "and it knows that it is held, to tell others");
+    assert_eq!(started.good, [good.clone()], "it keeps it as well");
+
+    let mut other = bad();
+    other["metadata"]["uid"] = json!("another");
+    assert_eq!(routes(&start(vec![good.clone()], other).world), 0, "another object of that name was never good");
+
+    let mut cured = start(vec![good], route("a"));
+    assert!(cured.world.held().is_empty());
+    cured.take(Event { kind: Kind::HTTPRoute, told: Told::Gone(route("a")) });
+    cured.take(Event { kind: Kind::HTTPRoute, told: Told::There(bad()) });
+    assert_eq!(routes(&cured.world), 0, "what is gone is forgotten");
+}
