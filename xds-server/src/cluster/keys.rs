@@ -1,7 +1,8 @@
-//! The keys of the control plane: one Secret for all replicas, a folder in memory for each. Who starts first makes them.
+//! The keys of the control plane: one Secret for all replicas, a folder in memory for each. Who starts first makes them; while another
+//! replica runs, its keys are the ones, also where the Secret is gone.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use windrose_kube::Client;
@@ -15,12 +16,14 @@ use crate::state_folder::StateFolder;
 const RETRY: Duration = Duration::from_secs(2);
 /// Tries before we give up and say why.
 const TRIES: usize = 30;
+/// A Lease that is not renewed for that long is nobody's: its holders renew it every few seconds.
+const HOLDS: Duration = Duration::from_secs(20);
 
 /// Fills the state folder with the keys of the cluster, or the cluster with new ones.
 pub(crate) async fn fetch(client: &Client, namespace: &str, options: &ServerOptions) -> anyhow::Result<()> {
-    let mut tries = 0;
+    let (mut tries, mut others) = (0, Others::default());
     loop {
-        match try_fetch(client, namespace, options).await {
+        match try_fetch(client, namespace, options, &mut others).await {
             Ok(()) => return Ok(()),
             Err(error) if tries < TRIES => {
                 tracing::warn!(error = format!("{error:#}"), "the keys cannot be had yet; trying again");
@@ -32,11 +35,12 @@ pub(crate) async fn fetch(client: &Client, namespace: &str, options: &ServerOpti
     }
 }
 
-async fn try_fetch(client: &Client, namespace: &str, options: &ServerOptions) -> anyhow::Result<()> {
+async fn try_fetch(client: &Client, namespace: &str, options: &ServerOptions, others: &mut Others) -> anyhow::Result<()> {
     let folder = &options.common.state;
     if let Some(files) = keys::read(client, namespace).await.map_err(anyhow::Error::msg)? {
         return put(folder, &files);
     }
+    others.allow(keys::holder(client, namespace).await.map_err(anyhow::Error::msg)?, Instant::now())?;
     let made = make(options)?;
     if keys::create(client, namespace, &made).await.map_err(anyhow::Error::msg)? {
         tracing::info!("the keys of the control plane were made");
@@ -48,6 +52,32 @@ async fn try_fetch(client: &Client, namespace: &str, options: &ServerOptions) ->
     put(folder, &files)
 }
 
+/// Another replica that runs, as far as its Lease tells: two authorities would trust no proxy of each other.
+#[derive(Default)]
+struct Others {
+    /// Who held the Lease in which version, and since when by our own clock: clocks of two machines are not compared.
+    seen: Option<((String, String), Instant)>,
+}
+
+impl Others {
+    /// Errs while somebody else may have keys that the Secret has lost.
+    fn allow(&mut self, held: Option<(String, String)>, now: Instant) -> anyhow::Result<()> {
+        let Some(held) = held else { return Ok(()) };
+        let since = match &self.seen {
+            Some((seen, since)) if *seen == held => *since,
+            _ => now,
+        };
+        let holder = held.0.clone();
+        self.seen = Some((held, since));
+        anyhow::ensure!(
+            now.duration_since(since) >= HOLDS,
+            "Secret {} is gone while replica {holder} leads, who has its keys and puts it back",
+            keys::SECRET
+        );
+        Ok(())
+    }
+}
+
 fn put(folder: &Path, files: &Files) -> anyhow::Result<()> {
     let directory = Directory::open(folder)?;
     for (name, bytes) in files.iter().filter(|(name, _)| is_key(name)) {
@@ -57,12 +87,17 @@ fn put(folder: &Path, files: &Files) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts keys into the folder that another replica renewed; returns all of them.
+/// Puts keys into the folder that another replica renewed or made; returns all of them.
 pub(crate) async fn follow(client: &Client, namespace: &str, folder: &Path) -> anyhow::Result<Files> {
     let there = keys::read(client, namespace).await.map_err(anyhow::Error::msg)?.unwrap_or_default();
     let ours = files(folder)?;
-    put(folder, &there.into_iter().filter(|(name, bytes)| ours.get(name).is_some_and(|known| known != bytes)).collect())?;
+    put(folder, &differing(there, &ours))?;
     files(folder)
+}
+
+/// What is there and not ours in the same way.
+fn differing(there: Files, ours: &Files) -> Files {
+    there.into_iter().filter(|(name, bytes)| ours.get(name) != Some(bytes)).collect()
 }
 
 /// Makes what a state folder needs, and returns it.
@@ -90,4 +125,31 @@ pub(crate) fn files(folder: &Path) -> anyhow::Result<Files> {
 /// Keys and certificates; nothing that names a path.
 fn is_key(name: &str) -> bool {
     (name.ends_with(".pem") || name.ends_with(".key")) && !name.starts_with('.') && !name.contains('/')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_keys_are_made_while_another_replica_runs() {
+        let (mut others, start) = (Others::default(), Instant::now());
+        let held = |version: &str| Some(("windrose-a".to_owned(), version.to_owned()));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert!(others.allow(None, start).is_ok(), "nobody leads: the first replica of all");
+        let refused = others.allow(held("1"), start).unwrap_err().to_string();
+        assert!(refused.contains("windrose-keys") && refused.contains("windrose-a"), "{refused}");
+        assert!(others.allow(held("2"), after(19)).is_err());
+        assert!(others.allow(held("2"), after(38)).is_err(), "it was renewed since");
+        assert!(others.allow(held("2"), after(39)).is_ok(), "whoever held it is gone");
+    }
+
+    #[test]
+    fn a_key_that_is_new_is_taken_as_one_that_was_renewed() {
+        let files =
+            |all: &[(&str, &str)]| -> Files { all.iter().map(|(name, text)| (name.to_string(), text.as_bytes().to_vec())).collect() };
+        let ours = files(&[("a.pem", "1"), ("b.pem", "1"), ("ours.pem", "1")]);
+        let there = files(&[("a.pem", "1"), ("b.pem", "2"), ("c.key", "1")]);
+        assert_eq!(differing(there, &ours), files(&[("b.pem", "2"), ("c.key", "1")]));
+    }
 }

@@ -1,10 +1,11 @@
-//! The leader sees to it that the API server trusts our webhook, and that changed keys reach the Secret; the others take them.
+//! The leader sees to it that the API server trusts our webhook, that the Secret of keys is there, and that changed keys reach it; the
+//! others take them.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
-use windrose_kube::{keys as secret, webhook};
+use windrose_kube::{Client, keys as secret, webhook};
 
 use super::{Sight, keys};
 
@@ -44,10 +45,10 @@ pub(crate) async fn follow(mut sight: Sight, namespace: String, state: PathBuf, 
             Ok(now) => {
                 // Only what we renewed: the others may have been replaced in the Secret meanwhile.
                 let renewed: secret::Files = now.iter().filter(|(name, bytes)| known.get(*name) != Some(bytes)).map(cloned).collect();
-                match if renewed.is_empty() { Ok(()) } else { secret::update(&sight.client, &namespace, &renewed).await } {
+                match kept(&sight.client, &namespace, &now, &renewed).await {
                     Ok(()) => known = now,
                     Err(error) => {
-                        tracing::warn!(error, "a renewed key is not kept yet; trying again");
+                        tracing::warn!(error, "the keys are not all kept in their Secret; trying again");
                         pause = RETRY;
                     }
                 }
@@ -55,6 +56,15 @@ pub(crate) async fn follow(mut sight: Sight, namespace: String, state: PathBuf, 
             Err(error) => tracing::warn!(error = format!("{error:#}"), "the keys cannot be read"),
         }
     }
+}
+
+/// Puts renewed keys into the Secret, and all of them where it is gone.
+async fn kept(client: &Client, namespace: &str, all: &secret::Files, renewed: &secret::Files) -> Result<(), String> {
+    if secret::restore(client, namespace, all).await? {
+        tracing::warn!("Secret {} was gone, and is put back", secret::SECRET);
+        return Ok(());
+    }
+    if renewed.is_empty() { Ok(()) } else { secret::update(client, namespace, renewed).await }
 }
 
 fn cloned((name, bytes): (&String, &Vec<u8>)) -> (String, Vec<u8>) {

@@ -103,7 +103,7 @@ pub fn code(error: &kube::Error) -> Option<u16> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::SocketAddr;
     use std::time::Duration;
 
@@ -112,7 +112,8 @@ mod tests {
 
     use super::*;
 
-    async fn listening() -> (TcpListener, Client) {
+    /// A server that has not answered anybody yet, and a client of it.
+    pub(crate) async fn listening() -> (TcpListener, Client) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
         (listener, client(&Config::new(uri)).unwrap())

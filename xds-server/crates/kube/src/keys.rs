@@ -1,8 +1,10 @@
 //! The keys of the control plane, in one Secret of its own namespace: every replica has the same, and the first that starts makes them.
+//! Where the Secret is gone while replicas run, theirs are the keys all the same, and the one that leads puts them back.
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;
+use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, Client};
@@ -10,6 +12,7 @@ use serde_json::json;
 
 use crate::client::{code, explain};
 use crate::deploy::MANAGER;
+use crate::lease::LEASE;
 
 /// The name of the Secret.
 pub const SECRET: &str = "windrose-keys";
@@ -45,6 +48,29 @@ pub async fn create(client: &Client, namespace: &str, files: &Files) -> Result<b
     }
 }
 
+/// Puts the keys of a running control plane back where nobody has any; whether that was so.
+///
+/// # Errors
+/// What the cluster refused.
+pub async fn restore(client: &Client, namespace: &str, files: &Files) -> Result<bool, String> {
+    match read(client, namespace).await? {
+        Some(_) => Ok(false),
+        None => create(client, namespace, files).await,
+    }
+}
+
+/// Whoever holds the Lease of the control plane, and the version of its last renewal: a replica that runs has keys.
+///
+/// # Errors
+/// What the cluster refused.
+pub async fn holder(client: &Client, namespace: &str) -> Result<Option<(String, String)>, String> {
+    let api: Api<Lease> = Api::namespaced(client.clone(), namespace);
+    let found = api.get_opt(LEASE).await.map_err(|error| format!("Lease {LEASE} cannot be read: {}", explain(&error)))?;
+    let Some(lease) = found else { return Ok(None) };
+    let holder = lease.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty());
+    Ok(holder.map(|holder| (holder, lease.metadata.resource_version.unwrap_or_default())))
+}
+
 /// Puts changed keys there.
 ///
 /// # Errors
@@ -62,4 +88,63 @@ fn api(client: &Client, namespace: &str) -> Api<Secret> {
 
 fn failed(done: &str, error: &kube::Error) -> String {
     format!("Secret {SECRET} cannot be {done}: {}", explain(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::client::tests::listening;
+
+    /// Answers each request with the next of these, on one connection, and returns the first line and the body of each.
+    async fn serve(listener: tokio::net::TcpListener, answers: Vec<(&str, serde_json::Value)>) -> Vec<String> {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut asked = Vec::new();
+        for (status, body) in answers {
+            let mut read = vec![0; 65_536];
+            let count = stream.read(&mut read).await.unwrap();
+            asked.push(String::from_utf8_lossy(&read[..count]).into_owned());
+            let body = body.to_string();
+            let answer = format!("HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        asked
+    }
+
+    fn files() -> Files {
+        Files::from([("node-root.pem".to_owned(), b"root".to_vec())])
+    }
+
+    #[tokio::test]
+    async fn keys_that_somebody_deleted_are_put_back_and_others_are_left_alone() {
+        let gone = json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "not found", "code": 404});
+        let there = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET}, "data": {"other.pem": "eA=="}});
+        let (listener, client) = listening().await;
+        let served = tokio::spawn(serve(listener, vec![("404 Not Found", gone), ("201 Created", there.clone())]));
+        assert_eq!(restore(&client, "own", &files()).await, Ok(true));
+        let asked = served.await.unwrap();
+        assert!(asked[0].starts_with("GET /api/v1/namespaces/own/secrets/windrose-keys "), "{}", asked[0]);
+        assert!(asked[1].starts_with("POST /api/v1/namespaces/own/secrets?"), "{}", asked[1]);
+        assert!(asked[1].contains("node-root.pem"), "{}", asked[1]);
+
+        let (listener, client) = listening().await;
+        let served = tokio::spawn(serve(listener, vec![("200 OK", there)]));
+        assert_eq!(restore(&client, "own", &files()).await, Ok(false));
+        assert_eq!(served.await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_lease_that_was_given_back_has_no_holder() {
+        for (holder, expected) in [("", None), ("windrose-a", Some(("windrose-a".to_owned(), "7".to_owned())))] {
+            let lease = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": LEASE, "resourceVersion": "7"},
+                "spec": {"holderIdentity": holder},
+            });
+            let (listener, client) = listening().await;
+            let served = tokio::spawn(serve(listener, vec![("200 OK", lease)]));
+            assert_eq!(super::holder(&client, "own").await, Ok(expected));
+            served.await.unwrap();
+        }
+    }
 }
