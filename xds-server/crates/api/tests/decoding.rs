@@ -340,6 +340,19 @@ fn a_version_follows_the_content_and_not_its_spelling() {
 }
 
 #[test]
+fn an_object_that_is_read_in_a_newer_api_version_is_the_same_version() {
+    let read = |version: &str| {
+        let mut route = gateway(
+            "TLSRoute",
+            json!({"hostnames": ["a.example"], "parentRefs": [{"name": "edge"}], "rules": [{"backendRefs": [{"name": "a", "port": 1}]}]}),
+        );
+        route["apiVersion"] = json!(format!("gateway.networking.k8s.io/{version}"));
+        object(route)
+    };
+    assert_eq!(read("v1alpha3").meta().version, read("v1").meta().version);
+}
+
+#[test]
 fn a_version_is_the_content_in_a_cluster_too() {
     let read = |generation: u64, created: &str| {
         let mut node = rule(json!({}));

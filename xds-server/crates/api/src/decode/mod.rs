@@ -108,12 +108,14 @@ fn targets(node: &Node) -> Vec<TargetRef> {
 
 type Texts = std::collections::BTreeMap<windrose_vocab::Text, windrose_vocab::Text>;
 
-/// Everything that makes two versions of an object differ, whatever order its mappings were written in.
+/// Everything that makes two versions of an object differ, whatever order its mappings were written in. Not the API version that it
+/// was read in: a cluster that begins to serve a newer one has changed no object, and replicas may ask for different ones meanwhile.
 struct Content<'a>(&'a Value, &'a Texts, &'a Texts);
 
 impl Canonical for Content<'_> {
     fn write(&self, w: &mut Writer) {
-        write_value(self.0, w);
+        let members = self.0.as_object().into_iter().flatten().filter(|(name, _)| *name != "apiVersion");
+        write_mapping(members.collect(), w);
         self.1.write(w);
         self.2.write(w);
     }
@@ -141,13 +143,16 @@ fn write_value(value: &Value, w: &mut Writer) {
         }
         Value::Object(members) => {
             w.variant("mapping");
-            w.length(members.len());
-            let mut sorted: Vec<_> = members.iter().collect();
-            sorted.sort_by_key(|(name, _)| *name);
-            for (name, value) in sorted {
-                name.write(w);
-                write_value(value, w);
-            }
+            write_mapping(members.iter().collect(), w);
         }
+    }
+}
+
+fn write_mapping(mut members: Vec<(&String, &Value)>, w: &mut Writer) {
+    w.length(members.len());
+    members.sort_by_key(|(name, _)| *name);
+    for (name, value) in members {
+        name.write(w);
+        write_value(value, w);
     }
 }
