@@ -23,7 +23,7 @@ pub use changes::{Change, Changes, changes};
 pub use running::running;
 
 /// The oldest minor version of Kubernetes 1 that we run on: a preStop sleep needs it.
-const MINOR_MIN: u32 = 29;
+const MINOR_MIN: u32 = 30;
 
 /// How a fact is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn only_versions_before_the_oldest_are_old() {
         let version = |major: &str, minor: &str| Info { major: major.to_owned(), minor: minor.to_owned(), ..Info::default() };
-        for (major, minor, old) in [("1", "28", true), ("1", "28+", true), ("1", "29", false), ("1", "34+", false), ("2", "0", false)] {
+        for (major, minor, old) in [("1", "28", true), ("1", "29+", true), ("1", "30", false), ("1", "34+", false), ("2", "0", false)] {
             assert_eq!(is_old(&version(major, minor)), old, "{major}.{minor}");
         }
     }

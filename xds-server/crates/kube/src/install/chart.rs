@@ -8,7 +8,7 @@ use super::{IMAGE, Options, VERSION, definitions, resources, yaml};
 use crate::deploy;
 
 /// The oldest Kubernetes that we run on.
-pub(super) const KUBERNETES_MIN: &str = "1.29.0";
+pub(super) const KUBERNETES_MIN: &str = "1.30.0";
 
 /// What stands for a value while objects are written, and what Helm is told instead. None of them needs quotes in YAML.
 const PLACEHOLDERS: [(&str, &str); 5] = [
