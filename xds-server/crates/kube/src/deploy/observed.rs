@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use kube::runtime::WatchStreamExt;
@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use windrose_vocab::{ObjectKey, Text};
 
 use super::{CLASS_LABEL, FLEET_LABEL, MANAGER, READY_GATE};
+use crate::limits;
 
 /// What is there, by the name of what was made (namespace and name).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,14 +92,21 @@ pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: Canc
     let mut stale: [BTreeSet<ObjectKey>; 3] = Default::default();
     let mut listed = [false; 3];
     loop {
-        let problem = tokio::select! {
-            () = end.cancelled() => return,
-            Some(event) = services.next() => take(event, &mut now.services, (&mut stale[0], &mut listed[0]), service),
-            Some(event) = deployments.next() => take(event, &mut now.deployments, (&mut stale[1], &mut listed[1]), deployment),
-            Some(event) = pods.next() => take(event, &mut now.pods, (&mut stale[2], &mut listed[2]), pod),
-        };
-        if let Some(problem) = problem {
-            tracing::warn!(problem, "what was made for Gateways cannot be followed; trying again");
+        // What is ready is taken in together: a rollout of many Pods becomes few comparisons of the whole.
+        for taken in 0..limits::EVENTS_AT_ONCE {
+            let next = async {
+                tokio::select! {
+                    Some(event) = services.next() => take(event, &mut now.services, (&mut stale[0], &mut listed[0]), service),
+                    Some(event) = deployments.next() => take(event, &mut now.deployments, (&mut stale[1], &mut listed[1]), deployment),
+                    Some(event) = pods.next() => take(event, &mut now.pods, (&mut stale[2], &mut listed[2]), pod),
+                }
+            };
+            match if taken == 0 { end.run_until_cancelled(next).await } else { next.now_or_never() } {
+                None if taken == 0 => return,
+                None => break,
+                Some(None) => {}
+                Some(Some(problem)) => tracing::warn!(problem, "what was made for Gateways cannot be followed; trying again"),
+            }
         }
         now.complete = listed == [true; 3];
         if !now.complete {
