@@ -18,8 +18,8 @@ use windrose_kube::source::World;
 use windrose_plan::{Edge, FLEET_ANNOTATION, FLEET_READY, GATEWAY_ANNOTATION, OpenPort};
 use windrose_vocab::{Kind, ObjectKey, ProxyKey, ProxyRole, Text};
 
-use super::Sight;
 use super::identity::{Shared, accounts};
+use super::Sight;
 use crate::pipeline::Picture;
 use sweep::{There, sweep};
 
@@ -100,7 +100,7 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         let world = sight.worlds.borrow().clone();
         let again = failed && tried.elapsed() >= RETRY;
         // Most of what wakes us concerns no Gateway: what proxies answer, and statuses that were written.
-        let look = Some((picture.generation, uids(&picture, &world)));
+        let look = Some((picture.generation, standing(&picture, &world)));
         if look == looked && !again {
             continue;
         }
@@ -109,7 +109,7 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
             tried = tokio::time::Instant::now();
         }
         let wanted = wanted(&picture, &world, &place);
-        refused = put(&sight, &mut applier, &wanted, &picture, Some(&refused).filter(|_| !again)).await;
+        refused = put(&sight, &mut applier, &wanted, (&picture, &world), Some(&refused).filter(|_| !again)).await;
         let there = There { all: &wanted, picture: &picture, world: &world, made: &made, refused: &refused };
         let kept = sweep(&sight, &there).await;
         refused.extend(kept);
@@ -134,10 +134,14 @@ fn tell(refused: &Refused, tells: &watch::Sender<Arc<Problems>>) {
     }
 }
 
-/// Which Gateways there are: one that was deleted and made anew is another one.
-fn uids(picture: &Picture, world: &World) -> Vec<String> {
-    let gateways = picture.declared.gateways.values();
-    gateways.filter_map(|gateway| world.seen.get(&gateway.meta.object)).map(|seen| seen.uid.clone()).collect()
+/// Which Gateways there are, and stay: one that was deleted and made anew is another one.
+fn standing(picture: &Picture, world: &World) -> Vec<String> {
+    picture.declared.gateways.values().filter_map(|gateway| identity(gateway, world)).cloned().collect()
+}
+
+/// The identity of a Gateway; none of one that is being deleted: what it owns goes with it, and is not made again meanwhile.
+fn identity<'a>(gateway: &Object<Gateway>, world: &'a World) -> Option<&'a String> {
+    world.seen.get(&gateway.meta.object).filter(|seen| !seen.deleting).map(|seen| &seen.uid)
 }
 
 /// The class under which a Gateway is served: of what is shared, that which is in force.
@@ -177,7 +181,13 @@ fn forget_deleted(applier: &mut Applier, made: &Made) {
 }
 
 /// Puts everything there, and takes away what is wanted no more. What the cluster refused before is not tried where it is given.
-async fn put(sight: &Sight, applier: &mut Applier, all: &[Wanted], picture: &Picture, former: Option<&Refused>) -> Refused {
+async fn put(
+    sight: &Sight,
+    applier: &mut Applier,
+    all: &[Wanted],
+    (picture, world): (&Picture, &World),
+    former: Option<&Refused>,
+) -> Refused {
     let mut refused = Refused::new();
     for one in all {
         let fleet = match &one.of {
@@ -199,41 +209,21 @@ async fn put(sight: &Sight, applier: &mut Applier, all: &[Wanted], picture: &Pic
     }
     let still: BTreeSet<&For> = all.iter().map(|one| &one.of).collect();
     let unwanted: Vec<Wanted> = applier.applied().filter(|made| !still.contains(&made.of)).cloned().collect();
-    for made in unwanted {
-        match fate(&made, all, &refused, picture) {
-            Fate::Stays => {}
-            Fate::Forgotten => applier.forget(&made.of),
-            Fate::Withdrawn => {
-                if let Err(problem) = applier.withdraw(&sight.client, &made.of).await {
-                    refused.insert(made.of.clone(), Problem { gateways: made.owners(), why: problem });
-                }
-            }
-        }
+    for made in unwanted.iter().filter(|made| is_left(made, all, &refused, (picture, world))) {
+        applier.forget(&made.of);
     }
     refused
 }
 
-/// What becomes of something that was made and is not wanted.
-enum Fate {
-    Stays,
-    /// It is gone with its owners; or something replaces it, and [`sweep()`] takes it away once that runs.
-    Forgotten,
-    Withdrawn,
-}
-
-fn fate(made: &Wanted, all: &[Wanted], refused: &Refused, picture: &Picture) -> Fate {
+/// Whether something that was made and is not wanted is nothing of ours to keep: it goes with its owners, or [`sweep()`] takes it away,
+/// at once where they are another controller's, else when something that replaces it runs.
+fn is_left(made: &Wanted, all: &[Wanted], refused: &Refused, (picture, world): (&Picture, &World)) -> bool {
     let now = |gateway: &ObjectKey| all.iter().find(|one| one.service.is_some() && one.owners().contains(gateway));
     // Of a Gateway that is ours and for which nothing is wanted, because something is wrong with it, all stays; and what replaces
     // something has to be there.
     let stays = |gateway: &ObjectKey| is_ours(gateway, picture) && now(gateway).is_none_or(|now| refused.contains_key(&now.of));
-    let owners = made.owners();
-    if !owners.iter().any(|gateway| picture.declared.gateways.contains_key(gateway)) {
-        return Fate::Forgotten;
-    }
-    if owners.iter().any(stays) {
-        return Fate::Stays;
-    }
-    if owners.iter().any(|gateway| now(gateway).is_some()) { Fate::Forgotten } else { Fate::Withdrawn }
+    let is_there = |gateway: &ObjectKey| picture.declared.gateways.get(gateway).is_some_and(|gateway| identity(gateway, world).is_some());
+    !made.owners().iter().any(|gateway| is_there(gateway) && stays(gateway))
 }
 
 /// Whether the Gateway is there and not another controller's. One that is wrong keeps its Envoys, and so does one whose class is
@@ -250,12 +240,12 @@ fn wanted(picture: &Picture, world: &World, place: &Place) -> Vec<Wanted> {
     let mut of_gateways = Vec::new();
     for (key, edge) in &picture.plan.edges {
         let Some(gateway) = picture.declared.gateways.get(key) else { continue };
-        let Some(seen) = world.seen.get(&gateway.meta.object) else { continue };
+        let Some(uid) = identity(gateway, world) else { continue };
         if edge.proxy.role == ProxyRole::Fleet {
-            fleets.entry(&edge.proxy).or_default().insert(key.name.clone(), seen.uid.clone());
+            fleets.entry(&edge.proxy).or_default().insert(key.name.clone(), uid.clone());
         }
         if !edge.ports.is_empty() {
-            of_gateways.extend(of_gateway(gateway, edge, &seen.uid, picture, place));
+            of_gateways.extend(of_gateway(gateway, edge, uid, picture, place));
         }
     }
     // Also a Gateway that is not served just now keeps the Envoys from going with the others.
@@ -265,8 +255,8 @@ fn wanted(picture: &Picture, world: &World, place: &Place) -> Vec<Wanted> {
             .gateways
             .values()
             .filter(|gateway| gateway.meta.object.key.namespace == proxy.object.namespace && gateway.spec.class == proxy.object.name);
-        let seen = of_class.filter_map(|gateway| Some((gateway, world.seen.get(&gateway.meta.object)?)));
-        owners.extend(seen.map(|(gateway, seen)| (gateway.meta.object.key.name.clone(), seen.uid.clone())));
+        let there = of_class.filter_map(|gateway| Some((gateway, identity(gateway, world)?)));
+        owners.extend(there.map(|(gateway, uid)| (gateway.meta.object.key.name.clone(), uid.clone())));
     }
     let fleets = fleets.into_iter().filter_map(|(proxy, owners)| of_fleet(proxy, owners, picture, place));
     fleets.chain(of_gateways).collect()

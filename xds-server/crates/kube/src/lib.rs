@@ -6,6 +6,8 @@ pub mod admission;
 pub mod client;
 pub mod deploy;
 pub mod events;
+#[cfg(test)]
+mod fake;
 pub mod gate;
 pub mod inspect;
 pub mod install;

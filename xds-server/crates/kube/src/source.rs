@@ -74,6 +74,8 @@ pub struct Seen {
     pub api_version: String,
     /// The class of a Gateway, also of one that cannot be read otherwise.
     pub class: Option<String>,
+    /// Whether it is being deleted.
+    pub deleting: bool,
     /// Its status as it stands there, as JSON: kept for every object, looked at for few.
     pub(crate) status: Box<str>,
     /// Labels and annotations, as one number.

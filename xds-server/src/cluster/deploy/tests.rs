@@ -40,11 +40,17 @@ fn world(gateways: &[(&str, &str)]) -> (Picture, World) {
              spec: {{ gatewayClassName: {class}, listeners: [{{ name: http, port: 80, protocol: HTTP }}] }}\n"
         )
     };
-    let declared = declared(&(CLASSES.to_owned() + &gateways.iter().map(one).collect::<String>()));
+    let names: Vec<&str> = gateways.iter().map(|(name, _)| *name).collect();
+    world_of(&(CLASSES.to_owned() + &gateways.iter().map(one).collect::<String>()), &names)
+}
+
+/// What is declared so, with the Gateways of these names.
+fn world_of(text: &str, gateways: &[&str]) -> (Picture, World) {
+    let declared = declared(text);
     let settings = judges::settings(TrustDomain::parse("windrose.local").unwrap()).with_addresses(Addresses::Assigned);
     let plan = windrose_plan::plan(&declared, &windrose_plan::Refused::default(), &settings);
     let mut world = World::default();
-    for (name, _) in gateways {
+    for name in gateways {
         let mut seen = Seen::default();
         seen.uid = (*name).to_owned();
         world.seen.insert(ObjectRef::new(Kind::Gateway, "shop", *name), Arc::new(seen));
@@ -94,11 +100,7 @@ fn taken(before: &[(&str, &str)], now: &[(&str, &str)], edit: impl Fn(&mut Made)
     let there = There { all: &all, picture: &picture, world: &world_now, made: &made, refused: &refused };
     let left = there.left().map(|(name, what)| format!("{} {}", if what == Sweep::Service { "Service" } else { "Envoys" }, name.name));
     let gone = former.iter().filter(|made| !all.iter().any(|one| one.of == made.of));
-    let fates = gone.map(|made| match fate(made, &all, &refused, &picture) {
-        Fate::Stays => "stays",
-        Fate::Forgotten => "forgotten",
-        Fate::Withdrawn => "withdrawn",
-    });
+    let fates = gone.map(|made| if is_left(made, &all, &refused, (&picture, &world_now)) { "forgotten" } else { "stays" });
     (left.collect(), fates.collect())
 }
 
@@ -146,7 +148,56 @@ fn what_cannot_be_replaced_stays() {
 
 #[test]
 fn what_is_another_controllers_or_gone_is_left_to_nobody() {
-    assert_eq!(taken(&[("a", "windrose")], &[("a", "foreign")], |_| (), false).1, ["withdrawn"]);
-    assert_eq!(taken(&[("a", "shared")], &[("a", "foreign")], |_| (), false).1, ["withdrawn", "withdrawn"]);
+    let (left, fates) = taken(&[("a", "windrose")], &[("a", "foreign")], |_| (), false);
+    assert_eq!((left, fates), (vec!["Service a-windrose".to_owned(), "Envoys a-windrose".to_owned()], vec!["forgotten"]));
+    let (left, fates) = taken(&[("a", "shared")], &[("a", "foreign")], |_| (), false);
+    assert_eq!((left.len(), fates), (2, vec!["forgotten", "forgotten"]));
+    assert!(left[0] == "Service a-shared" && left[1].starts_with("Envoys shared-fleet-"), "{left:?}");
     assert_eq!(taken(&[("a", "shared")], &[], |_| (), false).1, ["forgotten", "forgotten"]);
+}
+
+#[test]
+fn an_object_in_another_namespace_is_nothing_of_a_gateway_whatever_it_says() {
+    // A copy of a namespace brings labels and owners along; a stranger writes them.
+    let copied = |made: &mut Made| {
+        let service = made.services[&ObjectKey::new("shop", "a-windrose")].clone();
+        made.services.insert(ObjectKey::new("evil", "a-windrose"), service);
+        let deployment = made.deployments[&ObjectKey::new("shop", "a-windrose")].clone();
+        made.deployments.insert(ObjectKey::new("evil", "b-windrose"), deployment);
+    };
+    let now = [("a", "windrose")];
+    assert_eq!(taken(&now, &now, copied, false).0, [""; 0]);
+    let left = taken(&now, &[("a", "foreign")], copied, false).0;
+    assert_eq!(left, ["Service a-windrose", "Envoys a-windrose"]);
+}
+
+#[test]
+fn a_gateway_that_is_being_deleted_has_nothing_made_again() {
+    let (picture, mut world) = world(&[("a", "shared"), ("b", "shared"), ("c", "windrose")]);
+    let former = all_wanted(&picture, &world);
+    let before = standing(&picture, &world);
+    for name in ["a", "c"] {
+        delete(&mut world, name);
+    }
+    assert_ne!(standing(&picture, &world), before, "it is looked at");
+    let now = all_wanted(&picture, &world);
+    let names: Vec<String> = now.iter().map(|one| format!("{:?} of {:?}", one.of, one.owners.keys().collect::<Vec<_>>())).collect();
+    assert_eq!(names, ["Fleet(shop/shared) of [\"b\"]", "Member(shop/b) of [\"b\"]"]);
+    let refused = Refused::new();
+    let unwanted = former.iter().filter(|made| !now.iter().any(|one| one.of == made.of));
+    let left: Vec<String> =
+        unwanted.filter(|made| is_left(made, &now, &refused, (&picture, &world))).map(|made| format!("{:?}", made.of)).collect();
+    assert_eq!(left, ["Member(shop/a)", "Gateway(shop/c)"]);
+    // What is shared goes with the last of them, or stays if it is to be left: that is the cluster's to do.
+    delete(&mut world, "b");
+    let made = made_of(&former);
+    let all = all_wanted(&picture, &world);
+    assert_eq!(There { all: &all, picture: &picture, world: &world, made: &made, refused: &refused }.left().count(), 0);
+}
+
+fn delete(world: &mut World, name: &str) {
+    let object = ObjectRef::new(Kind::Gateway, "shop", name);
+    let mut seen = (*world.seen[&object]).clone();
+    seen.deleting = true;
+    world.seen.insert(object, Arc::new(seen));
 }

@@ -1,10 +1,13 @@
-//! Puts objects into the cluster by server-side apply, each once per content, and takes away what is no longer wanted.
+//! Puts objects into the cluster by server-side apply, each once per content, and takes away what is no longer wanted. Each request
+//! says which object it means: somebody else may have put another one in its place since it was looked at.
 
 use std::collections::BTreeMap;
 
-use kube::api::{ApiResource, DeleteParams, DynamicObject, Patch, PatchParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::time::timeout;
+use windrose_vocab::ObjectKey;
 
 use super::{For, MANAGER, Object, Owner, Wanted, objects};
 use crate::client::{code, explain};
@@ -74,31 +77,15 @@ impl Applier {
     pub fn whole(&self) -> impl Iterator<Item = &Wanted> {
         self.applied.values().filter(|applied| applied.whole).map(|applied| &applied.wanted)
     }
-
-    /// Takes away what was made for Gateways that are still there, but no longer want it.
-    ///
-    /// # Errors
-    /// What the cluster refused.
-    pub async fn withdraw(&mut self, client: &Client, of: &For) -> Result<(), String> {
-        let Some(Applied { wanted, objects, .. }) = self.applied.get(of) else { return Ok(()) };
-        for object in objects {
-            remove(client, &owners(wanted), object).await?;
-        }
-        self.applied.remove(of);
-        Ok(())
-    }
 }
 
 /// Puts what is wanted, but for what is known to be there, and takes away the rest.
 async fn bring(client: &Client, wanted: &Wanted, now: &[Object], known: &[Object], stale: &[Object]) -> Result<(), String> {
     for object in now.iter().filter(|object| !known.contains(object)) {
-        if !known.iter().any(|former| former.is_called_as(object)) {
-            refuse_foreign(client, wanted, object).await?;
-        }
         put(client, wanted, object).await?;
     }
     for object in stale {
-        remove(client, &owners(wanted), object).await?;
+        remove(client, wanted.namespace(), &owners(wanted), object).await?;
     }
     Ok(())
 }
@@ -108,20 +95,21 @@ fn owners(wanted: &Wanted) -> Vec<Owner> {
     wanted.owners.values().map(owner).collect()
 }
 
-/// Takes away what was made under that name for Gateways that have something else by now: the Service, the Envoys, or both.
+/// Takes away what was made under that name for Gateways that have something else by now: the Service, the Envoys, or both. A Gateway
+/// owns nothing in another namespace, whatever an object there says.
 ///
 /// # Errors
 /// What the cluster refused.
-pub async fn sweep(client: &Client, owners: &[Owner], name: &str, what: Sweep) -> Result<(), String> {
-    let (service, envoys) = match what {
-        Sweep::Service => (true, false),
-        Sweep::Envoys => (false, true),
+pub async fn sweep(client: &Client, owners: &[Owner], name: &ObjectKey, what: Sweep) -> Result<(), String> {
+    if let Some(foreign) = owners.iter().find(|owner| owner.namespace != name.namespace) {
+        return Err(format!("{name} cannot be deleted: it is not in namespace {}", foreign.namespace));
+    }
+    let kinds = match what {
+        Sweep::Service => &[SERVICE][..],
+        Sweep::Envoys => &ENVOYS[..],
     };
-    let service = service.then_some(SERVICE);
-    let envoys = ENVOYS.into_iter().chain(OPTIONAL).filter(|_| envoys);
-    for kind in service.into_iter().chain(envoys) {
-        let namespace = owners.first().map_or("", |owner| &*owner.namespace);
-        remove(client, owners, &Object::named(kind, namespace, name)).await?;
+    for kind in kinds {
+        remove(client, &name.namespace, owners, &Object::named(*kind, &name.namespace, &name.name)).await?;
     }
     Ok(())
 }
@@ -138,14 +126,19 @@ pub enum Sweep {
 /// Who sends traffic goes first.
 const SERVICE: (&str, &str, &str) = ("v1", "Service", "services");
 
-/// What all Envoys are made of.
-const ENVOYS: [(&str, &str, &str); 3] =
-    [("apps/v1", "Deployment", "deployments"), ("v1", "ConfigMap", "configmaps"), ("v1", "ServiceAccount", "serviceaccounts")];
-
 /// What may be there from before a restart, and is not wanted by everybody.
 const OPTIONAL: [(&str, &str, &str); 2] = [
     ("autoscaling/v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers"),
     ("policy/v1", "PodDisruptionBudget", "poddisruptionbudgets"),
+];
+
+/// What Envoys are made of. The Deployment goes last: by it we find what is left where something else could not be deleted.
+const ENVOYS: [(&str, &str, &str); 5] = [
+    OPTIONAL[0],
+    OPTIONAL[1],
+    ("v1", "ConfigMap", "configmaps"),
+    ("v1", "ServiceAccount", "serviceaccounts"),
+    ("apps/v1", "Deployment", "deployments"),
 ];
 
 fn optional(wanted: &Wanted) -> Vec<Object> {
@@ -164,65 +157,129 @@ fn api(client: &Client, namespace: &str, object: &Object) -> Api<DynamicObject> 
     Api::namespaced_with(client.clone(), namespace, &resource)
 }
 
+/// Why something could not be done with an object.
+enum Failure {
+    /// The cluster refused it; a conflict where it has changed since we looked.
+    Refused(kube::Error),
+    Silent,
+}
+
+impl Failure {
+    fn is(&self, status: u16) -> bool {
+        matches!(self, Self::Refused(error) if code(error) == Some(status))
+    }
+
+    /// In words for the owner of a Gateway.
+    fn told(&self, object: &Object, what: &str) -> String {
+        let why = match self {
+            Self::Refused(error) => explain(error),
+            Self::Silent => format!("no answer in {:?}", limits::REQUEST_TIME),
+        };
+        format!("{} {} cannot be {what}: {why}", object.kind, object.name())
+    }
+}
+
+async fn in_time<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Failure> {
+    timeout(limits::REQUEST_TIME, request).await.map_err(|_| Failure::Silent)?.map_err(Failure::Refused)
+}
+
+/// What is there of that name.
+async fn look(api: &Api<DynamicObject>, object: &Object) -> Result<Option<ObjectMeta>, String> {
+    let found = in_time(api.get_metadata_opt(object.name())).await.map_err(|failure| failure.told(object, "read"))?;
+    Ok(found.map(|there| there.metadata))
+}
+
 /// Something of that name that somebody else made is not taken over: it would be deleted with its owner here.
-async fn refuse_foreign(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
-    let name = object.name();
-    let failed = |error: kube::Error| format!("{} {name} cannot be read: {}", object.kind, explain(&error));
-    let Some(there) = api(client, wanted.namespace(), object).get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
-    let owners = there.metadata.owner_references.unwrap_or_default();
+fn is_ours(wanted: &Wanted, there: &ObjectMeta) -> bool {
+    let owners = there.owner_references.as_deref().unwrap_or_default();
     if owners.iter().any(|owner| wanted.owners.values().any(|uid| *uid == owner.uid)) {
-        return Ok(());
+        return true;
     }
-    let is_ours = there.metadata.labels.unwrap_or_default().get("app.kubernetes.io/managed-by").is_some_and(|by| by == MANAGER);
-    if is_ours && !owners.iter().any(|owner| owner.controller == Some(true)) {
-        return Ok(());
-    }
-    Err(format!("{} {name} is there and not of this Gateway: rename the Gateway, or delete it", object.kind))
+    let labels = there.labels.as_ref();
+    let is_ours = labels.is_some_and(|labels| labels.get("app.kubernetes.io/managed-by").is_some_and(|by| by == MANAGER));
+    is_ours && !owners.iter().any(|owner| owner.controller == Some(true))
+}
+
+fn foreign(object: &Object) -> String {
+    format!("{} {} is there and not of this Gateway: rename the Gateway, or delete it", object.kind, object.name())
 }
 
 async fn put(client: &Client, wanted: &Wanted, object: &Object) -> Result<(), String> {
-    let parameters = PatchParams::apply(MANAGER).force();
     let api = api(client, wanted.namespace(), object);
-    let name = object.name();
+    let Some(there) = look(&api, object).await? else { return put_first(&api, object).await };
+    if !is_ours(wanted, &there) {
+        return Err(foreign(object));
+    }
     if wanted.parameters.autoscaling.is_some() && object.kind == "Deployment" {
-        hand_over_replicas(&api, name).await?;
+        hand_over_replicas(&api, object).await?;
     }
-    let patch = Patch::Apply(&object.value);
-    let sent = tokio::time::timeout(limits::REQUEST_TIME, api.patch(name, &parameters, &patch)).await;
-    match sent {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(format!("{} {name} cannot be applied: {}", object.kind, explain(&error))),
-        Err(_) => Err(format!("{} {name} cannot be applied: no answer in {:?}", object.kind, limits::REQUEST_TIME)),
+    let patch = Patch::Apply(with_uid(&object.value, there.uid));
+    let applied = in_time(api.patch(object.name(), &PatchParams::apply(MANAGER).force(), &patch)).await;
+    applied.map(drop).map_err(|failure| failure.told(object, "applied"))
+}
+
+/// The same for no other object than that.
+fn with_uid(value: &Value, uid: Option<String>) -> Value {
+    let mut value = value.clone();
+    if let (Some(metadata), Some(uid)) = (value.pointer_mut("/metadata").and_then(Value::as_object_mut), uid) {
+        metadata.insert("uid".to_owned(), uid.into());
     }
+    value
+}
+
+/// Makes an object that was not there. Without force nothing of somebody else's is overwritten, and where somebody made one of that name
+/// in the meantime, what we said of it is taken back.
+async fn put_first(api: &Api<DynamicObject>, object: &Object) -> Result<(), String> {
+    let parameters = PatchParams::apply(MANAGER);
+    let made = match in_time(api.patch(object.name(), &parameters, &Patch::Apply(&object.value))).await {
+        Ok(made) => made.metadata,
+        Err(failure) if failure.is(409) => return Err(foreign(object)),
+        Err(failure) => return Err(failure.told(object, "applied")),
+    };
+    let others = made.managed_fields.iter().flatten().any(|entry| entry.manager.as_deref() != Some(MANAGER));
+    if !others {
+        return Ok(());
+    }
+    let nothing = json!({"apiVersion": object.api_version, "kind": object.kind, "metadata": {"name": object.name()}});
+    let patch = Patch::Apply(with_uid(&nothing, made.uid));
+    in_time(api.patch(object.name(), &parameters, &patch)).await.map_err(|failure| failure.told(object, "left to whoever made it"))?;
+    Err(foreign(object))
 }
 
 /// A number of replicas that nobody declares any more would become one, until the autoscaler has looked for the first time: until
 /// then, the number that is there is declared under another name. It is the same number, so nobody who has it is contradicted.
-async fn hand_over_replicas(api: &Api<DynamicObject>, name: &str) -> Result<(), String> {
-    let failed = |error: kube::Error| format!("Deployment {name} cannot be read: {}", explain(&error));
-    let Some(there) = api.get_opt(name).await.map_err(failed)? else { return Ok(()) };
-    let Some(replicas) = there.data.pointer("/spec/replicas").and_then(Value::as_u64) else { return Ok(()) };
+async fn hand_over_replicas(api: &Api<DynamicObject>, object: &Object) -> Result<(), String> {
+    let name = object.name();
+    let there = in_time(api.get_opt(name)).await.map_err(|failure| failure.told(object, "read"))?;
+    let Some(replicas) = there.and_then(|there| there.data.pointer("/spec/replicas").and_then(Value::as_u64)) else { return Ok(()) };
     let patch = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name}, "spec": {"replicas": replicas}});
-    match api.patch(name, &PatchParams::apply(BEFORE_AUTOSCALING), &Patch::Apply(&patch)).await {
+    match in_time(api.patch(name, &PatchParams::apply(BEFORE_AUTOSCALING), &Patch::Apply(&patch))).await {
         // It has changed meanwhile: whoever changed it has it.
-        Err(error) if code(&error) != Some(409) => Err(format!("Deployment {name} cannot be applied: {}", explain(&error))),
+        Err(failure) if !failure.is(409) => Err(failure.told(object, "applied")),
         Ok(_) | Err(_) => Ok(()),
     }
 }
 
-/// Deletes what is there and ours.
-async fn remove(client: &Client, owners: &[Owner], object: &Object) -> Result<(), String> {
-    let Some(Owner { namespace, .. }) = owners.first() else { return Ok(()) };
+/// Deletes what is there and ours, and nothing that takes its place or becomes another's meanwhile.
+async fn remove(client: &Client, namespace: &str, owners: &[Owner], object: &Object) -> Result<(), String> {
     let api = api(client, namespace, object);
-    let name = object.name();
-    let failed = |error: kube::Error| format!("{} {name} cannot be deleted: {}", object.kind, explain(&error));
-    let Some(there) = api.get_metadata_opt(name).await.map_err(failed)? else { return Ok(()) };
-    let of = there.metadata.owner_references.unwrap_or_default();
-    if !of.iter().any(|of| owners.iter().any(|owner| owner.uid == of.uid)) {
-        return Ok(());
+    for last in [false, true] {
+        let Some(there) = look(&api, object).await? else { return Ok(()) };
+        let of = there.owner_references.unwrap_or_default();
+        if !of.iter().any(|of| owners.iter().any(|owner| owner.uid == of.uid && *owner.namespace == *namespace)) {
+            return Ok(());
+        }
+        let preconditions = Some(Preconditions { resource_version: there.resource_version, uid: there.uid });
+        let parameters = DeleteParams { preconditions, ..DeleteParams::background() };
+        match in_time(api.delete(object.name(), &parameters)).await {
+            // A status that was written meanwhile is no change of owner: it is looked at once more.
+            Err(failure) if failure.is(409) && !last => {}
+            Err(failure) if !failure.is(404) => return Err(failure.told(object, "deleted")),
+            Ok(_) | Err(_) => return Ok(()),
+        }
     }
-    match api.delete(name, &DeleteParams::background()).await {
-        Err(error) if code(&error) != Some(404) => Err(failed(error)),
-        Ok(_) | Err(_) => Ok(()),
-    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

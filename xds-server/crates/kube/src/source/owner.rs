@@ -349,6 +349,7 @@ impl Owner {
             resource_version: text(value, "/metadata/resourceVersion"),
             api_version: text(value, "/apiVersion"),
             class: value.pointer("/spec/gatewayClassName").and_then(Value::as_str).map(str::to_owned),
+            deleting: value.pointer("/metadata/deletionTimestamp").is_some(),
             status: status.to_string().into(),
             metadata: hash(value),
         };

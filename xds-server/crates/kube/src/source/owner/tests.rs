@@ -204,3 +204,14 @@ fn a_replica_that_starts_after_a_bad_edit_has_the_version_that_others_serve() {
     cured.take(Event { kind: Kind::HTTPRoute, told: Told::There(bad()) });
     assert_eq!(routes(&cured.world), 0, "what is gone is forgotten");
 }
+
+#[test]
+fn a_gateway_that_is_being_deleted_is_seen_to_be() {
+    let mut owner = read_once(&[(Kind::Gateway, gateway("cert"))]);
+    let edge = ObjectRef::new(Kind::Gateway, "shop", "edge");
+    assert!(!owner.show().seen[&edge].deleting);
+    let mut going = gateway("cert");
+    going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    owner.take(Event { kind: Kind::Gateway, told: Told::There(going) });
+    assert!(owner.take_changed() && owner.show().seen[&edge].deleting);
+}
