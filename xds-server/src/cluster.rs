@@ -62,3 +62,30 @@ impl Sight {
         *self.leads.borrow() == Leadership::Ours
     }
 }
+
+/// Writes as long as this replica leads: nothing of it is begun once it does not.
+async fn while_leading<T>(mut leads: watch::Receiver<Leadership>, write: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        _ = leads.wait_for(|leads| *leads != Leadership::Ours) => None,
+        done = write => Some(done),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_written_ends_with_the_leadership() {
+        let (leading, leads) = watch::channel(Leadership::Ours);
+        assert_eq!(while_leading(leads.clone(), async { 1 }).await, Some(1));
+        let lost = async {
+            leading.send_replace(Leadership::Unknown);
+            tokio::task::yield_now().await;
+            unreachable!("another one may lead by now");
+        };
+        assert_eq!(while_leading(leads.clone(), lost).await, None::<()>);
+        assert_eq!(while_leading(leads, async { unreachable!("nothing is begun") }).await, None::<()>);
+    }
+}

@@ -19,7 +19,7 @@ use windrose_plan::{Edge, FLEET_ANNOTATION, FLEET_READY, GATEWAY_ANNOTATION, Ope
 use windrose_vocab::{Kind, ObjectKey, ProxyKey, ProxyRole, Text};
 
 use super::identity::{Shared, accounts};
-use super::Sight;
+use super::{Sight, while_leading};
 use crate::pipeline::Picture;
 use sweep::{There, sweep};
 
@@ -109,10 +109,19 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
             tried = tokio::time::Instant::now();
         }
         let wanted = wanted(&picture, &world, &place);
-        refused = put(&sight, &mut applier, &wanted, (&picture, &world), Some(&refused).filter(|_| !again)).await;
-        let there = There { all: &wanted, picture: &picture, world: &world, made: &made, refused: &refused };
-        let kept = sweep(&sight, &there).await;
-        refused.extend(kept);
+        let write = async {
+            let mut refused = put(&sight, &mut applier, &wanted, (&picture, &world), Some(&refused).filter(|_| !again)).await;
+            let there = There { all: &wanted, picture: &picture, world: &world, made: &made, refused: &refused };
+            let kept = sweep(&sight, &there).await;
+            refused.extend(kept);
+            refused
+        };
+        let written = end.run_until_cancelled(while_leading(sight.leads.clone(), write)).await;
+        match written {
+            Some(Some(outcome)) => refused = outcome,
+            Some(None) => (applier, looked) = (Applier::default(), None),
+            None => return,
+        }
         tell(&refused, &tells);
         end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }

@@ -208,6 +208,10 @@ pub(crate) async fn tell(
                 Err(error) => tracing::warn!(error, "a replica that starts would not know what is refused; trying again"),
             }
         }
+        if !sight.leads() {
+            // Whoever leads now writes what it decided: ours would come after it.
+            writing.clear();
+        }
         let picture = sight.reports.picture.load_full();
         if picture.generation == 0 || !picture.judged_here {
             (shown, kept, failed) = (None, None, false);

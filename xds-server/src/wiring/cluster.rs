@@ -6,6 +6,9 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TrackedFuture;
 use windrose_envoy::bootstrap::Server as Reached;
 use windrose_kube::events::Events;
 use windrose_kube::lease::{Leadership, Replica};
@@ -71,35 +74,60 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let listens = windrose_xds_serve::bind(given.replicas).await.context("--replicas")?;
     let port = listens.local_addr().context("--replicas")?.port();
     let me = Replica { name: given.name.clone(), listens: given.replica_address.map(|address| SocketAddr::new(address, port)) };
-    running.tasks.spawn(lease::hold(cluster.client.clone(), namespace.clone(), me, leading, end.child_token()));
+    let writers = Writers::default();
+    running.tasks.spawn(lease::hold(cluster.client.clone(), namespace.clone(), me, leading, writers.ended.clone()));
     let (making, made) = watch::channel(Arc::default());
     running.tasks.spawn(kube_deploy::observed(cluster.client.clone(), making, end.child_token()));
     let (telling, problems) = watch::channel(Arc::default());
     let (found, around) = watch::channel(None);
     running.tasks.spawn(surroundings::follow(cluster.client.clone(), namespace.clone(), leads.clone(), found, end.child_token()));
     let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems, surroundings: around, leads };
-    join_others(&mut running, &sight, &namespace, (listens, known, judging));
+    join_others(&mut running, &sight, &namespace, (listens, known, judging), &writers);
     let root = running.authority.root_pem();
     let place = Place {
         server: Reached { host: reached.0.clone().into(), port: reached.1, name: reached.0.into(), trust: root.clone().into() },
         image: given.envoy_image.clone(),
         max_connections: MAX_CONNECTIONS,
     };
-    running.tasks.spawn(deploy::follow(sight.clone(), place, shared.clone(), telling, end.child_token()));
+    running.tasks.spawn(writers.with(deploy::follow(sight.clone(), place, shared.clone(), telling, end.child_token())));
     running.tasks.spawn(gates::follow(sight.clone(), end.child_token()));
     running.tasks.spawn(leaving::follow(sight.clone(), nodes, shared, end.child_token()));
     let webhook = windrose_xds_serve::bind(given.webhook).await.context("--webhook")?;
     let names = vec![format!("{}.{namespace}.svc", given.service), format!("{}.{namespace}.svc.cluster.local", given.service)];
     running.tasks.spawn(admission::serve(webhook, running.authority.clone(), names, end.child_token()));
     let state_folder = state.path().to_owned();
-    running.tasks.spawn(trust::follow(sight.clone(), namespace, state_folder, root, end.child_token()));
+    running.tasks.spawn(writers.with(trust::follow(sight.clone(), namespace, state_folder, root, end.child_token())));
     let events = Events::new(sight.client.clone(), &given.name);
-    running.tasks.spawn(status::follow(sight, events, end.child_token()));
+    running.tasks.spawn(writers.with(status::follow(sight, events, end.child_token())));
+    running.tasks.spawn(writers.wait(end.clone()));
     tracing::info!(xds = %options.listen, admin = %options.admin, "serving the cluster");
     let told = running.until_told(None).await;
     running.end().await;
     drop(lock);
     told
+}
+
+/// The tasks that write while this replica leads.
+#[derive(Default)]
+struct Writers {
+    running: TaskTracker,
+    /// Cancelled when none of them writes any more: only then may another replica lead.
+    ended: CancellationToken,
+}
+
+impl Writers {
+    /// One of them.
+    fn with<F: Future>(&self, writer: F) -> TrackedFuture<F> {
+        self.running.track_future(writer)
+    }
+
+    /// Returns when all of them ended after the end.
+    async fn wait(self, end: CancellationToken) {
+        end.cancelled().await;
+        self.running.close();
+        self.running.wait().await;
+        self.ended.cancel();
+    }
 }
 
 /// Starts what ties this replica to the others.
@@ -108,12 +136,14 @@ fn join_others(
     sight: &Sight,
     namespace: &str,
     (listens, known, judging): (TcpListener, Known, watch::Sender<Judge>),
+    writers: &Writers,
 ) {
     let (tasks, end, authority) = (&mut running.tasks, &running.end, &running.authority);
     let (telling, verdicts) = watch::channel(Arc::default());
     tasks.spawn(replicas::follow(authority.clone(), known.observed.clone(), judging, sight.leads.clone(), end.child_token()));
     tasks.spawn(replicas::lead(listens, authority.clone(), known, verdicts, sight.clone(), end.child_token()));
-    tasks.spawn(replicas::tell(sight.clone(), namespace.to_owned(), running.last_good.clone(), telling, end.child_token()));
+    let told = replicas::tell(sight.clone(), namespace.to_owned(), running.last_good.clone(), telling, end.child_token());
+    tasks.spawn(writers.with(told));
 }
 
 /// Host and port by which Envoys reach us.
@@ -137,5 +167,32 @@ fn options(given: &Controller, name: &str) -> ServerOptions {
         csds: None,
         authority: None,
         common: given.common.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_lease_is_kept_until_nothing_writes_any_more() {
+        let (writers, end) = (Writers::default(), CancellationToken::new());
+        let ended = writers.ended.clone();
+        let (written, writing) = oneshot::channel::<()>();
+        let (begun, begins) = oneshot::channel();
+        tokio::spawn(writers.with(async move {
+            begun.send(()).unwrap();
+            writing.await.unwrap();
+        }));
+        begins.await.unwrap();
+        let waits = tokio::spawn(writers.wait(end.clone()));
+        end.cancel();
+        tokio::task::yield_now().await;
+        assert!(!ended.is_cancelled(), "something is being written");
+        written.send(()).unwrap();
+        waits.await.unwrap();
+        assert!(ended.is_cancelled());
     }
 }

@@ -48,7 +48,7 @@ pub struct Replica {
     pub listens: Option<SocketAddr>,
 }
 
-/// Tries to hold the Lease until the end, and says who leads. At the end it is given back.
+/// Tries to hold the Lease until the end, and says who leads. At the end it is given back: by then nothing writes any more.
 pub async fn hold(client: Client, namespace: String, me: Replica, leads: watch::Sender<Leadership>, end: CancellationToken) {
     let api: Api<Lease> = Api::namespaced(client, &namespace);
     let mut state = Holder { api, me, seen: None, renewed: None };
