@@ -85,7 +85,7 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
             writes.push(Box::pin(async move {
                 let outcome = status::write(&client, &object, &seen, &status).await;
                 if matches!(outcome, Outcome::Written(_)) {
-                    events.tell(&object, &seen, &status).await;
+                    events.tell(&object, &seen, &status);
                 }
                 (object, outcome)
             }));

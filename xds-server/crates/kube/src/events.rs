@@ -2,14 +2,19 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use windrose_vocab::ObjectRef;
 
 use crate::client::explain;
+use crate::limits;
 use crate::source::Seen;
 
 /// Conditions that are false for a moment with every new object, and say nothing.
@@ -17,9 +22,16 @@ const PASSING: [&str; 3] = ["Pending", "AddressNotAssigned", "NoConflicts"];
 /// Bytes of a note; the API takes 1,024.
 const NOTE_MAX: usize = 1000;
 
-/// Writes events; equal ones of a few minutes become one with a count.
+/// Takes events to be written: nobody waits for that, and what the cluster does not take in time is dropped.
 #[derive(Clone)]
-pub struct Events(Recorder);
+pub struct Events(mpsc::Sender<Told>);
+
+/// One of them, and where it is told.
+struct Told {
+    object: ObjectRef,
+    reference: ObjectReference,
+    event: Event,
+}
 
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -27,15 +39,19 @@ impl fmt::Debug for Events {
     }
 }
 
-impl Events {
-    /// Events of this replica.
-    #[must_use]
-    pub fn new(client: Client, replica: &str) -> Self {
-        Self(Recorder::new(client, Reporter { controller: "windrose.dev/controller".to_owned(), instance: Some(replica.to_owned()) }))
-    }
+/// Events of this replica, and what writes them until the end. Equal ones of a few minutes become one with a count.
+#[must_use]
+pub fn events(client: Client, replica: &str, end: CancellationToken) -> (Events, impl Future<Output = ()> + Send + 'static) {
+    let (sender, told) = mpsc::channel(limits::EVENTS_WAITING);
+    let reporter = Reporter { controller: "windrose.dev/controller".to_owned(), instance: Some(replica.to_owned()) };
+    let recorder = Recorder::new(client, reporter);
+    let writes = async move { _ = end.run_until_cancelled(write(recorder, told, limits::REQUEST_TIME)).await };
+    (Events(sender), writes)
+}
 
+impl Events {
     /// Tells what a new status says that the former one did not: what became wrong. A failure costs the event and is logged.
-    pub async fn tell(&self, object: &ObjectRef, seen: &Seen, status: &Value) {
+    pub fn tell(&self, object: &ObjectRef, seen: &Seen, status: &Value) {
         let reference = ObjectReference {
             api_version: Some(seen.api_version.clone()),
             kind: Some(object.kind.as_str().to_owned()),
@@ -47,9 +63,19 @@ impl Events {
         for (reason, message) in turned(&seen.status(), status) {
             let note: String = message.chars().take(NOTE_MAX).collect();
             let event = Event { type_: EventType::Warning, reason, note: Some(note), action: "Program".to_owned(), secondary: None };
-            if let Err(error) = self.0.publish(&event, &reference).await {
-                tracing::warn!(%object, error = explain(&error), "no event can be written");
+            if self.0.try_send(Told { object: object.clone(), reference: reference.clone(), event }).is_err() {
+                tracing::warn!(%object, "an event is dropped: too many wait to be written");
             }
+        }
+    }
+}
+
+async fn write(recorder: Recorder, mut told: mpsc::Receiver<Told>, patience: Duration) {
+    while let Some(Told { object, reference, event }) = told.recv().await {
+        match timeout(patience, recorder.publish(&event, &reference)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%object, error = explain(&error), "no event can be written"),
+            Err(_) => tracing::warn!(%object, "no event can be written: no answer in {patience:?}"),
         }
     }
 }
@@ -99,5 +125,23 @@ mod tests {
             json!({"conditions": [{"type": "Programmed", "status": "True", "reason": "Programmed", "message": "Pod p: no room"}]});
         assert_eq!(turned(&good, &degraded), BTreeSet::from([("Degraded".to_owned(), "Pod p: no room".to_owned())]));
         assert!(turned(&bad, &bad).is_empty() && turned(&bad, &good).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_cluster_that_does_not_answer_keeps_nobody_waiting() {
+        let (client, log) = crate::fake::cluster(|_| (0, Value::Null)).await;
+        let (sender, told) = mpsc::channel(2);
+        let events = Events(sender);
+        let object = ObjectRef::new(windrose_vocab::Kind::Gateway, "shop", "edge");
+        let status =
+            |reason: &str| json!({"conditions": [{"status": "False", "reason": reason, "message": "m", "lastTransitionTime": "t"}]});
+        for reason in ["One", "Two", "Three"] {
+            events.tell(&object, &Seen::default(), &status(reason));
+        }
+        drop(events);
+        let recorder = Recorder::new(client, Reporter { controller: "test".to_owned(), instance: None });
+        write(recorder, told, Duration::from_millis(50)).await;
+        let reasons: Vec<Value> = log.all().into_iter().map(|(.., event)| event["reason"].clone()).collect();
+        assert_eq!(reasons, ["One", "Two"], "each is tried once, and the third had no room");
     }
 }

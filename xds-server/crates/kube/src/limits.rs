@@ -42,5 +42,10 @@ pub const UNACKNOWLEDGED: Duration = Duration::from_secs(20);
 /// deaf for minutes. An API server has something to say on every watch each minute (a bookmark); where it has not, the watch goes on
 /// where it was.
 pub const SILENCE: Duration = Duration::from_secs(100);
+/// How long the listeners of a Pod that goes away may stay: until no endpoint names it any more and every node has heard of it. Only then
+/// the time begins that its connections have.
+pub const LISTENERS_STAY: Duration = Duration::from_secs(8);
+/// Events that wait to be written; what comes on top of them is dropped.
+pub const EVENTS_WAITING: usize = 256;
 /// Objects in one page of a list: 500 routes of a few KB are about 1 MB.
 pub const PAGE: u32 = 500;
