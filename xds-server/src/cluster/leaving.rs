@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use windrose_kube::limits;
 use windrose_kube::source::World;
 use windrose_vocab::ObjectKey;
 
@@ -16,8 +17,6 @@ use crate::identities::Nodes;
 
 /// How long after its endpoint is gone a Pod may still be sent something: every node has to hear of it.
 const HEARD: Duration = Duration::from_secs(2);
-/// How long the endpoint is waited for.
-const PATIENCE: Duration = Duration::from_secs(8);
 /// Between two looks while a Pod is going away.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -41,7 +40,7 @@ pub(crate) async fn follow(mut sight: Sight, nodes: Arc<Nodes>, shared: Shared, 
             if state.unheard.is_none() && !is_endpoint(&world, key, &pod.address) {
                 state.unheard = Some(Instant::now());
             }
-            state.withdrawn |= state.unheard.is_some_and(|at| at.elapsed() >= HEARD) || state.since.elapsed() >= PATIENCE;
+            state.withdrawn |= state.unheard.is_some_and(|at| at.elapsed() >= HEARD) || state.since.elapsed() >= limits::LISTENERS_STAY;
         }
         let now: BTreeSet<ObjectKey> = pods.iter().filter(|(_, pod)| pod.withdrawn).map(|(key, _)| key.clone()).collect();
         if **shared.leaving.load() != now {

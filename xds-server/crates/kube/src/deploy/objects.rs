@@ -6,6 +6,7 @@ use super::{
     AUDIENCE, BOOTSTRAP_FOLDER, CLASS_LABEL, Carries, Envoys, FLEET_LABEL, For, GATEWAY_LABEL, MANAGER, READY_GATE, RUN_FOLDER, Service,
     TOKEN_FOLDER, Wanted,
 };
+use crate::limits;
 use crate::names::label_value;
 
 /// One object to be in the cluster.
@@ -119,7 +120,7 @@ fn deployment(wanted: &Wanted, envoys: &Envoys) -> Object {
         "serviceAccountName": wanted.name(),
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        "terminationGracePeriodSeconds": parameters.drain_seconds + END_SECONDS,
+        "terminationGracePeriodSeconds": held_seconds(wanted) + u64::from(END_SECONDS),
         "readinessGates": [{"conditionType": READY_GATE}],
         "securityContext": {
             "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
@@ -184,7 +185,7 @@ fn container(wanted: &Wanted, envoys: &Envoys) -> Value {
             "capabilities": {"drop": ["ALL"]},
         },
         // Meanwhile the server withdraws the listeners, and connections end in their own time.
-        "lifecycle": {"preStop": {"sleep": {"seconds": parameters.drain_seconds}}},
+        "lifecycle": {"preStop": {"sleep": {"seconds": held_seconds(wanted)}}},
         "volumeMounts": [
             {"name": "bootstrap", "mountPath": BOOTSTRAP_FOLDER, "readOnly": true},
             {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": true},
@@ -195,6 +196,11 @@ fn container(wanted: &Wanted, envoys: &Envoys) -> Value {
     let probe = |number| json!({"tcpSocket": {"port": number}, "periodSeconds": 2, "failureThreshold": 2});
     set(&mut container, "readinessProbe", first.map(probe));
     container
+}
+
+/// Seconds that a Pod is held before Envoy is told to end: its connections have the whole drain after its listeners are withdrawn.
+fn held_seconds(wanted: &Wanted) -> u64 {
+    limits::LISTENERS_STAY.as_secs() + u64::from(wanted.parameters.drain_seconds)
 }
 
 /// What the Envoys say they are part of.
@@ -347,6 +353,15 @@ mod tests {
         assert_eq!(kinds(&member), ["Service"]);
         assert_eq!(kinds(&fleet), ["ServiceAccount", "ConfigMap", "Deployment", "PodDisruptionBudget"]);
         assert_eq!(of_kind(&member, "Service").unwrap()["spec"]["ports"][0]["targetPort"], 12_345);
+    }
+
+    #[test]
+    fn connections_have_the_whole_drain_after_the_listeners_are_gone() {
+        let of = wanted(For::Gateway(ObjectKey::new("shop", "a")), &["a"]);
+        let objects = objects(&Wanted { parameters: Parameters { drain_seconds: 30, ..Parameters::default() }, ..of });
+        let pod = &of_kind(&objects, "Deployment").unwrap()["spec"]["template"]["spec"];
+        assert_eq!(pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"], 30 + limits::LISTENERS_STAY.as_secs());
+        assert_eq!(pod["terminationGracePeriodSeconds"], 30 + limits::LISTENERS_STAY.as_secs() + u64::from(END_SECONDS));
     }
 
     #[test]
