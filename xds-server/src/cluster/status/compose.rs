@@ -6,10 +6,10 @@ mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrose_api::declared::gateway::{CONTROLLER, Listener as Declared};
+use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress, Listener as Declared};
 use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{AnyObject, Gateway, Object};
-use windrose_kube::deploy::{Made, PodMade};
+use windrose_kube::deploy::{Made, PodMade, ServiceMade};
 use windrose_kube::names;
 use windrose_kube::source::{Seen, World};
 use windrose_kube::status::{Condition, Listener, Status};
@@ -226,14 +226,15 @@ impl Known<'_> {
         if let Some(problem) = self.problems.get(key) {
             return Runs::no("NoResources", problem);
         }
-        if self.addresses(gateway).is_empty() {
-            let asked = !gateway.spec.addresses.is_empty()
-                && self.made.services.get(&service_of(self.edge(gateway), gateway)).is_some_and(|service| service.is_pending);
-            return if asked {
-                Runs::no("AddressNotUsable", "the cluster does not give the address that is asked for")
-            } else {
-                Runs::no("AddressNotAssigned", "no address is assigned yet")
-            };
+        let Some(service) = self.made.services.get(&service_of(self.edge(gateway), gateway)) else {
+            return Runs::no("AddressNotAssigned", "no address is assigned yet");
+        };
+        let missing = not_given(&gateway.spec.addresses, service);
+        if !missing.is_empty() {
+            return Runs::no("AddressNotUsable", format!("the cluster does not give what is asked for: {}", missing.join(", ")));
+        }
+        if !service.is_reached() {
+            return Runs::no("AddressNotAssigned", "no address is assigned yet");
         }
         let version = gateway.meta.identity();
         if let Some(refusal) = self.picture.refused.objects.get(&version) {
@@ -366,6 +367,19 @@ fn gateway_ref(gateway: &ObjectKey) -> ParentRef {
         name: gateway.name.clone(),
     };
     ParentRef { target, section: None, port: None }
+}
+
+/// The addresses that are asked for and that the Service does not have: it may have got another one, or none.
+fn not_given(asked: &[GatewayAddress], service: &ServiceMade) -> Vec<String> {
+    let missing = |address: &GatewayAddress| match address {
+        GatewayAddress::Ip(ip) => (!service.addresses.iter().any(|given| given.parse() == Ok(*ip))).then(|| ip.to_string()),
+        GatewayAddress::Hostname(name) => {
+            (!service.hostnames.iter().any(|given| given.eq_ignore_ascii_case(name))).then(|| name.to_string())
+        }
+        // The plan refuses it.
+        GatewayAddress::Other(..) => None,
+    };
+    asked.iter().filter_map(missing).collect()
 }
 
 /// Once true for a generation, only a refusal ends it; that it was true before a restart is written there.

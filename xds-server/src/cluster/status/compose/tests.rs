@@ -188,3 +188,24 @@ fn a_pod_of_a_long_name_is_known_by_its_deployment() {
     };
     assert_eq!(known.stuck(&gateway).unwrap(), "Pod cut-off-x7k2p: no room");
 }
+
+#[test]
+fn every_address_that_is_asked_for_has_to_be_there() {
+    let ip = |text: &str| GatewayAddress::Ip(text.parse().unwrap());
+    let (usable, other) = (ip("192.0.2.1"), ip("198.51.100.9"));
+    let named = GatewayAddress::Hostname("edge.example".into());
+    let given = |addresses: &[&str], hostnames: &[&str]| ServiceMade {
+        addresses: addresses.iter().map(|one| (*one).into()).collect(),
+        hostnames: hostnames.iter().map(|one| (*one).into()).collect(),
+        ..ServiceMade::default()
+    };
+    let service = given(&["192.0.2.1", "2001:DB8::0001"], &[]);
+    assert_eq!(not_given(&[usable.clone()], &service), [""; 0]);
+    assert_eq!(not_given(&[usable.clone(), other.clone()], &service), ["198.51.100.9"]);
+    assert_eq!(not_given(&[other.clone(), usable.clone()], &service), ["198.51.100.9"]);
+    assert_eq!(not_given(&[ip("2001:db8::1")], &service), [""; 0], "however it is written");
+    assert_eq!(not_given(&[usable.clone()], &given(&["203.0.113.5"], &[])), ["192.0.2.1"], "another one is not that");
+    assert_eq!(not_given(&[usable, other], &given(&[], &[])).len(), 2);
+    assert_eq!(not_given(std::slice::from_ref(&named), &service), ["edge.example"]);
+    assert_eq!(not_given(&[named], &given(&[], &["Edge.example"])), [""; 0]);
+}
