@@ -15,7 +15,7 @@ use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
 use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Envoys, For, Made, RUN_FOLDER, Service, TOKEN_FOLDER, Wanted};
 use windrose_kube::names;
 use windrose_kube::source::World;
-use windrose_plan::{Edge, FLEET_ANNOTATION, FLEET_READY, GATEWAY_ANNOTATION, OpenPort};
+use windrose_plan::{Edge, FLEET_ANNOTATION, GATEWAY_ANNOTATION, OpenPort, READY_PORT};
 use windrose_vocab::{Kind, ObjectKey, ProxyKey, ProxyRole, Text};
 
 use super::identity::{Shared, accounts};
@@ -277,7 +277,11 @@ fn of_gateway(gateway: &Object<Gateway>, edge: &Edge, uid: &str, picture: &Pictu
         GatewayAddress::Ip(ip) => Some(*ip),
         GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
     };
-    let envoys = Envoys { bootstrap: bootstrap_of(&edge.proxy, place), ports: edge.ports.iter().map(|port| bound(*port)).collect() };
+    let mut ports: BTreeSet<(u16, Carries)> = edge.ports.iter().map(|port| bound(*port)).collect();
+    if edge.ports.iter().all(|port| port.datagrams) {
+        ports.insert((READY_PORT, Carries::Tcp));
+    }
+    let envoys = Envoys { bootstrap: bootstrap_of(&edge.proxy, place), ports };
     let class = class_of(Some(edge), gateway);
     let (of, envoys, marks) = match edge.proxy.role {
         ProxyRole::Gateway | ProxyRole::Workload => (For::Gateway(key.clone()), Some(envoys), BTreeMap::new()),
@@ -312,7 +316,7 @@ fn of_fleet(proxy: &ProxyKey, owners: BTreeMap<Text, String>, picture: &Picture,
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         service: None,
-        envoys: Some(Envoys { bootstrap: bootstrap_of(proxy, place), ports: BTreeSet::from([(FLEET_READY, Carries::Tcp)]) }),
+        envoys: Some(Envoys { bootstrap: bootstrap_of(proxy, place), ports: BTreeSet::from([(READY_PORT, Carries::Tcp)]) }),
         parameters: parameters::of_class(&proxy.object.name, picture, place)?,
     })
 }

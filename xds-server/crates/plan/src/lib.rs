@@ -22,7 +22,7 @@ use windrose_api::Declared;
 use windrose_api::declared::Changed;
 
 pub use gateway::{FLEET_ANNOTATION, GATEWAY_ANNOTATION};
-pub use limits::FLEET_READY;
+pub use limits::READY_PORT;
 pub use plan::{Condition, ConditionType, Coverage, Covered, Edge, OpenPort, Plan, Sources, Subject, Verdict};
 pub use planner::Planner;
 pub use print::print;

@@ -15,8 +15,9 @@ pub(crate) const FLEET_PORTS: RangeInclusive<u16> = 10_000..=32_767;
 /// The longest value of a label: a longer name stands there in another form.
 pub(crate) const LABEL_MAX: usize = 63;
 
-/// The port by which a shared proxy says that it has its listeners.
-pub const FLEET_READY: u16 = 9_999;
+/// The port by which a proxy says that it has its listeners, where none of a Gateway's own can: one that is shared, or whose Gateway
+/// takes datagrams alone.
+pub const READY_PORT: u16 = 9_999;
 
 /// Bytes of a regular expression, as Gateway API bounds the paths and values it stands for.
 pub(crate) const PATTERN_BYTES_MAX: usize = 4096;

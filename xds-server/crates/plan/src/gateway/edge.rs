@@ -13,7 +13,7 @@ use windrose_ir::listener::{ClientValidation, Direction, ServerTls, Transport};
 use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Code, Hostname, Kind, ObjectKey, ObjectRef, Port, ProxyKey, ProxyRole, SpiffeId, Text};
 
-use super::{BoundListener, Frame, Spoken};
+use super::{BoundListener, Frame, Spoken, ready};
 use crate::limits::MISDIRECTED_LISTENERS_MAX;
 use crate::plan::OpenPort;
 use crate::policy::edge::EdgeLimits;
@@ -22,6 +22,7 @@ use crate::policy::{self, authorization, edge as limits};
 use crate::proxy::{ProxyParts, Runner, chain_of_filters};
 use crate::reference::field;
 use crate::route::{Table, TableKey};
+use crate::settings::Addresses;
 use crate::world::{Filter, HostSlot, View};
 
 /// What the proxies of a Gateway run.
@@ -76,6 +77,10 @@ pub(crate) fn edge(view: &View<'_>, key: &ObjectKey, runner: Runner) -> Option<E
     }
     if !parts.listeners.is_empty() {
         parts.uses.extend(telemetry.collector);
+    } else if fleet.is_none() && !parts.datagram_listeners.is_empty() && view.settings().addresses == Addresses::Assigned {
+        // Nobody can ask a port of datagrams whether it is open.
+        let (name, ready) = ready();
+        parts.listeners.insert(name, Arc::new(ready));
     }
     Some(parts)
 }

@@ -12,7 +12,7 @@ use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Fingerprint, ObjectKey, Port, Text};
 
 use super::frame::parameters;
-use crate::limits::{FLEET_PORTS, FLEET_READY, LABEL_MAX};
+use crate::limits::{FLEET_PORTS, LABEL_MAX, READY_PORT};
 use crate::policy::edge;
 use crate::settings::Addresses;
 use crate::world::{Index, View};
@@ -22,11 +22,11 @@ pub const FLEET_ANNOTATION: &str = "windrose.dev/fleet";
 /// The annotation of such a Service that names the Gateway whose ports it has.
 pub const GATEWAY_ANNOTATION: &str = "windrose.dev/gateway";
 
-/// The listener by which a shared proxy says that it has its listeners: it takes connections and closes them.
+/// The listener by which a proxy says that it has its listeners, see [`READY_PORT`]: it takes connections and closes them.
 pub(crate) fn ready() -> (Text, Listener) {
     let chain = Chain { name: "none".into(), server_names: Vec::new(), transport: Transport::Plain, handler: Handler::Close };
     let listener = Listener {
-        addresses: vec![SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), FLEET_READY)],
+        addresses: vec![SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), READY_PORT)],
         direction: Direction::Inbound,
         inspect_tls: false,
         chains: vec![chain],

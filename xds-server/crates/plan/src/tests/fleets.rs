@@ -141,7 +141,14 @@ fn shared_proxies_say_that_they_are_up_whoever_of_their_gateways_is() {
     let ready = Some(vec!["[::]:9999".parse().unwrap()]);
     assert_eq!(addresses(&plan_in_cluster([named("a", web()), named("b", web())].into_iter().chain(shared()))), ready);
     assert_eq!(addresses(&plan_in_cluster([named("b", web())].into_iter().chain(shared()))), ready);
-    assert!(!plan_in_cluster([named("a", web())]).programs[&ProxyKey::gateway(NS, "a")].listeners.contains_key("windrose/ready"));
+    let own = |listeners: Vec<Listener>| {
+        let listeners = plan_in_cluster([named("a", listeners)]).programs[&ProxyKey::gateway(NS, "a")].listeners.clone();
+        listeners.get("windrose/ready").map(|listener| listener.addresses.clone())
+    };
+    let datagrams = || Listener { protocol: Protocol::Udp, ..listener("dns", 53, "") };
+    assert_eq!(own(web()), None, "its own port says it");
+    assert_eq!(own(vec![web().remove(0), datagrams()]), None);
+    assert_eq!(own(vec![datagrams()]), ready, "nobody can ask a port of datagrams");
 }
 
 #[test]
