@@ -186,15 +186,15 @@ impl Pipeline {
         self.parts.last_good.note_refused(&self.refused);
     }
 
-    /// Takes note of who decides what is refused, and plans without what another one refuses. Whoever takes over begins with what
-    /// was decided last: what was on trial is tried anew.
+    /// Takes note of who decides what is refused, and plans without what another one refuses. Whoever takes over, or hears nothing any
+    /// more, begins with what was decided last: what was on trial is tried anew.
     pub(crate) fn follow_judge(&mut self, judge: Judge, now: SystemTime) {
         if judge == self.judge {
             return;
         }
         let told = match &judge {
             Judge::Ourselves => Some((self.settled.clone(), true)),
-            Judge::Another(None) => None,
+            Judge::Another(None) => (self.refused != self.settled).then(|| (self.settled.clone(), true)),
             Judge::Another(Some(verdicts)) => {
                 let known = |version: &ObjectVersion| {
                     let declared = self.declared.get(&version.object).filter(|object| object.meta().version == version.version);

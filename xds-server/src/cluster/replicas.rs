@@ -112,7 +112,10 @@ pub(crate) async fn follow(
             () = end.cancelled() => return,
             () = follow_one(leader, &authority, &observed, &judge) => {}
             changed = other_leader(&mut leads, leader, &judge) => match changed {
-                Ok(other) => leader = other,
+                Ok(other) => {
+                    forget_trial(&judge);
+                    leader = other;
+                }
                 Err(_) => return,
             }
         }
@@ -124,7 +127,9 @@ async fn follow_one(leader: Option<SocketAddr>, authority: &NodeAuthority, obser
     let Some(leader) = leader else { return std::future::pending().await };
     let mut told = false;
     loop {
-        match reach(leader, authority, observed, judge).await {
+        let ended = reach(leader, authority, observed, judge).await;
+        forget_trial(judge);
+        match ended {
             Ok(ended) => {
                 tracing::warn!(%leader, %ended, "the leader is not followed; trying again");
                 told = true;
@@ -137,6 +142,17 @@ async fn follow_one(leader: Option<SocketAddr>, authority: &NodeAuthority, obser
         }
         sleep(RETRY).await;
     }
+}
+
+/// Who no longer hears the leader does not hear how its trial ended.
+fn forget_trial(judge: &watch::Sender<Judge>) {
+    judge.send_if_modified(|judge| {
+        let is_trial = matches!(judge, Judge::Another(Some(told)) if told.on_trial);
+        if is_trial {
+            *judge = Judge::Another(None);
+        }
+        is_trial
+    });
 }
 
 /// Returns when another one leads than the one that is followed: ourselves, or somebody at that address.
@@ -329,5 +345,35 @@ mod tests {
         };
         let (admission, _) = tokio::join!(admitted(), shaken);
         assert_eq!(admission, Err("its certificate is no replica's".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn what_is_on_trial_is_forgotten_with_the_connection_and_what_is_decided_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let authority = authority(folder.path());
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let (observed, told) = (Observed::new(), |on_trial| Judge::Another(Some(Arc::new(Verdicts { content: "{}".into(), on_trial }))));
+        let judged = async |leaders: &[Leadership], said| {
+            let (judge, _kept) = watch::channel(said);
+            let (leading, mut leads) = watch::channel(Leadership::Unknown);
+            let follow = async {
+                tokio::select! {
+                    () = follow_one(Some(gone), &authority, &observed, &judge) => {}
+                    () = sleep(Duration::from_millis(200)) => {}
+                }
+            };
+            follow.await;
+            for leader in leaders {
+                leading.send_replace(*leader);
+                other_leader(&mut leads, Some(gone), &judge).await.unwrap();
+                forget_trial(&judge);
+            }
+            judge.borrow().clone()
+        };
+        assert_eq!(judged(&[], told(true)).await, Judge::Another(None));
+        assert_eq!(judged(&[], told(false)).await, told(false));
+        let another = Leadership::Others(Some("192.0.2.1:1".parse().unwrap()));
+        assert_eq!(judged(&[another], told(false)).await, told(false));
+        assert_eq!(judged(&[Leadership::Ours], told(true)).await, Judge::Ourselves);
     }
 }
