@@ -33,6 +33,8 @@ mod refused;
 mod refused_restart;
 #[path = "envoy/samples.rs"]
 mod samples;
+#[path = "envoy/sessions.rs"]
+mod sessions;
 #[path = "envoy/stage.rs"]
 mod stage;
 #[path = "envoy/status.rs"]

@@ -9,6 +9,7 @@ pub(crate) mod jwt;
 pub(crate) mod rate_limit;
 pub(crate) mod rbac;
 pub(crate) mod router;
+pub(crate) mod sessions;
 pub(crate) mod spelling;
 pub(crate) mod transcoder;
 pub(crate) mod wasm;
@@ -41,6 +42,7 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
         HttpFilter::Edits(of) => vec![edits::filter(of)],
         HttpFilter::GiveBody => vec![give_body::filter()],
         HttpFilter::GrpcStats => vec![grpc_stats()],
+        HttpFilter::Sessions => vec![sessions::filter()],
     }
 }
 
@@ -54,7 +56,8 @@ pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
         | HttpFilter::Extension(_)
         | HttpFilter::Edits(_)
         | HttpFilter::GiveBody
-        | HttpFilter::GrpcStats => Vec::new(),
+        | HttpFilter::GrpcStats
+        | HttpFilter::Sessions => Vec::new(),
     });
     fields.flatten().collect()
 }

@@ -16,7 +16,8 @@ pub(crate) use envoy_types::pb::envoy::extensions::{
     filters::http::{
         body_size_limit::v3 as body_size_limit, composite::v3 as composite, cors::v3 as cors,
         credential_injector::v3 as credential_injector, ext_authz::v3 as ext_authz, grpc_stats::v3 as grpc_stats, lua::v3 as lua,
-        rbac::v3 as http_rbac, router::v3 as router, upstream_codec::v3 as upstream_codec, wasm::v3 as http_wasm,
+        rbac::v3 as http_rbac, router::v3 as router, stateful_session::v3 as stateful_session, upstream_codec::v3 as upstream_codec,
+        wasm::v3 as http_wasm,
     },
     filters::listener::tls_inspector::v3 as tls_inspector,
     filters::network::{
@@ -24,7 +25,11 @@ pub(crate) use envoy_types::pb::envoy::extensions::{
         rbac::v3 as network_rbac, tcp_proxy::v3 as tcp_proxy,
     },
     filters::udp::udp_proxy::v3 as udp_proxy,
-    http::{early_header_mutation::header_mutation::v3 as early_header_mutation, injected_credentials::generic::v3 as injected},
+    http::{
+        early_header_mutation::header_mutation::v3 as early_header_mutation,
+        injected_credentials::generic::v3 as injected,
+        stateful_session::{cookie::v3 as session_cookie, header::v3 as session_header},
+    },
     matching::{common_inputs::network::v3 as network_inputs, input_matchers::ip::v3 as matching_ip},
     rbac::principals::mtls_authenticated::v3 as mtls_authenticated,
     resource_monitors::downstream_connections::v3 as downstream_connections,
@@ -34,7 +39,7 @@ pub(crate) use envoy_types::pb::envoy::extensions::{
     wasm::v3 as wasm,
 };
 pub(crate) use envoy_types::pb::envoy::service::discovery::v3 as discovery;
-pub(crate) use envoy_types::pb::envoy::r#type::{matcher::v3 as matcher, tracing::v3 as tracing, v3 as types};
+pub(crate) use envoy_types::pb::envoy::r#type::{http::v3 as http_types, matcher::v3 as matcher, tracing::v3 as tracing, v3 as types};
 pub(crate) use envoy_types::pb::google::protobuf as google;
 pub(crate) use envoy_types::pb::xds::{core::v3 as xds_core, r#type::matcher::v3 as xds_matcher};
 

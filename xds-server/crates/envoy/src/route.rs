@@ -11,7 +11,7 @@ use windrose_ir::route::{Forward, Route, RouteAction, RouteTable, VirtualHost};
 use windrose_vocab::{Hostname, ResourceId, ResourceKind};
 
 use crate::filters::external_auth::{self, Phase};
-use crate::filters::{cors, give_body, spelling};
+use crate::filters::{cors, give_body, sessions, spelling};
 use crate::limits::DIRECT_RESPONSE_BYTES;
 use crate::pb;
 use headers::Changes;
@@ -94,6 +94,7 @@ fn route(route: &Route) -> pb::route::Route {
 fn per_filter(route: &Route) -> HashMap<String, pb::google::Any> {
     let mut configs = give_body::per_route(route);
     configs.extend(route.cors.iter().flat_map(cors::per_route));
+    configs.extend(sessions::per_route(route));
     configs.extend(route.external_auth.iter().map(|asked| external_auth::per_route(Phase::Route, asked)));
     configs
 }

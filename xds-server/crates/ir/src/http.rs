@@ -59,6 +59,8 @@ pub enum HttpFilter {
     GiveBody,
     /// Tells gRPC statistics.
     GrpcStats,
+    /// Keeps sessions at their endpoints, as routes say.
+    Sessions,
 }
 
 impl HttpFilter {
@@ -73,7 +75,8 @@ impl HttpFilter {
             | Self::Authorization(_)
             | Self::Edits(_)
             | Self::GiveBody
-            | Self::GrpcStats => None,
+            | Self::GrpcStats
+            | Self::Sessions => None,
         }
     }
 }
@@ -212,6 +215,7 @@ canonical!(
         Edits(filter),
         GiveBody,
         GrpcStats,
+        Sessions,
     }
 );
 canonical!(struct Authorization { deny, allow, audit, audit_deny });

@@ -195,6 +195,8 @@ pub struct Forward {
     pub mirrors: Vec<Mirror>,
     /// What is hashed for consistent hashing, in order.
     pub hash: Vec<HashOn>,
+    /// What keeps a session at its endpoint, if anything.
+    pub session: Option<Session>,
     /// Whether an HTTP/1.1 upgrade passes on this route.
     pub websocket: bool,
     /// Largest gRPC deadline a client may ask for, if it is looked at.
@@ -299,6 +301,24 @@ pub enum HashOn {
     SourceAddress,
 }
 
+/// What keeps a session at its endpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Session {
+    /// A cookie that names the endpoint, with this lifetime; a session cookie where zero.
+    Cookie {
+        /// Its name.
+        name: Text,
+        /// Its lifetime.
+        lifetime: Duration,
+        /// The paths that it is sent for.
+        path: Text,
+    },
+    /// A header that names the endpoint: the answer tells it, and requests repeat it.
+    Header(Text),
+    /// What is hashed, which also decides between backends.
+    Hashed,
+}
+
 /// CORS of one route.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cors {
@@ -338,6 +358,18 @@ impl Canonical for RouteTable {
 
 canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes });
 canonical!(struct Route { name, matcher, action, request_headers, response_headers, cors, external_auth, buffer_bytes, policies });
+
+/// What came to a type after versions were sent out is written only where it is there, before an option or a flag and under a tag that
+/// neither has: the versions of what is without it stay.
+const LATER: u8 = 2;
+
+fn write_later<T: Canonical>(later: &Option<T>, w: &mut Writer) {
+    if let Some(later) = later {
+        w.bytes(&[LATER]);
+        later.write(w);
+    }
+}
+
 canonical!(
     enum ExternalAuth {
         Denied,
@@ -362,7 +394,19 @@ canonical!(
     }
 );
 canonical!(enum RouteAction { Forward(f), Redirect(r), Respond { status, body } });
-canonical!(struct Forward { backends, rewrite, timeout, idle_timeout, retry, mirrors, hash, websocket, max_grpc_timeout });
+
+impl Canonical for Forward {
+    fn write(&self, w: &mut Writer) {
+        let Self { backends, rewrite, timeout, idle_timeout, retry, mirrors, hash, session, websocket, max_grpc_timeout } = self;
+        (backends, rewrite).write(w);
+        (timeout, idle_timeout).write(w);
+        (retry, mirrors).write(w);
+        hash.write(w);
+        write_later(session, w);
+        (websocket, max_grpc_timeout).write(w);
+    }
+}
+
 canonical!(struct WeightedBackend { cluster, weight, request_headers, response_headers, host });
 canonical!(struct HeaderChanges { set, add, remove });
 canonical!(struct Rewrite { host, path });
@@ -380,6 +424,13 @@ canonical!(
         Header(h),
         Cookie(name, ttl),
         SourceAddress,
+    }
+);
+canonical!(
+    enum Session {
+        Cookie { name, lifetime, path },
+        Header(name),
+        Hashed,
     }
 );
 canonical!(struct Cors { origins, methods, headers, expose, credentials, max_age });

@@ -117,3 +117,6 @@ pub(crate) const TRACE_SAMPLING: u32 = 100;
 pub(crate) const MESH_STREAMS: u32 = 1024;
 /// Port on which a sidecar takes its workload's calls to Services for which no `listen` is declared.
 pub(crate) const OUTBOUND_PORT: u16 = 15_001;
+
+/// Hexadecimal digits that tell the made-up names of sessions apart: two of a site are the same once in 2^64.
+pub(crate) const SESSION_NAME_DIGITS: usize = 16;

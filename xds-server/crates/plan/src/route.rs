@@ -10,6 +10,7 @@ mod host;
 mod matching;
 mod pattern;
 mod rules;
+mod session;
 
 pub(crate) use attach::{Attachments, attach};
 pub(crate) use attached::{Attached, Attachment, Connection};

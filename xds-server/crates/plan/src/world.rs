@@ -35,7 +35,7 @@ pub(crate) enum Dep {
     /// Which routes are attached to a listener that routes connections.
     Connections(ObjectKey, ListenerId),
     /// Whether an attached route needs a filter on a table.
-    Guard(TableKey, Filter),
+    Guard(TableKey, Need),
     /// The routes made from one declared route for one table.
     Rules(RulesKey),
 }
@@ -45,6 +45,15 @@ pub(crate) enum Dep {
 pub(crate) struct HostSlot {
     pub(crate) table: TableKey,
     pub(crate) host: Hostname,
+}
+
+/// What the listener of a table has to carry for its routes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Need {
+    /// A filter of ours.
+    Filter(Filter),
+    /// What keeps sessions at their endpoints.
+    Sessions,
 }
 
 /// A filter of ours, in the order in which requests pass them.

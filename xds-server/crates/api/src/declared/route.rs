@@ -246,10 +246,12 @@ pub struct Retry {
 }
 
 /// Sessions that stick to a backend.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SessionPersistence {
-    /// Name of the cookie or header.
+    /// Name of the cookie or header; one is made up where absent.
     pub name: Option<Text>,
+    /// Path of the cookie; all where absent.
+    pub path: Option<Text>,
     /// By header instead of by cookie.
     pub header: bool,
     /// How long a session lasts at most.

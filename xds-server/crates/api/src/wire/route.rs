@@ -205,6 +205,10 @@ struct WrittenSession {
     cookie: Cookie,
     header: Option<Typed>,
     absolute_timeout: Option<Duration>,
+    /// The name of the cookie or header, in the words of v1.6.
+    session_name: Option<String>,
+    /// The cookie, in the words of v1.6.
+    cookie_config: Cookie,
 }
 
 #[derive(Default, Deserialize)]
@@ -425,20 +429,16 @@ fn retry(written: WrittenRetry) -> Retry {
 }
 
 fn session(written: WrittenSession, at: &Path<'_>, report: &mut Report) -> SessionPersistence {
-    if written.cookie.path.as_deref().is_some_and(|path| path != "/") {
-        let at = at.field("cookie");
-        let message = "a path of the cookie is not supported: it is sent for all paths";
-        report.tell(&at.field("path"), Severity::Warning, Code::Unsupported, message.to_owned(), None);
-    }
-    let permanent = written.cookie.lifetime_type == "Permanent";
+    let WrittenSession { cookie, cookie_config, header, session_name, .. } = written;
+    let permanent = [&cookie, &cookie_config].iter().any(|cookie| cookie.lifetime_type == "Permanent");
     if written.absolute_timeout.is_some() && (written.r#type == "Header" || !permanent) {
-        let message =
-            "only a cookie of `lifetimeType: Permanent` ends after a time: sessions stick by hashing, and nothing is kept of them";
+        let message = "only a cookie of `lifetimeType: Permanent` ends after a time: nothing is kept of sessions";
         report.tell(&at.field("absoluteTimeout"), Severity::Warning, Code::Unsupported, message.to_owned(), None);
     }
     SessionPersistence {
         header: written.r#type == "Header",
-        name: text(written.header.map(|header| header.name).or(written.cookie.name)),
+        name: text(header.map(|header| header.name).or(cookie.name).or(session_name)),
+        path: text(cookie.path),
         absolute_timeout: written.absolute_timeout.map(|time| time.0),
         permanent,
     }

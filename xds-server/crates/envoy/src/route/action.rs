@@ -1,6 +1,8 @@
 //! What a route does: sends on, redirects, or answers.
 
-use windrose_ir::route::{Forward, HashOn, Mirror, PathMatch, PathRewrite, Redirect, Retry, Rewrite, Route, RouteAction, WeightedBackend};
+use windrose_ir::route::{
+    Forward, HashOn, Mirror, PathMatch, PathRewrite, Redirect, Retry, Rewrite, Route, RouteAction, Session, WeightedBackend,
+};
 
 use super::headers::Changes;
 use super::matching::without_slash;
@@ -12,7 +14,7 @@ use pb::route::route_action::hash_policy::{self, PolicySpecifier};
 use pb::route::route_action::{
     ClusterNotFoundResponseCode, ClusterSpecifier, HashPolicy, HostRewriteSpecifier, MaxStreamDuration, RequestMirrorPolicy, UpgradeConfig,
 };
-use pb::route::weighted_cluster::{ClusterWeight, cluster_weight};
+use pb::route::weighted_cluster::{ClusterWeight, RandomValueSpecifier, cluster_weight};
 
 /// A name that no cluster has. A share that goes to it is answered with the code for absent clusters: Envoy has no
 /// other way to answer a part of a split by itself.
@@ -61,13 +63,15 @@ fn forward(to: &Forward, prefix: Option<&str>, header_host: Option<&str>) -> pb:
         ..Default::default()
     };
     rewrite_path(&mut action, &to.rewrite, prefix);
-    split(&mut action, &to.backends, host);
+    split(&mut action, to, host);
     action
 }
 
-fn split(action: &mut pb::route::RouteAction, backends: &[WeightedBackend], host: Option<&str>) {
+fn split(action: &mut pb::route::RouteAction, to: &Forward, host: Option<&str>) {
     let literal = |host: &str| HostRewriteSpecifier::HostRewriteLiteral(host.to_owned());
-    action.cluster_specifier = Some(match backends {
+    // A share that is drawn for each request would take sessions elsewhere.
+    let drawn = (to.session == Some(Session::Hashed)).then(|| RandomValueSpecifier::UseHashPolicy(pb::google::BoolValue { value: true }));
+    action.cluster_specifier = Some(match &*to.backends {
         [only] if only.request_headers == Default::default() && only.response_headers == Default::default() => {
             action.host_rewrite_specifier = only.host.as_deref().or(host).map(literal);
             ClusterSpecifier::Cluster(cluster(only).to_owned())
@@ -78,7 +82,7 @@ fn split(action: &mut pb::route::RouteAction, backends: &[WeightedBackend], host
             let own = shares.iter().any(|share| share.host_rewrite_specifier.is_some());
             action.host_rewrite_specifier = host.filter(|_| !own).map(literal);
             let clusters = shares.into_iter().map(|share| with_host(share, host.filter(|_| own))).collect();
-            ClusterSpecifier::WeightedClusters(pb::route::WeightedCluster { clusters, ..Default::default() })
+            ClusterSpecifier::WeightedClusters(pb::route::WeightedCluster { clusters, random_value_specifier: drawn, ..Default::default() })
         }
     });
 }

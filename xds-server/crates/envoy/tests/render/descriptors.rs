@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use prost_types::{DescriptorProto, EnumDescriptorProto, FileDescriptorProto, FileDescriptorSet, MessageOptions};
 
-const ROOTS: [&str; 59] = [
+const ROOTS: [&str; 63] = [
     "envoy.config.bootstrap.v3.Bootstrap",
     "envoy.config.cluster.v3.Cluster",
     "envoy.config.core.v3.TypedExtensionConfig",
@@ -36,6 +36,8 @@ const ROOTS: [&str; 59] = [
     "envoy.extensions.filters.http.lua.v3.LuaPerRoute",
     "envoy.extensions.filters.http.rbac.v3.RBAC",
     "envoy.extensions.filters.http.router.v3.Router",
+    "envoy.extensions.filters.http.stateful_session.v3.StatefulSession",
+    "envoy.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
     "envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec",
     "envoy.extensions.filters.http.wasm.v3.Wasm",
     "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
@@ -49,6 +51,8 @@ const ROOTS: [&str; 59] = [
     "envoy.extensions.filters.udp.udp_proxy.v3.UdpProxyConfig",
     "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
     "envoy.extensions.http.injected_credentials.generic.v3.Generic",
+    "envoy.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState",
+    "envoy.extensions.http.stateful_session.header.v3.HeaderBasedSessionState",
     "envoy.extensions.matching.common_inputs.network.v3.SourceIPInput",
     "envoy.extensions.matching.input_matchers.ip.v3.Ip",
     "envoy.extensions.rbac.principals.mtls_authenticated.v3.Config",

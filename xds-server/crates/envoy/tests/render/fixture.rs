@@ -73,6 +73,7 @@ pub(crate) fn forward(backends: Vec<WeightedBackend>) -> Forward {
         retry: None,
         mirrors: vec![],
         hash: vec![],
+        session: None,
         websocket: false,
         max_grpc_timeout: None,
     }
@@ -450,6 +451,7 @@ fn edge() -> HttpHandler {
             HttpFilter::Extension(text("edge/limits")),
             HttpFilter::Extension(text("edge/rest")),
             HttpFilter::GrpcStats,
+            HttpFilter::Sessions,
         ],
         limits: HttpLimits { max_body_bytes: Some(1_000_000), connection_duration: Some(seconds(3600)), ..base.limits },
         websocket: true,

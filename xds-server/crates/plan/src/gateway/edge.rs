@@ -229,7 +229,8 @@ impl At<'_, '_> {
         let places = listeners.iter().map(|listener| listener.filters.len()).max().unwrap_or_default();
         let before_routing = (0..u32::try_from(places).unwrap_or_default()).map(HttpFilter::ListenerAuth);
         let others = chain_of_filters(true, limits.addresses.clone().into_iter().chain(rules), &extensions);
-        let filters = before_routing.chain(others).collect();
+        let sessions = self.view.has_sessions(table).then_some(HttpFilter::Sessions);
+        let filters = before_routing.chain(others).chain(sessions).collect();
         parts.extensions.extend(extensions);
         Handler::Http(Box::new(HttpHandler {
             stat_name: name.clone(),

@@ -162,6 +162,7 @@ fn table(name: &Text) -> RouteTable {
         retry: None,
         mirrors: Vec::new(),
         hash: Vec::new(),
+        session: None,
         websocket: true,
         max_grpc_timeout: None,
     };

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use windrose_api::declared::workload::Calls;
-use windrose_ir::http::ForwardedCertificate;
+use windrose_ir::http::{ForwardedCertificate, HttpFilter, HttpHandler};
 use windrose_ir::listener::{Direction, TcpHandler, Transport};
 use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey, ObjectRef, Port, Text};
@@ -151,7 +151,10 @@ fn one(sidecar: Sidecar<'_, '_>, called: &Called, parts: &mut ProxyParts) -> Han
     parts.tables.insert(table.clone());
     let extensions = extensions(sidecar, &table);
     parts.extensions.extend(extensions.iter().cloned());
-    Handler::Http(sidecar.handler(table.to_string().into(), None, &extensions, ForwardedCertificate::Sanitize))
+    with_sessions(
+        sidecar.view.has_sessions(&table),
+        sidecar.handler(table.to_string().into(), None, &extensions, ForwardedCertificate::Sanitize),
+    )
 }
 
 /// Several on one address: the host decides.
@@ -178,8 +181,14 @@ fn many(sidecar: Sidecar<'_, '_>, name: &Text, several: &[Called], parts: &mut P
             }
         }
     }
+    let sessions = hosts.iter().any(|host| sidecar.view.has_sessions(&host.table));
     parts.composed.insert(name.clone(), hosts);
-    Handler::Http(sidecar.handler(name.clone(), None, &BTreeSet::new(), ForwardedCertificate::Sanitize))
+    with_sessions(sessions, sidecar.handler(name.clone(), None, &BTreeSet::new(), ForwardedCertificate::Sanitize))
+}
+
+fn with_sessions(sessions: bool, mut handler: Box<HttpHandler>) -> Handler {
+    handler.filters.extend(sessions.then_some(HttpFilter::Sessions));
+    Handler::Http(handler)
 }
 
 fn take(sidecar: Sidecar<'_, '_>, called: &Called, parts: &mut ProxyParts) -> TableKey {

@@ -108,6 +108,7 @@ fn http(out: &mut Text, http: &HttpHandler) {
             HttpFilter::Cors | HttpFilter::RouteAuth => {}
             HttpFilter::ListenerAuth(_) => out.line(3, "filter asks before a route is chosen"),
             HttpFilter::Edits(_) | HttpFilter::GiveBody => {}
+            HttpFilter::Sessions => out.line(3, "filter sessions"),
             HttpFilter::GrpcStats => out.line(3, "filter grpc statistics"),
             HttpFilter::Extension(name) => out.line(3, &format!("filter {name}")),
             HttpFilter::Authorization(rules) => authorization(out, rules),

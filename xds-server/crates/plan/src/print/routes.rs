@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use windrose_ir::route::{
     AuthProtocol, ExternalAuth, Forward, HashOn, HeaderChanges, PathMatch, PathRewrite, Redirect, Route, RouteAction, RouteMatch,
-    RouteTable, ValueMatch, ValuePattern,
+    RouteTable, Session, ValueMatch, ValuePattern,
 };
 
 use super::Text;
@@ -110,6 +110,11 @@ fn forward(forward: &Forward) -> String {
         HashOn::Header(name) => format!("hashes header {name}"),
         HashOn::Cookie(name, lifetime) => format!("hashes cookie {name} for {lifetime:?}"),
         HashOn::SourceAddress => "hashes address".to_owned(),
+    }));
+    parts.extend(forward.session.iter().map(|session| match session {
+        Session::Cookie { name, lifetime, path } => format!("session by cookie {name} for {lifetime:?} on {path}"),
+        Session::Header(name) => format!("session by header {name}"),
+        Session::Hashed => "session by hash".to_owned(),
     }));
     parts.join(", ")
 }

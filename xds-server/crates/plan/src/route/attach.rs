@@ -7,20 +7,20 @@ use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{Object, Route};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Hostname, Kind, ObjectKey, ObjectRef, Port};
 
-use super::{Attachment, Connection, RulesKey, Table, TableKey};
+use super::{Attachment, Connection, RulesKey, Table, TableKey, session};
 use crate::gateway::{BoundListener, Frame, Spoken, in_namespaces};
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::policy;
 use crate::reference::{Problem, field, key_of, kind_of, missing, wrong_kind};
-use crate::world::{Filter, HostSlot, View, nearest};
+use crate::world::{Filter, HostSlot, Need, View, nearest};
 
 /// Where one route is attached.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Attachments {
     pub(crate) http: BTreeSet<Arc<Attachment>>,
     pub(crate) connections: BTreeSet<Arc<Connection>>,
-    /// Filters that its own policies need on these tables.
-    pub(crate) guards: BTreeSet<(TableKey, Filter)>,
+    /// What it and its own policies need on these tables.
+    pub(crate) guards: BTreeSet<(TableKey, Need)>,
 }
 
 /// Attaches a route to all its parents.
@@ -43,8 +43,10 @@ pub(crate) fn attach(view: &View<'_>, key: &ObjectRef) -> Option<Attachments> {
         }
     }
     let tables: BTreeSet<&TableKey> = attachments.http.iter().map(|attachment| &attachment.slot.table).collect();
-    let filters: Vec<Filter> = Filter::ALL.into_iter().filter(|filter| policy::on_route(view, *filter, route)).collect();
-    attachments.guards = tables.into_iter().flat_map(|table| filters.iter().map(|filter| (table.clone(), *filter))).collect();
+    let filters = Filter::ALL.into_iter().filter(|filter| policy::on_route(view, *filter, route)).map(Need::Filter);
+    let sessions = route.spec.rules.iter().any(session::names_endpoints).then_some(Need::Sessions);
+    let needs: Vec<Need> = filters.chain(sessions).collect();
+    attachments.guards = tables.into_iter().flat_map(|table| needs.iter().map(|need| (table.clone(), *need))).collect();
     Some(attachments)
 }
 

@@ -9,7 +9,7 @@ use windrose_vocab::{Hostname, ObjectKey, ObjectRef};
 use super::TableKey;
 use super::{Attachments, RulesKey};
 use crate::gateway::ListenerId;
-use crate::world::{Dep, Filter, HostSlot};
+use crate::world::{Dep, HostSlot, Need};
 
 /// One route at one host of one table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,7 +35,7 @@ pub(crate) struct Connection {
 pub(crate) struct Attached {
     slots: HashMap<HostSlot, BTreeSet<Arc<Attachment>>>,
     connections: HashMap<(ObjectKey, ListenerId), BTreeSet<Arc<Connection>>>,
-    guards: HashMap<(TableKey, Filter), u32>,
+    guards: HashMap<(TableKey, Need), u32>,
     rules: HashMap<RulesKey, u32>,
 }
 
@@ -48,8 +48,8 @@ impl Attached {
         self.connections.get(&(gateway.clone(), listener.clone())).into_iter().flatten().map(|connection| &**connection)
     }
 
-    pub(crate) fn guarded(&self, table: &TableKey, filter: Filter) -> bool {
-        self.guards.contains_key(&(table.clone(), filter))
+    pub(crate) fn needs(&self, table: &TableKey, need: Need) -> bool {
+        self.guards.contains_key(&(table.clone(), need))
     }
 
     pub(crate) fn has_slot(&self, slot: &HostSlot) -> bool {

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use windrose_api::declared::route::{BackendRef, Filter, PathModifier, Retry as DeclaredRetry, Rule, SessionPersistence};
-use windrose_ir::route::{Forward, HashOn, HeaderChanges, Mirror, Redirect, Retry, Rewrite, RouteAction, WeightedBackend};
+use windrose_api::declared::route::{BackendRef, Filter, PathModifier, Retry as DeclaredRetry, Rule};
+use windrose_ir::route::{Forward, HeaderChanges, Mirror, Redirect, Retry, Rewrite, RouteAction, WeightedBackend};
 use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Text};
 
 use super::filters::{Filters, filters, path as path_rewrite};
-use super::{ResolvedBackend, ResolvedRule, Table, TableKey};
+use super::{ResolvedBackend, ResolvedRule, Table, TableKey, session};
 use crate::backend::{ClusterKey, Flavor, Owner};
 use crate::limits;
 use crate::policy::traffic::{self, RouteTraffic};
@@ -44,7 +44,7 @@ pub(crate) fn action(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTre
         return failed();
     }
     let (timeout, retry) = times(parts, &traffic);
-    let session = session(view, parts);
+    let (session, hash) = session::session(view, parts).unzip();
     let grpc = parts.route.kind == Kind::GRPCRoute;
     RouteAction::Forward(Box::new(Forward {
         backends,
@@ -53,7 +53,8 @@ pub(crate) fn action(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTre
         idle_timeout: Some(traffic.idle.unwrap_or(limits::IDLE_TIMEOUT)),
         retry,
         mirrors: mirrors(view, parts, owner.as_ref(), clusters),
-        hash: session.map_or_else(|| traffic.hash.clone(), |on| vec![on]),
+        hash: hash.filter(|hash| !hash.is_empty()).unwrap_or_else(|| traffic.hash.clone()),
+        session,
         websocket: !grpc && !parts.transcoded,
         max_grpc_timeout: (grpc && !timeout.is_zero()).then_some(timeout),
     }))
@@ -75,7 +76,7 @@ fn port_of(redirect: &Redirect, table: &TableKey) -> Option<u16> {
 }
 
 fn owner(parts: &RuleParts<'_>, traffic: &RouteTraffic) -> Option<Owner> {
-    let sticky = parts.rule.session.as_ref().is_some_and(is_sticky);
+    let sticky = session::is_hashed(parts.rule);
     let rule = if traffic.owns_rule || sticky { Some(rule_name(parts)) } else { None };
     (traffic.owns_route || traffic.owns_rule || sticky).then(|| Owner { route: parts.route.clone(), rule, sticky })
 }
@@ -226,30 +227,4 @@ fn sorted(mut statuses: Vec<u16>) -> Vec<u16> {
     statuses.sort_unstable();
     statuses.dedup();
     statuses
-}
-
-fn session(view: &View<'_>, parts: &RuleParts<'_>) -> Option<HashOn> {
-    let declared = parts.rule.session.as_ref()?;
-    if is_sticky(declared) {
-        return Some(sticky(parts.route, declared));
-    }
-    let part = if declared.header { "header" } else { "cookie" };
-    let path = format!("spec.rules[{}].sessionPersistence.{part}.name", parts.index);
-    view.error(parts.route, field(&path), Code::OutOfRange, "the name is that of no header or cookie; sessions do not stick");
-    None
-}
-
-fn is_sticky(session: &SessionPersistence) -> bool {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    session.name.as_ref().is_none_or(|name| !name.is_empty() && name.bytes().all(token))
-}
-
-/// Sessions stick by hashing what identifies them: equal sessions meet the same endpoint for as long as the set stays.
-fn sticky(route: &ObjectRef, session: &SessionPersistence) -> HashOn {
-    let name = session.name.clone().unwrap_or_else(|| format!("windrose-{}-{}", route.key.namespace, route.key.name).into());
-    if session.header {
-        return HashOn::Header(name.to_ascii_lowercase().into());
-    }
-    let lifetime = if session.permanent { session.absolute_timeout.unwrap_or_default() } else { Duration::ZERO };
-    HashOn::Cookie(name, lifetime)
 }

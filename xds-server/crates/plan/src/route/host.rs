@@ -109,6 +109,7 @@ fn direct(view: &View<'_>, table: &TableKey) -> Option<(Route, ClusterKey)> {
         retry: traffic.retry,
         mirrors: Vec::new(),
         hash: traffic.hash,
+        session: None,
         websocket: true,
         max_grpc_timeout: None,
     };

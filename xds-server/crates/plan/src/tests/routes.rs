@@ -1,9 +1,12 @@
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::route::{
-    BackendRef, Filter, HeaderChanges, Match, PathMatch, Redirect, Retry, Rule, SessionPersistence, ValueMatch,
+    BackendRef, Filter, HeaderChanges, Match, PathMatch, PathModifier, Redirect, Retry, Rewrite, Rule, SessionPersistence, ValueMatch,
 };
-use windrose_ir::route::RouteAction;
+use windrose_ir::route::{RouteAction, Session};
 use windrose_vocab::{Kind, ObjectRef, Weight};
 
 use super::world::*;
@@ -212,13 +215,47 @@ fn a_section_that_is_not_there_is_told_with_the_nearest() {
 }
 
 #[test]
-fn sessions_stick_by_a_hash_on_a_cluster_of_their_own() {
-    let session = SessionPersistence { name: Some("sid".into()), header: false, absolute_timeout: None, permanent: false };
+fn a_session_names_its_endpoint_and_needs_no_cluster_of_its_own() {
+    let session = SessionPersistence { name: Some("sid".into()), ..SessionPersistence::default() };
     let rules = vec![Rule { session: Some(session), name: Some("cart".into()), ..rule(vec![prefix("/")], "o") }];
     let plan = plan([edge(), service("o", 80), route("r", &[], rules)]);
     let RouteAction::Forward(forward) = &virtual_host(edge_program(&plan), TABLE, "*").routes[0].action else { panic!("not forwarded") };
+    assert_eq!(forward.backends[0].cluster.as_deref(), Some("shop/o/80"));
+    let expected = Session::Cookie { name: "sid".into(), lifetime: Duration::ZERO, path: "/".into() };
+    assert_eq!(forward.session, Some(expected));
+    assert!(forward.hash.is_empty());
+}
+
+#[test]
+fn a_made_up_name_of_a_session_is_of_one_rule() {
+    let session = || Some(SessionPersistence::default());
+    let rules =
+        vec![Rule { session: session(), ..rule(vec![prefix("/a")], "o") }, Rule { session: session(), ..rule(vec![prefix("/b")], "o") }];
+    let plan = plan([edge(), service("o", 80), route("r", &[], rules)]);
+    let names: BTreeSet<_> = virtual_host(edge_program(&plan), TABLE, "*")
+        .routes
+        .iter()
+        .map(|route| match &route.action {
+            RouteAction::Forward(forward) => match &forward.session {
+                Some(Session::Cookie { name, .. }) => name.to_string(),
+                other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+#[test]
+fn between_several_backends_a_hash_of_the_session_decides() {
+    let session = SessionPersistence { name: Some("sid".into()), ..SessionPersistence::default() };
+    let both = vec![to("o"), to("p")];
+    let rules = vec![Rule { session: Some(session), name: Some("cart".into()), backends: both, ..rule(vec![prefix("/")], "o") }];
+    let plan = plan([edge(), service("o", 80), service("p", 80), route("r", &[], rules)]);
+    let RouteAction::Forward(forward) = &virtual_host(edge_program(&plan), TABLE, "*").routes[0].action else { panic!("not forwarded") };
     assert_eq!(forward.backends[0].cluster.as_deref(), Some("shop/o/80@HTTPRoute/shop/r/cart"));
-    assert_eq!(forward.hash.len(), 1);
+    assert_eq!((forward.session.clone(), forward.hash.len()), (Some(Session::Hashed), 1));
+    assert_eq!(codes(&plan), ["Unsupported"]);
 }
 
 #[test]

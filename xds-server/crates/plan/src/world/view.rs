@@ -12,7 +12,7 @@ use windrose_api::policy::{AuthorizationPolicy, EdgePolicy, GatewayParameters, M
 use windrose_api::{Declared, Meta};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 
-use super::{Computed, Dep, Filter, HostSlot, Index, Indexes, Layer, Output, Told};
+use super::{Computed, Dep, Filter, HostSlot, Index, Indexes, Layer, Need, Output, Told};
 use crate::gateway::{FleetPorts, Frame, ListenerId};
 use crate::plan::{Condition, ConditionType, Coverage, Covered, Subject};
 use crate::policy::PolicyOutcome;
@@ -146,8 +146,17 @@ impl<'a> View<'a> {
 
     /// Whether an attached route needs this filter.
     pub(crate) fn guarded(&self, table: &TableKey, filter: Filter) -> bool {
-        self.read(Dep::Guard(table.clone(), filter));
-        self.layers.attached.guarded(table, filter)
+        self.needed(table, Need::Filter(filter))
+    }
+
+    /// Whether an attached route keeps sessions at their endpoints.
+    pub(crate) fn has_sessions(&self, table: &TableKey) -> bool {
+        self.needed(table, Need::Sessions)
+    }
+
+    fn needed(&self, table: &TableKey, need: Need) -> bool {
+        self.read(Dep::Guard(table.clone(), need));
+        self.layers.attached.needs(table, need)
     }
 
     pub(crate) fn settings(&self) -> &'a Settings {
