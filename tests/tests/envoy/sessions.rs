@@ -84,3 +84,40 @@ async fn a_session_keeps_its_endpoint_when_others_come_and_finds_another_when_it
     let known = anybody.clone().header("x-session", told.header("x-session"));
     assert_eq!(answerers(&known, CALLS).await, BTreeSet::from([by(&told)]));
 }
+
+#[tokio::test]
+async fn backends_that_rewrite_the_path_apart_get_their_paths_and_their_shares() {
+    let home = Loopback::claim();
+    let (a, b) = (EchoServer::start("a", home.port(9001)).await, EchoServer::start("b", home.port(9002)).await);
+    let listen = home.port(8080);
+    let rewrite = |name: &str, weight: u32, path: &str| {
+        let filter = format!("{{ type: URLRewrite, urlRewrite: {{ path: {{ type: ReplacePrefixMatch, replacePrefixMatch: {path} }} }} }}");
+        format!("{{ name: {name}, port: 80, weight: {weight}, filters: [{filter}] }}")
+    };
+    let route = format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: web, namespace: shop }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules: [{{ matches: [{{ path: {{ value: /api }} }}], backendRefs: [{}, {}, {{ name: b, port: 80, weight: 1 }}] }}]",
+        rewrite("a", 3, "/of-a"),
+        rewrite("b", 0, "/never"),
+    );
+    let all = [gateway(&[("http", listen)]), service("a"), service("b"), endpoint("a", a.address()), endpoint("b", b.address()), route];
+    let stage = Stage::set(home, &documents(&all)).await;
+    let _envoy = stage.envoy("gateway", "edge", &[]).await;
+
+    let call = Call::get(listen, "/api/x");
+    until(&call, "an answer", |reply| reply.status == 200).await;
+    let mut counted: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for _ in 0..COUNTED {
+        let reply = call.send().await.unwrap();
+        let path = reply.json()["path"].as_str().unwrap_or_default().to_owned();
+        *counted.entry((by(&reply), path)).or_default() += 1;
+    }
+    let expected = [("a", "/of-a/x"), ("b", "/api/x")].map(|(name, path)| (name.to_owned(), path.to_owned()));
+    assert_eq!(counted.keys().cloned().collect::<Vec<_>>(), expected, "{counted:?}");
+    // 300 of 400 at 3 to 1; seven standard deviations to either side.
+    assert!((240..=360).contains(&counted[&expected[0]]), "{counted:?}");
+}

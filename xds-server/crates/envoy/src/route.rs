@@ -76,7 +76,7 @@ fn virtual_host(host: &VirtualHost, domains: Vec<String>) -> Option<pb::route::V
 fn route(route: &Route) -> pb::route::Route {
     let mut message = pb::route::Route {
         name: route.name.to_string(),
-        r#match: Some(matching::route_match(&route.matcher)),
+        r#match: Some(matching::route_match(&route.matcher, route.share)),
         metadata: metadata(route),
         typed_per_filter_config: per_filter(route),
         request_body_buffer_limit: (route.buffer_bytes > 0).then_some(pb::google::UInt64Value { value: route.buffer_bytes }),

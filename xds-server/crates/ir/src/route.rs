@@ -116,6 +116,16 @@ pub struct Route {
     pub buffer_bytes: u64,
     /// Entries of the filters' tables that apply: filter name (`policy`, `ratelimit`, `transcode`) and entry. Sorted.
     pub policies: Vec<(Text, Text)>,
+    /// Of the requests that match, those it takes; all where absent. The next routes with the same match take the others.
+    pub share: Option<Share>,
+}
+
+/// A part of the requests that match: with one number drawn for each request, those below a bound. Routes that share a match have
+/// growing bounds, so that each takes what is between its own and the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Share {
+    /// The bound, in millionths.
+    pub below_millionths: u32,
 }
 
 /// What a route matches; all parts must.
@@ -357,7 +367,6 @@ impl Canonical for RouteTable {
 }
 
 canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes });
-canonical!(struct Route { name, matcher, action, request_headers, response_headers, cors, external_auth, buffer_bytes, policies });
 
 /// What came to a type after versions were sent out is written only where it is there, before an option or a flag and under a tag that
 /// neither has: the versions of what is without it stay.
@@ -370,6 +379,19 @@ fn write_later<T: Canonical>(later: &Option<T>, w: &mut Writer) {
     }
 }
 
+impl Canonical for Route {
+    fn write(&self, w: &mut Writer) {
+        let Self { name, matcher, action, request_headers, response_headers, cors, external_auth, buffer_bytes, policies, share } = self;
+        (name, matcher).write(w);
+        (action, request_headers).write(w);
+        (response_headers, cors).write(w);
+        write_later(share, w);
+        (external_auth, buffer_bytes).write(w);
+        policies.write(w);
+    }
+}
+
+canonical!(struct Share { below_millionths });
 canonical!(
     enum ExternalAuth {
         Denied,

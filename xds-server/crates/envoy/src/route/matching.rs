@@ -1,6 +1,6 @@
 //! What a route matches.
 
-use windrose_ir::route::{PathMatch, RouteMatch, ValueMatch, ValuePattern};
+use windrose_ir::route::{PathMatch, RouteMatch, Share, ValueMatch, ValuePattern};
 
 use crate::pb;
 use pb::route::header_matcher::HeaderMatchSpecifier;
@@ -8,7 +8,7 @@ use pb::route::query_parameter_matcher::QueryParameterMatchSpecifier;
 use pb::route::route_match::{GrpcRouteMatchOptions, PathSpecifier};
 use pb::route::{HeaderMatcher, QueryParameterMatcher};
 
-pub(super) fn route_match(matcher: &RouteMatch) -> pb::route::RouteMatch {
+pub(super) fn route_match(matcher: &RouteMatch, share: Option<Share>) -> pb::route::RouteMatch {
     let method = matcher.method.iter().map(|method| header_matcher(":method", pb::exact(method)));
     let headers = matcher.headers.iter().map(|header| header_matcher(&header.name, pattern(&header.value)));
     pb::route::RouteMatch {
@@ -16,8 +16,16 @@ pub(super) fn route_match(matcher: &RouteMatch) -> pb::route::RouteMatch {
         headers: method.chain(headers).collect(),
         query_parameters: matcher.query.iter().map(query).collect(),
         grpc: matcher.grpc.then_some(GrpcRouteMatchOptions {}),
+        runtime_fraction: share.map(below),
         ..Default::default()
     }
+}
+
+/// Envoy compares one number for the whole request with the fraction of each route that it comes to.
+fn below(share: Share) -> pb::core::RuntimeFractionalPercent {
+    let denominator = pb::types::fractional_percent::DenominatorType::Million as i32;
+    let value = pb::types::FractionalPercent { numerator: share.below_millionths, denominator };
+    pb::core::RuntimeFractionalPercent { default_value: Some(value), runtime_key: String::new() }
 }
 
 fn path(path: &PathMatch) -> PathSpecifier {

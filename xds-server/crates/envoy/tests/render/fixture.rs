@@ -90,6 +90,7 @@ pub(crate) fn route(name: &str, path: PathMatch, action: RouteAction) -> Route {
         external_auth: None,
         buffer_bytes: 1 << 20,
         policies: vec![],
+        share: None,
     }
 }
 

@@ -176,6 +176,7 @@ fn table(name: &Text) -> RouteTable {
         external_auth: None,
         buffer_bytes: 0,
         policies: Vec::new(),
+        share: None,
     };
     RouteTable::from_iter([VirtualHost {
         name: "*".into(),

@@ -23,7 +23,8 @@ pub(super) fn print(out: &mut Text, name: &str, table: &RouteTable) {
 }
 
 fn route(out: &mut Text, route: &Route) {
-    out.line(3, &format!("{} -> {}", matcher(&route.matcher), action(&route.action)));
+    let share = route.share.map(|share| format!(" of a million below {}", share.below_millionths)).unwrap_or_default();
+    out.line(3, &format!("{}{share} -> {}", matcher(&route.matcher), action(&route.action)));
     let mut details = vec![format!("name {}", route.name)];
     details.extend(headers("request", &route.request_headers));
     details.extend(headers("response", &route.response_headers));

@@ -113,7 +113,7 @@ fn rewrite(declared: &Rewrite) -> ir::Rewrite {
 }
 
 /// What a path becomes.
-pub(crate) fn path(declared: &PathModifier) -> ir::PathRewrite {
+fn path(declared: &PathModifier) -> ir::PathRewrite {
     match declared {
         PathModifier::Full(path) => ir::PathRewrite::Full(path.clone()),
         PathModifier::Prefix(path) => ir::PathRewrite::Prefix(path.clone()),

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use windrose_api::declared::route::{BackendRef, Filter, PathModifier, Retry as DeclaredRetry, Rule};
-use windrose_ir::route::{Forward, HeaderChanges, Mirror, Redirect, Retry, Rewrite, RouteAction, WeightedBackend};
+use windrose_api::declared::route::{BackendRef, Filter, Retry as DeclaredRetry, Rule};
+use windrose_ir::route::{Forward, HeaderChanges, Mirror, PathRewrite, Redirect, Retry, Rewrite, RouteAction, Share, WeightedBackend};
 use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Text};
 
-use super::filters::{Filters, filters, path as path_rewrite};
+use super::filters::{Filters, filters};
 use super::{ResolvedBackend, ResolvedRule, Table, TableKey, session};
 use crate::backend::{ClusterKey, Flavor, Owner};
 use crate::limits;
@@ -28,36 +28,75 @@ pub(crate) struct RuleParts<'a> {
     pub(crate) transcoded: bool,
 }
 
-/// What the rule does; the clusters it needs are added to `clusters`.
-pub(crate) fn action(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTreeSet<ClusterKey>) -> RouteAction {
+/// What the rule does, in one route or, where backends rewrite the path in ways of their own, in one for each; the clusters it needs are
+/// added to `clusters`.
+pub(crate) fn actions(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTreeSet<ClusterKey>) -> Vec<(Option<Share>, RouteAction)> {
     let failed = || RouteAction::Respond { status: if parts.route.kind == Kind::GRPCRoute { 503 } else { 500 }, body: "".into() };
     if parts.filters.unknown {
-        return failed();
+        return vec![(None, failed())];
     }
     if let Some(redirect) = &parts.filters.redirect {
-        return RouteAction::Redirect(Redirect { port: port_of(redirect, parts.table), ..redirect.clone() });
+        return vec![(None, RouteAction::Redirect(Redirect { port: port_of(redirect, parts.table), ..redirect.clone() }))];
     }
     let traffic = traffic::of_rule(view, parts);
     let owner = owner(parts, &traffic);
     let backends = backends(view, parts, owner.as_ref(), clusters);
-    if backends.iter().all(|backend| backend.cluster.is_none()) {
-        return failed();
+    let mut reached = backends.iter().filter(|(backend, _)| backend.cluster.is_some()).map(|(_, path)| path);
+    let Some(path) = reached.next() else { return vec![(None, failed())] };
+    let alike = reached.all(|other| other == path);
+    let forward = forward(view, parts, (&traffic, owner.as_ref()), clusters);
+    let to = |backends: Vec<WeightedBackend>, path: Option<PathRewrite>| {
+        RouteAction::Forward(Box::new(Forward { backends, rewrite: Rewrite { path, ..forward.rewrite.clone() }, ..forward.clone() }))
+    };
+    if alike {
+        let path = path.clone();
+        return vec![(None, to(backends.into_iter().map(|(backend, _)| backend).collect(), path))];
     }
-    let (timeout, retry) = times(parts, &traffic);
+    if forward.session.is_some() {
+        let path = format!("spec.rules[{}].sessionPersistence", parts.index);
+        let message = "sessions do not stick to one of several backends that rewrite the path in ways of their own";
+        view.warn(parts.route, field(&path), Code::Unsupported, message);
+    }
+    let shares = shares(backends.iter().map(|(backend, _)| backend.weight));
+    let one = |(backend, path): (WeightedBackend, _)| if backend.cluster.is_some() { to(vec![backend], path) } else { failed() };
+    shares.into_iter().zip(backends.into_iter().map(one)).collect()
+}
+
+/// The bound of each weight; the last takes what is left.
+fn shares(weights: impl ExactSizeIterator<Item = u32> + Clone) -> Vec<Option<Share>> {
+    const WHOLE: u64 = 1_000_000;
+    let (last, total) = (weights.len().saturating_sub(1), weights.clone().map(u64::from).sum::<u64>().max(1));
+    let mut sum = 0;
+    let bounds = weights.enumerate().map(|(index, weight)| {
+        sum += u64::from(weight);
+        let below = u32::try_from(sum * WHOLE / total).unwrap_or(u32::MAX);
+        (index < last).then_some(Share { below_millionths: below })
+    });
+    bounds.collect()
+}
+
+/// All that the routes of a rule have in common, without backends.
+fn forward(
+    view: &View<'_>,
+    parts: &RuleParts<'_>,
+    (traffic, owner): (&RouteTraffic, Option<&Owner>),
+    clusters: &mut BTreeSet<ClusterKey>,
+) -> Forward {
+    let (timeout, retry) = times(parts, traffic);
     let (session, hash) = session::session(view, parts).unzip();
     let grpc = parts.route.kind == Kind::GRPCRoute;
-    RouteAction::Forward(Box::new(Forward {
-        backends,
-        rewrite: rewrite(parts),
+    Forward {
+        backends: Vec::new(),
+        rewrite: Rewrite { host: parts.filters.rewrite.host.clone(), path: None },
         timeout,
         idle_timeout: Some(traffic.idle.unwrap_or(limits::IDLE_TIMEOUT)),
         retry,
-        mirrors: mirrors(view, parts, owner.as_ref(), clusters),
+        mirrors: mirrors(view, parts, owner, clusters),
         hash: hash.filter(|hash| !hash.is_empty()).unwrap_or_else(|| traffic.hash.clone()),
         session,
         websocket: !grpc && !parts.transcoded,
         max_grpc_timeout: (grpc && !timeout.is_zero()).then_some(timeout),
-    }))
+    }
 }
 
 /// The port of a redirect: as declared, else that of the declared scheme, else the listener's. One that the scheme implies is left
@@ -86,7 +125,13 @@ pub(crate) fn rule_name(parts: &RuleParts<'_>) -> Text {
     super::rules::rule_label(parts.route.kind, parts.rule)
 }
 
-fn backends(view: &View<'_>, parts: &RuleParts<'_>, owner: Option<&Owner>, clusters: &mut BTreeSet<ClusterKey>) -> Vec<WeightedBackend> {
+/// Those with a share, each with what it makes of the path.
+fn backends(
+    view: &View<'_>,
+    parts: &RuleParts<'_>,
+    owner: Option<&Owner>,
+    clusters: &mut BTreeSet<ClusterKey>,
+) -> Vec<(WeightedBackend, Option<PathRewrite>)> {
     let both = parts.rule.backends.iter().zip(&parts.resolved.backends).enumerate();
     let counted = both.filter(|(_, (declared, _))| declared.weight.get() > 0);
     counted
@@ -95,42 +140,16 @@ fn backends(view: &View<'_>, parts: &RuleParts<'_>, owner: Option<&Owner>, clust
             let resolved = resolved.as_ref().filter(|_| !own.unknown);
             let key = resolved.map(|resolved| cluster(view, parts, resolved, owner));
             clusters.extend(key.iter().cloned());
-            WeightedBackend {
+            let backend = WeightedBackend {
                 cluster: key.map(|key| key.name()),
                 weight: declared.weight.get(),
                 request_headers: own.request_headers,
                 response_headers: own.response_headers,
                 host: own.rewrite.host,
-            }
+            };
+            (backend, own.rewrite.path.or_else(|| parts.filters.rewrite.path.clone()))
         })
         .collect()
-}
-
-/// What the rule rewrites, and the path that all its backends do.
-fn rewrite(parts: &RuleParts<'_>) -> Rewrite {
-    let rule = &parts.filters.rewrite;
-    Rewrite { host: rule.host.clone(), path: path_of_backends(parts.rule).map(path_rewrite).or_else(|| rule.path.clone()) }
-}
-
-/// The path that every backend with a share is sent, if it is the same for all: a proxy rewrites it for a whole rule only.
-fn path_of_backends(rule: &Rule) -> Option<&PathModifier> {
-    let counted = rule.backends.iter().filter(|backend| backend.weight.get() > 0);
-    let mut paths = counted.map(|backend| backend.filters.iter().find_map(path_of));
-    let first = paths.next()??;
-    paths.all(|path| path == Some(first)).then_some(first)
-}
-
-fn path_of(filter: &Filter) -> Option<&PathModifier> {
-    match filter {
-        Filter::Rewrite(rewrite) => rewrite.path.as_ref(),
-        Filter::RequestHeaders(_)
-        | Filter::ResponseHeaders(_)
-        | Filter::Redirect(_)
-        | Filter::Mirror(_)
-        | Filter::Cors(_)
-        | Filter::ExternalAuth(_)
-        | Filter::Extension(_) => None,
-    }
 }
 
 /// The filters of one backend, as far as a share of a rule can have its own.
@@ -140,11 +159,10 @@ fn own_filters(view: &View<'_>, parts: &RuleParts<'_>, index: usize, declared: &
     }
     let path = format!("spec.rules[{}].backendRefs[{index}].filters", parts.index);
     let mut own = filters(view, parts.route, &path, &declared.filters);
-    let alone = own.rewrite.path.is_some() && path_of_backends(parts.rule).is_none();
     let asks = declared.filters.iter().any(|filter| matches!(filter, Filter::ExternalAuth(_)));
-    let more = own.redirect.is_some() || own.cors.is_some() || alone || !own.mirrors.is_empty() || asks;
+    let more = own.redirect.is_some() || own.cors.is_some() || !own.mirrors.is_empty() || asks;
     if more {
-        let message = "a single backend can change headers and the host, and the path where all do it alike; its share answers 500";
+        let message = "a single backend can change headers, the host and the path; its share answers 500";
         view.error(parts.route, field(&path), Code::Unsupported, message);
         own.unknown = true;
         own.request_headers = HeaderChanges::default();

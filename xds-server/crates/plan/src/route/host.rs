@@ -1,6 +1,7 @@
 //! One virtual host: the routes of all that attach to it, in the order they are tried.
 
 use std::cmp::Reverse;
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -34,14 +35,17 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
     let mut all: Vec<(&Attachment, &Rules, &Ruled)> =
         found.flat_map(|(attachment, rules)| rules.routes.iter().map(move |ruled| (attachment, rules, ruled))).collect();
     all.sort_by(|a, b| order(*a).cmp(&order(*b)));
-    let mut first: HashMap<&RouteMatch, &RulesKey> = HashMap::new();
+    let mut first: HashMap<&RouteMatch, (&Attachment, &Ruled)> = HashMap::new();
     let mut routes = Vec::new();
     for (attachment, _, ruled) in all {
-        if let Some(earlier) = first.get(&ruled.route.matcher) {
-            shadowed(view, &attachment.rules, ruled, earlier);
-        } else {
-            first.insert(&ruled.route.matcher, &attachment.rules);
-            routes.push(Arc::clone(&ruled.route));
+        match first.entry(&ruled.route.matcher) {
+            Entry::Vacant(free) => {
+                free.insert((attachment, ruled));
+                routes.push(Arc::clone(&ruled.route));
+            }
+            // The rest of a match that several routes share.
+            Entry::Occupied(taken) if is_one_match(*taken.get(), (attachment, ruled)) => routes.push(Arc::clone(&ruled.route)),
+            Entry::Occupied(taken) => shadowed(view, &attachment.rules, ruled, &taken.get().0.rules),
         }
     }
     let (route, cluster) = direct.unzip();
@@ -87,6 +91,7 @@ fn answer(name: &str, status: u16) -> Route {
         external_auth: None,
         buffer_bytes: 0,
         policies: Vec::new(),
+        share: None,
     }
 }
 
@@ -123,8 +128,13 @@ fn direct(view: &View<'_>, table: &TableKey) -> Option<(Route, ClusterKey)> {
         external_auth: None,
         buffer_bytes: 0,
         policies: Vec::new(),
+        share: None,
     };
     Some((route, key))
+}
+
+fn is_one_match(first: (&Attachment, &Ruled), other: (&Attachment, &Ruled)) -> bool {
+    std::ptr::eq(first.0, other.0) && (first.1.rule, first.1.position) == (other.1.rule, other.1.position)
 }
 
 type Order<'a> = (Reverse<(usize, usize)>, &'a Precedence, u64, &'a ObjectKey, Kind, usize, usize);

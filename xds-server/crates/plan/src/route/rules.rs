@@ -8,7 +8,7 @@ use windrose_ir::route::{ExternalAuth, Route, RouteMatch};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
 use super::filters::filters;
-use super::forward::{RuleParts, action};
+use super::forward::{RuleParts, actions};
 use super::matching::{Precedence, everything, label, matcher};
 use super::{ResolvedRule, RulesKey, Table, external_auth};
 use crate::backend::ClusterKey;
@@ -55,17 +55,20 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         let transcoded = transcoder.is_some();
         let buffer_bytes = transcoder.as_ref().map_or(0, |(_, entry)| transcoding::buffer_bytes(entry));
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
-        let action = action(view, &parts, &mut clusters);
+        let actions = actions(view, &parts, &mut clusters);
         let asked = if asks { Some(key.route.clone()) } else { asked_before(view, key) };
         let entries = entries(view, key, &place, (transcoder, asked), &rule_label(key.route.kind, rule));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
         all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
         let understood =
             matchers(key.route.kind, rule).into_iter().enumerate().filter(|(position, _)| !resolved.unmatched.contains(position));
-        for (position, matcher) in understood {
+        for (position, matcher, (share, action)) in
+            understood.flat_map(|(position, matcher)| actions.iter().map(move |action| (position, matcher.clone(), action)))
+        {
             let route = Route {
                 name: route_name(&key.route, rule, &matcher),
                 action: action.clone(),
+                share: *share,
                 request_headers: filters.request_headers.clone(),
                 response_headers: filters.response_headers.clone(),
                 cors: filters.cors.clone(),

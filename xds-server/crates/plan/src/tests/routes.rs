@@ -259,6 +259,23 @@ fn between_several_backends_a_hash_of_the_session_decides() {
 }
 
 #[test]
+fn backends_that_rewrite_the_path_apart_share_a_match_by_growing_bounds() {
+    let at = |name: &str, weight: u32, path: &str| BackendRef {
+        weight: Weight::new(i64::from(weight)).unwrap(),
+        filters: vec![Filter::Rewrite(Rewrite { hostname: None, path: Some(PathModifier::Full(path.into())) })],
+        ..to(name)
+    };
+    let backends = vec![at("o", 2, "/o"), at("p", 1, "/p"), at("q", 0, "/q"), at("o", 1, "/r")];
+    let rules = vec![Rule { backends, ..rule(vec![prefix("/")], "o") }];
+    let plan = plan([edge(), service("o", 80), service("p", 80), service("q", 80), route("r", &[], rules)]);
+    let routes = &virtual_host(edge_program(&plan), TABLE, "*").routes;
+    let bounds: Vec<_> = routes.iter().map(|route| route.share.map(|share| share.below_millionths)).collect();
+    assert_eq!(bounds, [Some(500_000), Some(750_000), None]);
+    assert_eq!(targets(virtual_host(edge_program(&plan), TABLE, "*")), ["shop/o/80", "shop/p/80", "shop/o/80"]);
+    assert!(codes(&plan).is_empty(), "{:?}", told(&plan));
+}
+
+#[test]
 fn a_pattern_that_no_proxy_takes_matches_nothing_and_hides_nothing_else() {
     let bad = Match::Http { path: PathMatch::Regex("/a(".into()), method: None, headers: Vec::new(), query: Vec::new() };
     let plan = plan([edge(), service("o", 80), route("r", &[], vec![rule(vec![bad, prefix("/b")], "o")])]);
