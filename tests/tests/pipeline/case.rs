@@ -1,5 +1,6 @@
 //! The cases: folders of `tests/cases`, each one story, told through every room.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -64,6 +65,35 @@ pub(crate) fn folders() -> Vec<PathBuf> {
     folders.retain(|folder| only.as_deref().is_none_or(|only| folder.file_name() == Some(only)));
     folders.sort();
     folders
+}
+
+/// What is wrong where the errors of a case are not those that its first line names.
+pub(crate) fn unexpected(folder: &Path, diagnostics: &str) -> Option<String> {
+    let declared = std::fs::read_to_string(folder.join("declared.yaml")).unwrap();
+    let said = named(declared.lines().next().unwrap_or_default());
+    let found: BTreeSet<&str> = diagnostics.split("error[").skip(1).filter_map(|rest| rest.split(']').next()).collect();
+    let line = format!("[errors: {}]", found.iter().copied().collect::<Vec<_>>().join(", "));
+    let told = if found.is_empty() { "nothing is refused".to_owned() } else { format!("it would be `{line}`") };
+    (said != found).then(|| format!("{}: its first line names other errors than there are ({told}):\n{diagnostics}", folder.display()))
+}
+
+/// The codes in `[errors: …]` at the end of a line.
+fn named(line: &str) -> BTreeSet<&str> {
+    let codes = line.trim_end().strip_suffix(']').and_then(|line| line.rsplit_once("[errors: ")).map(|(_, codes)| codes);
+    codes.into_iter().flat_map(|codes| codes.split(", ")).collect()
+}
+
+#[test]
+fn a_case_says_what_is_refused_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |first: &str| std::fs::write(folder.path().join("declared.yaml"), format!("{first}\nkind: A\n")).unwrap();
+    let refused = "declared.yaml:2: error[RefNotFound]: a\ndeclared.yaml:2: warning[Shadowed]: b\n";
+    write("# A story.");
+    assert_eq!(unexpected(folder.path(), "declared.yaml:2: warning[Shadowed]: b\n"), None);
+    assert!(unexpected(folder.path(), refused).unwrap().contains("[errors: RefNotFound]"));
+    write("# A story. [errors: RefNotFound]");
+    assert_eq!(unexpected(folder.path(), refused), None);
+    assert!(unexpected(folder.path(), "").unwrap().contains("nothing is refused"));
 }
 
 fn sets(folder: &Path, modules: &str, mesh: &Mesh) -> Vec<Set> {
