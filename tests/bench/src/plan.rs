@@ -122,6 +122,7 @@ fn gateway() -> anyhow::Result<AnyObject> {
     let spec = Gateway {
         class: "windrose".into(),
         addresses: Vec::new(),
+        reach: Vec::new(),
         listeners: vec![listener],
         backend_client_certificate: None,
         frontend_validation: None,

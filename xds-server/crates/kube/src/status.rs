@@ -69,8 +69,8 @@ pub enum Status {
         conditions: Vec<Condition>,
         /// Listeners, in the order declared.
         listeners: Vec<Listener>,
-        /// Addresses of a Gateway, with their type; none for a ListenerSet.
-        addresses: Option<Vec<(&'static str, String)>>,
+        /// Addresses of a Gateway; none for a ListenerSet.
+        addresses: Option<Vec<Address>>,
         /// ListenerSets that are attached to a Gateway.
         sets: Option<u32>,
     },
@@ -96,7 +96,7 @@ pub fn render(status: &Status, former: &Value, generation: i64, now: SystemTime)
             let listener = |listener: &Listener| at.listener(listener, &former["listeners"]);
             next["listeners"] = listeners.iter().map(listener).collect();
             if let Some(addresses) = addresses {
-                next["addresses"] = addresses.iter().map(|(kind, value)| json!({"type": kind, "value": value})).collect();
+                next["addresses"] = addresses.iter().map(Address::json).collect();
             }
             // A cluster with older definitions prunes the field: it would never stand there.
             if let Some(sets) = sets.filter(|sets| *sets > 0 || former.get("attachedListenerSets").is_some()) {
@@ -113,6 +113,27 @@ pub fn render(status: &Status, former: &Value, generation: i64, now: SystemTime)
         return None;
     }
     (next != *former).then_some(next)
+}
+
+/// An address at which a Gateway is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    /// `IPAddress` or `Hostname`.
+    pub kind: &'static str,
+    /// The address.
+    pub value: String,
+    /// From where it is reached, where the Gateway says so: only then does the cluster know the field.
+    pub routability: Option<&'static str>,
+}
+
+impl Address {
+    fn json(&self) -> Value {
+        let mut address = json!({"type": self.kind, "value": self.value});
+        if let Some(routability) = self.routability {
+            address["routability"] = routability.into();
+        }
+        address
+    }
 }
 
 struct At {

@@ -31,6 +31,11 @@ pub(super) fn of_gateway(gateway: &Object<Gateway>, class: &Text, picture: &Pict
     if let Some(reference) = &gateway.spec.infrastructure.parameters_ref {
         take(&mut parameters, find(reference, Some(&gateway.meta.object.key.namespace), picture)?);
     }
+    // The plan let through none but `Cluster`.
+    if !gateway.spec.reach.is_empty() {
+        parameters.service_type = "ClusterIP".to_owned();
+        (parameters.load_balancer_class, parameters.external_traffic_policy) = (None, None);
+    }
     Some(parameters)
 }
 

@@ -1,3 +1,5 @@
+use windrose_api::declared::AnyObject;
+use windrose_api::declared::gateway::Reach;
 use windrose_kube::deploy::{DeploymentMade, ServiceMade, Sweep};
 use windrose_kube::source::Seen;
 use windrose_plan::Addresses;
@@ -102,6 +104,17 @@ fn taken(before: &[(&str, &str)], now: &[(&str, &str)], edit: impl Fn(&mut Made)
     let gone = former.iter().filter(|made| !all.iter().any(|one| one.of == made.of));
     let fates = gone.map(|made| if is_left(made, &all, &refused, (&picture, &world_now)) { "forgotten" } else { "stays" });
     (left.collect(), fates.collect())
+}
+
+#[test]
+fn an_address_within_the_cluster_is_that_of_a_service_within_it() {
+    let (mut picture, world) = world(&[("a", "windrose")]);
+    let service = |picture: &Picture| all_wanted(picture, &world)[0].parameters.service_type.clone();
+    assert_eq!(service(&picture), "LoadBalancer");
+    let mut gateway = (*picture.declared.gateways[&ObjectKey::new("shop", "a")]).clone();
+    gateway.spec.reach = vec![Reach { position: 0, kind: "IPAddress".into(), value: None, from: Reach::CLUSTER.into() }];
+    picture.declared.insert(AnyObject::Gateway(Arc::new(gateway)));
+    assert_eq!(service(&picture), "ClusterIP");
 }
 
 #[test]

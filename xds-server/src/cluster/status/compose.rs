@@ -6,13 +6,13 @@ mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress, Listener as Declared};
+use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress, Listener as Declared, Reach};
 use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{AnyObject, Gateway, Object};
 use windrose_kube::deploy::{Made, PodMade, ServiceMade};
 use windrose_kube::names;
 use windrose_kube::source::{Seen, World};
-use windrose_kube::status::{Condition, Listener, Status};
+use windrose_kube::status::{Address, Condition, Listener, Status};
 use windrose_kube::surroundings::Surroundings;
 use windrose_plan::{ConditionType, Edge, Subject, Verdict};
 use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Severity};
@@ -213,11 +213,12 @@ impl Known<'_> {
     }
 
     /// Addresses at which the Gateway is reached.
-    fn addresses(&self, gateway: &Object<Gateway>) -> Vec<(&'static str, String)> {
+    fn addresses(&self, gateway: &Object<Gateway>) -> Vec<Address> {
         let Some(service) = self.made.services.get(&service_of(self.edge(gateway), gateway)) else { return Vec::new() };
+        let routability = (!gateway.spec.reach.is_empty()).then_some(Reach::CLUSTER);
         let ips = service.addresses.iter().map(|address| ("IPAddress", address.to_string()));
         let names = service.hostnames.iter().map(|name| ("Hostname", name.to_string()));
-        ips.chain(names).collect()
+        ips.chain(names).map(|(kind, value)| Address { kind, value, routability }).collect()
     }
 
     /// Whether the Gateway's proxies run this generation of it.

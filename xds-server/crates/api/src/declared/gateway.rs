@@ -27,6 +27,8 @@ pub struct Gateway {
     pub class: Text,
     /// Addresses: what to bind in files, what to ask for in a cluster; all, or any, where empty.
     pub addresses: Vec<GatewayAddress>,
+    /// Addresses that say from where they shall be reached.
+    pub reach: Vec<Reach>,
     /// Listeners, in order.
     pub listeners: Vec<Listener>,
     /// Our certificate towards backends (`spec.tls.backend.clientCertificateRef`).
@@ -61,6 +63,24 @@ pub enum GatewayAddress {
     Hostname(Text),
     /// Another type.
     Other(Text, Text),
+}
+
+/// An address with a word on from where it shall be reached (`routability`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Its position among the addresses.
+    pub position: usize,
+    /// `IPAddress`, `Hostname` or another type.
+    pub kind: Text,
+    /// Which one is asked for, if any.
+    pub value: Option<Text>,
+    /// From where: [`Reach::CLUSTER`], or a word of another implementation.
+    pub from: Text,
+}
+
+impl Reach {
+    /// From within the cluster.
+    pub const CLUSTER: &str = "Cluster";
 }
 
 /// Checks of clients' certificates.

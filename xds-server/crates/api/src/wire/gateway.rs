@@ -12,7 +12,7 @@ use super::reference::Reference;
 use super::route::{WrittenFilter, filters};
 use crate::declared::backend::ObjectReference;
 use crate::declared::gateway::{
-    FrontendValidation, GatewayAddress, Infrastructure, Listener, ListenerTls, Namespaces, Protocol, Selector, SelectorExpression,
+    FrontendValidation, GatewayAddress, Infrastructure, Listener, ListenerTls, Namespaces, Protocol, Reach, Selector, SelectorExpression,
 };
 use crate::declared::{Gateway, GatewayClass, ListenerSet, Meta};
 use crate::decode::{Path, Report};
@@ -52,6 +52,7 @@ struct WrittenInfrastructure {
 struct WrittenAddress {
     r#type: String,
     value: Option<String>,
+    routability: String,
 }
 
 #[derive(Default, Deserialize)]
@@ -178,9 +179,11 @@ pub(super) fn gateway(written: Enveloped<GatewaySpec>, _: &Meta, report: &mut Re
         report.tell(&at.field("defaultScope"), Severity::Warning, Code::Unsupported, message.to_owned(), None);
     }
     let per_port = spec.tls.frontend.per_port.into_iter();
+    let (said, plain): (Vec<_>, Vec<_>) = spec.addresses.into_iter().enumerate().partition(|(_, address)| !address.routability.is_empty());
     Some(Gateway {
         class: spec.gateway_class_name.into(),
-        addresses: spec.addresses.into_iter().filter_map(address).collect(),
+        addresses: plain.into_iter().filter_map(|(_, written)| address(written)).collect(),
+        reach: said.into_iter().map(|(position, written)| reach(position, written)).collect(),
         listeners: listeners(spec.listeners, &at, report),
         backend_client_certificate: spec.tls.backend.client_certificate_ref.map(Into::into),
         frontend_validation: spec.tls.frontend.default.validation.map(validation),
@@ -227,6 +230,11 @@ fn address(written: WrittenAddress) -> Option<GatewayAddress> {
         ("Hostname", _) => GatewayAddress::Hostname(value.into()),
         _ => GatewayAddress::Other(written.r#type.into(), value.into()),
     })
+}
+
+fn reach(position: usize, written: WrittenAddress) -> Reach {
+    let value = written.value.filter(|value| !value.is_empty()).map(Into::into);
+    Reach { position, kind: written.r#type.into(), value, from: written.routability.into() }
 }
 
 fn validation(written: Validation) -> FrontendValidation {

@@ -32,6 +32,17 @@ fn what_stands_there_is_not_written_again_and_a_state_keeps_its_time() {
 }
 
 #[test]
+fn from_where_an_address_is_reached_is_told_where_that_was_asked_for() {
+    let status = |routability| {
+        let addresses = Some(vec![Address { kind: "IPAddress", value: "10.96.0.9".into(), routability }]);
+        let status = Status::Listeners { conditions: Vec::new(), listeners: Vec::new(), addresses, sets: None };
+        render(&status, &Value::Null, 1, at(0)).unwrap()["addresses"][0].clone()
+    };
+    assert_eq!(status(None), json!({"type": "IPAddress", "value": "10.96.0.9"}));
+    assert_eq!(status(Some("Cluster")), json!({"type": "IPAddress", "value": "10.96.0.9", "routability": "Cluster"}));
+}
+
+#[test]
 fn what_others_wrote_stays_and_what_we_no_longer_say_goes() {
     let former = json!({"parents": [
         {"parentRef": {"name": "other"}, "controllerName": "example.com/other", "conditions": []},

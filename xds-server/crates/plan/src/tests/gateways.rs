@@ -1,5 +1,5 @@
 use windrose_api::declared::gateway::Listener;
-use windrose_api::declared::gateway::{GatewayAddress, GatewayClass, Namespaces, Protocol, Selector};
+use windrose_api::declared::gateway::{GatewayAddress, GatewayClass, Namespaces, Protocol, Reach, Selector};
 use windrose_api::declared::{AnyObject, ListenerSet};
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, SpiffeId};
 
@@ -60,6 +60,23 @@ fn where_addresses_are_assigned_all_are_bound_and_only_known_types_are_asked_for
     assert_eq!(reasons(&plan, &gateway), ["Accepted=false UnsupportedAddress"]);
     assert!(plan.programs.is_empty());
     assert_eq!(codes(&plan), ["Unsupported"]);
+}
+
+#[test]
+fn an_address_within_the_cluster_is_one_that_the_cluster_chooses() {
+    let within =
+        |value: Option<&str>, from: &str| Reach { position: 0, kind: "IPAddress".into(), value: value.map(Into::into), from: from.into() };
+    let gateway = Subject::object(ObjectRef::new(Kind::Gateway, NS, "edge"));
+    let with = |addresses: Vec<GatewayAddress>, reach: Reach| {
+        let mut spec = gateway_spec(vec![listener("web", 80, "")]);
+        (spec.addresses, spec.reach) = (addresses, vec![reach]);
+        reasons(&plan_in_cluster([AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec))]), &gateway)
+    };
+    assert_eq!(with(vec![], within(None, "Cluster")), ["Accepted=true Accepted"]);
+    let refused = ["Accepted=false UnsupportedAddress"];
+    assert_eq!(with(vec![], within(Some("10.96.0.9"), "Cluster")), refused);
+    assert_eq!(with(vec![], within(None, "example.com/private")), refused);
+    assert_eq!(with(vec![GatewayAddress::Ip("192.0.2.7".parse().unwrap())], within(None, "Cluster")), refused);
 }
 
 #[test]

@@ -112,6 +112,7 @@ pub(super) fn gateway_spec(listeners: Vec<Listener>) -> Gateway {
     Gateway {
         class: "windrose".into(),
         addresses: Vec::new(),
+        reach: Vec::new(),
         listeners,
         backend_client_certificate: None,
         frontend_validation: None,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr};
 
 use windrose_api::declared::Object;
-use windrose_api::declared::gateway::{Gateway, GatewayAddress};
+use windrose_api::declared::gateway::{Gateway, GatewayAddress, Reach};
 use windrose_vocab::{Code, Diagnostic};
 
 use crate::plan::Condition;
@@ -37,7 +37,10 @@ fn bound(view: &View<'_>, gateway: &Object<Gateway>) -> Result<Vec<IpAddr>, Cond
             }
         }
     }
-    if usable.is_empty() && !gateway.spec.addresses.is_empty() {
+    for Reach { position, from, .. } in &gateway.spec.reach {
+        refuse(view, gateway, *position, format!("routability `{from}` means nothing here"), "name the IP address to bind");
+    }
+    if usable.is_empty() && !(gateway.spec.addresses.is_empty() && gateway.spec.reach.is_empty()) {
         return Err(Condition::no("UnsupportedAddress", "none of the addresses can be bound"));
     }
     Ok(usable.into_iter().collect())
@@ -55,7 +58,29 @@ fn assigned(view: &View<'_>, gateway: &Object<Gateway>) -> Result<Vec<IpAddr>, C
         refuse(view, gateway, index, message.clone(), "use type IPAddress or Hostname");
         problem.get_or_insert(Condition::no("UnsupportedAddress", message));
     }
+    for reach in &gateway.spec.reach {
+        if let Some((message, hint)) = beyond(reach, !gateway.spec.addresses.is_empty()) {
+            refuse(view, gateway, reach.position, message.clone(), hint);
+            problem.get_or_insert(Condition::no("UnsupportedAddress", message));
+        }
+    }
     problem.map_or_else(|| Ok(vec![IpAddr::V6(Ipv6Addr::UNSPECIFIED)]), Err)
+}
+
+/// What is wrong with an address that is to be reached from somewhere: one Service leads to a Gateway, and the cluster chooses its own
+/// address for it.
+fn beyond(Reach { kind, value, from, .. }: &Reach, others: bool) -> Option<(String, &'static str)> {
+    match (&**from, &**kind, value) {
+        (Reach::CLUSTER, "IPAddress", None) if !others => None,
+        (Reach::CLUSTER, "IPAddress", None) => {
+            Some(("an address within the cluster cannot be had beside others".to_owned(), "declare a Gateway for each"))
+        }
+        (Reach::CLUSTER, "IPAddress", Some(value)) => {
+            Some((format!("`{value}` cannot be chosen: the cluster assigns the address within it"), "leave `value` out"))
+        }
+        (Reach::CLUSTER, kind, _) => Some((format!("an address of type `{kind}` is none within the cluster"), "use type IPAddress")),
+        (other, ..) => Some((format!("routability `{other}` is not supported"), "leave it out, or use `Cluster`")),
+    }
 }
 
 fn refuse(view: &View<'_>, gateway: &Object<Gateway>, index: usize, message: String, hint: &str) {
