@@ -71,6 +71,8 @@ pub struct SliceEndpoint {
     pub terminating: bool,
     /// Zone; empty where unknown.
     pub zone: Text,
+    /// The Pod that it is, by name: one with addresses of both families stands in two slices.
+    pub pod: Option<Text>,
 }
 
 /// Endpoints outside Kubernetes.

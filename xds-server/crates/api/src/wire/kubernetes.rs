@@ -142,6 +142,7 @@ fn slice_endpoint(written: discovery::Endpoint, at: &Path<'_>, report: &mut Repo
         serving: conditions.serving.unwrap_or(ready),
         terminating: conditions.terminating.unwrap_or(false),
         zone: written.zone.unwrap_or_default().into(),
+        pod: written.target_ref.filter(|target| target.kind.as_deref() == Some("Pod")).and_then(|target| target.name).map(Into::into),
     }
 }
 

@@ -2,8 +2,8 @@
 
 mod split;
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 
 use windrose_api::declared::backend::SliceEndpoint;
 use windrose_ir::EndpointSet;
@@ -38,19 +38,31 @@ pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
 }
 
 fn of_slices(view: &View<'_>, key: &ObjectKey, number: Port, udp: bool) -> BTreeMap<SocketAddr, Known> {
-    let mut found = BTreeMap::new();
+    let (mut found, mut doubled) = (BTreeMap::new(), Vec::new());
     let service = view.service(key);
     let named = service.and_then(|service| service.spec.ports.iter().find(|port| port.port == number && port.udp == udp));
     let Some(name) = named.map(|port| &port.name) else { return found };
+    let by_v6 = service.and_then(|service| service.spec.cluster_ips.first()).is_some_and(IpAddr::is_ipv6);
+    let mut pods: BTreeSet<Text> = BTreeSet::new();
     for slice in view.index(Index::Slices(key.clone())) {
         let Some(slice) = view.endpoint_slice(&slice.key) else { continue };
         let port = slice.spec.ports.iter().find(|(known, _)| known == name).map(|(_, port)| *port);
         let both = slice.spec.endpoints.iter().filter_map(|endpoint| Some((endpoint, port?, health(endpoint)?)));
         for (endpoint, port, health) in both {
-            let all = endpoint.addresses.iter().map(|address| SocketAddr::new(*address, port.get()));
-            found.extend(all.map(|address| (address, (endpoint.zone.clone(), health, true))));
+            for address in &endpoint.addresses {
+                let one = (SocketAddr::new(*address, port.get()), (endpoint.zone.clone(), health, true));
+                match &endpoint.pod {
+                    Some(pod) if address.is_ipv6() != by_v6 => doubled.push((pod.clone(), one)),
+                    pod => {
+                        pods.extend(pod.clone());
+                        found.extend([one]);
+                    }
+                }
+            }
         }
     }
+    // A Pod is one endpoint: at its address of the Service's first family, and of the other where it has no such.
+    found.extend(doubled.into_iter().filter(|(pod, _)| !pods.contains(pod)).map(|(_, one)| one));
     found
 }
 
