@@ -242,19 +242,17 @@ pub(crate) async fn tell(
         }
         let verdicts = told.borrow().clone();
         if sight.leads() && !verdicts.on_trial && writing.is_empty() {
-            held.follow(&sight.worlds.borrow(), &last_good, refused::ROOM.saturating_sub(verdicts.content.len()));
-            let content = refused::Content { refused: verdicts.content.to_vec(), held: held.content.clone() };
-            if kept.as_ref() == Some(&content) {
-                continue;
+            let content = held.content(&sight.worlds.borrow(), &last_good, &verdicts);
+            if let Some(content) = content.filter(|content| kept.as_ref() != Some(content)) {
+                writing.push(write(sight.client.clone(), namespace.clone(), content).boxed());
             }
-            let (client, namespace) = (sight.client.clone(), namespace.clone());
-            let write = async move {
-                let written = refused::write(&client, &namespace, &content).await;
-                (content, written)
-            };
-            writing.push(write.boxed());
         }
     }
+}
+
+async fn write(client: Client, namespace: String, content: refused::Content) -> Written {
+    let written = refused::write(&client, &namespace, &content).await;
+    (content, written)
 }
 
 /// What was written, and whether it could be.
@@ -269,13 +267,17 @@ struct Held {
 }
 
 impl Held {
-    fn follow(&mut self, world: &World, last_good: &LastGood, room: usize) {
-        let versions = world.held();
-        if !world.complete || (versions == self.versions && room == self.room && !self.content.is_empty()) {
-            return;
+    /// What a replica that starts should find, beside these verdicts; nothing before all has been read.
+    fn content(&mut self, world: &World, last_good: &LastGood, verdicts: &Verdicts) -> Option<refused::Content> {
+        if !world.complete {
+            return None;
         }
-        let content = last_good.share_held(&versions, room);
-        *self = Self { versions, room, content };
+        let (versions, room) = (world.held(), refused::ROOM.saturating_sub(verdicts.content.len()));
+        if self.content.is_empty() || versions != self.versions || room != self.room {
+            let content = last_good.share_held(&versions, room);
+            *self = Self { versions, room, content };
+        }
+        Some(refused::Content { refused: verdicts.content.to_vec(), held: self.content.clone() })
     }
 }
 
