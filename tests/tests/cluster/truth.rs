@@ -35,8 +35,33 @@ async fn a_route_that_envoy_refuses_says_so_within_a_second_and_holds_up_no_othe
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_image_that_cannot_be_pulled_is_told_on_the_gateway() {
     let Some(stage) = Stage::open("image") else { return };
+    // Whose word the image is: not the Gateway's, unless the class says so.
     stage.gateway_with("edge", "{ image: 'registry.example/none:1' }");
+    wait_until(PATIENCE, "the Gateway to say whose the image is", async || {
+        let conditions = stage.object("gateway", "edge")["status"]["conditions"].take();
+        let accepted = condition(&conditions, "Accepted");
+        if accepted["reason"] == "InvalidParameters" { Ok(()) } else { Err(conditions.to_string()) }
+    })
+    .await;
+    let (class, namespace) = ("windrose-test-image", &stage.namespace);
+    stage.apply(&format!(
+        r"
+apiVersion: windrose.dev/v1alpha1
+kind: GatewayParameters
+metadata: {{ name: of-class }}
+spec: {{ overridable: [image] }}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{ name: {class} }}
+spec:
+  controllerName: windrose.dev/gateway-controller
+  parametersRef: {{ group: windrose.dev, kind: GatewayParameters, name: of-class, namespace: {namespace} }}
+"
+    ));
+    stage.kubectl(&["patch", "gateway", "edge", "--type=merge", "-p", &format!(r#"{{"spec":{{"gatewayClassName":"{class}"}}}}"#)]);
     not_programmed(&stage, "Image").await;
+    stage.anywhere(&["delete", "gatewayclass", class, "--wait=false"], "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,10 @@
 //! The parameters of Envoys: our defaults, what their class says, what their Gateway says itself, field by field.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 use windrose_api::declared::backend::ObjectReference;
+use windrose_api::declared::gateway::GatewayAddress;
 use windrose_api::declared::{Gateway, Object};
 use windrose_api::policy::{ExternalTraffic, GatewayParameters, PodParameters, ServiceParameters, ServiceType, Spread};
 use windrose_kube::deploy::{Autoscaling, Parameters};
@@ -18,25 +21,42 @@ const CPU_PERCENT: u32 = 70;
 pub(super) fn of_class(class: &Text, picture: &Picture, place: &Place) -> Option<Parameters> {
     let mut parameters = Parameters::default();
     parameters.image = place.image.clone().unwrap_or(parameters.image);
-    let class = picture.declared.gateway_classes.get(&ObjectKey::new("", class.clone()))?;
-    if let Some(reference) = &class.spec.parameters_ref {
-        take(&mut parameters, find(reference, None, picture)?);
-    }
+    take(&mut parameters, &*said_by(class, picture)?);
     Some(parameters)
 }
 
-/// What holds for a Gateway under that class; nothing where its parameters are not there.
+/// What holds for a Gateway under that class; nothing where its parameters are not there, or where they or it say what is not theirs to
+/// say: the planner tells, and what runs stays as it is.
 pub(super) fn of_gateway(gateway: &Object<Gateway>, class: &Text, picture: &Picture, place: &Place) -> Option<Parameters> {
     let mut parameters = of_class(class, picture, place)?;
-    if let Some(reference) = &gateway.spec.infrastructure.parameters_ref {
-        take(&mut parameters, find(reference, Some(&gateway.meta.object.key.namespace), picture)?);
+    let of_class = said_by(class, picture)?;
+    let own = match &gateway.spec.infrastructure.parameters_ref {
+        Some(reference) => Cow::Borrowed(find(reference, Some(&gateway.meta.object.key.namespace), picture)?),
+        None => Cow::default(),
+    };
+    let may_ask_for = |address: &GatewayAddress| match address {
+        GatewayAddress::Ip(ip) => own.may_ask_for(&of_class, *ip),
+        GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => true,
+    };
+    let is_fit = own.of_class_alone().is_none() && own.kept_by(&of_class).is_none() && gateway.spec.addresses.iter().all(may_ask_for);
+    is_fit.then(|| {
+        take(&mut parameters, &own);
+        // The plan let through none but `Cluster`.
+        if !gateway.spec.reach.is_empty() {
+            parameters.service_type = "ClusterIP".to_owned();
+            (parameters.load_balancer_class, parameters.external_traffic_policy) = (None, None);
+        }
+        parameters
+    })
+}
+
+/// What a class says; nothing where it is not there, or what it names.
+fn said_by<'a>(class: &Text, picture: &'a Picture) -> Option<Cow<'a, GatewayParameters>> {
+    let class = picture.declared.gateway_classes.get(&ObjectKey::new("", class.clone()))?;
+    match &class.spec.parameters_ref {
+        Some(reference) => find(reference, None, picture).map(Cow::Borrowed),
+        None => Some(Cow::default()),
     }
-    // The plan let through none but `Cluster`.
-    if !gateway.spec.reach.is_empty() {
-        parameters.service_type = "ClusterIP".to_owned();
-        (parameters.load_balancer_class, parameters.external_traffic_policy) = (None, None);
-    }
-    Some(parameters)
 }
 
 fn find<'a>(reference: &ObjectReference, own: Option<&Text>, picture: &'a Picture) -> Option<&'a GatewayParameters> {
@@ -47,8 +67,8 @@ fn find<'a>(reference: &ObjectReference, own: Option<&Text>, picture: &'a Pictur
 }
 
 fn take(parameters: &mut Parameters, said: &GatewayParameters) {
-    // Whose they are follows from the plan.
-    let GatewayParameters { fleet: _, replicas, image, concurrency, drain, resources, autoscaling, service, pod } = said;
+    // Whose they are follows from the plan, and who may say what is settled.
+    let GatewayParameters { fleet: _, overridable: _, replicas, image, concurrency, drain, resources, autoscaling, service, pod } = said;
     if let Some(replicas) = replicas {
         (parameters.replicas, parameters.autoscaling) = (*replicas, None);
     }

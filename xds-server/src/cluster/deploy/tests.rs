@@ -125,6 +125,34 @@ fn gateways_that_share_envoys_want_them_once_and_a_service_each() {
 }
 
 #[test]
+fn what_is_not_a_gateways_to_say_leaves_all_as_it_is() {
+    let wanted = |addresses: &str, parameters: &str| {
+        let gateway = format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: a, namespace: shop }}\nspec:\n  \
+             gatewayClassName: windrose\n  listeners: [{{ name: http, port: 80, protocol: HTTP }}]\n  addresses: {addresses}\n  \
+             infrastructure: {{ parametersRef: {{ group: windrose.dev, kind: GatewayParameters, name: own }} }}\n\
+             ---\napiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: own, namespace: shop }}\n\
+             spec: {parameters}\n"
+        );
+        let (picture, world) = world_of(&(CLASSES.to_owned() + &gateway), &["a"]);
+        let all = all_wanted(&picture, &world);
+        let (before, world_before) = self::world(&[("a", "windrose")]);
+        let had = all_wanted(&before, &world_before).remove(0);
+        assert!(!all.is_empty() || !is_left(&had, &all, &Refused::new(), (&picture, &world)), "what it had is not taken away");
+        all.into_iter().next()
+    };
+    assert_eq!(wanted("[]", "{ replicas: 3 }").unwrap().parameters.replicas, 3);
+    assert!(wanted("[]", "{ image: evil }").is_none());
+    assert!(wanted("[]", "{ fleet: PerNamespace }").is_none());
+    assert!(wanted("[]", "{ overridable: [image] }").is_none());
+    let outer = wanted("[{ value: 8.8.8.8 }]", "{}").unwrap();
+    assert_eq!(outer.service.unwrap().addresses.len(), 1, "a load balancer gives what it has");
+    let inner = "{ service: { type: ClusterIP } }";
+    assert_eq!(wanted("[]", inner).unwrap().parameters.service_type, "ClusterIP");
+    assert!(wanted("[{ value: 8.8.8.8 }]", inner).is_none());
+}
+
+#[test]
 fn nothing_that_is_wanted_is_taken_away() {
     let both = [("a", "shared"), ("b", "shared"), ("c", "windrose")];
     assert_eq!(taken(&both, &both, |_| (), false), (Vec::new(), Vec::new()));

@@ -18,6 +18,10 @@ impl Check for GatewayParameters {
                 report.error(&at.field("replicas"), Code::Invalid, "contradicts `autoscaling`, which decides the number");
             }
         }
+        let networks = self.service.iter().flat_map(|service| &service.external_addresses);
+        let external = at.field("service");
+        let external = external.field("externalAddresses");
+        networks.enumerate().for_each(|(index, text)| super::network(text, &external.index(index), report));
         if let Some(drain) = self.drain {
             super::within(drain.0, (std::time::Duration::from_secs(1), std::time::Duration::from_secs(600)), &at.field("drain"), report);
         }

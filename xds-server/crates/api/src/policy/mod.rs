@@ -20,7 +20,8 @@ pub use edge::{
 };
 pub use mesh::{MeshPolicy, MtlsMode, PortMtls};
 pub use parameters::{
-    Autoscaling, ExternalTraffic, Fleet, GatewayParameters, PodParameters, Resources, ServiceParameters, ServiceType, Spread, Toleration,
+    Autoscaling, ExternalTraffic, Fleet, GatewayParameters, Overridable, PodParameters, Resources, ServiceParameters, ServiceType, Spread,
+    Toleration,
 };
 pub use rate_limit::{KeyPart, Limit, Plan, Plans, Quota, RateLimitPolicy};
 pub use target::TargetRef;

@@ -1,11 +1,12 @@
 use std::collections::BTreeSet;
 
 use windrose_api::declared::backend::BackendTls;
-use windrose_api::declared::gateway::{Listener, Protocol};
+use windrose_api::declared::gateway::{GatewayAddress, Listener, Protocol};
 use windrose_api::declared::route::{ParentRef, Rule};
 use windrose_api::declared::{AnyObject, Changed, Object};
 use windrose_api::policy::{
-    Action, AuthorizationPolicy, AuthorizationRule, Fleet, GatewayParameters, Limit, Quota, RateLimitPolicy, ServiceParameters, Source,
+    Action, AuthorizationPolicy, AuthorizationRule, Fleet, GatewayParameters, Limit, Overridable, Quota, RateLimitPolicy,
+    ServiceParameters, ServiceType, Source,
 };
 use windrose_ir::http::{Authorization, HttpFilter};
 use windrose_ir::{Handler, Program};
@@ -257,6 +258,37 @@ fn a_gateway_says_of_what_is_shared_no_more_than_its_service() {
     assert!(told.iter().any(|told| told.contains("spec.infrastructure.parametersRef") && told.contains("more than `service`")), "{told:?}");
     assert_eq!(judged(more, class(&fleet(Fleet::PerGateway))).0, ["Accepted=true Accepted"]);
     assert_eq!(judged(fleet(Fleet::PerNamespace), class(&fleet(Fleet::PerGateway))).0, ["Accepted=false InvalidParameters"]);
+
+    let image = || GatewayParameters { image: Some("evil".to_owned()), ..GatewayParameters::default() };
+    let (reasons, told) = judged(image(), class(&GatewayParameters::default()));
+    assert_eq!(reasons, ["Accepted=false InvalidParameters"]);
+    assert!(told.iter().any(|told| told.contains("`image`, which its class does not leave to Gateways")), "{told:?}");
+    let leaves = GatewayParameters { overridable: Some(vec![Overridable::Image]), ..GatewayParameters::default() };
+    assert_eq!(judged(image(), class(&leaves)).0, ["Accepted=true Accepted"]);
+}
+
+#[test]
+fn an_address_that_no_load_balancer_gives_is_the_classes_to_lend() {
+    let judged = |networks: &[&str], kind| {
+        let service = ServiceParameters {
+            r#type: Some(kind),
+            external_addresses: networks.iter().map(ToString::to_string).collect(),
+            ..ServiceParameters::default()
+        };
+        let mut spec = gateway_spec(vec![listener("web", 80, "")]);
+        spec.addresses = vec![GatewayAddress::Hostname("edge.example".into()), GatewayAddress::Ip("8.8.8.8".parse().unwrap())];
+        let edge = AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec));
+        let parameters = GatewayParameters { service: Some(service), ..GatewayParameters::default() };
+        let plan = plan_in_cluster(std::iter::once(edge).chain(class(&parameters)));
+        // What runs is not taken down for it: who deploys leaves all as it is.
+        assert!(plan.edges.contains_key(&ObjectKey::new(NS, "edge")));
+        (reasons(&plan, &Subject::object(ObjectRef::new(Kind::Gateway, NS, "edge"))), told(&plan))
+    };
+    assert_eq!(judged(&[], ServiceType::LoadBalancer).0, ["Accepted=true Accepted"]);
+    assert_eq!(judged(&["8.8.8.0/24"], ServiceType::NodePort).0, ["Accepted=true Accepted"]);
+    let (reasons, told) = judged(&["192.0.2.0/24"], ServiceType::ClusterIP);
+    assert_eq!(reasons, ["Accepted=false UnsupportedAddress"]);
+    assert!(told.iter().any(|told| told.contains("spec.addresses[1]") && told.contains("8.8.8.8")), "{told:?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! Parameters of Gateways and their classes: objects that say more about the proxies than Gateway API does.
 
 use windrose_api::declared::backend::ObjectReference;
-use windrose_api::declared::gateway::Gateway;
+use windrose_api::declared::gateway::{Gateway, GatewayAddress};
 use windrose_api::declared::{GatewayClass, Object};
 use windrose_api::policy::GatewayParameters;
-use windrose_vocab::{Code, Kind, ObjectRef};
+use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef};
 
 use crate::plan::Condition;
 use crate::reference::{Problem, field, missing, wrong_kind};
@@ -23,18 +23,64 @@ type Parameters = Object<GatewayParameters>;
 pub(super) fn of_gateway(view: &View<'_>, gateway: &Object<Gateway>, shared: bool) -> Result<(), Condition> {
     const PATH: &str = "spec.infrastructure.parametersRef";
     let owner = &gateway.meta.object;
-    let Some(parameters) = judge(view, owner, gateway.spec.infrastructure.parameters_ref.as_ref(), PATH)? else { return Ok(()) };
-    let said = &parameters.spec;
-    let why = if said.fleet.is_some() {
-        "say `fleet`, which only those of a GatewayClass can"
-    } else if shared && *said != (GatewayParameters { service: said.service.clone(), ..GatewayParameters::default() }) {
-        "say more than `service`, and its class shares its Envoys: all else is said by the parameters of the class"
-    } else {
-        return Ok(());
+    let own = judge(view, owner, gateway.spec.infrastructure.parameters_ref.as_ref(), PATH)?;
+    let class = class_of(view, gateway);
+    if let Some((why, hint)) = own.and_then(|own| unfit(&own.spec, class.as_ref(), shared)) {
+        let message = format!("{} {why}", own.map(|own| own.meta.object.to_string()).unwrap_or_default());
+        view.tell(Diagnostic::error(owner.clone(), field(PATH), Code::Invalid, message.clone()).hint(hint));
+        return Err(Condition::no(INVALID, message));
+    }
+    match view.settings().addresses {
+        Addresses::Bind => Ok(()),
+        Addresses::Assigned => lent(view, gateway, own.map(|own| &own.spec), class.as_ref()),
+    }
+}
+
+/// What the parameters of a Gateway say that they cannot, and the cure.
+fn unfit(said: &GatewayParameters, class: Option<&GatewayParameters>, shared: bool) -> Option<(String, &'static str)> {
+    if let Some(alone) = said.of_class_alone() {
+        return Some((format!("say `{alone}`, which only those of a GatewayClass can"), "let the parameters of the class say it"));
+    }
+    if shared && *said != (GatewayParameters { service: said.service.clone(), ..GatewayParameters::default() }) {
+        let why = "say more than `service`, and its class shares its Envoys: all else is said by the parameters of the class";
+        return Some((why.to_owned(), "let the parameters of the class say it"));
+    }
+    let kept = said.kept_by(class?)?;
+    let why = format!("say `{}`, which its class does not leave to Gateways", kept.as_str());
+    Some((why, "leave it out, or let the parameters of the class name it in `overridable`"))
+}
+
+/// Judges addresses that no load balancer gives: nodes would take what is sent to them, wherever they belong.
+fn lent(
+    view: &View<'_>,
+    gateway: &Object<Gateway>,
+    own: Option<&GatewayParameters>,
+    class: Option<&GatewayParameters>,
+) -> Result<(), Condition> {
+    let (ours, Some(class)) = (GatewayParameters::default(), class) else { return Ok(()) };
+    let own = own.unwrap_or(&ours);
+    let foreign = |address: &GatewayAddress| match address {
+        GatewayAddress::Ip(ip) => (!own.may_ask_for(class, *ip)).then_some(*ip),
+        GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
     };
-    let message = format!("{} {why}", parameters.meta.object);
-    view.error(owner, field(PATH), Code::Invalid, message.clone());
-    Err(Condition::no(INVALID, message))
+    let mut addresses = gateway.spec.addresses.iter().enumerate();
+    let Some((index, ip)) = addresses.find_map(|(index, address)| Some((index, foreign(address)?))) else { return Ok(()) };
+    let message = format!("no load balancer gives {ip}, and the class lends no network that it is in");
+    let path = field(&format!("spec.addresses[{index}]"));
+    let told = Diagnostic::error(gateway.meta.object.clone(), path, Code::Unsupported, message.clone());
+    view.tell(told.hint("leave it out, or let the parameters of the class name its network in `service.externalAddresses`"));
+    Err(Condition::no("UnsupportedAddress", message))
+}
+
+/// What the class of a Gateway says; none where nobody knows.
+fn class_of(view: &View<'_>, gateway: &Object<Gateway>) -> Option<GatewayParameters> {
+    let Some(class) = view.gateway_class(&ObjectKey::new("", gateway.spec.class.clone())) else {
+        return Some(GatewayParameters::default());
+    };
+    match &class.spec.parameters_ref {
+        Some(reference) => found(view, &class.meta.object, reference).ok().map(|parameters| parameters.spec.clone()),
+        None => Some(GatewayParameters::default()),
+    }
 }
 
 /// Judges `spec.parametersRef`.
