@@ -35,6 +35,8 @@ mod refused_restart;
 mod samples;
 #[path = "envoy/sessions.rs"]
 mod sessions;
+#[path = "envoy/shared_port.rs"]
+mod shared_port;
 #[path = "envoy/stage.rs"]
 mod stage;
 #[path = "envoy/status.rs"]

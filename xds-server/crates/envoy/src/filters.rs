@@ -1,6 +1,7 @@
 //! The HTTP filters of a chain: Envoy's own with their configuration, ours by discovery, the router last.
 
 pub(crate) mod body_limit;
+mod by_host;
 pub(crate) mod cors;
 pub(crate) mod edits;
 pub(crate) mod external_auth;
@@ -10,6 +11,7 @@ pub(crate) mod rate_limit;
 pub(crate) mod rbac;
 pub(crate) mod router;
 pub(crate) mod sessions;
+mod skip;
 pub(crate) mod spelling;
 pub(crate) mod transcoder;
 pub(crate) mod wasm;
@@ -40,6 +42,9 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
         HttpFilter::Extension(name) => vec![wasm::discovered(name)],
         HttpFilter::Authorization(authorization) => rbac::http_filters(authorization, client),
         HttpFilter::Edits(of) => vec![edits::filter(of)],
+        HttpFilter::HostAuthorization(hosts, authorization) => {
+            rbac::http_filters(authorization, client).into_iter().map(|filter| by_host::only(hosts, filter)).collect()
+        }
         HttpFilter::GiveBody => vec![give_body::filter()],
         HttpFilter::GrpcStats => vec![grpc_stats()],
         HttpFilter::Sessions => vec![sessions::filter()],
@@ -49,7 +54,7 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
 /// Fields of the access log that tell what the handler's filters found and did not enforce.
 pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
     let fields = handler.filters.iter().map(|filter| match filter {
-        HttpFilter::Authorization(authorization) => rbac::log_fields(authorization),
+        HttpFilter::Authorization(authorization) | HttpFilter::HostAuthorization(_, authorization) => rbac::log_fields(authorization),
         HttpFilter::ListenerAuth(_)
         | HttpFilter::Cors
         | HttpFilter::RouteAuth

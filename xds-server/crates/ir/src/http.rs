@@ -1,6 +1,6 @@
 //! HTTP on a chain: limits on what strangers send, the filters in order, and the table that routes.
 
-use windrose_vocab::{Duration, Text, canonical};
+use windrose_vocab::{Duration, Hostname, Text, canonical};
 
 use crate::telemetry::{AccessLog, Tracing};
 
@@ -55,6 +55,8 @@ pub enum HttpFilter {
     Authorization(Authorization),
     /// Does what a filter of ours before it, by the name of its module, has decided about request headers, and leaves the route as it is.
     Edits(Text),
+    /// Who may do what at some hosts; requests for others pass it by.
+    HostAuthorization(HostScope, Authorization),
     /// Gives a request without a body an empty one, on routes that transcode: a filter of ours cannot add what is not there.
     GiveBody,
     /// Tells gRPC statistics.
@@ -73,12 +75,22 @@ impl HttpFilter {
             | Self::Cors
             | Self::RouteAuth
             | Self::Authorization(_)
+            | Self::HostAuthorization(_, _)
             | Self::Edits(_)
             | Self::GiveBody
             | Self::GrpcStats
             | Self::Sessions => None,
         }
     }
+}
+
+/// Of which hosts a filter judges the requests: the most specific name that covers a host decides, as it does for routes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostScope {
+    /// Whether it judges those that no name here covers.
+    pub others: bool,
+    /// Whether it judges those of each name. Sorted.
+    pub hosts: Vec<(Hostname, bool)>,
 }
 
 /// Who may do what, by verified identity. Deny rules come first; with allow rules, what none allows is denied.
@@ -213,11 +225,13 @@ canonical!(
         Extension(name),
         Authorization(rules),
         Edits(filter),
+        HostAuthorization(hosts, rules),
         GiveBody,
         GrpcStats,
         Sessions,
     }
 );
+canonical!(struct HostScope { others, hosts });
 canonical!(struct Authorization { deny, allow, audit, audit_deny });
 canonical!(struct AuthorizationRule { name, principals, methods, paths, ports });
 canonical!(

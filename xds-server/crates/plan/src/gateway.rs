@@ -31,6 +31,12 @@ impl ListenerId {
     pub(crate) fn subject(&self) -> Subject {
         Subject::section(self.owner.clone(), self.name.clone())
     }
+
+    /// What policies of this listener name besides its Gateway, from the most general on.
+    pub(crate) fn targets(&self) -> Vec<(ObjectRef, Option<Text>)> {
+        let set = (self.owner.kind == Kind::ListenerSet).then(|| (self.owner.clone(), None));
+        set.into_iter().chain([(self.owner.clone(), Some(self.name.clone()))]).collect()
+    }
 }
 
 impl fmt::Display for ListenerId {

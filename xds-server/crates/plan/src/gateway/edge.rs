@@ -3,6 +3,8 @@
 
 mod connections;
 mod datagrams;
+mod own_hosts;
+mod shared_port;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -99,8 +101,7 @@ struct At<'a, 'v> {
 
 impl At<'_, '_> {
     fn listener(self, listeners: &[&BoundListener], parts: &mut ProxyParts) -> Listener {
-        let own = self.with_own_policy(listeners);
-        let limits = limits::effective(self.view, self.gateway, own.map(|listener| &listener.id));
+        let limits = self.of_port(listeners);
         let mut chains: Vec<Chain> = Vec::new();
         let plain: Vec<&BoundListener> = listeners.iter().filter(|listener| listener.spoken == Spoken::Http).copied().collect();
         if !plain.is_empty() {
@@ -139,13 +140,6 @@ impl At<'_, '_> {
         let any = [IpAddr::V4(Ipv4Addr::UNSPECIFIED)];
         let addresses = if self.frame.addresses.is_empty() { &any[..] } else { &self.frame.addresses };
         addresses.iter().map(|address| SocketAddr::new(*address, self.bound.get())).collect()
-    }
-
-    /// Of listeners that share a port, the first by name that has an EdgePolicy of its own speaks for the connections.
-    fn with_own_policy<'l>(self, listeners: &[&'l BoundListener]) -> Option<&'l BoundListener> {
-        let named =
-            |listener: &&&BoundListener| policy::winner(self.view, Kind::EdgePolicy, &listener.id.owner, Some(&listener.id.name)).is_some();
-        listeners.iter().filter(named).min_by(|a, b| a.id.cmp(&b.id)).copied()
     }
 
     fn http(self, listeners: &[&BoundListener], limits: &EdgeLimits, parts: &mut ProxyParts) -> Chain {
@@ -222,15 +216,16 @@ impl At<'_, '_> {
         let needed = |filter: &Filter| policy::guarded(self.view, table, *filter);
         let scope = Text::from(table.scope());
         let extensions: BTreeSet<(Text, Filter)> = Filter::ALL.into_iter().filter(needed).map(|filter| (scope.clone(), filter)).collect();
-        let targets = self.targets(listeners);
-        let rules = self.authorization(&targets);
         let asks = listeners.iter().flat_map(|listener| &listener.filters);
         parts.uses.extend(asks.filter_map(|filter| filter.asked(self.view, &self.gateway.key).1));
         let places = listeners.iter().map(|listener| listener.filters.len()).max().unwrap_or_default();
         let before_routing = (0..u32::try_from(places).unwrap_or_default()).map(HttpFilter::ListenerAuth);
-        let others = chain_of_filters(true, limits.addresses.clone().into_iter().chain(rules), &extensions);
+        let chain = chain_of_filters(true, [], &extensions);
         let sessions = self.view.has_sessions(table).then_some(HttpFilter::Sessions);
-        let filters = before_routing.chain(others).chain(sessions).collect();
+        let mut filters: Vec<HttpFilter> = before_routing.chain(chain).chain(sessions).collect();
+        // Right behind CORS, which answers preflights whoever asks.
+        let behind = filters.iter().position(|filter| *filter == HttpFilter::Cors).map_or(0, |cors| cors + 1);
+        filters.splice(behind..behind, self.who_may_come(listeners));
         parts.extensions.extend(extensions);
         Handler::Http(Box::new(HttpHandler {
             stat_name: name.clone(),
@@ -247,14 +242,11 @@ impl At<'_, '_> {
         }))
     }
 
-    /// Who may come in at this port.
-    fn authorization(self, targets: &[(ObjectRef, Option<Text>)]) -> Option<Authorization> {
-        authorization::effective(self.view, targets, None).map(|rules| authorization::at_port(rules, self.port))
-    }
-
-    fn targets(self, listeners: &[&BoundListener]) -> Vec<(ObjectRef, Option<Text>)> {
-        let own = listeners.iter().map(|listener| (listener.id.owner.clone(), Some(listener.id.name.clone())));
-        std::iter::once((self.gateway.clone(), None)).chain(own).collect()
+    /// Who may come in at this port, as policies of the Gateway and of this listener say; of the Gateway alone where there is none.
+    fn authorization(self, listener: Option<&BoundListener>) -> Option<Authorization> {
+        let own = listener.into_iter().flat_map(|listener| listener.id.targets());
+        let targets: Vec<_> = std::iter::once((self.gateway.clone(), None)).chain(own).collect();
+        authorization::effective(self.view, &targets, None).map(|rules| authorization::at_port(rules, self.port))
     }
 }
 

@@ -28,12 +28,51 @@ pub(crate) struct EdgeLimits {
     pub(crate) addresses: Option<Authorization>,
 }
 
-/// Field by field: the listener's policy, the Gateway's, the default.
+/// Field by field: the listener's policy, its ListenerSet's, the Gateway's, the default.
 pub(crate) fn effective(view: &View<'_>, gateway: &ObjectRef, listener: Option<&ListenerId>) -> EdgeLimits {
-    let own = listener.and_then(|listener| winner(view, Kind::EdgePolicy, &listener.owner, Some(&listener.name)));
-    let names = [own, winner(view, Kind::EdgePolicy, gateway, None)];
-    let found = names.into_iter().flatten().filter_map(|name| view.edge_policy(&name.key));
+    let own = listener.into_iter().flat_map(|listener| own_policies(view, listener));
+    let names: Vec<ObjectRef> = own.chain(winner(view, Kind::EdgePolicy, gateway, None)).collect();
+    let found = names.iter().filter_map(|name| view.edge_policy(&name.key));
     of(&found.map(|policy| &policy.spec).collect::<Vec<_>>())
+}
+
+/// The policies of one listener besides the Gateway's, the most specific first.
+pub(crate) fn own_policies(view: &View<'_>, listener: &ListenerId) -> impl Iterator<Item = ObjectRef> {
+    let targets = listener.targets().into_iter().rev();
+    targets.filter_map(|(target, section)| winner(view, Kind::EdgePolicy, &target, section.as_ref()))
+}
+
+impl EdgeLimits {
+    /// The fields in which two listeners of one port want other things that the port has but once. Those that are no connections of HTTP in
+    /// plain text share nothing but the connections themselves.
+    pub(crate) fn differ_at_one_port(&self, other: &Self, plain_http: bool) -> Vec<&'static str> {
+        let [http, others] = [&self.http, &other.http];
+        let of_http = [
+            ("headers", (http.max_headers_kib, http.max_headers) != (others.max_headers_kib, others.max_headers)),
+            ("http2", http2(http) != http2(others)),
+            ("body", http.max_body_bytes != others.max_body_bytes),
+            ("timeouts", times(http) != times(others)),
+            ("trustedHops", self.trusted_hops != other.trusted_hops),
+            ("paths", self.paths != other.paths),
+        ];
+        let (own, theirs) = (self.connections, other.connections);
+        let of_all = [
+            ("connections", ConnectionLimits { handshake_timeout: theirs.handshake_timeout, ..own } != theirs),
+            ("timeouts.handshake", own.handshake_timeout != theirs.handshake_timeout),
+        ];
+        let of_http = of_http.into_iter().filter(|_| plain_http);
+        of_all.into_iter().chain(of_http).filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}
+
+fn http2(limits: &HttpLimits) -> [u32; 3] {
+    [limits.max_streams, limits.stream_window_bytes, limits.connection_window_bytes]
+}
+
+fn times(limits: &HttpLimits) -> [Option<Duration>; 5] {
+    let [headers, request] = [limits.headers_timeout, limits.request_timeout];
+    let [stream, connection] = [limits.stream_idle_timeout, limits.connection_idle_timeout];
+    [Some(headers), Some(request), Some(stream), Some(connection), limits.connection_duration]
 }
 
 /// What holds where no policy says anything.

@@ -4,7 +4,7 @@ use windrose_ir::cluster::{Cluster, Discovery, LoadBalancing, Probe, UpstreamTls
 use windrose_ir::endpoint::{Address, Health};
 use windrose_ir::extension::{AuthRule, Extension, JwtRule, KeyPart, Quota, RateLimit};
 use windrose_ir::http::{
-    Authorization, AuthorizationRule, ForwardedCertificate, HttpFilter, HttpHandler, PathPattern, Principal, RouteSource,
+    Authorization, AuthorizationRule, ForwardedCertificate, HostScope, HttpFilter, HttpHandler, PathPattern, Principal, RouteSource,
 };
 use windrose_ir::listener::{Direction, Handler, Transport};
 use windrose_ir::telemetry::{LogSink, TraceProvider};
@@ -112,6 +112,10 @@ fn http(out: &mut Text, http: &HttpHandler) {
             HttpFilter::GrpcStats => out.line(3, "filter grpc statistics"),
             HttpFilter::Extension(name) => out.line(3, &format!("filter {name}")),
             HttpFilter::Authorization(rules) => authorization(out, rules),
+            HttpFilter::HostAuthorization(hosts, rules) => {
+                out.line(3, &scope(hosts));
+                authorization(out, rules);
+            }
         }
     }
     let defaults = edge::defaults();
@@ -145,6 +149,16 @@ fn http(out: &mut Text, http: &HttpHandler) {
         let from = log.minimum_status.map(|status| format!(" from {status}")).unwrap_or_default();
         out.line(3, &format!("logs to {sink}{from}"));
     }
+}
+
+fn scope(scope: &HostScope) -> String {
+    let named = |judged: bool| {
+        let names = scope.hosts.iter().filter(move |(_, one)| *one == judged).map(|(host, _)| host.as_str());
+        names.collect::<Vec<_>>().join(" ")
+    };
+    let (judged, passed_by) = (named(true), named(false));
+    let but = if passed_by.is_empty() { String::new() } else { format!(" but {passed_by}") };
+    format!("of {}{but}", if scope.others { "every host" } else { &*judged })
 }
 
 fn authorization(out: &mut Text, rules: &Authorization) {

@@ -2,12 +2,13 @@ use std::time::Duration;
 
 use windrose_api::declared::AnyObject;
 use windrose_api::policy::{
-    AddressRules, CircuitBreaker, DescriptorSource, EdgePolicy, JsonOptions, KeyPart, Limit, Plan as BillingPlan, Plans, Provider, Quota,
-    RateLimitPolicy, TelemetryPolicy, Timeouts, Tracing, TrafficPolicy, TranscodingPolicy,
+    Action, AddressRules, AuthorizationPolicy, AuthorizationRule, CircuitBreaker, DescriptorSource, EdgePolicy, HeaderLimits, JsonOptions,
+    KeyPart, Limit, Plan as BillingPlan, Plans, Provider, Quota, RateLimitPolicy, Source, TelemetryPolicy, Timeouts, Tracing,
+    TrafficPolicy, TranscodingPolicy,
 };
 use windrose_api::scalar;
 use windrose_ir::Extension;
-use windrose_vocab::Kind;
+use windrose_vocab::{Kind, ObjectRef};
 
 use super::world::*;
 use crate::Plan;
@@ -155,4 +156,74 @@ fn traces_go_to_the_collector_of_the_mesh() {
     let lost = world([policy(NS), collector]);
     assert_eq!(codes(&lost), ["RefNotFound"]);
     assert!(!crate::print(&lost).contains("traces"));
+}
+
+/// An edge of several listeners on one port, and these policies.
+fn shared(listeners: &[(&str, &str)], policies: impl IntoIterator<Item = AnyObject>) -> Plan {
+    let listeners = listeners.iter().map(|(name, host)| listener(name, 80, host)).collect();
+    let objects = [gateway(listeners), service("o", 80), route("r", &[], vec![rule(vec![prefix("/")], "o")])];
+    plan(objects.into_iter().chain(policies))
+}
+
+fn edge_policy(name: &str, section: Option<&str>, spec: EdgePolicy) -> AnyObject {
+    let spec = EdgePolicy { target_refs: vec![target(Kind::Gateway, "edge", section)], ..spec };
+    AnyObject::EdgePolicy(object(Kind::EdgePolicy, NS, name, spec))
+}
+
+fn allowing(network: &str) -> EdgePolicy {
+    let addresses = AddressRules { allow: vec![network.to_owned()], deny: Vec::new() };
+    EdgePolicy { addresses: Some(addresses), ..EdgePolicy::default() }
+}
+
+fn authorization(name: &str, section: Option<&str>, network: &str) -> AnyObject {
+    let from =
+        vec![Source { identity: None, namespace: None, service_account: None, authenticated: None, network: Some(network.to_owned()) }];
+    let rules = vec![AuthorizationRule { from, ..AuthorizationRule::default() }];
+    let spec =
+        AuthorizationPolicy { target_refs: vec![target(Kind::Gateway, "edge", section)], action: Action::Allow, rules, audit: false };
+    AnyObject::AuthorizationPolicy(object(Kind::AuthorizationPolicy, NS, name, spec))
+}
+
+#[test]
+fn listeners_of_one_port_have_each_their_own_rules_and_those_of_the_gateway() {
+    let listeners = [("admin", "admin.example"), ("any", ""), ("wild", "*.example")];
+    let own = [authorization("admin", Some("admin"), "10.0.0.0/8"), authorization("wild", Some("wild"), "10.2.0.0/16")];
+    let printed = crate::print(&shared(&listeners, own));
+    assert!(printed.contains("      of admin.example\n      allow 10.0.0.0/8\n"), "{printed}");
+    assert!(printed.contains("      of *.example but admin.example\n      allow 10.2.0.0/16\n"), "{printed}");
+    let all = authorization("all", None, "10.1.0.0/16");
+    let printed = crate::print(&shared(&listeners, [all, authorization("admin", Some("admin"), "10.0.0.0/8")]));
+    assert!(printed.contains("      of every host but admin.example\n      allow 10.1.0.0/16\n"), "{printed}");
+    assert!(printed.contains("      of admin.example\n      allow 10.0.0.0/8\n      allow 10.1.0.0/16\n"), "{printed}");
+}
+
+#[test]
+fn addresses_are_of_each_listener_and_what_a_port_has_but_once_is_told() {
+    let headers = |kib: u32| EdgePolicy { headers: Some(HeaderLimits { max_kib: Some(kib), max_count: None }), ..EdgePolicy::default() };
+    let listeners = [("a", "a.example"), ("b", "b.example")];
+    let plan = shared(&listeners, [edge_policy("a", Some("a"), headers(8)), edge_policy("b", Some("b"), allowing("10.0.0.0/8"))]);
+    let printed = crate::print(&plan);
+    assert!(printed.contains("      of b.example\n      allow 10.0.0.0/8\n"), "{printed}");
+    assert!(
+        told(&plan).iter().any(|told| told.contains("EdgePolicy/shop/b") && told.contains("headers at listener `b`")),
+        "{:?}",
+        told(&plan)
+    );
+    let plan = shared(&listeners, [edge_policy("a", Some("a"), headers(8)), edge_policy("b", Some("b"), headers(8))]);
+    assert_eq!(codes(&plan), [] as [&str; 0], "nothing differs");
+    // The listener's word on addresses stands in place of the Gateway's.
+    let plan = shared(&listeners, [edge_policy("all", None, allowing("10.1.0.0/16")), edge_policy("b", Some("b"), allowing("10.0.0.0/8"))]);
+    let printed = crate::print(&plan);
+    assert!(printed.contains("      of every host but b.example\n      allow 10.1.0.0/16\n"), "{printed}");
+}
+
+#[test]
+fn an_edge_policy_that_cannot_be_read_closes_its_own_listener() {
+    let listeners = vec![listener("a", 80, "a.example"), listener("b", 80, "b.example")];
+    let mut world = declared([gateway(listeners), edge_policy("a", Some("a"), allowing("10.0.0.0/8"))]);
+    let targets = [target(Kind::Gateway, "edge", Some("b"))];
+    world.set_aside.insert(ObjectRef::new(Kind::EdgePolicy, NS, "b"), targets.into());
+    let printed = crate::print(&crate::plan(&world, &crate::Refused::default(), &settings()));
+    assert!(printed.contains("      of b.example\n      deny 0.0.0.0/0 ::/0\n"), "{printed}");
+    assert!(printed.contains("      of a.example\n      allow 10.0.0.0/8\n"), "{printed}");
 }

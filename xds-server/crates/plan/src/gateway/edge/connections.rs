@@ -111,7 +111,7 @@ impl At<'_, '_> {
             parts.clusters.insert(nowhere.clone(), Arc::new(without_endpoints(nowhere)));
         }
         let limits = edge_limits::effective(self.view, self.gateway, Some(&listener.id));
-        let rules = self.authorization(&self.targets(&[listener])).map(authorization::of_connections);
+        let rules = self.authorization(Some(listener)).map(authorization::of_connections);
         Handler::Tcp(TcpHandler {
             stat_name: format!("{}/{}/{}", self.gateway.key, self.port, listener.id).into(),
             clusters: clusters.into_iter().collect(),

@@ -19,7 +19,7 @@ impl At<'_, '_> {
         let cluster = key.as_ref().map(ClusterKey::name);
         parts.uses.extend(key);
         let limits = edge_limits::effective(self.view, self.gateway, Some(&listener.id));
-        let rules = self.authorization(&self.targets(&[listener])).map(authorization::of_connections);
+        let rules = self.authorization(Some(listener)).map(authorization::of_connections);
         DatagramListener {
             addresses: self.addresses(),
             stat_name: Text::from(format!("{}/{}/{}", self.gateway.key, self.port, listener.id)),

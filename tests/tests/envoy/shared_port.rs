@@ -1,0 +1,99 @@
+//! Listeners that share a port: what a policy of one says holds for its own hosts, in whatever letters, and for no other's.
+
+use std::net::SocketAddr;
+
+use windrose_tests::address::Loopback;
+use windrose_tests::client::Call;
+use windrose_tests::echo::EchoServer;
+
+use crate::stage::{Stage, documents, endpoint, gateway, route, service, until};
+
+const OFFICE: &str = "10.1.2.3";
+const STRANGER: &str = "203.0.113.9";
+
+fn listeners(at: SocketAddr, all: &[(&str, &str)]) -> String {
+    let one = |(name, host): &(&str, &str)| {
+        let host = if host.is_empty() { String::new() } else { format!(", hostname: '{host}'") };
+        format!("{{ name: {name}, port: {}, protocol: HTTP{host} }}", at.port())
+    };
+    let all: Vec<_> = all.iter().map(one).collect();
+    gateway(&[("x", at)]).replace(&format!("{{ name: x, port: {}, protocol: HTTP }}", at.port()), &all.join(", "))
+}
+
+fn policy(kind: &str, name: &str, section: Option<&str>, spec: &str) -> String {
+    let section = section.map(|section| format!(", sectionName: {section}")).unwrap_or_default();
+    format!(
+        "apiVersion: windrose.dev/v1alpha1
+kind: {kind}
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: Gateway, name: edge{section} }}]
+  {spec}"
+    )
+}
+
+fn policies() -> Vec<String> {
+    let authorize = |name, section, spec: &str| policy("AuthorizationPolicy", name, section, spec);
+    let edge = |name, section, spec: &str| policy("EdgePolicy", name, section, spec);
+    vec![
+        edge("hops", None, "trustedHops: 1"),
+        edge("web", Some("web"), "http2: { maxStreams: 50 }"),
+        edge("office", Some("office"), "addresses: { allow: [10.0.0.0/8] }"),
+        authorize("admin", Some("admin"), "action: Allow\n  rules: [{ from: [{ network: 10.0.0.0/8 }] }]"),
+        authorize("web", Some("web"), "action: Allow\n  rules: [{ paths: [{ prefix: / }] }]"),
+        authorize("all", None, "action: Deny\n  rules: [{ paths: [{ prefix: /secret }] }]"),
+    ]
+}
+
+/// The status for a host and a path, as somebody at this address gets it.
+async fn status(at: SocketAddr, from: &str, host: &str, path: &str) -> u16 {
+    Call::get(at, path).host(host).header("x-forwarded-for", from).send().await.unwrap().status
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_listener_of_a_port_is_judged_by_its_own_policies() {
+    let exact = [("admin", "admin.example"), ("web", "www.example"), ("office", "office.example")];
+    let wide = [("any", ""), ("wild", "*.wild.example"), ("free", "free.wild.example")];
+    let deny = policy("AuthorizationPolicy", "wild", Some("wild"), "action: Deny\n  rules: [{ methods: [GET] }]");
+    let cases = [(exact.to_vec(), Vec::new()), ([exact, wide].concat(), vec![deny])];
+    for (all, more) in cases {
+        let home = Loopback::claim();
+        let back = EchoServer::start("back", home.port(9001)).await;
+        let at = home.port(8080);
+        let with_any = all.len() > exact.len();
+        let mut declared = vec![
+            listeners(at, &all),
+            service("back"),
+            endpoint("back", back.address()),
+            route("app", "{ type: PathPrefix, value: /app }", "back"),
+        ];
+        declared.extend(policies());
+        declared.extend(more);
+        let stage = Stage::set(home, &documents(&declared)).await;
+        let _edge = stage.envoy("gateway", "edge", &[]).await;
+        let first = Call::get(at, "/app").host("admin.example").header("x-forwarded-for", OFFICE);
+        until(&first, "an answer to the office", |reply| reply.status == 200).await;
+
+        for host in ["admin.example", "ADMIN.example", "admin.example:8080", "Admin.Example:1", "admin.example."] {
+            assert_eq!(status(at, STRANGER, host, "/app").await, 403, "{host} with any: {with_any}");
+            assert_eq!(status(at, OFFICE, host, "/app").await, 200, "{host} with any: {with_any}");
+        }
+        for host in ["www.example", "WWW.example:80"] {
+            assert_eq!(status(at, STRANGER, host, "/app").await, 200, "{host} with any: {with_any}");
+        }
+        assert_eq!(status(at, STRANGER, "office.example", "/app").await, 403, "addresses of the second listener");
+        assert_eq!(status(at, OFFICE, "OFFICE.example", "/app").await, 200);
+        // The Gateway's own policy judges everything, whether it finds a host and a route or not.
+        for host in ["admin.example", "www.example", "office.example", "nobody.example", "[::1]:80"] {
+            assert_eq!(status(at, OFFICE, host, "/secret").await, 403, "{host} with any: {with_any}");
+        }
+        assert_eq!(status(at, OFFICE, "www.example", "/none").await, 404);
+        if with_any {
+            for host in ["other.example", "[::1]:80", "127.0.0.1"] {
+                assert_eq!(status(at, STRANGER, host, "/app").await, 200, "{host}");
+            }
+            assert_eq!(status(at, OFFICE, "a.WILD.example:8080", "/app").await, 403);
+            assert_eq!(status(at, STRANGER, "free.wild.example", "/app").await, 200);
+        }
+    }
+}
