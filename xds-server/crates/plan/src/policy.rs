@@ -13,11 +13,13 @@ pub(crate) mod transcoding;
 
 pub(crate) use target::{all_at, winner, winner_for_port};
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use windrose_api::declared::{AnyObject, Object, Route};
 use windrose_ir::Extension;
 use windrose_ir::extension::{AuthRule, RateLimit, TranscoderRule};
-use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Text};
+use windrose_vocab::{Code, Kind, ObjectRef, Text};
 
 use crate::backend::{OriginTls, origin_tls};
 use crate::gateway::{self, ListenerId};
@@ -59,7 +61,7 @@ impl Place<'_> {
     /// Targets from the most general to the most specific.
     pub(crate) fn targets(&self) -> Vec<(ObjectRef, Option<Text>)> {
         let gateway = self.gateway.iter().map(|gateway| (gateway.clone(), None));
-        let listener = self.listener.iter().map(|listener| (listener.owner.clone(), Some(listener.name.clone())));
+        let listener = self.listener.iter().flat_map(|listener| listener.targets());
         let route = [(self.route.clone(), None)];
         let rule = self.rule.iter().map(|rule| (self.route.clone(), Some((*rule).clone())));
         gateway.chain(listener).chain(route).chain(rule).collect()
@@ -81,15 +83,16 @@ pub(crate) fn on_route(view: &View<'_>, filter: Filter, route: &Object<Route>) -
     on(route.meta.object.clone()) || (filter == Filter::Transcoder && services.any(on))
 }
 
-/// Whether the table's listener carries this filter: a policy of its Gateway, or of a route on it, needs it.
+/// Whether the table's listener carries this filter: a policy of its Gateway, of a ListenerSet there, or of a route on it needs it.
 pub(crate) fn guarded(view: &View<'_>, table: &TableKey, filter: Filter) -> bool {
-    let of_gateway = |gateway: &ObjectKey| {
-        let gateway = ObjectRef { kind: Kind::Gateway, key: gateway.clone() };
-        !view.index(Index::Policies(kind_of(filter), gateway)).is_empty()
-    };
+    let has_policy = |object: ObjectRef| !view.index(Index::Policies(kind_of(filter), object)).is_empty();
     match &**table {
         _ if view.guarded(table, filter) => true,
-        Table::Edge { gateway, .. } => of_gateway(gateway),
+        Table::Edge { gateway, port, .. } => {
+            let listeners = view.frame(gateway).into_iter().flat_map(|frame| &frame.listeners).filter(|listener| listener.port == *port);
+            let owners = listeners.map(|listener| listener.id.owner.clone());
+            owners.chain([ObjectRef { kind: Kind::Gateway, key: gateway.clone() }]).collect::<BTreeSet<_>>().into_iter().any(has_policy)
+        }
         Table::Mesh { .. } => false,
     }
 }

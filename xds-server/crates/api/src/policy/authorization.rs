@@ -7,7 +7,8 @@ use super::TargetRef;
 
 /// Allows or denies requests by the verified identity of the caller.
 ///
-/// Attaches to Workloads or Services of its namespace, to the whole namespace where `targetRefs` is empty, or to a Gateway.
+/// Attaches to Workloads or Services of its namespace, to the whole namespace where `targetRefs` is empty, or to a Gateway, a ListenerSet
+/// or a listener of either. At a listener it judges the requests for that listener's hosts, whether they find a route or not.
 /// Deny rules win. As soon as one Allow policy covers a workload, what none allows is denied;
 /// an Allow policy without rules therefore denies everything.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -8,7 +8,7 @@ use crate::scalar::Duration;
 
 /// Limits how many requests come through, counted within each proxy, exactly over all its workers.
 ///
-/// Attaches to a Gateway, one of its listeners, a route or one of its rules. Limits of a Gateway and of its routes add up:
+/// Attaches to a Gateway, a ListenerSet, a listener of either, a route or one of its rules. Limits of a Gateway and of its routes add up:
 /// a request passes when all of them have room. Over a limit the answer is 429 with `RateLimit` headers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

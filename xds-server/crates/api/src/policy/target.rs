@@ -10,7 +10,7 @@ pub struct TargetRef {
     /// API group: `gateway.networking.k8s.io`, `windrose.dev`, or empty for a Service.
     #[serde(default)]
     pub group: String,
-    /// Kind: Gateway, HTTPRoute, GRPCRoute, TCPRoute, TLSRoute, Service, Backend, Workload, Namespace.
+    /// Kind: Gateway, ListenerSet, HTTPRoute, GRPCRoute, TCPRoute, TLSRoute, Service, Backend, Workload, Namespace.
     pub kind: String,
     /// Name.
     #[schemars(length(min = 1, max = 253))]

@@ -135,12 +135,12 @@ fn adds_up(kind: Kind) -> bool {
 fn kinds(policy: Kind) -> &'static [Kind] {
     match policy {
         Kind::BackendTLSPolicy => &[Kind::Service, Kind::Backend],
-        Kind::AuthPolicy | Kind::RateLimitPolicy => &[Kind::Gateway, Kind::HTTPRoute, Kind::GRPCRoute],
+        Kind::AuthPolicy | Kind::RateLimitPolicy => &[Kind::Gateway, Kind::ListenerSet, Kind::HTTPRoute, Kind::GRPCRoute],
         Kind::TranscodingPolicy => &[Kind::HTTPRoute, Kind::Service],
         Kind::TrafficPolicy => &[Kind::Service, Kind::Backend, Kind::HTTPRoute, Kind::GRPCRoute, Kind::UDPRoute],
-        Kind::EdgePolicy => &[Kind::Gateway],
+        Kind::EdgePolicy => &[Kind::Gateway, Kind::ListenerSet],
         Kind::MeshPolicy => &[Kind::Workload],
-        Kind::AuthorizationPolicy => &[Kind::Workload, Kind::Service, Kind::Gateway],
+        Kind::AuthorizationPolicy => &[Kind::Workload, Kind::Service, Kind::Gateway, Kind::ListenerSet],
         Kind::TelemetryPolicy => &[Kind::Gateway, Kind::Workload],
         _ => &[],
     }
@@ -149,6 +149,7 @@ fn kinds(policy: Kind) -> &'static [Kind] {
 fn sections(object: &AnyObject) -> Vec<Text> {
     match object {
         AnyObject::Gateway(gateway) => gateway.spec.listeners.iter().map(|listener| listener.name.clone()).collect(),
+        AnyObject::ListenerSet(set) => set.spec.listeners.iter().map(|listener| listener.name.clone()).collect(),
         AnyObject::Route(route) => route.spec.rules.iter().filter_map(|rule| rule.name.clone()).collect(),
         AnyObject::Service(service) => service.spec.ports.iter().map(|port| port.name.clone()).collect(),
         _ => Vec::new(),

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use windrose_api::declared::AnyObject;
+use windrose_api::declared::gateway::Namespaces;
+use windrose_api::declared::{AnyObject, ListenerSet, Route};
 use windrose_api::policy::{
     Action, AddressRules, AuthorizationPolicy, AuthorizationRule, CircuitBreaker, DescriptorSource, EdgePolicy, HeaderLimits, JsonOptions,
     KeyPart, Limit, Plan as BillingPlan, Plans, Provider, Quota, RateLimitPolicy, Source, TelemetryPolicy, Timeouts, Tracing,
@@ -8,7 +9,7 @@ use windrose_api::policy::{
 };
 use windrose_api::scalar;
 use windrose_ir::Extension;
-use windrose_vocab::{Kind, ObjectRef};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef};
 
 use super::world::*;
 use crate::Plan;
@@ -226,4 +227,30 @@ fn an_edge_policy_that_cannot_be_read_closes_its_own_listener() {
     let printed = crate::print(&crate::plan(&world, &crate::Refused::default(), &settings()));
     assert!(printed.contains("      of b.example\n      deny 0.0.0.0/0 ::/0\n"), "{printed}");
     assert!(printed.contains("      of a.example\n      allow 10.0.0.0/8\n"), "{printed}");
+}
+
+#[test]
+fn policies_of_a_listener_set_hold_at_its_listeners_and_at_no_others() {
+    let mut spec = gateway_spec(vec![listener("web", 80, "a.example")]);
+    spec.allowed_listener_sets = Namespaces::Same;
+    let set = ListenerSet { gateway: ObjectKey::new(NS, "edge"), listeners: vec![listener("one", 80, "b.example")] };
+    let on = |section: Option<&str>| vec![target(Kind::ListenerSet, "set", section)];
+    let allow = EdgePolicy { target_refs: on(Some("one")), ..allowing("10.0.0.0/8") };
+    let of_set = route_spec(&[], vec![rule(vec![prefix("/")], "o")]);
+    let of_set = Route { parents: vec![parent(Kind::ListenerSet, "set")], ..of_set };
+    let plan = plan([
+        AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec)),
+        AnyObject::ListenerSet(object(Kind::ListenerSet, NS, "set", set)),
+        service("o", 80),
+        route("r", &[], vec![rule(vec![prefix("/")], "o")]),
+        AnyObject::Route(http_route("s", of_set)),
+        limit_policy("whole", on(None), by_claim()),
+        AnyObject::EdgePolicy(object(Kind::EdgePolicy, NS, "one", allow)),
+    ]);
+    assert_eq!(codes(&plan), [] as [&str; 0], "{:?}", told(&plan));
+    let of = |host: &str| virtual_host(edge_program(&plan), "shop/edge/80", host).routes[0].policies.clone();
+    assert_eq!((of("a.example"), of("b.example")), (Vec::new(), vec![("ratelimit".into(), "shop/whole".into())]));
+    let printed = crate::print(&plan);
+    assert!(printed.contains("      of b.example\n      allow 10.0.0.0/8\n"), "{printed}");
+    assert!(printed.contains("filter shop/edge/80/rate-limit"), "{printed}");
 }
