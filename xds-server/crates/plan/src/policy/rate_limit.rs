@@ -14,7 +14,24 @@ use crate::world::View;
 
 /// The limits of one policy. One that cannot be understood refuses every request, for it was meant to limit.
 pub(crate) fn limits(view: &View<'_>, policy: &Object<RateLimitPolicy>) -> Vec<RateLimit> {
+    if policy.spec.limits.is_empty() {
+        let own = &policy.meta.object;
+        view.error(own, field("spec.limits"), Code::Invalid, "the policy has no limit that could be understood; everybody is refused");
+        return vec![nobody(own)];
+    }
     policy.spec.limits.iter().enumerate().map(|(index, limit)| self::limit(view, policy, index, limit)).collect()
+}
+
+/// A limit that has room for nobody.
+fn nobody(policy: &ObjectRef) -> RateLimit {
+    RateLimit {
+        name: format!("{}/nobody", policy.key).into(),
+        key: Vec::new(),
+        plans: None,
+        default: Quota { requests: 0, window: limits::QUOTA_WINDOW[1], burst: 0 },
+        shadow: false,
+        headers: false,
+    }
 }
 
 /// A limit is counted under `namespace/policy/limit` wherever it applies: two routes below one Gateway share its count.

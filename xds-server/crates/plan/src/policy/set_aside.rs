@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use imbl::OrdMap;
 use windrose_api::declared::AnyObject;
-use windrose_api::policy::{Action, AddressRules, AuthPolicy, AuthorizationPolicy, EdgePolicy, TargetRef};
+use windrose_api::policy::{Action, AddressRules, AuthPolicy, AuthorizationPolicy, EdgePolicy, RateLimitPolicy, TargetRef};
 use windrose_api::{Declared, Meta, Object};
-use windrose_vocab::{Fingerprint, Kind, ObjectRef};
+use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef};
 
 /// Puts the stand-ins into `effective`, where `declared` has a protecting policy that is not in force there.
 pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
@@ -16,12 +17,24 @@ pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
             stand_in(object, targets).into_iter().for_each(|closed| effective.insert(closed));
         }
     }
-    let refused = declared.auth_policies.values().filter(|policy| !effective.auth_policies.contains_key(&policy.meta.object.key));
-    let closed: Vec<AnyObject> = refused.filter_map(|policy| stand_in(&policy.meta.object, &policy.spec.target_refs)).collect();
-    let refused =
-        declared.authorization_policies.values().filter(|policy| !effective.authorization_policies.contains_key(&policy.meta.object.key));
-    let denied: Vec<AnyObject> = refused.filter_map(|policy| stand_in(&policy.meta.object, &policy.spec.target_refs)).collect();
-    closed.into_iter().chain(denied).for_each(|policy| effective.insert(policy));
+    let missing: Vec<AnyObject> = [
+        refused(&declared.auth_policies, &effective.auth_policies, |policy| &policy.target_refs),
+        refused(&declared.authorization_policies, &effective.authorization_policies, |policy| &policy.target_refs),
+        refused(&declared.edge_policies, &effective.edge_policies, |policy| &policy.target_refs),
+        refused(&declared.rate_limit_policies, &effective.rate_limit_policies, |policy| &policy.target_refs),
+    ]
+    .concat();
+    missing.into_iter().for_each(|policy| effective.insert(policy));
+}
+
+/// Stand-ins for the policies of a kind that are declared and not in force.
+fn refused<T: Clone>(
+    declared: &OrdMap<ObjectKey, Arc<Object<T>>>,
+    effective: &OrdMap<ObjectKey, Arc<Object<T>>>,
+    targets: fn(&T) -> &[TargetRef],
+) -> Vec<AnyObject> {
+    let gone = declared.iter().filter(|(key, _)| !effective.contains_key(*key));
+    gone.filter_map(|(_, policy)| stand_in(&policy.meta.object, targets(&policy.spec))).collect()
 }
 
 /// The policy of that name and those targets that lets nobody pass; none for kinds that protect nothing.
@@ -51,6 +64,11 @@ fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
             let spec = EdgePolicy { target_refs: targets.to_vec(), addresses: Some(nobody), ..EdgePolicy::default() };
             Some(AnyObject::EdgePolicy(Arc::new(Object { meta, spec })))
         }
+        // Without limits it lets nobody through.
+        Kind::RateLimitPolicy => {
+            let spec = RateLimitPolicy { target_refs: targets.to_vec(), limits: Vec::new(), shadow: false, headers: Some(false) };
+            Some(AnyObject::RateLimitPolicy(Arc::new(Object { meta, spec })))
+        }
         Kind::GatewayClass
         | Kind::Gateway
         | Kind::ListenerSet
@@ -69,7 +87,6 @@ fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
         | Kind::ClusterTrustBundle
         | Kind::Backend
         | Kind::Workload
-        | Kind::RateLimitPolicy
         | Kind::TranscodingPolicy
         | Kind::TrafficPolicy
         | Kind::MeshPolicy
@@ -109,11 +126,13 @@ mod tests {
 
     #[test]
     fn a_policy_that_envoy_refused_is_replaced_too() {
-        let object = ObjectRef::new(Kind::AuthorizationPolicy, "shop", "deny");
-        let mut declared = Declared::default();
-        stand_in(&object, &[]).into_iter().for_each(|policy| declared.insert(policy));
-        let mut effective = Declared::default();
-        close(&declared, &mut effective);
-        assert!(effective.get(&object).is_some());
+        for kind in [Kind::AuthPolicy, Kind::AuthorizationPolicy, Kind::EdgePolicy, Kind::RateLimitPolicy] {
+            let object = ObjectRef::new(kind, "shop", "deny");
+            let mut declared = Declared::default();
+            stand_in(&object, &[]).into_iter().for_each(|policy| declared.insert(policy));
+            let mut effective = Declared::default();
+            close(&declared, &mut effective);
+            assert!(effective.get(&object).is_some(), "{kind}");
+        }
     }
 }

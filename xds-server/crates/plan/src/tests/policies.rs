@@ -230,6 +230,15 @@ fn an_edge_policy_that_cannot_be_read_closes_its_own_listener() {
 }
 
 #[test]
+fn a_limit_that_cannot_be_read_refuses_everybody() {
+    let spec = RateLimitPolicy { target_refs: vec![target(Kind::HTTPRoute, "r", None)], limits: Vec::new(), shadow: false, headers: None };
+    let plan = world([AnyObject::RateLimitPolicy(object(Kind::RateLimitPolicy, NS, "p", spec))]);
+    let Extension::RateLimit(table) = &*edge_program(&plan).extensions["shop/edge/80/rate-limit"] else { panic!("not limits") };
+    assert_eq!(table.policies["shop/p"].iter().map(|limit| limit.default.requests).collect::<Vec<_>>(), [0]);
+    assert_eq!(codes(&plan), ["Invalid"]);
+}
+
+#[test]
 fn policies_of_a_listener_set_hold_at_its_listeners_and_at_no_others() {
     let mut spec = gateway_spec(vec![listener("web", 80, "a.example")]);
     spec.allowed_listener_sets = Namespaces::Same;
