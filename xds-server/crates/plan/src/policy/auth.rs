@@ -21,6 +21,9 @@ pub(crate) const OPEN: &str = "open";
 /// The algorithms that the filter knows, by their JOSE names (RFC 7518, RFC 8037).
 const ALGORITHMS: [&str; 12] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"];
 
+/// Those that need no shared secret: the filter takes them where a provider names none.
+const ASYMMETRIC: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
+
 /// Headers that a claim may not become: they steer the request itself.
 const RESERVED_HEADERS: [&str; 8] =
     ["host", "authorization", "connection", "content-length", "transfer-encoding", "te", "upgrade", "x-forwarded-client-cert"];

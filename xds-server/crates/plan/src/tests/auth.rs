@@ -211,3 +211,20 @@ fn what_the_filter_itself_refuses_denies_with_the_filters_words() {
     assert_eq!(entry(&plan, "shop/p"), AuthRule::Deny);
     assert!(told(&plan).iter().any(|told| told.contains("spec: the filter refuses it: no key")), "{:?}", told(&plan));
 }
+
+#[test]
+fn providers_that_name_no_algorithm_take_no_shared_secret_together() {
+    let with = |name: &str, target: TargetRef, algorithms: &[&str]| {
+        let algorithms = algorithms.iter().map(ToString::to_string).collect();
+        policy(name, AuthPolicy { jwt: vec![JwtProvider { algorithms, ..provider("https://idp", KEYS) }], ..spec(target) })
+    };
+    let both = |general: &[&str], specific: &[&str]| {
+        let plan = world([with("base", on_gateway(), general), with("own", on_route(None), specific)]);
+        let AuthRule::Jwt(rule) = entry(&plan, "shop/base+shop/own") else { return None };
+        Some(rule.providers[0].algorithms.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(both(&[], &["HS256"]), None, "the route would widen what the Gateway takes");
+    assert_eq!(both(&["HS256"], &[]), None);
+    assert_eq!(both(&[], &["HS256", "ES256"]), Some(vec!["ES256".to_owned()]));
+    assert_eq!(both(&[], &[]), Some(Vec::new()));
+}

@@ -3,7 +3,7 @@
 use windrose_ir::extension::{AuthRule, JwtProvider, JwtRule};
 use windrose_vocab::{Code, Diagnostic, ObjectRef, Text};
 
-use super::{AuthPart, Effective, Says};
+use super::{ASYMMETRIC, AuthPart, Effective, Says};
 use crate::plan::Coverage;
 use crate::reference::field;
 use crate::world::View;
@@ -103,13 +103,12 @@ fn common(general: &[JwtProvider], specific: &[JwtProvider]) -> Vec<JwtProvider>
     .collect()
 }
 
-/// Algorithms that both take; an empty list takes all.
+/// Algorithms that both take; a list that is empty takes those that need no shared secret.
 fn intersect(one: &[Text], other: &[Text]) -> Option<Vec<Text>> {
-    match (one, other) {
-        ([], list) | (list, []) => Some(list.to_vec()),
-        (one, other) => {
-            let both: Vec<Text> = one.iter().filter(|name| other.contains(name)).cloned().collect();
-            (!both.is_empty()).then_some(both)
-        }
+    if one.is_empty() && other.is_empty() {
+        return Some(Vec::new());
     }
+    let [one, other] = [one, other].map(|list| if list.is_empty() { ASYMMETRIC.map(Text::from).to_vec() } else { list.to_vec() });
+    let both: Vec<Text> = one.into_iter().filter(|name| other.contains(name)).collect();
+    (!both.is_empty()).then_some(both)
 }
