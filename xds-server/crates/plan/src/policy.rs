@@ -3,6 +3,7 @@
 pub(crate) mod auth;
 pub(crate) mod authorization;
 pub(crate) mod edge;
+pub(crate) mod headers;
 pub(crate) mod mesh;
 pub(crate) mod rate_limit;
 pub(crate) mod set_aside;

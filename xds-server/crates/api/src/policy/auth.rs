@@ -8,7 +8,7 @@ use crate::scalar::Duration;
 
 /// Requires a JSON Web Token (RFC 7519), or says by whose word none is needed.
 ///
-/// Attaches to a Gateway, one of its listeners, a route or one of its rules. The most specific policy decides;
+/// Attaches to a Gateway, a ListenerSet, a listener of either, a route or one of its rules. The most specific policy decides;
 /// what no policy covers is open, and `windrose check --coverage` says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -149,7 +149,9 @@ pub struct ClaimToHeader {
     /// Name, or a path with dots.
     #[schemars(length(min = 1, max = 256))]
     pub claim: String,
-    /// Header.
+    /// Header. What clients send under its name is taken off on every route of the Gateway's port, so it is none with a meaning of its own,
+    /// such as `host`, `authorization`, `content-type`, `accept` or `x-forwarded-for`, and none in which an older policy at the same
+    /// Gateway looks for tokens.
     #[schemars(length(min = 1, max = 256), regex(pattern = "^[a-z0-9-]+$"))]
     pub header: String,
 }

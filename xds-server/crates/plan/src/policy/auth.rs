@@ -2,6 +2,7 @@
 
 mod keys;
 mod merge;
+mod rivals;
 
 use windrose_api::declared::Object;
 use windrose_api::policy::{AuthPolicy, JwtProvider as DeclaredProvider, TokenSource as DeclaredSource};
@@ -9,6 +10,7 @@ use windrose_ir::Extension;
 use windrose_ir::extension::{AuthRule, ClaimRequirement, JwtProvider, JwtRule, JwtTable, TokenSource};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
+use super::headers::is_reserved;
 use super::{Place, PolicyOutcome, chain};
 use crate::limits;
 use crate::plan::Coverage;
@@ -23,10 +25,6 @@ const ALGORITHMS: [&str; 12] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS
 
 /// Those that need no shared secret: the filter takes them where a provider names none.
 const ASYMMETRIC: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"];
-
-/// Headers that a claim may not become: they steer the request itself.
-const RESERVED_HEADERS: [&str; 8] =
-    ["host", "authorization", "connection", "content-length", "transfer-encoding", "te", "upgrade", "x-forwarded-client-cert"];
 
 /// What one policy says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +79,9 @@ pub(crate) fn part(view: &View<'_>, policy: &Object<AuthPolicy>) -> AuthPart {
     {
         says = Says::Deny;
     }
+    if rivals::judge(view, policy) {
+        says = Says::Deny;
+    }
     AuthPart { says, replace: spec.replace }
 }
 
@@ -112,8 +113,9 @@ fn require(view: &View<'_>, policy: &Object<AuthPolicy>) -> Says {
     let mut headers = Vec::new();
     for (index, mapping) in spec.claims_to_headers.iter().enumerate() {
         let header = mapping.header.to_ascii_lowercase();
-        if RESERVED_HEADERS.contains(&header.as_str()) || header.starts_with("x-envoy-") {
-            invalid(view, own, &format!("spec.claimsToHeaders[{index}].header"), format!("header `{header}` cannot be set from a claim"));
+        if is_reserved(&header) {
+            let message = format!("header `{header}` has a meaning of its own and is not set from a claim");
+            invalid(view, own, &format!("spec.claimsToHeaders[{index}].header"), message);
         } else {
             headers.push((mapping.claim.as_str().into(), header.into()));
         }

@@ -1,5 +1,5 @@
 use windrose_api::declared::AnyObject;
-use windrose_api::policy::{AuthPolicy, JwtProvider, KeyObject, KeySource, Public, TargetRef};
+use windrose_api::policy::{AuthPolicy, ClaimToHeader, JwtProvider, KeyObject, KeySource, Public, TargetRef, TokenSource};
 use windrose_ir::Extension;
 use windrose_ir::extension::{AuthRule, JwtRule};
 use windrose_vocab::{Kind, ObjectRef};
@@ -227,4 +227,39 @@ fn providers_that_name_no_algorithm_take_no_shared_secret_together() {
     assert_eq!(both(&["HS256"], &[]), None);
     assert_eq!(both(&[], &["HS256", "ES256"]), Some(vec!["ES256".to_owned()]));
     assert_eq!(both(&[], &[]), Some(Vec::new()));
+}
+
+fn setting(name: &str, target: TargetRef, header: &str) -> AuthPolicy {
+    let claims_to_headers = vec![ClaimToHeader { claim: name.to_owned(), header: header.to_owned() }];
+    AuthPolicy { jwt: vec![provider("https://idp", KEYS)], claims_to_headers, ..spec(target) }
+}
+
+#[test]
+fn no_claim_becomes_a_header_that_means_something_by_itself() {
+    for header in
+        ["content-type", "accept", "host", "range", "x-api-key", "x-forwarded-for", "x-envoy-retry-on", "x-windrose-host", "grpc-timeout"]
+    {
+        let plan = world([policy("p", setting("sub", on_route(None), header))]);
+        assert_eq!(required(&plan, "shop/p").claims_to_headers, [], "{header}");
+        assert_eq!(codes(&plan), ["Invalid"], "{header}");
+    }
+    assert_eq!(required(&world([policy("p", setting("sub", on_route(None), "x-user"))]), "shop/p").claims_to_headers.len(), 1);
+}
+
+#[test]
+fn of_two_policies_that_want_one_header_for_token_and_claim_the_newer_closes_its_own_routes() {
+    let of_s = || target(Kind::HTTPRoute, "s", None);
+    let reading = || {
+        let from = vec![TokenSource { header: Some("X-User".to_owned()), query: None, cookie: None, prefix: None }];
+        AuthPolicy { jwt: vec![JwtProvider { from, ..provider("https://idp", KEYS) }], ..spec(of_s()) }
+    };
+    let at = |age: u64, name: &str, spec: AuthPolicy| AnyObject::AuthPolicy(aged(&object(Kind::AuthPolicy, NS, name, spec), age));
+    let setting = || setting("sub", on_route(None), "x-user");
+    for (of_setting, of_reading, closed, open) in [(1, 2, "shop/reads", "shop/sets"), (2, 1, "shop/sets", "shop/reads")] {
+        let plan = world([at(of_setting, "sets", setting()), at(of_reading, "reads", reading())]);
+        assert_eq!(entry(&plan, closed), AuthRule::Deny);
+        assert!(matches!(entry(&plan, open), AuthRule::Jwt(_)), "{open} is older");
+        assert_eq!(codes(&plan), ["Conflicted"]);
+        assert!(told(&plan).iter().any(|told| told.contains(&format!("AuthPolicy/{closed}"))), "{:?}", told(&plan));
+    }
 }

@@ -20,6 +20,10 @@ pub(crate) enum Index {
     Policies(Kind, ObjectRef),
     /// Policies of a kind in a namespace that name no target.
     NamespacePolicies(Kind, Text),
+    /// AuthPolicies that look for tokens in a header.
+    TokensIn(Text),
+    /// AuthPolicies that set a header from a claim.
+    ClaimsIn(Text),
     /// Services that lead to a shared fleet, by namespace and class.
     ServicesOfFleet(ObjectKey),
     /// EndpointSlices of a Service.
@@ -87,7 +91,13 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
             let targets = policy.spec.targets.iter().filter_map(|(reference, _)| target::of_reference(reference, namespace));
             all.extend(targets.map(|target| Index::Policies(Kind::BackendTLSPolicy, target)));
         }
-        AnyObject::AuthPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
+        AnyObject::AuthPolicy(policy) => {
+            policies(&mut all, &meta.object, &policy.spec.target_refs);
+            let sources = policy.spec.jwt.iter().flat_map(|provider| &provider.from).filter_map(|source| source.header.as_ref());
+            all.extend(sources.map(|header| Index::TokensIn(header.to_ascii_lowercase().into())));
+            let set = policy.spec.claims_to_headers.iter().map(|mapping| &mapping.header);
+            all.extend(set.map(|header| Index::ClaimsIn(header.to_ascii_lowercase().into())));
+        }
         AnyObject::RateLimitPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
         AnyObject::TranscodingPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),
         AnyObject::TrafficPolicy(policy) => policies(&mut all, &meta.object, &policy.spec.target_refs),

@@ -8,7 +8,7 @@ use windrose_api::declared::{
     AnyObject, Backend, ClusterTrustBundle, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grant, ListenerSet, Namespace, Object, Route,
     Secret, Service, Workload,
 };
-use windrose_api::policy::{AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, TelemetryPolicy, TrafficPolicy};
+use windrose_api::policy::{AuthPolicy, AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, TelemetryPolicy, TrafficPolicy};
 use windrose_api::{Declared, Meta};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 
@@ -73,6 +73,7 @@ impl<'a> View<'a> {
         trust_bundle: trust_bundles, ClusterTrustBundle, ClusterTrustBundle;
         backend: backends, Backend, Backend;
         workload: workloads, Workload, Workload;
+        auth_policy: auth_policies, AuthPolicy, AuthPolicy;
         traffic_policy: traffic_policies, TrafficPolicy, TrafficPolicy;
         edge_policy: edge_policies, EdgePolicy, EdgePolicy;
         mesh_policy: mesh_policies, MeshPolicy, MeshPolicy;

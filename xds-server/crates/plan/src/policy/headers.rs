@@ -1,0 +1,63 @@
+//! Headers with a meaning of their own, which no policy may take for itself: what a client sends under a header that a policy sets is
+//! taken off for all who share the port.
+
+/// By name.
+const RESERVED: [&str; 44] = [
+    // Whose request it is, and with what right.
+    "host",
+    "authorization",
+    "proxy-authorization",
+    "proxy-authenticate",
+    "www-authenticate",
+    "cookie",
+    "set-cookie",
+    "x-api-key",
+    // How it is framed and carried on.
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "expect",
+    "max-forwards",
+    "via",
+    "forwarded",
+    "priority",
+    "early-data",
+    "x-real-ip",
+    // What is asked for.
+    "range",
+    "if-match",
+    "if-none-match",
+    "if-modified-since",
+    "if-unmodified-since",
+    "if-range",
+    "cache-control",
+    "pragma",
+    "date",
+    "origin",
+    "referer",
+    "user-agent",
+    "prefer",
+    "idempotency-key",
+    "x-http-method-override",
+    "x-original-url",
+    "x-rewrite-url",
+    // What traces are tied together by.
+    "x-request-id",
+    "traceparent",
+    "tracestate",
+    "baggage",
+];
+
+/// By how their names begin: bodies, negotiation, what proxies say of a request, gRPC, browsers, traces, pseudo headers, and our own.
+const RESERVED_PREFIXES: [&str; 10] =
+    [":", "content-", "accept", "access-control-", "sec-", "x-forwarded-", "x-envoy-", "grpc-", "x-b3-", "x-windrose-"];
+
+/// Whether a header, in lower case, is one of them.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
