@@ -119,6 +119,40 @@ async fn a_rule_lets_by_whom_its_service_lets_by_and_nobody_while_it_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_client_sends_a_header_that_a_service_is_to_set() {
+    let home = Loopback::claim();
+    let auth = EchoServer::start("auth", home.port(9001)).await;
+    let back = EchoServer::start("back", home.port(9002)).await;
+    let (at, whole) = (home.port(8080), home.port(8081));
+    let of_listener = "protocol: HTTP, filters: { requests: [".to_owned()
+        + &ASK.replace("http: {}", "http: { allowedResponseHeaders: [X-Tenant] }")
+        + "] }";
+    let gateway = gateway(&[("http", at), ("whole", whole)]);
+    let second = format!("port: {}, protocol: HTTP", whole.port());
+    let gateway = gateway.replace(&second, &second.replace("protocol: HTTP", &of_listener));
+    let declared = documents(&[
+        gateway,
+        served("auth", &auth),
+        served("back", &back),
+        asking("guarded", "{ value: /guarded }", "back").replace("[x-echo-server]", "[X-User, authorization]"),
+        route("open", "{ value: /open }", "back"),
+    ]);
+    let stage = Stage::set(home, &declared).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    for (to, header, path) in
+        [(at, "x-user", "/guarded"), (at, "x-user", "/open"), (whole, "x-tenant", "/open"), (whole, "x-user", "/open")]
+    {
+        let call = Call::get(to, path).header(header, "admin").header("authorization", "Basic eDp5").header("x-else", "kept");
+        let got = until(&call, "an answer", |reply| reply.status == 200).await;
+        let headers = &got.json()["headers"];
+        assert_eq!((&headers[header], headers["x-else"][0].as_str()), (&serde_json::Value::Null, Some("kept")), "{path}: {}", got.text());
+    }
+    // One with a meaning of its own stays: other routes need it.
+    let got = Call::get(at, "/open").header("authorization", "Basic eDp5").send().await.unwrap();
+    assert_eq!(got.json()["headers"]["authorization"][0], "Basic eDp5");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_is_asked_about_a_request_whose_token_is_not_good() {
     let home = Loopback::claim();
     let auth = EchoServer::start("auth", home.port(9001)).await;

@@ -36,6 +36,8 @@ pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
 
 fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {
     match filter {
+        // Before routes are looked for, which no filter is.
+        HttpFilter::TakeOff(_) => Vec::new(),
         HttpFilter::ListenerAuth(position) => vec![external_auth::filter(Phase::Listener(*position))],
         HttpFilter::Cors => vec![cors::filter()],
         HttpFilter::RouteAuth => vec![external_auth::filter(Phase::Route)],
@@ -55,7 +57,8 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
 pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
     let fields = handler.filters.iter().map(|filter| match filter {
         HttpFilter::Authorization(authorization) | HttpFilter::HostAuthorization(_, authorization) => rbac::log_fields(authorization),
-        HttpFilter::ListenerAuth(_)
+        HttpFilter::TakeOff(_)
+        | HttpFilter::ListenerAuth(_)
         | HttpFilter::Cors
         | HttpFilter::RouteAuth
         | HttpFilter::Extension(_)

@@ -43,6 +43,8 @@ pub enum RouteSource {
 /// One HTTP filter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HttpFilter {
+    /// Takes headers off that no client may send, before a route is looked for. Lower case, sorted.
+    TakeOff(Vec<Text>),
     /// The service of that position among those that are asked before a route is chosen, as the host says.
     ListenerAuth(u32),
     /// CORS, as routes say.
@@ -71,7 +73,8 @@ impl HttpFilter {
     pub fn extension(&self) -> Option<&Text> {
         match self {
             Self::Extension(name) => Some(name),
-            Self::ListenerAuth(_)
+            Self::TakeOff(_)
+            | Self::ListenerAuth(_)
             | Self::Cors
             | Self::RouteAuth
             | Self::Authorization(_)
@@ -219,6 +222,7 @@ canonical!(
 );
 canonical!(
     enum HttpFilter {
+        TakeOff(names),
         ListenerAuth(position),
         Cors,
         RouteAuth,

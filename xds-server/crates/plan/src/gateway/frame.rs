@@ -102,6 +102,14 @@ impl ListenerFilter {
             Self::Denied => (windrose_ir::route::ExternalAuth::Denied, None),
         }
     }
+
+    /// Headers that it sets on requests, as far as they are named.
+    pub(crate) fn answered(&self) -> Vec<Text> {
+        match self {
+            Self::Asked(declared, _) => external_auth::answered(declared),
+            Self::Denied => Vec::new(),
+        }
+    }
 }
 
 /// What a listener speaks, as far as routing differs.

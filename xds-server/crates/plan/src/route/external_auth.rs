@@ -2,11 +2,12 @@
 
 use windrose_api::declared::route::{AuthProtocol, ExternalAuth};
 use windrose_ir::route as ir;
-use windrose_vocab::{ObjectKey, ObjectRef};
+use windrose_vocab::{ObjectKey, ObjectRef, Text};
 
 use super::backends::{Carries, ResolvedBackend, resolve_backend};
 use super::forward::client_of;
 use crate::backend::{ClusterKey, Flavor};
+use crate::policy::headers::is_reserved;
 use crate::reference::Problem;
 use crate::world::View;
 
@@ -29,6 +30,16 @@ pub(crate) fn cluster(view: &View<'_>, gateway: &ObjectKey, declared: &ExternalA
         AuthProtocol::Http { .. } => Flavor::Http,
     };
     ClusterKey { client: client_of(view, gateway, service), ..ClusterKey::new(service.id.clone(), flavor) }
+}
+
+/// Headers that the service sets on requests, as far as they are named, in lower case: a client that sent them would be taken for whom the
+/// service spoke of. Those that mean something by themselves stay, for other routes need them.
+pub(crate) fn answered(declared: &ExternalAuth) -> Vec<Text> {
+    let named: &[Text] = match &declared.protocol {
+        AuthProtocol::Grpc { .. } => &[],
+        AuthProtocol::Http { answer_headers, .. } => answer_headers,
+    };
+    named.iter().map(|name| Text::from(name.to_ascii_lowercase())).filter(|name| !is_reserved(name)).collect()
 }
 
 /// What a proxy does: it asks the cluster.
