@@ -97,3 +97,62 @@ async fn each_listener_of_a_port_is_judged_by_its_own_policies() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_service_reads_as_a_guarded_path_is_not_let_by_under_another_name() {
+    let home = Loopback::claim();
+    let back = EchoServer::start("back", home.port(9001)).await;
+    let at = home.port(8080);
+    let deny = policy("AuthorizationPolicy", "admin", None, "action: Deny\n  rules: [{ paths: [{ prefix: /admin }] }]");
+    let declared = vec![
+        listeners(at, &[("any", "")]),
+        service("back"),
+        endpoint("back", back.address()),
+        route("all", "{ type: PathPrefix, value: / }", "back"),
+        deny,
+    ];
+    let stage = Stage::set(home, &documents(&declared)).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    until(&Call::get(at, "/public"), "an answer", |reply| reply.status == 200).await;
+    let refused = |status: u16| [400, 403].contains(&status);
+    let tricks = [
+        "/admin/users",
+        "/%61dmin/users",
+        "//admin/users",
+        "/./admin/users",
+        "/open/../admin/users",
+        "/open/..;/admin/users",
+        "/open/..;x=1/admin/users",
+        "/open/%2e%2e;/admin/users",
+        "/open/.%2e;/admin/users",
+        "/open/%2E%2E%3B/admin/users",
+        "/.;/admin/users",
+        "/%2e;/admin/users",
+        "/admin;x=1/users",
+        "/admin;/users",
+        "/admin;",
+        "/;/admin/users",
+        "/open%2f..%2fadmin",
+        "/open%5c..%5cadmin",
+    ];
+    let reached = back.requests();
+    for http2 in [false, true] {
+        for path in tricks {
+            let call = Call::get(at, path);
+            let reply = if http2 { call.http2() } else { call }.send().await.unwrap();
+            assert!(refused(reply.status), "{path}: {} {}", reply.status, reply.text());
+        }
+    }
+    assert_eq!(back.requests(), reached, "what was refused reached the service");
+    for path in ["/public?a=;b", "/a.b/..c/d", "/a%3Bb", "/public?x=/..;/"] {
+        assert_eq!(Call::get(at, path).send().await.unwrap().status, 200, "{path}");
+    }
+
+    // Who needs parameters says so; dots with parameters stay what nobody means.
+    let keep = policy("EdgePolicy", "edge", None, "paths: { parameters: Keep }");
+    stage.declare("shop.yaml", &documents(&[declared, vec![keep]].concat()));
+    until(&Call::get(at, "/cars;color=red"), "an answer with parameters", |reply| reply.status == 200).await;
+    for path in ["/open/%2e%2e;/admin/users", "/%2e;x/admin"] {
+        assert_eq!(Call::get(at, path).send().await.unwrap().status, 400, "{path}");
+    }
+}

@@ -7,6 +7,7 @@ pub(crate) mod edits;
 pub(crate) mod external_auth;
 pub(crate) mod give_body;
 pub(crate) mod jwt;
+mod paths;
 pub(crate) mod rate_limit;
 pub(crate) mod rbac;
 pub(crate) mod router;
@@ -16,7 +17,7 @@ pub(crate) mod spelling;
 pub(crate) mod transcoder;
 pub(crate) mod wasm;
 
-use windrose_ir::http::{ClientAddress, HttpFilter, HttpHandler, RouteSource};
+use windrose_ir::http::{ClientAddress, HttpFilter, HttpHandler, PathParameters, RouteSource};
 
 use crate::pb;
 use crate::telemetry::LogField;
@@ -31,7 +32,9 @@ pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
     };
     let limit = handler.limits.max_body_bytes.map(body_limit::filter);
     let declared = handler.filters.iter().flat_map(|one| filter(one, handler.client_address));
-    spelling.into_iter().chain(limit).chain(declared).chain([router::filter()]).collect()
+    let strict = handler.client_address.edge || handler.paths.parameters == PathParameters::Reject;
+    let paths = strict.then(|| paths::filter(handler.paths));
+    spelling.into_iter().chain(paths).chain(limit).chain(declared).chain([router::filter()]).collect()
 }
 
 fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {

@@ -200,6 +200,17 @@ pub struct PathNormalization {
     pub merge_slashes: bool,
     /// What happens to `%2F`, `%5C`.
     pub escaped_slashes: EscapedSlashes,
+    /// What happens to `;`.
+    pub parameters: PathParameters,
+}
+
+/// What happens to a path with parameters (`/a;x=1`). One whose segment is dots but for them gets 400 at every edge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PathParameters {
+    /// Kept; routes compare them as part of the path.
+    Keep,
+    /// 400.
+    Reject,
 }
 
 /// What happens to an escaped slash in a path.
@@ -260,7 +271,13 @@ canonical!(
         Set,
     }
 );
-canonical!(struct PathNormalization { normalize, merge_slashes, escaped_slashes });
+canonical!(struct PathNormalization { normalize, merge_slashes, escaped_slashes, parameters });
+canonical!(
+    enum PathParameters {
+        Keep,
+        Reject,
+    }
+);
 canonical!(
     enum EscapedSlashes {
         Keep,

@@ -161,6 +161,19 @@ pub struct Paths {
     /// `%2F` and `%5C`. Reject where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub escaped_slashes: Option<EscapedSlashes>,
+    /// Parameters of segments, such as `/a;x=1`: many services take that for `/a`, while routes and rules compare it as it stands. Reject
+    /// where absent. Dots with parameters (`/%2e%2e;/`) are refused always.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<PathParameters>,
+}
+
+/// What happens to a path with parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum PathParameters {
+    /// Kept as they are.
+    Keep,
+    /// 400.
+    Reject,
 }
 
 /// What happens to an escaped slash.

@@ -15,8 +15,8 @@ mod transcoding;
 pub use auth::{AuthPolicy, ClaimToHeader, JwtProvider, KeyObject, KeySource, Public, RequiredClaim, TokenSource};
 pub use authorization::{Action, AuthorizationPolicy, AuthorizationRule, PathPattern, Source};
 pub use edge::{
-    AddressRules, BodyLimits, ConnectionLimits, EdgePolicy, EscapedSlashes, HeaderLimits, Http2Limits, Paths, TimeLimits, TlsFloor,
-    TlsVersion,
+    AddressRules, BodyLimits, ConnectionLimits, EdgePolicy, EscapedSlashes, HeaderLimits, Http2Limits, PathParameters, Paths, TimeLimits,
+    TlsFloor, TlsVersion,
 };
 pub use mesh::{MeshPolicy, MtlsMode, PortMtls};
 pub use parameters::{

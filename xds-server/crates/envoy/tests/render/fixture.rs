@@ -133,7 +133,12 @@ pub(crate) fn handler(routes: RouteSource) -> HttpHandler {
         },
         client_address: ClientAddress { trusted_hops: 0, edge: true },
         client_certificate: ForwardedCertificate::Sanitize,
-        paths: PathNormalization { normalize: true, merge_slashes: true, escaped_slashes: EscapedSlashes::UnescapeAndRedirect },
+        paths: PathNormalization {
+            normalize: true,
+            merge_slashes: true,
+            escaped_slashes: EscapedSlashes::UnescapeAndRedirect,
+            parameters: PathParameters::Keep,
+        },
         websocket: false,
         tracing: None,
         access_log: None,
@@ -516,7 +521,12 @@ fn mesh_chains() -> Vec<Chain> {
         filters: vec![HttpFilter::Authorization(authorization())],
         client_address: ClientAddress { trusted_hops: 0, edge: false },
         client_certificate: ForwardedCertificate::Set,
-        paths: PathNormalization { normalize: false, merge_slashes: false, escaped_slashes: EscapedSlashes::Keep },
+        paths: PathNormalization {
+            normalize: false,
+            merge_slashes: false,
+            escaped_slashes: EscapedSlashes::Keep,
+            parameters: PathParameters::Keep,
+        },
         ..handler(RouteSource::Table(text("inner")))
     };
     let tcp = TcpHandler {
@@ -532,7 +542,12 @@ fn mesh_chains() -> Vec<Chain> {
 fn outbound() -> HttpHandler {
     HttpHandler {
         client_address: ClientAddress { trusted_hops: 1, edge: false },
-        paths: PathNormalization { normalize: true, merge_slashes: false, escaped_slashes: EscapedSlashes::Reject },
+        paths: PathNormalization {
+            normalize: true,
+            merge_slashes: false,
+            escaped_slashes: EscapedSlashes::Reject,
+            parameters: PathParameters::Reject,
+        },
         tracing: Some(Tracing {
             provider: TraceProvider::OpenTelemetry { cluster: text("orders"), host: text("collector") },
             sampling_basis_points: 10_000,

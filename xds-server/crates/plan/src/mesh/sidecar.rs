@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use windrose_api::declared::{Object, Workload};
 use windrose_ir::http::{
-    Authorization, ClientAddress, EscapedSlashes, ForwardedCertificate, HttpHandler, HttpLimits, PathNormalization, RouteSource,
+    Authorization, ClientAddress, EscapedSlashes, ForwardedCertificate, HttpHandler, HttpLimits, PathNormalization, PathParameters,
+    RouteSource,
 };
 use windrose_ir::listener::ConnectionLimits;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole, Text};
@@ -65,6 +66,7 @@ impl Sidecar<'_, '_> {
                 merge_slashes: by_path,
                 // What rules judge by path must not be spelled two ways; else a sidecar leaves paths to the services.
                 escaped_slashes: if by_path { EscapedSlashes::Reject } else { EscapedSlashes::Keep },
+                parameters: if by_path { PathParameters::Reject } else { PathParameters::Keep },
             },
             websocket: true,
             tracing: self.telemetry.tracing.clone(),

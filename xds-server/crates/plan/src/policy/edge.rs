@@ -6,7 +6,7 @@ use std::time::Duration;
 use windrose_api::declared::Object;
 use windrose_api::policy::{self as declared, AddressRules, EdgePolicy};
 use windrose_api::scalar;
-use windrose_ir::http::{Authorization, AuthorizationRule, EscapedSlashes, HttpLimits, PathNormalization, Principal};
+use windrose_ir::http::{Authorization, AuthorizationRule, EscapedSlashes, HttpLimits, PathNormalization, PathParameters, Principal};
 use windrose_ir::listener::{ConnectionLimits, TlsVersion};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
@@ -127,6 +127,10 @@ fn paths(policies: &[&EdgePolicy]) -> PathNormalization {
             Some(declared::EscapedSlashes::UnescapeAndRedirect) => EscapedSlashes::UnescapeAndRedirect,
             Some(declared::EscapedSlashes::Reject) | None => EscapedSlashes::Reject,
         },
+        parameters: match policies.iter().find_map(|policy| policy.paths.as_ref()?.parameters) {
+            Some(declared::PathParameters::Keep) => PathParameters::Keep,
+            Some(declared::PathParameters::Reject) | None => PathParameters::Reject,
+        },
     }
 }
 
@@ -176,6 +180,14 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<EdgePolicy>) {
             field("spec.paths.escapedSlashes"),
             Code::Unsafe,
             "a service that unescapes slashes sees another path than the rules of a route",
+        );
+    }
+    if paths.is_some_and(|paths| paths.parameters == Some(declared::PathParameters::Keep)) {
+        view.warn(
+            own,
+            field("spec.paths.parameters"),
+            Code::Unsafe,
+            "a service that cuts parameters off (`/admin;x` for `/admin`) sees another path than the rules of a route",
         );
     }
 }
