@@ -321,10 +321,10 @@ mod tests {
     #[test]
     fn gateways_are_looked_at_when_something_changed_that_they_speak_of() {
         let gateway = ObjectRef::new(Kind::Gateway, "default", "edge");
-        let mut picture = Picture::default();
-        picture.declared = crate::test_world::declared(
+        let declared = crate::test_world::declared(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: edge }\nspec: { gatewayClassName: windrose, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n",
         );
+        let picture = Picture { declared, ..Picture::default() };
         let looked = || Looked { picture: Arc::new(picture.clone()), progress: 7, ..Looked::default() };
         let mut writer = Writer { looked: looked(), ..Writer::default() };
         let same = Looked { picture: writer.looked.picture.clone(), ..looked() };

@@ -30,7 +30,7 @@ fn limits() -> Limits {
 
 async fn stage(limits: Limits) -> Stage {
     let folder = tempfile::tempdir().unwrap();
-    let directory = Directory::open(&folder.path().join("keys")).unwrap();
+    let directory = Directory::open(folder.path().join("keys")).unwrap();
     let domain = TrustDomain::parse("windrose.local").unwrap();
     let authority = Arc::new(NodeAuthority::open(&directory, &domain, SystemTime::now(), &SystemEntropy).unwrap());
     let mut roots = RootCertStore::empty();
@@ -180,7 +180,7 @@ async fn what_is_in_flight_is_answered_before_the_end() {
     tokio::time::sleep(Duration::from_millis(200)).await;
     stage.end.cancel();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    stream.write_all(REVIEW[10..].as_bytes()).await.unwrap();
+    stream.write_all(&REVIEW.as_bytes()[10..]).await.unwrap();
     let told = answer(stream).await;
     assert!(told.starts_with("HTTP/1.1 200"), "{told}");
     timeout(SOON, stage.served).await.unwrap().unwrap();
