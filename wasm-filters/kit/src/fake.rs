@@ -186,10 +186,6 @@ impl Host for FakeHost {
         builder.build()
     }
 
-    fn header(&self, map: HeaderMap, name: &str) -> Option<Vec<u8>> {
-        self.headers(map).first(name).map(<[u8]>::to_vec)
-    }
-
     fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
         self.remove_header(map, name)?;
         self.add_header(map, name, value)
@@ -224,11 +220,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        self.read_property(path).ok().flatten()
-    }
-
-    fn read_property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
         self.properties.borrow().get(path.join("\0").as_bytes()).cloned().transpose()
     }
 
@@ -373,13 +365,6 @@ mod tests {
         assert_eq!(host.whole_body(Body::Request), b"aXYZdef");
         assert_eq!(host.replace_body(Body::Request, 0, usize::MAX, b""), Ok(()));
         assert_eq!(host.whole_body(Body::Request), b"");
-    }
-
-    #[test]
-    fn of_a_repeated_header_the_first_value_is_found_when_asked_for_alone() {
-        let host = FakeHost::new().with_header("a", "1").with_header("a", "2");
-        assert_eq!(host.header(HeaderMap::Request, "a"), Some(b"1".to_vec()));
-        assert_eq!(host.request_header("a"), [b"1".to_vec(), b"2".to_vec()]);
     }
 
     struct Refusing;

@@ -81,15 +81,10 @@ impl std::fmt::Display for HostError {
 
 impl std::error::Error for HostError {}
 
-/// Envoy, as a filter sees it. A call that returns data costs about 0.7 µs; from three headers on, [`Host::headers`]
-/// beats separate [`Host::header`] calls.
+/// Envoy, as a filter sees it. A call that returns data costs about 0.7 µs.
 pub trait Host {
     /// All pairs of a header map, in order, repeated names repeated. Empty when the map is not there now.
     fn headers(&self, map: HeaderMap) -> Headers;
-
-    /// The first value of one header. Where a client must not choose by repeating the name which value counts, read
-    /// [`Host::headers`] and [`Headers::only`]. The name is lower case.
-    fn header(&self, map: HeaderMap, name: &str) -> Option<Vec<u8>>;
 
     /// Sets a header to exactly one value, whatever was there. The name is lower case. Those of the request are refused here and in the
     /// next two: see [`crate::RequestEdits`].
@@ -108,17 +103,12 @@ pub trait Host {
     fn replace_body(&self, body: Body, start: usize, len: usize, bytes: &[u8]) -> Result<(), HostError>;
 
     /// An attribute of the stream by its path, for example `["xds", "route_name"]`, or a single name that
-    /// [`Host::set_property`] wrote in an earlier filter of the chain.
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>>;
-
-    /// The same, where absent and failed are told apart: `Ok(None)` only where the host says that there is nothing of that
-    /// name. Whoever lets a request by because something is absent asks here. A host that cannot tell says `Ok(None)` for both.
+    /// [`Host::set_property`] wrote in an earlier filter of the chain. Absent only where the host says so: what lets a request by
+    /// because something is not there must not take a failure for that.
     ///
     /// # Errors
     /// Whatever else the host answered.
-    fn read_property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
-        Ok(self.property(path))
-    }
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError>;
 
     /// Writes a property for later filters of this stream. One name, not a path: Envoy keeps it as filter state
     /// `wasm.<name>`, and reading finds it by its first path segment alone.

@@ -36,11 +36,10 @@ impl RoutePolicy {
 /// The policy of the stream's route, from `xds.route_metadata`: one host call when there is one.
 pub fn policy_of_route(host: &dyn Host) -> RoutePolicy {
     let path = ["xds", "route_metadata", "filter_metadata", METADATA_NAMESPACE, METADATA_POLICY];
-    match host.property(&path).map(String::from_utf8) {
-        Some(Ok(id)) if !id.is_empty() => RoutePolicy::Named(id),
-        Some(_) => RoutePolicy::Unnamed,
-        None if host.property(&["xds", "route_name"]).is_some() => RoutePolicy::Unnamed,
-        None => RoutePolicy::NoRoute,
+    match host.property(&path).map(|id| id.map(String::from_utf8)) {
+        Ok(Some(Ok(id))) if !id.is_empty() => RoutePolicy::Named(id),
+        Ok(None) if host.property(&["xds", "route_name"]) == Ok(None) => RoutePolicy::NoRoute,
+        Ok(_) | Err(_) => RoutePolicy::Unnamed,
     }
 }
 
@@ -56,7 +55,7 @@ pub fn claim_property(claim_path: &str) -> String {
 /// # Errors
 /// When the host does not say: that is not "absent".
 pub fn verified_claim(host: &dyn Host, claim_path: &str) -> Result<Option<Vec<u8>>, HostError> {
-    host.read_property(&[&claim_property(claim_path)])
+    host.property(&[&claim_property(claim_path)])
 }
 
 #[cfg(test)]

@@ -14,7 +14,6 @@ unsafe extern "C" {
     fn proxy_get_buffer_bytes(buffer: u32, start: usize, max: usize, bytes: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_set_buffer_bytes(buffer: u32, start: usize, size: usize, bytes: *const u8, len: usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, bytes: *mut *mut u8, len: *mut usize) -> u32;
-    fn proxy_get_header_map_value(map: u32, name: *const u8, name_len: usize, bytes: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_replace_header_map_value(map: u32, name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
     fn proxy_add_header_map_value(map: u32, name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
@@ -130,11 +129,6 @@ pub(crate) fn set_buffer(buffer: u32, start: usize, size: usize, bytes: &[u8]) -
 pub(crate) fn header_pairs(map: u32) -> Result<Vec<u8>, HostError> {
     // SAFETY: out pointers are live.
     bytes_of(|bytes, len| unsafe { proxy_get_header_map_pairs(map, bytes, len) })
-}
-
-pub(crate) fn header(map: u32, name: &str) -> Result<Vec<u8>, HostError> {
-    // SAFETY: pointer and length of one slice, live out pointers.
-    bytes_of(|bytes, len| unsafe { proxy_get_header_map_value(map, name.as_ptr(), name.len(), bytes, len) })
 }
 
 pub(crate) fn replace_header(map: u32, name: &str, value: &[u8]) -> Result<(), HostError> {

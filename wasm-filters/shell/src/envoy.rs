@@ -30,10 +30,6 @@ impl Host for Envoy {
         abi::header_pairs(map_number(map)).map(parse).unwrap_or_default()
     }
 
-    fn header(&self, map: HeaderMap, name: &str) -> Option<Vec<u8>> {
-        abi::header(map_number(map), name).ok()
-    }
-
     fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
         abi::replace_header(changeable(map)?, name, value)
     }
@@ -54,8 +50,12 @@ impl Host for Envoy {
         abi::set_buffer(body_number(body), start, len, bytes)
     }
 
-    fn property(&self, path: &[&str]) -> Option<Vec<u8>> {
-        abi::property(path.join("\0").as_bytes()).ok()
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+        match abi::property(path.join("\0").as_bytes()) {
+            Ok(value) => Ok(Some(value)),
+            Err(HostError::NotFound) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn set_property(&self, name: &str, value: &[u8]) -> Result<(), HostError> {

@@ -71,9 +71,12 @@ enum Stage {
 impl Stream {
     fn begin(&mut self, host: &dyn Host, end_of_stream: bool) -> Verdict {
         let metadata = ["xds", "route_metadata", "filter_metadata", METADATA_NAMESPACE, METADATA_TRANSCODE];
-        let Some(id) = host.property(&metadata) else { return Verdict::Continue };
+        let id = host.property(&metadata);
+        if id == Ok(None) {
+            return Verdict::Continue;
+        }
         let headers = host.headers(HeaderMap::Request);
-        let policy = std::str::from_utf8(&id).ok().and_then(|id| self.filter.policies.get(id));
+        let policy = id.ok().flatten().and_then(|id| self.filter.policies.get(std::str::from_utf8(&id).ok()?));
         let Some(policy) = policy else {
             let denial = Denial::new(500, "transcode_policy_unknown", "the transcoding policy of this route is not in force");
             return Verdict::Reply(denial.into_reply(headers.caller()));

@@ -78,6 +78,10 @@ impl FilterContext for JwtRequest {
 
 impl JwtAuth {
     fn decide(&self, host: &dyn Host, headers: &Headers) -> Result<(), Denial> {
+        // Without them nothing is known to be stripped.
+        if headers.is_empty() {
+            return Err(Refusal::HostFailed.denial(&[]));
+        }
         let mut edits = RequestEdits::default();
         self.strip(headers, &mut edits);
         let judged = self.judge(host, headers, &mut edits);

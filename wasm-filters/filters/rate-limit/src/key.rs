@@ -59,12 +59,12 @@ fn value(request: &Request<'_>, part: &KeyPart) -> Result<Value, HostError> {
     let host = request.host;
     let found = match part {
         KeyPart::Claim(claim) => policy::verified_claim(host, claim)?,
-        KeyPart::ClientAddress => host.read_property(&["source", "address"])?.map(|address| network(&address)),
+        KeyPart::ClientAddress => host.property(&["source", "address"])?.map(|address| network(&address)),
         KeyPart::Header(name) => match request.headers()?.only(name) {
             Ok(found) => found.map(<[u8]>::to_vec),
             Err(_) => return Ok(Value::Repeated),
         },
-        KeyPart::Route => host.read_property(&["xds", "route_name"])?,
+        KeyPart::Route => host.property(&["xds", "route_name"])?,
     };
     Ok(found.map_or(Value::Absent, Value::One))
 }

@@ -60,7 +60,7 @@ impl Filter for RateLimit {
 impl FilterContext for Stream {
     fn on_request_headers(&mut self, host: &dyn Host, _end_of_stream: bool) -> Verdict {
         let path = ["xds", "route_metadata", "filter_metadata", policy::METADATA_NAMESPACE, METADATA_KEY];
-        let id = match host.read_property(&path) {
+        let id = match host.property(&path) {
             Ok(None) => return Verdict::Continue,
             Ok(Some(id)) => id,
             Err(cause) => return unread(host, cause),
@@ -223,8 +223,8 @@ mod tests {
         let filter = filter(&host);
         for remaining in [2, 1, 0] {
             assert_eq!(request(&host, &filter, "plain", &[], &[]), None);
-            let told = host.header(HeaderMap::Response, "ratelimit").unwrap();
-            assert!(String::from_utf8(told).unwrap().starts_with(&format!("\"all\";r={remaining};")));
+            let told = host.headers(HeaderMap::Response);
+            assert!(told.text("ratelimit").unwrap().starts_with(&format!("\"all\";r={remaining};")));
         }
         let reply = request(&host, &filter, "plain", &[], &[]).unwrap();
         assert_eq!((reply.status, reply.grpc_status), (429, Some(8)));

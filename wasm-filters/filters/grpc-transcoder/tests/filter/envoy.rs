@@ -148,11 +148,11 @@ impl Envoy {
     }
 
     pub(crate) fn request_header(&self, name: &str) -> Option<String> {
-        self.host.header(HeaderMap::Request, name).map(|value| String::from_utf8(value).unwrap())
+        self.host.headers(HeaderMap::Request).text(name).map(str::to_owned)
     }
 
     pub(crate) fn response_header(&self, name: &str) -> Option<String> {
-        self.host.header(HeaderMap::Response, name).map(|value| String::from_utf8(value).unwrap())
+        self.host.headers(HeaderMap::Response).text(name).map(str::to_owned)
     }
 }
 

@@ -70,17 +70,22 @@ fn a_preflight_needs_a_token_unless_the_policy_says_otherwise() {
     assert_eq!(refusal(&lenient, &only_options), Some((401, "token_missing")));
 }
 
+fn with_headers() -> FakeHost {
+    FakeHost::new().with_header(":method", "GET")
+}
+
 #[test]
 fn everything_that_is_not_explicitly_public_is_denied() {
     let filter = filter(policy());
-    assert_eq!(refusal(&filter, &FakeHost::new().with_policy("open")), None);
-    assert_eq!(refusal(&filter, &FakeHost::new().with_policy("p")), Some((401, "token_missing")));
-    assert_eq!(refusal(&filter, &FakeHost::new().with_policy("OPEN")), Some((403, "policy_unknown")));
-    assert_eq!(refusal(&filter, &FakeHost::new().with_policy("")), Some((403, "policy_unknown")));
-    assert_eq!(refusal(&filter, &FakeHost::new().with_route("r")), Some((403, "policy_unknown")));
-    assert_eq!(refusal(&filter, &FakeHost::new()), Some((404, "no_route")));
+    assert_eq!(refusal(&filter, &with_headers().with_policy("open")), None);
+    assert_eq!(refusal(&filter, &with_headers().with_policy("p")), Some((401, "token_missing")));
+    assert_eq!(refusal(&filter, &with_headers().with_policy("OPEN")), Some((403, "policy_unknown")));
+    assert_eq!(refusal(&filter, &with_headers().with_policy("")), Some((403, "policy_unknown")));
+    assert_eq!(refusal(&filter, &with_headers().with_route("r")), Some((403, "policy_unknown")));
+    assert_eq!(refusal(&filter, &with_headers()), Some((404, "no_route")));
     let good_but_elsewhere = bearing(vector("RS256")).with_policy("unknown");
     assert_eq!(refusal(&filter, &good_but_elsewhere), Some((403, "policy_unknown")));
+    assert!(refusal(&filter, &FakeHost::new().with_policy("open")).is_some(), "nobody knows what it sent under a claim's header");
 }
 
 #[test]
@@ -108,12 +113,12 @@ fn a_401_challenges_and_says_nothing_that_was_sent() {
         stream.run(|request| request.on_request_headers(&host, true));
         stream.reply().unwrap().clone()
     };
-    let missing = reply_to(FakeHost::new().with_policy("p"));
+    let missing = reply_to(with_headers().with_policy("p"));
     assert_eq!(missing.headers[0], ("www-authenticate".into(), b"Bearer realm=\"windrose\"".to_vec()));
     assert_eq!(missing.body, br#"{"error":{"code":"token_missing","message":"a bearer token is required"}}"#);
     let bad = reply_to(bearing("canary.canary.canary"));
     assert!(!String::from_utf8(bad.body).unwrap().contains("canary"));
-    let grpc = reply_to(FakeHost::new().with_policy("p").with_header("content-type", "application/grpc"));
+    let grpc = reply_to(with_headers().with_policy("p").with_header("content-type", "application/grpc"));
     assert_eq!((grpc.grpc_status, grpc.body.as_slice()), (Some(16), b"a bearer token is required".as_slice()));
 }
 
