@@ -71,8 +71,11 @@ end
     )
 }
 
-/// The edits that a property carries, if it is one that does: name, and value where it is set.
-pub(crate) fn read<'a>(property: &str, lines: &'a [u8]) -> Option<Vec<(&'a str, Option<&'a [u8]>)>> {
+/// An edit: the name of a header, and its value where it is set.
+type Edit<'a> = (&'a str, Option<&'a [u8]>);
+
+/// The edits that a property carries, if it is one that does.
+pub(crate) fn read<'a>(property: &str, lines: &'a [u8]) -> Option<Vec<Edit<'a>>> {
     property.strip_prefix(PROPERTY_PREFIX)?;
     let lines = lines.split(|byte| *byte == b'\n').filter_map(|line| {
         let (edit, rest) = line.split_first()?;

@@ -13,6 +13,8 @@ use crate::{
 };
 
 type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+/// What reading a property answers.
+type Read = Result<Vec<u8>, HostError>;
 type Foreign = Box<dyn Fn(&[u8]) -> Result<Vec<u8>, HostError>>;
 
 /// 2026-01-01T00:00:00Z, in nanoseconds since 1970: where every fake clock starts.
@@ -22,7 +24,7 @@ pub const START_NS: u64 = 1_767_225_600_000_000_000;
 pub struct FakeHost {
     headers: RefCell<BTreeMap<HeaderMap, Pairs>>,
     bodies: RefCell<BTreeMap<Body, Vec<u8>>>,
-    properties: RefCell<BTreeMap<Vec<u8>, Result<Vec<u8>, HostError>>>,
+    properties: RefCell<BTreeMap<Vec<u8>, Read>>,
     shared: RefCell<BTreeMap<String, SharedValue>>,
     last_cas: Cell<u32>,
     now_ns: Cell<u64>,

@@ -40,7 +40,6 @@ impl fmt::Debug for Events {
 }
 
 /// Events of this replica, and what writes them until the end. Equal ones of a few minutes become one with a count.
-#[must_use]
 pub fn events(client: Client, replica: &str, end: CancellationToken) -> (Events, impl Future<Output = ()> + Send + 'static) {
     let (sender, told) = mpsc::channel(limits::EVENTS_WAITING);
     let reporter = Reporter { controller: "windrose.dev/controller".to_owned(), instance: Some(replica.to_owned()) };

@@ -170,8 +170,9 @@ proptest! {
         let quotas: Vec<Quota> = (1..=4).map(|class| Quota { requests: 2 * class, window_ms: 5_000 << (2 * class), burst: class + 1 }).collect();
         let mut endless: BTreeMap<(u64, u64), u64> = BTreeMap::new();
         for (class, number, pause_ms) in steps {
+            let quota = quotas.get(usize::try_from(class).unwrap()).unwrap();
             host.advance(std::time::Duration::from_millis(pause_ms));
-            let (key, quota, now) = (beside(class, number), &quotas[usize::try_from(class).unwrap()], host.monotonic_ns());
+            let (key, now) = (beside(class, number), host.monotonic_ns());
             if admitted(&host, key, quota) {
                 let level = endless.entry((class, number)).or_default();
                 let Outcome::Admitted { full_at, .. } = gcra::admit(quota, *level, now) else { panic!("{class} {number} got too much") };

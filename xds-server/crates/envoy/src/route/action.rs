@@ -70,7 +70,7 @@ fn forward(to: &Forward, prefix: Option<&str>, header_host: Option<&str>) -> pb:
 fn split(action: &mut pb::route::RouteAction, to: &Forward, host: Option<&str>) {
     let literal = |host: &str| HostRewriteSpecifier::HostRewriteLiteral(host.to_owned());
     // A share that is drawn for each request would take sessions elsewhere.
-    let drawn = (to.session == Some(Session::Hashed)).then(|| RandomValueSpecifier::UseHashPolicy(pb::google::BoolValue { value: true }));
+    let drawn = (to.session == Some(Session::Hashed)).then_some(RandomValueSpecifier::UseHashPolicy(pb::google::BoolValue { value: true }));
     action.cluster_specifier = Some(match &*to.backends {
         [only] if only.request_headers == Default::default() && only.response_headers == Default::default() => {
             action.host_rewrite_specifier = only.host.as_deref().or(host).map(literal);

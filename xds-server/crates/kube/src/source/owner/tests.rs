@@ -192,7 +192,7 @@ fn a_replica_that_starts_after_a_bad_edit_has_the_version_that_others_serve() {
     assert_eq!(routes(&start(Vec::new(), bad()).world), 0);
     let started = start(vec![good.clone()], bad());
     assert_eq!((routes(&started.world), started.world.held()), (1, held), "and it knows that it is held, to tell others");
-    assert_eq!(started.good, [good.clone()], "it keeps it as well");
+    assert_eq!(started.good, std::slice::from_ref(&good), "it keeps it as well");
 
     let mut other = bad();
     other["metadata"]["uid"] = json!("another");
