@@ -13,6 +13,8 @@ use crate::secret::Secret;
 /// Under what a request is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
+    /// Whose limit it is: the namespace of its policy, whose keys fill no table but its own.
+    pub(crate) owner: u64,
     /// The limit and the plan: all keys of a class have one quota.
     pub(crate) class: u64,
     /// Who is counted within the class; never 0.
@@ -52,7 +54,8 @@ impl<'a> Request<'a> {
 pub(crate) fn key(request: &Request<'_>, secret: Secret, limit: &Limit, plan: Option<&str>) -> Result<Key, HostError> {
     let class = secret.hash(&(&limit.name, plan));
     let values: Vec<Value> = limit.key.iter().map(|part| value(request, part)).collect::<Result<_, _>>()?;
-    Ok(Key { class, own: secret.hash(&(class, values)).max(1) })
+    let owner = secret.hash(&limit.name.split('/').next());
+    Ok(Key { owner, class, own: secret.hash(&(class, values)).max(1) })
 }
 
 fn value(request: &Request<'_>, part: &KeyPart) -> Result<Value, HostError> {

@@ -1,7 +1,7 @@
 //! Bounds of this filter, each with its unit and reason.
 
-/// Buckets of the shared table. With [`SLOTS`] it remembers 65,536 keys in about 3 MiB for all workers together, and never
-/// takes more than 8 MiB.
+/// Buckets of a shared table. With [`SLOTS`] it remembers 65,536 keys in about 3 MiB for all workers together, and never
+/// takes more than 8 MiB. Each namespace whose policies limit has one, so that a flood at one closes no limit of another.
 pub(crate) const BUCKETS: u64 = 8_192;
 /// Keys per bucket that have an entry of their own: one host call reads and one writes them all, and 200 bytes cost no more
 /// than 24.

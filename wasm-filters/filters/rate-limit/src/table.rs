@@ -1,4 +1,4 @@
-//! The shared table of buckets: fixed in size, so that ten million keys cost what ten do, and written by
+//! The shared tables of buckets, one for each namespace that limits: fixed in size, so that ten million keys cost what ten do, and written by
 //! compare-and-swap, so that workers never lose each other's counts.
 //!
 //! Nothing in it is forgotten that still limits. A bucket without room for one more key puts the key of its class (limit and
@@ -50,7 +50,7 @@ pub(crate) fn give_back(host: &dyn Host, key: Key, quota: &Quota, now: u64) {
 
 /// Changes the time of `key` by compare-and-swap; `None` from `change` leaves it. False when it could not be written.
 fn update(host: &dyn Host, key: Key, quota: &Quota, now: u64, mut change: impl FnMut(Level) -> Option<u64>) -> bool {
-    let name = format!("rate/{}", key.own % limits::BUCKETS);
+    let name = format!("rate/{:x}/{}", key.owner, key.own % limits::BUCKETS);
     // A quota of 0 says nothing about what was taken under another one.
     let most = if quota.requests == 0 { u64::MAX } else { now.saturating_add(gcra::capacity(quota)) };
     for _ in 0..limits::WRITE_ATTEMPTS {

@@ -10,11 +10,11 @@ use crate::secret::Secret;
 
 const QUOTA: Quota = Quota { requests: 5, window_ms: 60_000, burst: 5 };
 const LONG: Quota = Quota { requests: 1_000, window_ms: 86_400_000, burst: 1_000 };
-const HOT: Key = Key { class: 1, own: 7 };
+const HOT: Key = Key { owner: 1, class: 1, own: 7 };
 
 /// A key of this class that shares the bucket of [`HOT`].
 fn beside(class: u64, number: u64) -> Key {
-    Key { class, own: HOT.own + limits::BUCKETS * (1 + number) }
+    Key { owner: 1, class, own: HOT.own + limits::BUCKETS * (1 + number) }
 }
 
 fn admitted(host: &FakeHost, key: Key, quota: &Quota) -> bool {
@@ -22,7 +22,7 @@ fn admitted(host: &FakeHost, key: Key, quota: &Quota) -> bool {
 }
 
 fn bytes(host: &FakeHost) -> usize {
-    host.shared_data("rate/7").unwrap().bytes.len()
+    host.shared_data("rate/1/7").unwrap().bytes.len()
 }
 
 #[test]
@@ -60,9 +60,22 @@ fn keys_of_its_own_class_do_not_reset_a_key() {
 }
 
 #[test]
+fn a_flood_at_the_limits_of_one_namespace_closes_no_limit_of_another() {
+    let host = FakeHost::new();
+    let flood = |owner: u64, class: u64, number: u64| Key { owner, ..beside(class, number) };
+    for class in 2..50 {
+        for number in 0..20 {
+            admitted(&host, flood(2, class, number), &LONG);
+        }
+    }
+    assert!(!admitted(&host, flood(2, 50, 0), &LONG), "its own table is full");
+    assert!(admitted(&host, flood(1, 50, 0), &LONG));
+}
+
+#[test]
 fn sixty_five_thousand_keys_over_the_whole_table_do_not_touch_a_hot_one() {
     let (host, secret) = (FakeHost::new(), Secret::draw());
-    let key = |class: &str, value: u32| Key { class: secret.hash(&class), own: secret.hash(&(class, value)) };
+    let key = |class: &str, value: u32| Key { owner: 1, class: secret.hash(&class), own: secret.hash(&(class, value)) };
     while admitted(&host, key("login", 0), &QUOTA) {}
     for tenant in 0..65_536 {
         admitted(&host, key("tenant", tenant), &LONG);
@@ -101,9 +114,9 @@ fn giving_back_to_a_key_that_has_no_entry_changes_nothing() {
     for other in 0..8 {
         while admitted(&host, beside(1, other), &QUOTA) {}
     }
-    let before = host.shared_data("rate/7").unwrap();
+    let before = host.shared_data("rate/1/7").unwrap();
     give_back(&host, HOT, &QUOTA, host.monotonic_ns());
-    assert_eq!(host.shared_data("rate/7").unwrap(), before);
+    assert_eq!(host.shared_data("rate/1/7").unwrap(), before);
 }
 
 #[test]
