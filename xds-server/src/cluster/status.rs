@@ -78,6 +78,7 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
             }
         }
         while writes.len() < WRITES_AT_ONCE
+            && sight.leads()
             && let Some((object, seen, status)) = writer.next()
         {
             let client = sight.client.clone();

@@ -71,6 +71,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let (judging, judge) = watch::channel(Judge::Another(None));
     let looks = running.follow(server, (news, judge), OnBug::End);
     let listens = windrose_xds_serve::bind(given.replicas).await.context("--replicas")?;
+    let webhook = windrose_xds_serve::bind(given.webhook).await.context("--webhook")?;
     let port = listens.local_addr().context("--replicas")?.port();
     let me = Replica { name: given.name.clone(), listens: given.replica_address.map(|address| SocketAddr::new(address, port)) };
     let writers = Writers::default();
@@ -91,7 +92,6 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     running.tasks.spawn(writers.with(deploy::follow(sight.clone(), place, shared.clone(), telling, end.child_token())));
     running.tasks.spawn(gates::follow(sight.clone(), end.child_token()));
     running.tasks.spawn(leaving::follow(sight.clone(), nodes, shared, end.child_token()));
-    let webhook = windrose_xds_serve::bind(given.webhook).await.context("--webhook")?;
     let names = vec![format!("{}.{namespace}.svc", given.service), format!("{}.{namespace}.svc.cluster.local", given.service)];
     running.tasks.spawn(admission::serve(webhook, running.authority.clone(), names, end.child_token()));
     let state_folder = state.path().to_owned();

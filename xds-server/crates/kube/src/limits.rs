@@ -24,6 +24,8 @@ pub const ABSENT_KIND_AT_FIRST: Duration = Duration::from_secs(4);
 pub const ABSENT_KIND_ANSWERS_AT_FIRST: u32 = 2;
 /// Between two tries after a failure that a retry may cure.
 pub const FAILURE_RETRY: Duration = Duration::from_secs(2);
+/// Failed reads of a value before a first world goes without it: with the pauses between them half a minute.
+pub(crate) const TRIES_AWAITED: u32 = 4;
 /// Before a watch whose connection broke goes on where it was.
 pub const WATCH_RESUME: Duration = Duration::from_millis(500);
 /// Between two tries to read what we may not read, and at most between two tries to read a value.

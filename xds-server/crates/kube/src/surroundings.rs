@@ -5,7 +5,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
 
-use crate::client::explain;
+use crate::client::{code, explain};
 use crate::install;
 
 /// The oldest version whose definitions have everything that is needed to serve.
@@ -61,12 +61,20 @@ pub fn parse(version: &str) -> Option<(u32, u32)> {
 /// Looks once; `namespace` is ours.
 ///
 /// # Errors
-/// Why other installations cannot be seen.
+/// Why the definitions cannot be read now: what was found before still holds. A right that is missing is a finding.
 pub async fn look(client: &Client, namespace: &str) -> Result<Surroundings, String> {
-    Ok(Surroundings { gateway_api: versions(client).await, others: others(client, namespace).await? })
+    let gateway_api = match versions(client).await {
+        Err(error) if code(&error) != Some(403) => return Err(explain(&error)),
+        read => read.map_err(|error| explain(&error)),
+    };
+    let others = others(client, namespace).await.unwrap_or_else(|error| {
+        tracing::warn!(error, "whether another installation is there cannot be seen");
+        Vec::new()
+    });
+    Ok(Surroundings { gateway_api, others })
 }
 
-async fn versions(client: &Client) -> Result<Vec<String>, String> {
+async fn versions(client: &Client) -> Result<Vec<String>, kube::Error> {
     let definition = ApiResource {
         group: "apiextensions.k8s.io".to_owned(),
         version: "v1".to_owned(),
@@ -77,7 +85,7 @@ async fn versions(client: &Client) -> Result<Vec<String>, String> {
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &definition);
     let mut versions = Vec::new();
     for name in VERSIONED {
-        let found = api.get_metadata_opt(name).await.map_err(|error| explain(&error))?;
+        let found = api.get_metadata_opt(name).await?;
         versions.extend(found.map(|found| found.annotations().get(BUNDLE).cloned().unwrap_or_default()));
     }
     Ok(versions)

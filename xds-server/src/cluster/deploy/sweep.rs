@@ -58,6 +58,9 @@ pub(super) async fn sweep(sight: &Sight, there: &There<'_>) -> Refused {
                 For::Gateway(gateway) | For::Member(gateway) => BTreeSet::from([gateway.clone()]),
                 For::Fleet(_) => there.all.iter().find(|one| one.of == of).map(Wanted::owners).unwrap_or_default(),
             };
+            if gateways.is_empty() {
+                tracing::warn!(%name, why, "what was made before cannot be taken away; trying again");
+            }
             refused.insert(of, Problem { gateways, why });
         }
     }

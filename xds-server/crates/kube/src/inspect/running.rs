@@ -161,11 +161,8 @@ async fn secret(client: &Client, namespace: &str) -> Fact {
         Ok(Some(_)) => Fact::good(SECTION, format!("Secret {namespace}/{} is there", keys::SECRET)),
         Ok(None) => Fact::bad(
             SECTION,
-            format!(
-                "Secret {namespace}/{} is gone: replicas that start now make new keys, which running Envoys do not trust",
-                keys::SECRET
-            ),
-            "put it back from a copy, if there is one; else restart the control plane and then every Gateway's Deployment",
+            format!("Secret {namespace}/{} is gone: replicas that start now wait for it", keys::SECRET),
+            "the replica that leads puts it back within half a minute; where none runs, put it back from a copy",
         ),
         Err(error) => Fact::doubtful(
             SECTION,

@@ -177,6 +177,20 @@ impl Owner {
                 declared.secrets = now.secrets.clone();
                 declared.config_maps = now.config_maps.clone();
                 shown.unread = self.world.unread.clone();
+                // One that is gone protects nothing, and nothing may be made for it again.
+                let seen = &self.world.seen;
+                let gateways: Vec<ObjectRef> = shown.seen.keys().filter(|object| object.kind == Kind::Gateway).cloned().collect();
+                for gateway in gateways {
+                    let now = seen.get(&gateway).filter(|now| shown.seen.get(&gateway).is_some_and(|then| then.uid == now.uid));
+                    match now {
+                        Some(now) if now.deleting => drop(shown.seen.insert(gateway, now.clone())),
+                        Some(_) => {}
+                        None => {
+                            shown.seen.remove(&gateway);
+                            declared.gateways.remove(&gateway.key);
+                        }
+                    }
+                }
                 shown.clone()
             }
             (_, _) => {

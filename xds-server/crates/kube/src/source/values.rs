@@ -77,7 +77,8 @@ impl Values {
 
     /// Whether everything that is needed has been read, as far as it can be.
     pub(super) fn is_settled(&self) -> bool {
-        self.due.iter().chain(&self.queue).chain(&self.open).all(|value| self.failing.contains_key(value))
+        let is_hopeless = |value: &ObjectRef| self.failing.get(value).is_some_and(|(times, _)| *times >= limits::TRIES_AWAITED);
+        self.due.iter().chain(&self.queue).chain(&self.open).chain(self.failing.keys()).all(is_hopeless)
     }
 
     /// Whether something is about to be read that was not there for anybody before: who refers to it should not be seen without.
@@ -110,6 +111,10 @@ impl Values {
         }
         while reads.len() < room {
             let Some(value) = self.next(now) else { break };
+            if self.open.contains(&value) {
+                self.again.insert(value);
+                continue;
+            }
             let Some(version) = self.there.get(&value).filter(|_| self.needed.contains_key(&value)) else { continue };
             if self.read.get(&value) == Some(version) {
                 continue;
@@ -144,30 +149,30 @@ impl Values {
         self.fails_no_longer(value);
     }
 
-    fn fails_no_longer(&mut self, value: &ObjectRef) -> u32 {
-        let Some((times, at)) = self.failing.remove(value) else { return 0 };
-        self.retries.remove(&(at, value.clone()));
-        times
+    fn fails_no_longer(&mut self, value: &ObjectRef) {
+        if let Some((_, at)) = self.failing.remove(value) {
+            self.retries.remove(&(at, value.clone()));
+        }
     }
 
     /// It could not be read, which may be cured within moments; the longer it fails, the rarer it is tried.
     pub(super) fn failed(&mut self, value: &ObjectRef, now: Instant) {
         let times = self.failing.get(value).map_or(0, |(times, _)| *times);
         let pause = limits::FAILURE_RETRY * 2_u32.saturating_pow(times);
-        self.retry(value, now + pause.min(limits::FORBIDDEN_RETRY));
+        self.retry(value, now + pause.min(limits::FORBIDDEN_RETRY), times.saturating_add(1));
     }
 
     /// We may not read it: nobody waits for it.
     pub(super) fn forbidden(&mut self, value: &ObjectRef, now: Instant) {
         self.awaited.remove(value);
-        self.retry(value, now + limits::FORBIDDEN_RETRY);
+        self.retry(value, now + limits::FORBIDDEN_RETRY, limits::TRIES_AWAITED);
     }
 
-    fn retry(&mut self, value: &ObjectRef, at: Instant) {
+    fn retry(&mut self, value: &ObjectRef, at: Instant, times: u32) {
         self.closed(value);
         self.read.remove(value);
-        let times = self.fails_no_longer(value);
-        self.failing.insert(value.clone(), (times + 1, at));
+        self.fails_no_longer(value);
+        self.failing.insert(value.clone(), (times, at));
         self.retries.insert((at, value.clone()));
     }
 
@@ -220,7 +225,11 @@ mod tests {
             tried.extend(reads);
         }
         assert_eq!(tried.len(), 10, "each had its turn");
-        assert!(values.is_settled(), "what fails holds nothing back");
+        assert!(!values.is_settled(), "what fails once may be cured within moments");
+        for value in &tried {
+            (1..limits::TRIES_AWAITED).for_each(|_| values.failed(value, start + Duration::from_secs(3)));
+        }
+        assert!(values.is_settled(), "what fails for long holds nothing back");
 
         values.needed.insert(secret("z"), 1);
         values.there(secret("z"), Some("1".into()));
