@@ -10,10 +10,13 @@ use crate::pb;
 const NAME: &str = "windrose.paths";
 
 /// A segment of dots with parameters, which nobody means.
-const DOTS: &str = r"[^?#]*/\.{1,2}(;|%3[Bb]).*";
+const DOTS: &str = r"[^?#]*(/|%2[Ff]|\\|%5[Cc])(\.|%2[Ee]){1,2}(;|%3[Bb]).*";
 
 /// The same, and every segment with parameters.
-const PARAMETERS: &str = r"[^?#]*(;|/\.{1,2}%3[Bb]).*";
+const PARAMETERS: &str = r"[^?#]*(;|(/|%2[Ff]|\\|%5[Cc])(\.|%2[Ee]){1,2}%3[Bb]).*";
+
+/// A path of which that can be told: no expression matches bytes that are no UTF-8, and HTTP/2 carries them.
+const TEXT: &str = ".*";
 
 const SCRIPT: &str = r#"function envoy_on_request(request)
   request:respond({[":status"] = "400"}, "")
@@ -27,6 +30,6 @@ pub(crate) fn filter(paths: PathNormalization) -> pb::hcm::HttpFilter {
         PathParameters::Reject => PARAMETERS,
     };
     let lua = pb::lua::Lua { default_source_code: Some(pb::inline_text(SCRIPT)), ..Default::default() };
-    let fine = skip::not(skip::header(":path", refused));
+    let fine = skip::all(vec![skip::header(":path", TEXT), skip::not(skip::header(":path", refused))]);
     skip::unless(NAME, pb::extension("envoy.filters.http.lua", &lua), vec![fine])
 }

@@ -225,8 +225,12 @@ impl At<'_, '_> {
             answered.chain(listeners.iter().flat_map(|one| &one.filters).flat_map(ListenerFilter::answered)).collect();
         let take_off = (!answered.is_empty()).then(|| HttpFilter::TakeOff(answered.into_iter().collect()));
         let chain = chain_of_filters(true, [], &extensions);
-        let sessions = self.view.has_sessions(table).then_some(HttpFilter::Sessions);
-        let mut filters: Vec<HttpFilter> = take_off.into_iter().chain(before_routing).chain(chain).chain(sessions).collect();
+        let mut filters: Vec<HttpFilter> = take_off.into_iter().chain(before_routing).chain(chain).collect();
+        if self.view.has_sessions(table) {
+            // A path that is looked at is the one that was sent.
+            let before = filters.iter().position(|filter| *filter == HttpFilter::GiveBody).unwrap_or(filters.len());
+            filters.insert(before, HttpFilter::Sessions);
+        }
         // Right behind CORS, which answers preflights whoever asks.
         let behind = filters.iter().position(|filter| *filter == HttpFilter::Cors).map_or(0, |cors| cors + 1);
         filters.splice(behind..behind, self.who_may_come(listeners));

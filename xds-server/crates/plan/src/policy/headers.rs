@@ -2,7 +2,7 @@
 //! taken off for all who share the port.
 
 /// By name.
-const RESERVED: [&str; 44] = [
+const RESERVED: [&str; 53] = [
     // Whose request it is, and with what right.
     "host",
     "authorization",
@@ -28,6 +28,15 @@ const RESERVED: [&str; 44] = [
     "priority",
     "early-data",
     "x-real-ip",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-prefix",
+    "x-forwarded-server",
+    "x-forwarded-scheme",
+    "x-forwarded-ssl",
+    "x-forwarded-client-cert",
     // What is asked for.
     "range",
     "if-match",
@@ -53,9 +62,8 @@ const RESERVED: [&str; 44] = [
     "baggage",
 ];
 
-/// By how their names begin: bodies, negotiation, what proxies say of a request, gRPC, browsers, traces, pseudo headers, and our own.
-const RESERVED_PREFIXES: [&str; 10] =
-    [":", "content-", "accept", "access-control-", "sec-", "x-forwarded-", "x-envoy-", "grpc-", "x-b3-", "x-windrose-"];
+/// By how their names begin: bodies, negotiation, what Envoy says of a request, gRPC, browsers, traces, pseudo headers, and our own.
+const RESERVED_PREFIXES: [&str; 9] = [":", "content-", "accept", "access-control-", "sec-", "x-envoy-", "grpc-", "x-b3-", "x-windrose-"];
 
 /// Whether a header, in lower case, is one of them.
 pub(crate) fn is_reserved(name: &str) -> bool {

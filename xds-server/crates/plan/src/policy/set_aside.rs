@@ -14,33 +14,35 @@ use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef};
 pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
     for (object, targets) in &declared.set_aside {
         if effective.get(object).is_none() {
-            stand_in(object, targets).into_iter().for_each(|closed| effective.insert(closed));
+            stand_in(object, 0, targets).into_iter().for_each(|closed| effective.insert(closed));
         }
     }
     let missing: Vec<AnyObject> = [
-        refused(&declared.auth_policies, &effective.auth_policies, |policy| &policy.target_refs),
-        refused(&declared.authorization_policies, &effective.authorization_policies, |policy| &policy.target_refs),
-        refused(&declared.edge_policies, &effective.edge_policies, |policy| &policy.target_refs),
-        refused(&declared.rate_limit_policies, &effective.rate_limit_policies, |policy| &policy.target_refs),
+        refused(&declared.auth_policies, &effective.auth_policies, |policy| Some(&policy.target_refs)),
+        refused(&declared.authorization_policies, &effective.authorization_policies, |policy| {
+            (!policy.audit).then_some(&*policy.target_refs)
+        }),
+        refused(&declared.edge_policies, &effective.edge_policies, |policy| policy.addresses.as_ref().map(|_| &*policy.target_refs)),
+        refused(&declared.rate_limit_policies, &effective.rate_limit_policies, |policy| (!policy.shadow).then_some(&*policy.target_refs)),
     ]
     .concat();
     missing.into_iter().for_each(|policy| effective.insert(policy));
 }
 
-/// Stand-ins for the policies of a kind that are declared and not in force.
+/// Stand-ins for the policies of a kind that are declared and not in force; `protected` are the targets of one that refused anybody.
 fn refused<T: Clone>(
     declared: &OrdMap<ObjectKey, Arc<Object<T>>>,
     effective: &OrdMap<ObjectKey, Arc<Object<T>>>,
-    targets: fn(&T) -> &[TargetRef],
+    protected: fn(&T) -> Option<&[TargetRef]>,
 ) -> Vec<AnyObject> {
     let gone = declared.iter().filter(|(key, _)| !effective.contains_key(*key));
-    gone.filter_map(|(_, policy)| stand_in(&policy.meta.object, targets(&policy.spec))).collect()
+    gone.filter_map(|(_, policy)| stand_in(&policy.meta.object, policy.meta.created, protected(&policy.spec)?)).collect()
 }
 
 /// The policy of that name and those targets that lets nobody pass; none for kinds that protect nothing.
-fn stand_in(object: &ObjectRef, targets: &[TargetRef]) -> Option<AnyObject> {
+fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<AnyObject> {
     let meta =
-        Meta { object: object.clone(), version: Fingerprint::default(), created: 0, labels: BTreeMap::new(), annotations: BTreeMap::new() };
+        Meta { object: object.clone(), version: Fingerprint::default(), created, labels: BTreeMap::new(), annotations: BTreeMap::new() };
     match object.kind {
         Kind::AuthPolicy => {
             let spec = AuthPolicy {
@@ -129,7 +131,7 @@ mod tests {
         for kind in [Kind::AuthPolicy, Kind::AuthorizationPolicy, Kind::EdgePolicy, Kind::RateLimitPolicy] {
             let object = ObjectRef::new(kind, "shop", "deny");
             let mut declared = Declared::default();
-            stand_in(&object, &[]).into_iter().for_each(|policy| declared.insert(policy));
+            stand_in(&object, 0, &[]).into_iter().for_each(|policy| declared.insert(policy));
             let mut effective = Declared::default();
             close(&declared, &mut effective);
             assert!(effective.get(&object).is_some(), "{kind}");

@@ -141,8 +141,8 @@ fn put(
     hosts: Vec<(Hostname, Hostname)>,
     found: &mut Attachments,
 ) {
-    if listener.is_guarded() && !listener.usable {
-        // Another listener of the port would serve it without asking.
+    if !listener.usable {
+        // Another listener of the port would serve it, by other rules or at somebody else's host.
         return;
     }
     let alone = matches!(listener.spoken, Spoken::Https).then(|| listener.id.clone());

@@ -40,7 +40,12 @@ pub(crate) fn actions(view: &View<'_>, parts: &RuleParts<'_>, clusters: &mut BTr
     }
     let traffic = traffic::of_rule(view, parts);
     let owner = owner(parts, &traffic);
-    let backends = backends(view, parts, owner.as_ref(), clusters);
+    let mut backends = backends(view, parts, owner.as_ref(), clusters);
+    if parts.transcoded && backends.iter_mut().filter_map(|(_, path)| path.take()).count() > 0 {
+        let path = format!("spec.rules[{}]", parts.index);
+        let message = "a call that is transcoded goes to the path of its gRPC method: what rewrites the path has no effect";
+        view.warn(parts.route, field(&path), Code::Unsupported, message);
+    }
     let mut reached = backends.iter().filter(|(backend, _)| backend.cluster.is_some()).map(|(_, path)| path);
     let Some(path) = reached.next() else { return vec![(None, failed())] };
     let alike = reached.all(|other| other == path);

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use windrose_api::declared::gateway::Namespaces;
+use windrose_api::declared::route::{Filter, PathModifier, Rewrite};
 use windrose_api::declared::{AnyObject, ListenerSet, Route};
 use windrose_api::policy::{
     Action, AddressRules, AuthorizationPolicy, AuthorizationRule, CircuitBreaker, DescriptorSource, EdgePolicy, HeaderLimits, JsonOptions,
@@ -116,6 +117,13 @@ fn a_transcoded_route_speaks_grpc_and_lost_descriptors_are_told() {
     assert!(printed.contains("transcode shop/t\n"), "{printed}");
     assert!(printed.contains("filter shop/edge/80/grpc-transcoder\n    shop/t: shop.Orders of "), "{printed}");
     assert_eq!(codes(&world([policy("!")])), ["Invalid"]);
+
+    let path = Some(PathModifier::Full("/elsewhere".into()));
+    let mut rewriting = rule(vec![prefix("/a")], "o");
+    (rewriting.name, rewriting.filters) = (Some("a".into()), vec![Filter::Rewrite(Rewrite { hostname: None, path })]);
+    let plan = world([policy("CgA="), route("r", &[], vec![rewriting])]);
+    assert!(crate::print(&plan).contains("/a* -> shop/o/80/grpc 1\n"), "the path is that of the method: {}", crate::print(&plan));
+    assert_eq!(codes(&plan), ["Unsupported"]);
 }
 
 fn edge_spec() -> EdgePolicy {
@@ -236,6 +244,30 @@ fn a_limit_that_cannot_be_read_refuses_everybody() {
     let Extension::RateLimit(table) = &*edge_program(&plan).extensions["shop/edge/80/rate-limit"] else { panic!("not limits") };
     assert_eq!(table.policies["shop/p"].iter().map(|limit| limit.default.requests).collect::<Vec<_>>(), [0]);
     assert_eq!(codes(&plan), ["Invalid"]);
+}
+
+#[test]
+fn a_listener_set_of_others_decides_nothing_for_the_port_and_lends_no_route_of_a_listener_that_lost() {
+    let mut spec = gateway_spec(vec![listener("web", 80, "a.example")]);
+    spec.allowed_listener_sets = Namespaces::All;
+    let set = |host: &str| ListenerSet { gateway: ObjectKey::new(NS, "edge"), listeners: vec![listener("one", 80, host)] };
+    let route_of =
+        |path: &str| Route { parents: vec![parent(Kind::ListenerSet, "set")], ..route_spec(&[], vec![rule(vec![prefix(path)], "o")]) };
+    let policy = EdgePolicy { target_refs: vec![target(Kind::ListenerSet, "set", None)], ..edge_spec() };
+    let plan = plan([
+        AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec)),
+        service("o", 80),
+        AnyObject::ListenerSet(object(Kind::ListenerSet, "team", "set", set("b.example"))),
+        AnyObject::EdgePolicy(object(Kind::EdgePolicy, "team", "lax", policy)),
+        // Its only listener has the host of the Gateway's own.
+        AnyObject::ListenerSet(object(Kind::ListenerSet, NS, "set", set("a.example"))),
+        AnyObject::Route(http_route("thief", route_of("/login"))),
+        route("r", &[], vec![rule(vec![prefix("/")], "o")]),
+    ]);
+    let printed = crate::print(&plan);
+    assert!(!printed.contains("trusts"), "the Gateway trusts nobody in front of it: {printed}");
+    assert!(told(&plan).iter().any(|told| told.contains("is as the Gateway has it")), "{:?}", told(&plan));
+    assert_eq!(virtual_host(edge_program(&plan), "shop/edge/80", "a.example").routes.len(), 1, "{printed}");
 }
 
 #[test]
