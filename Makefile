@@ -74,10 +74,10 @@ demo: setup envoy demo-build ## walk through the product on real Envoys (ARGS=--
 	@$(WITH_ENVOY) $(WITH_WINDROSE) exec '$(TARGET)/debug/demo' $(ARGS)
 
 # Side by side, in folders of the target that do not lock each other: one alone often has work for one core only. The demonstration
-# needs no Kubernetes, which a person at a first build would wait for.
+# needs no Kubernetes and no lines in backtraces, which a person at a first build would wait for.
 demo-build: wasm-target
 	$(call step,build of filters and binaries,CARGO_TERM_PROGRESS_WHEN=never ./wasm-filters/build.sh & \
-		cargo build -p xds-server --no-default-features -p windrose-tests --bins && wait $$! || { wait; exit 1; })
+		CARGO_PROFILE_DEV_DEBUG=0 cargo build -p xds-server --no-default-features -p windrose-tests --bins && wait $$! || { wait; exit 1; })
 
 cluster: ## a cluster by kind with Windrose and a sample in it, up to the first request
 	@exec ./kind-cluster/up.sh
