@@ -17,41 +17,13 @@ struct Class<'a>(&'a Stage);
 
 impl<'a> Class<'a> {
     fn new(stage: &'a Stage) -> Self {
-        stage.apply(&format!(
-            r"
-apiVersion: windrose.dev/v1alpha1
-kind: GatewayParameters
-metadata: {{ name: shared, namespace: {namespace} }}
-spec: {{ fleet: PerNamespace, drain: 3s }}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {{ name: {CLASS} }}
-spec:
-  controllerName: windrose.dev/gateway-controller
-  parametersRef: {{ group: windrose.dev, kind: GatewayParameters, name: shared, namespace: {namespace} }}
-",
-            namespace = stage.namespace
-        ));
+        stage.class(CLASS, "{ fleet: PerNamespace, drain: 3s }");
         Self(stage)
     }
 
     fn gateway(&self, name: &str, backend: &str) {
-        self.0.apply(&format!(
-            r"
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: {name} }}
-spec: {{ gatewayClassName: {CLASS}, listeners: [{{ name: http, port: 80, protocol: HTTP, hostname: same.example }}] }}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{ name: {name} }}
-spec:
-  parentRefs: [{{ name: {name} }}]
-  rules: [{{ backendRefs: [{{ name: {backend}, port: 8080 }}] }}]
-"
-        ));
+        let listener = "{ name: http, port: 80, protocol: HTTP, hostname: same.example }";
+        self.0.gateway_as(name, &format!("gatewayClassName: {CLASS}, listeners: [{listener}]"), backend);
     }
 
     /// The Envoys, by name.
@@ -117,11 +89,7 @@ async fn gateways_that_share_envoys_have_their_own_addresses_routes_and_mistakes
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
     let load = Load::start(2, Duration::from_millis(20), &three);
     stage.kubectl(&["delete", "gateway", "one"]);
-    wait_until(PATIENCE, "its Service to be gone", async || {
-        let left = stage.kubectl(&["get", "service", "-l", "gateway.networking.k8s.io/gateway-name=one", "-o", "name"]);
-        if left.trim().is_empty() { Ok(()) } else { Err(left) }
-    })
-    .await;
+    stage.gone("service", "gateway.networking.k8s.io/gateway-name=one").await;
     load.go_on(300, PATIENCE).await;
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
@@ -132,17 +100,13 @@ async fn gateways_that_share_envoys_have_their_own_addresses_routes_and_mistakes
     stage.gateway("late", "three");
     stage.answered(&Call::get(stage.address("late", 80).await, "/"), "three").await;
     stage.kubectl(&["patch", "gateway", "late", "--type=merge", "-p", &format!(r#"{{"spec":{{"gatewayClassName":"{CLASS}"}}}}"#)]);
-    wait_until(PATIENCE, "nothing of before to be left", async || {
-        let of_before = "gateway.networking.k8s.io/gateway-name=late,windrose.dev/gateway-class=windrose";
-        let left = stage.kubectl(&["get", "deployment,service,serviceaccount,configmap", "-l", of_before, "-o", "name"]);
-        if left.trim().is_empty() { Ok(()) } else { Err(left) }
-    })
-    .await;
+    let of_before = "gateway.networking.k8s.io/gateway-name=late,windrose.dev/gateway-class=windrose";
+    stage.gone("deployment,service,serviceaccount,configmap", of_before).await;
     stage.answered(&Call::get(stage.address("late", 80).await, "/"), "three").await;
     assert_eq!(class.pods(), pods);
 
     // Parameters that are gone change nothing of what runs.
-    stage.kubectl(&["delete", "gatewayparameters", "shared"]);
+    stage.kubectl(&["delete", "gatewayparameters", CLASS]);
     wait_until(PATIENCE, "the class to say so", async || {
         let accepted = condition(&stage.object("gatewayclass", CLASS)["status"]["conditions"], "Accepted");
         if accepted["status"] == "False" { Ok(()) } else { Err(accepted.to_string()) }
@@ -154,12 +118,7 @@ async fn gateways_that_share_envoys_have_their_own_addresses_routes_and_mistakes
     assert_eq!(class.pods(), pods);
 
     stage.kubectl(&["delete", "gateway", "two", "three", "late"]);
-    wait_until(PATIENCE, "everything of them to be gone", async || {
-        let kinds = "deployment,service,serviceaccount,configmap,pod,hpa,pdb";
-        let left = stage.kubectl(&["get", kinds, "-l", &format!("windrose.dev/gateway-class={CLASS}"), "-o", "name"]);
-        if left.trim().is_empty() { Ok(()) } else { Err(left) }
-    })
-    .await;
+    stage.gone("deployment,service,serviceaccount,configmap,pod,hpa,pdb", &format!("windrose.dev/gateway-class={CLASS}")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

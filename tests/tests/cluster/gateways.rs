@@ -21,12 +21,7 @@ async fn a_gateway_from_the_guides_answers_and_leaves_nothing_behind() {
     assert_eq!(stage.object("gateway", "edge")["status"]["listeners"][0]["attachedRoutes"], 1);
 
     stage.kubectl(&["delete", "gateway", "edge"]);
-    wait_until(PATIENCE, "everything of the Gateway to be gone", async || {
-        let label = "gateway.networking.k8s.io/gateway-name=edge";
-        let left = stage.kubectl(&["get", "deployment,service,serviceaccount,configmap,pod,hpa,pdb", "-l", label, "-o", "name"]);
-        if left.trim().is_empty() { Ok(()) } else { Err(left) }
-    })
-    .await;
+    stage.gone("deployment,service,serviceaccount,configmap,pod,hpa,pdb", "gateway.networking.k8s.io/gateway-name=edge").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -154,14 +154,48 @@ spec:
         .await;
     }
 
+    /// Waits until nothing of these kinds carries the labels.
+    pub(crate) async fn gone(&self, kinds: &str, labels: &str) {
+        wait_until(PATIENCE, "it to be gone", async || {
+            let left = self.kubectl(&["get", kinds, "-l", labels, "-o", "name"]);
+            if left.trim().is_empty() { Ok(()) } else { Err(left) }
+        })
+        .await;
+    }
+
+    /// A class of ours with parameters; it is of no namespace, so whoever makes it takes it away.
+    pub(crate) fn class(&self, name: &str, parameters: &str) {
+        self.apply(&format!(
+            r"
+apiVersion: windrose.dev/v1alpha1
+kind: GatewayParameters
+metadata: {{ name: {name} }}
+spec: {parameters}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {{ name: {name} }}
+spec:
+  controllerName: windrose.dev/gateway-controller
+  parametersRef: {{ group: windrose.dev, kind: GatewayParameters, name: {name}, namespace: {namespace} }}
+",
+            namespace = self.namespace
+        ));
+    }
+
     /// A Gateway of one HTTP listener, and a route of all requests to a backend.
     pub(crate) fn gateway(&self, name: &str, backend: &str) {
+        self.gateway_as(name, "gatewayClassName: windrose, listeners: [{ name: http, port: 80, protocol: HTTP }]", backend);
+    }
+
+    /// The same of any Gateway.
+    pub(crate) fn gateway_as(&self, name: &str, spec: &str, backend: &str) {
         self.apply(&format!(
             r"
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {{ name: {name} }}
-spec: {{ gatewayClassName: windrose, listeners: [{{ name: http, port: 80, protocol: HTTP }}] }}
+spec: {{ {spec} }}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute

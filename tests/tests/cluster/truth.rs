@@ -43,22 +43,8 @@ async fn an_image_that_cannot_be_pulled_is_told_on_the_gateway() {
         if accepted["reason"] == "InvalidParameters" { Ok(()) } else { Err(conditions.to_string()) }
     })
     .await;
-    let (class, namespace) = ("windrose-test-image", &stage.namespace);
-    stage.apply(&format!(
-        r"
-apiVersion: windrose.dev/v1alpha1
-kind: GatewayParameters
-metadata: {{ name: of-class }}
-spec: {{ overridable: [image] }}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: GatewayClass
-metadata: {{ name: {class} }}
-spec:
-  controllerName: windrose.dev/gateway-controller
-  parametersRef: {{ group: windrose.dev, kind: GatewayParameters, name: of-class, namespace: {namespace} }}
-"
-    ));
+    let class = "windrose-test-image";
+    stage.class(class, "{ overridable: [image] }");
     stage.kubectl(&["patch", "gateway", "edge", "--type=merge", "-p", &format!(r#"{{"spec":{{"gatewayClassName":"{class}"}}}}"#)]);
     not_programmed(&stage, "Image").await;
     stage.anywhere(&["delete", "gatewayclass", class, "--wait=false"], "");

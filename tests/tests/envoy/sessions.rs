@@ -22,15 +22,19 @@ fn slice(all: &[SocketAddr]) -> String {
 }
 
 fn declared(listen: SocketAddr, session: &str, endpoints: &[SocketAddr]) -> String {
-    let route = format!(
+    let route = route(&format!("sessionPersistence: {session}, backendRefs: [{{ name: web, port: 80 }}]"));
+    documents(&[gateway(&[("http", listen)]), service("web"), slice(endpoints), route])
+}
+
+fn route(rule: &str) -> String {
+    format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{ name: web, namespace: shop }}
 spec:
   parentRefs: [{{ name: edge }}]
-  rules: [{{ sessionPersistence: {session}, backendRefs: [{{ name: web, port: 80 }}] }}]"
-    );
-    documents(&[gateway(&[("http", listen)]), service("web"), slice(endpoints), route])
+  rules: [{{ {rule} }}]"
+    )
 }
 
 fn by(reply: &Reply) -> String {
@@ -94,16 +98,9 @@ async fn backends_that_rewrite_the_path_apart_get_their_paths_and_their_shares()
         let filter = format!("{{ type: URLRewrite, urlRewrite: {{ path: {{ type: ReplacePrefixMatch, replacePrefixMatch: {path} }} }} }}");
         format!("{{ name: {name}, port: 80, weight: {weight}, filters: [{filter}] }}")
     };
-    let route = format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {{ name: web, namespace: shop }}
-spec:
-  parentRefs: [{{ name: edge }}]
-  rules: [{{ matches: [{{ path: {{ value: /api }} }}], backendRefs: [{}, {}, {{ name: b, port: 80, weight: 1 }}] }}]",
-        rewrite("a", 3, "/of-a"),
-        rewrite("b", 0, "/never"),
-    );
+    let (of_a, never) = (rewrite("a", 3, "/of-a"), rewrite("b", 0, "/never"));
+    let route =
+        route(&format!("matches: [{{ path: {{ value: /api }} }}], backendRefs: [{of_a}, {never}, {{ name: b, port: 80, weight: 1 }}]"));
     let all = [gateway(&[("http", listen)]), service("a"), service("b"), endpoint("a", a.address()), endpoint("b", b.address()), route];
     let stage = Stage::set(home, &documents(&all)).await;
     let _envoy = stage.envoy("gateway", "edge", &[]).await;

@@ -18,7 +18,7 @@ use windrose_kube::source::World;
 use windrose_plan::{Edge, FLEET_ANNOTATION, GATEWAY_ANNOTATION, OpenPort, READY_PORT};
 use windrose_vocab::{Kind, ObjectKey, ProxyKey, ProxyRole, Text};
 
-use super::identity::{Shared, accounts};
+use super::identity::Shared;
 use super::{Sight, while_leading};
 use crate::pipeline::Picture;
 use sweep::{There, sweep};
@@ -75,10 +75,7 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         if picture.generation == 0 {
             continue;
         }
-        let now = accounts(&picture);
-        if **shared.accounts.load() != now {
-            shared.accounts.store(Arc::new(now));
-        }
+        shared.keep_accounts(&picture);
         if !sight.leads() {
             (applier, looked) = (Applier::default(), None);
             continue;
@@ -108,16 +105,8 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         if again {
             tried = tokio::time::Instant::now();
         }
-        let wanted = wanted(&picture, &world, &place);
-        let write = async {
-            let mut refused = put(&sight, &mut applier, &wanted, (&picture, &world), Some(&refused).filter(|_| !again)).await;
-            let there = There { all: &wanted, picture: &picture, world: &world, made: &made, refused: &refused };
-            let kept = sweep(&sight, &there).await;
-            refused.extend(kept);
-            refused
-        };
-        let written = end.run_until_cancelled(while_leading(sight.leads.clone(), write)).await;
-        match written {
+        let write = write(&sight, &mut applier, &place, (&picture, &world, &made), Some(&refused).filter(|_| !again));
+        match end.run_until_cancelled(while_leading(sight.leads.clone(), write)).await {
             Some(Some(outcome)) => refused = outcome,
             Some(None) => (applier, looked) = (Applier::default(), None),
             None => return,
@@ -125,6 +114,22 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         tell(&refused, &tells);
         end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
+}
+
+/// Puts there what is wanted and takes away what is not; what the cluster refuses.
+async fn write(
+    sight: &Sight,
+    applier: &mut Applier,
+    place: &Place,
+    (picture, world, made): (&Picture, &World, &Made),
+    before: Option<&Refused>,
+) -> Refused {
+    let wanted = wanted(picture, world, place);
+    let mut refused = put(sight, applier, &wanted, (picture, world), before).await;
+    let there = There { all: &wanted, picture, world, made, refused: &refused };
+    let kept = sweep(sight, &there).await;
+    refused.extend(kept);
+    refused
 }
 
 /// Whether it is only being tried whose Envoys are where: that is put nowhere.

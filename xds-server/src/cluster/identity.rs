@@ -30,6 +30,16 @@ pub(crate) struct Shared {
     pub(crate) leaving: Arc<ArcSwap<BTreeSet<ObjectKey>>>,
 }
 
+impl Shared {
+    /// Follows what is planned.
+    pub(crate) fn keep_accounts(&self, picture: &Picture) {
+        let now = accounts(picture);
+        if **self.accounts.load() != now {
+            self.accounts.store(Arc::new(now));
+        }
+    }
+}
+
 /// The credentials that are good in a cluster.
 pub(crate) struct Tokens {
     client: Client,
@@ -105,7 +115,7 @@ impl Identify for Tokens {
 }
 
 /// The accounts of all Gateways that are served, and of those that are shared.
-pub(crate) fn accounts(picture: &Picture) -> Accounts {
+fn accounts(picture: &Picture) -> Accounts {
     let account = |proxy: &ProxyKey| {
         let name = match proxy.role {
             ProxyRole::Gateway => names::of_gateway(&proxy.object.name, &picture.declared.gateways.get(&proxy.object)?.spec.class),

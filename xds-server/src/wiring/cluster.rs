@@ -11,8 +11,8 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TrackedFuture;
 use windrose_envoy::bootstrap::Server as Reached;
 use windrose_kube::lease::{Leadership, Replica};
-use windrose_kube::source::World;
-use windrose_kube::{deploy as kube_deploy, events, lease, limits, source as kube_source};
+use windrose_kube::source::{Good, World};
+use windrose_kube::{Client, deploy as kube_deploy, events, lease, limits, source as kube_source};
 use windrose_plan::Addresses;
 use windrose_replicas::Known;
 use windrose_vocab::Kind;
@@ -50,22 +50,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, &told)))?;
     running.serve(&server, &options).await?;
 
-    let (world, worlds) = watch::channel(Arc::new(World::default()));
-    let (events, told) = mpsc::channel(limits::EVENTS_MAX);
-    for kind in Kind::ALL {
-        running.tasks.spawn(kube_source::watch::watch(cluster.client.clone(), kind, events.clone(), end.child_token()));
-    }
-    drop(events);
-    running.tasks.spawn(kube_source::follow(
-        cluster.client.clone(),
-        told,
-        world,
-        (held, source::keep(running.last_good.clone())),
-        end.child_token(),
-    ));
-    let (reading, news) = watch::channel(Arc::new(News::default()));
-    running.tasks.spawn(source::follow(worlds.clone(), reading, end.child_token()));
-
+    let (worlds, news) = read(&mut running, &cluster.client, held);
     let (reports, nodes) = (server.reports.clone(), server.nodes.clone());
     let known = Known { desired: server.xds.desired.clone(), observed: server.xds.observed.clone(), accepted: server.xds.accepted.clone() };
     let (judging, judge) = watch::channel(Judge::Another(None));
@@ -105,6 +90,21 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     running.end().await;
     drop(lock);
     told
+}
+
+/// Starts what reads the cluster. `held` are the last good versions of what cannot be read now.
+fn read(running: &mut Running, client: &Client, held: Vec<Good>) -> (watch::Receiver<Arc<World>>, watch::Receiver<Arc<News>>) {
+    let (tasks, end) = (&mut running.tasks, &running.end);
+    let (events, told) = mpsc::channel(limits::EVENTS_MAX);
+    for kind in Kind::ALL {
+        tasks.spawn(kube_source::watch::watch(client.clone(), kind, events.clone(), end.child_token()));
+    }
+    let (world, worlds) = watch::channel(Arc::new(World::default()));
+    let known = (held, source::keep(running.last_good.clone()));
+    tasks.spawn(kube_source::follow(client.clone(), told, world, known, end.child_token()));
+    let (reading, news) = watch::channel(Arc::new(News::default()));
+    tasks.spawn(source::follow(worlds.clone(), reading, end.child_token()));
+    (worlds, news)
 }
 
 /// The tasks that write while this replica leads.

@@ -331,8 +331,9 @@ fn refusals(declared: &mut Declared, refused: &Refused) -> Told {
                 "its last good version stays in force"
             }
             Some(_) | None => {
+                let stead = set_aside::stead(declared, object);
                 declared.remove(object);
-                "it has no earlier version that was good, so it has no effect; what it was to protect is closed"
+                stead
             }
         };
         let message = format!("Envoy refused what was made of it: {}; {stead}", refusal.reason);

@@ -311,7 +311,8 @@ impl Known<'_> {
     fn refused(&self, object: &ObjectRef) -> Option<Condition> {
         let version = self.picture.declared.get(object)?.meta().identity();
         let refusal = self.picture.refused.objects.get(&version)?;
-        let stead = if refusal.last_good.is_some() { "its last good version stays in force" } else { "it has no effect" };
+        let none = windrose_plan::stead(&self.picture.declared, object);
+        let stead = if refusal.last_good.is_some() { "its last good version stays in force" } else { none };
         Some(Condition {
             kind: "Programmed",
             status: false,

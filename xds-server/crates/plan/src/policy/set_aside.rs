@@ -18,25 +18,40 @@ pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
         }
     }
     let missing: Vec<AnyObject> = [
-        refused(&declared.auth_policies, &effective.auth_policies, |policy| Some(&policy.target_refs)),
-        refused(&declared.authorization_policies, &effective.authorization_policies, |policy| {
-            (!policy.audit).then_some(&*policy.target_refs)
-        }),
-        refused(&declared.edge_policies, &effective.edge_policies, |policy| policy.addresses.as_ref().map(|_| &*policy.target_refs)),
-        refused(&declared.rate_limit_policies, &effective.rate_limit_policies, |policy| (!policy.shadow).then_some(&*policy.target_refs)),
+        refused(declared, &declared.auth_policies, &effective.auth_policies, |policy| &policy.target_refs),
+        refused(declared, &declared.authorization_policies, &effective.authorization_policies, |policy| &policy.target_refs),
+        refused(declared, &declared.edge_policies, &effective.edge_policies, |policy| &policy.target_refs),
+        refused(declared, &declared.rate_limit_policies, &effective.rate_limit_policies, |policy| &policy.target_refs),
     ]
     .concat();
     missing.into_iter().for_each(|policy| effective.insert(policy));
 }
 
-/// Stand-ins for the policies of a kind that are declared and not in force; `protected` are the targets of one that refused anybody.
+/// What holds in the place of an object that is not in force and was never good.
+#[must_use]
+pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
+    if closes(declared, object) { "until that is mended it lets nobody pass" } else { "it has no effect" }
+}
+
+/// Whether a policy is to refuse anybody, as far as it can be read: then nobody passes while it is not in force.
+fn closes(declared: &Declared, object: &ObjectRef) -> bool {
+    match declared.get(object) {
+        Some(AnyObject::AuthorizationPolicy(policy)) => !policy.spec.audit,
+        Some(AnyObject::RateLimitPolicy(policy)) => !policy.spec.shadow,
+        Some(AnyObject::EdgePolicy(policy)) => policy.spec.addresses.is_some(),
+        Some(_) | None => stand_in(object, 0, &[]).is_some(),
+    }
+}
+
+/// Stand-ins for the policies of a kind that are declared and not in force.
 fn refused<T: Clone>(
+    world: &Declared,
     declared: &OrdMap<ObjectKey, Arc<Object<T>>>,
     effective: &OrdMap<ObjectKey, Arc<Object<T>>>,
-    protected: fn(&T) -> Option<&[TargetRef]>,
+    targets: fn(&T) -> &[TargetRef],
 ) -> Vec<AnyObject> {
-    let gone = declared.iter().filter(|(key, _)| !effective.contains_key(*key));
-    gone.filter_map(|(_, policy)| stand_in(&policy.meta.object, policy.meta.created, protected(&policy.spec)?)).collect()
+    let gone = declared.iter().filter(|(key, policy)| !effective.contains_key(*key) && closes(world, &policy.meta.object));
+    gone.filter_map(|(_, policy)| stand_in(&policy.meta.object, policy.meta.created, targets(&policy.spec))).collect()
 }
 
 /// The policy of that name and those targets that lets nobody pass; none for kinds that protect nothing.
@@ -124,6 +139,35 @@ mod tests {
         close(&declared, &mut effective);
         let Some(AnyObject::EdgePolicy(policy)) = effective.get(&object) else { panic!("no stand-in") };
         assert_eq!(policy.spec.addresses.as_ref().unwrap().deny, ["0.0.0.0/0", "::/0"]);
+    }
+
+    #[test]
+    fn a_policy_that_only_watches_is_replaced_by_none_and_has_no_effect() {
+        let mut declared = Declared::default();
+        for kind in [Kind::AuthorizationPolicy, Kind::EdgePolicy, Kind::RateLimitPolicy] {
+            match stand_in(&ObjectRef::new(kind, "shop", "watch"), 0, &[]).unwrap() {
+                AnyObject::AuthorizationPolicy(mut policy) => {
+                    Arc::make_mut(&mut policy).spec.audit = true;
+                    declared.insert(AnyObject::AuthorizationPolicy(policy));
+                }
+                AnyObject::EdgePolicy(mut policy) => {
+                    Arc::make_mut(&mut policy).spec.addresses = None;
+                    declared.insert(AnyObject::EdgePolicy(policy));
+                }
+                AnyObject::RateLimitPolicy(mut policy) => {
+                    Arc::make_mut(&mut policy).spec.shadow = true;
+                    declared.insert(AnyObject::RateLimitPolicy(policy));
+                }
+                _ => unreachable!(),
+            }
+            let object = ObjectRef::new(kind, "shop", "watch");
+            let mut effective = Declared::default();
+            close(&declared, &mut effective);
+            assert!(effective.get(&object).is_none(), "{kind}");
+            assert_eq!(stead(&declared, &object), "it has no effect");
+        }
+        let unread = ObjectRef::new(Kind::RateLimitPolicy, "shop", "unread");
+        assert_eq!(stead(&declared, &unread), "until that is mended it lets nobody pass", "who knows what it said");
     }
 
     #[test]

@@ -91,7 +91,7 @@ fn a_policy_that_cannot_be_read_says_what_stands_in() {
         (Kind::AuthPolicy, "it lets nobody pass"),
         (Kind::AuthorizationPolicy, "it lets nobody pass"),
         (Kind::EdgePolicy, "it lets nobody pass"),
-        (Kind::RateLimitPolicy, "it has no effect"),
+        (Kind::RateLimitPolicy, "it lets nobody pass"),
         (Kind::TranscodingPolicy, "it has no effect"),
         (Kind::TrafficPolicy, "it has no effect"),
         (Kind::MeshPolicy, "it has no effect"),

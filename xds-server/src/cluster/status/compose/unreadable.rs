@@ -11,7 +11,7 @@ use super::{Known, class_status, problem};
 
 pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Option<Status> {
     let problem = problem(known, object)?;
-    let message = format!("{}; {}", problem.message, stead(object.kind));
+    let message = format!("{}; {}", problem.message, windrose_plan::stead(&known.picture.declared, object));
     let condition = Condition { message, ..problem };
     let plain = known.world.unreadable.get(object);
     let refers: &[ParentRef] = plain.map_or(&[], |plain| &plain.refers);
@@ -46,14 +46,6 @@ pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Opti
         | Kind::Secret
         | Kind::ConfigMap
         | Kind::ClusterTrustBundle => None,
-    }
-}
-
-/// What holds in the place of an object that was never good (`plan`'s `set_aside`).
-fn stead(kind: Kind) -> &'static str {
-    match kind {
-        Kind::AuthPolicy | Kind::AuthorizationPolicy | Kind::EdgePolicy => "until that is mended it lets nobody pass",
-        _ => "it has no effect",
     }
 }
 
