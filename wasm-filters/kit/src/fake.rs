@@ -190,13 +190,6 @@ impl Host for FakeHost {
 
     fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
         self.remove_header(map, name)?;
-        self.add_header(map, name, value)
-    }
-
-    fn add_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
-        if map == HeaderMap::Request {
-            return Err(HostError::BadArgument);
-        }
         self.push_header(map, name, value);
         Ok(())
     }

@@ -87,11 +87,8 @@ pub trait Host {
     fn headers(&self, map: HeaderMap) -> Headers;
 
     /// Sets a header to exactly one value, whatever was there. The name is lower case. Those of the request are refused here and in the
-    /// next two: see [`crate::RequestEdits`].
+    /// next: see [`crate::RequestEdits`].
     fn set_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError>;
-
-    /// Adds a value beside those that are there. The name is lower case.
-    fn add_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError>;
 
     /// Removes every value of a header; one that is absent is no error. The name is lower case.
     fn remove_header(&self, map: HeaderMap, name: &str) -> Result<(), HostError>;

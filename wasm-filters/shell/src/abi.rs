@@ -15,7 +15,6 @@ unsafe extern "C" {
     fn proxy_set_buffer_bytes(buffer: u32, start: usize, size: usize, bytes: *const u8, len: usize) -> u32;
     fn proxy_get_header_map_pairs(map: u32, bytes: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_replace_header_map_value(map: u32, name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
-    fn proxy_add_header_map_value(map: u32, name: *const u8, name_len: usize, value: *const u8, value_len: usize) -> u32;
     fn proxy_remove_header_map_value(map: u32, name: *const u8, name_len: usize) -> u32;
     fn proxy_get_property(path: *const u8, path_len: usize, bytes: *mut *mut u8, len: *mut usize) -> u32;
     fn proxy_set_property(path: *const u8, path_len: usize, value: *const u8, value_len: usize) -> u32;
@@ -134,11 +133,6 @@ pub(crate) fn header_pairs(map: u32) -> Result<Vec<u8>, HostError> {
 pub(crate) fn replace_header(map: u32, name: &str, value: &[u8]) -> Result<(), HostError> {
     // SAFETY: pointers and lengths of two slices.
     check(unsafe { proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
-}
-
-pub(crate) fn add_header(map: u32, name: &str, value: &[u8]) -> Result<(), HostError> {
-    // SAFETY: pointers and lengths of two slices.
-    check(unsafe { proxy_add_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
 }
 
 pub(crate) fn remove_header(map: u32, name: &str) -> Result<(), HostError> {

@@ -34,10 +34,6 @@ impl Host for Envoy {
         abi::replace_header(changeable(map)?, name, value)
     }
 
-    fn add_header(&self, map: HeaderMap, name: &str, value: &[u8]) -> Result<(), HostError> {
-        abi::add_header(changeable(map)?, name, value)
-    }
-
     fn remove_header(&self, map: HeaderMap, name: &str) -> Result<(), HostError> {
         abi::remove_header(changeable(map)?, name)
     }
