@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use gateway_api::gatewayclasses::GatewayClassSpec;
 use serde::Deserialize;
 use windrose_vocab::{Code, Hostname, Kind, ObjectKey, Port, Severity, Text};
 
@@ -17,14 +16,16 @@ use crate::declared::gateway::{
 use crate::declared::{Gateway, GatewayClass, ListenerSet, Meta};
 use crate::decode::{Path, Report};
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct GatewayClassSpec {
+    controller_name: String,
+    parameters_ref: Option<Reference>,
+}
+
 pub(super) fn class(written: Enveloped<GatewayClassSpec>, _: &Meta, _: &mut Report) -> Option<GatewayClass> {
-    let parameters_ref = written.spec.parameters_ref.map(|reference| ObjectReference {
-        group: reference.group.into(),
-        kind: reference.kind.into(),
-        namespace: reference.namespace.map(Into::into),
-        name: reference.name.into(),
-    });
-    Some(GatewayClass { controller: written.spec.controller_name.into(), parameters_ref })
+    let spec = written.spec;
+    Some(GatewayClass { controller: spec.controller_name.into(), parameters_ref: spec.parameters_ref.map(Into::into) })
 }
 
 #[derive(Default, Deserialize)]

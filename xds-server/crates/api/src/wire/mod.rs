@@ -1,6 +1,6 @@
 //! Objects as they are written, once their schema holds, into our own words. Wire types end here.
-//! Gateway API types come from the `gateway-api` crate where it covers v1.7.0 and one struct stands for one thing; the routes, and the
-//! listeners of Gateways and ListenerSets, are ours, because there the crate lags or repeats the same struct for each place.
+//! Kubernetes' own types come from `k8s-openapi`. Those of Gateway API are ours: the `gateway-api` crate lags behind v1.7.0 or repeats one
+//! struct for each place where it is used, and for the three kinds that it covers it brings a client of Kubernetes along.
 
 mod backend;
 mod files;

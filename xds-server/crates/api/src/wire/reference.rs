@@ -1,6 +1,5 @@
 //! References as they are written, and ReferenceGrants.
 
-use gateway_api::referencegrants::ReferenceGrantSpec;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -82,6 +81,29 @@ impl From<Reference> for ObjectReference {
             name: reference.name.into(),
         }
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct ReferenceGrantSpec {
+    from: Vec<WrittenFrom>,
+    to: Vec<WrittenTo>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenFrom {
+    group: String,
+    kind: String,
+    namespace: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenTo {
+    group: String,
+    kind: String,
+    name: Option<String>,
 }
 
 pub(super) fn grant(written: Enveloped<ReferenceGrantSpec>, _: &Meta, _: &mut Report) -> Option<Grant> {

@@ -1,24 +1,64 @@
 //! BackendTLSPolicy.
 
-use gateway_api::backendtlspolicies::{
-    BackendTlsPolicySpec, BackendTlsPolicyValidationSubjectAltNames as WrittenName,
-    BackendTlsPolicyValidationSubjectAltNamesType as NameType,
-};
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
 use windrose_vocab::{Code, Hostname};
 
 use super::Enveloped;
-use crate::declared::backend::{ObjectReference, SubjectAltName};
+use super::reference::Reference;
+use crate::declared::backend::SubjectAltName;
 use crate::declared::{BackendTls, Meta};
 use crate::decode::{Path, Report};
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct BackendTlsPolicySpec {
+    target_refs: Vec<WrittenTarget>,
+    validation: WrittenValidation,
+    options: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct WrittenTarget {
+    #[serde(flatten)]
+    target: Reference,
+    section_name: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct WrittenValidation {
+    ca_certificate_refs: Vec<Reference>,
+    hostname: String,
+    subject_alt_names: Vec<WrittenName>,
+    #[serde(rename = "wellKnownCACertificates")]
+    well_known_ca_certificates: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WrittenName {
+    r#type: NameType,
+    hostname: Option<String>,
+    uri: Option<String>,
+}
+
+#[derive(Deserialize)]
+enum NameType {
+    Hostname,
+    #[serde(rename = "URI")]
+    Uri,
+}
 
 pub(super) fn policy(written: Enveloped<BackendTlsPolicySpec>, _: &Meta, report: &mut Report) -> Option<BackendTls> {
     let spec = written.spec;
     let root = Path::ROOT;
     let at_spec = root.field("spec");
     let at = at_spec.field("validation");
-    super::no_options(spec.options.iter().flatten().map(|(name, _)| name), &at_spec, report);
+    super::no_options(spec.options.keys(), &at_spec, report);
     let validation = spec.validation;
-    let targets = spec.target_refs.into_iter();
+    let targets = spec.target_refs.into_iter().map(|of| (of.target.into(), of.section_name.map(Into::into)));
     let system_ca = match validation.well_known_ca_certificates.as_deref() {
         None => false,
         Some("System") => true,
@@ -27,22 +67,19 @@ pub(super) fn policy(written: Enveloped<BackendTlsPolicySpec>, _: &Meta, report:
             false
         }
     };
-    let names = validation.subject_alt_names.unwrap_or_default();
     let at_names = at.field("subjectAltNames");
-    let names = names.into_iter().enumerate().filter_map(|(index, name)| subject_alt_name(name, &at_names.index(index), report));
+    let names = validation
+        .subject_alt_names
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, name)| subject_alt_name(name, &at_names.index(index), report));
     Some(BackendTls {
-        targets: targets
-            .map(|target| (same_namespace(target.group, target.kind, target.name), target.section_name.map(Into::into)))
-            .collect(),
+        targets: targets.collect(),
         subject_alt_names: names.collect(),
         hostname: validation.hostname.into(),
-        ca: validation.ca_certificate_refs.into_iter().flatten().map(|ca| same_namespace(ca.group, ca.kind, ca.name)).collect(),
+        ca: validation.ca_certificate_refs.into_iter().map(Into::into).collect(),
         system_ca,
     })
-}
-
-fn same_namespace(group: String, kind: String, name: String) -> ObjectReference {
-    ObjectReference { group: group.into(), kind: kind.into(), namespace: None, name: name.into() }
 }
 
 fn subject_alt_name(written: WrittenName, at: &Path<'_>, report: &mut Report) -> Option<SubjectAltName> {
