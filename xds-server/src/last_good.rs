@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::Context;
 use tokio::sync::watch;
 use windrose_files::Kept;
-use windrose_plan::{Refusal, Refused};
+use windrose_plan::{Refusal, Refused, RefusedBy};
 use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
 
 mod record;
@@ -91,7 +91,7 @@ impl LastGood {
         let of = |(version, refusal): (&ObjectVersion, &Refusal)| {
             RefusedVersion::new(version, &refusal.reason, refusal.last_good.as_ref().map(|object| object.meta().version))
         };
-        let all: Vec<RefusedVersion> = refused.objects.iter().map(of).collect();
+        let all: Vec<RefusedVersion> = refused.by_envoy().map(of).collect();
         let mut noted = lock(&self.noted);
         if *noted != all {
             lock(&self.pending).refused = Some(all.clone());
@@ -187,7 +187,7 @@ impl Written {
                 Some(version) => Some(self.find(&version)?.decode()?),
                 None => None,
             };
-            Some((one.identity()?, Refusal { reason: one.reason.clone(), last_good }))
+            Some((one.identity()?, Refusal { by: RefusedBy::Envoy, reason: one.reason.clone(), last_good }))
         });
         Remembered { kept, refused: Refused { objects: refused.collect() } }
     }
@@ -320,7 +320,7 @@ mod tests {
         for edit in 0..3 {
             note(&memory, "one", Some(&format!("bad-{edit}")));
             let version = kept("one", &format!("bad-{edit}")).decode().unwrap().meta().identity();
-            let refusal = Refusal { reason: "no".into(), last_good: good.clone() };
+            let refusal = Refusal { by: RefusedBy::Envoy, reason: "no".into(), last_good: good.clone() };
             memory.note_refused(&Refused { objects: [(version.clone(), refusal)].into_iter().collect() });
             memory.flush().unwrap();
             let remembered = open(folder.path()).1;

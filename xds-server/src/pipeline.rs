@@ -22,6 +22,9 @@ use crate::last_good::{LastGood, Remembered};
 use crate::refusals::{self, Evidence, Refusals};
 use crate::revocations::Absences;
 use crate::svids::Svids;
+use bugs::Bug;
+
+mod bugs;
 
 /// What is served now, for reports.
 #[derive(Clone, Debug, Default)]
@@ -96,6 +99,10 @@ pub(crate) struct Pipeline {
     refused: Refused,
     /// What was refused last while nothing was on trial.
     settled: Refused,
+    /// What we fail on, which a bug of ours makes us set aside.
+    bugs: Refused,
+    /// Something could not be rendered.
+    stumbled: Option<Bug>,
     judge: Judge,
     refusals: Refusals,
     carried: Carried,
@@ -116,6 +123,8 @@ impl Pipeline {
             planner: Planner::new(parts.settings.clone()),
             refused: remembered.refused.clone(),
             settled: remembered.refused.clone(),
+            bugs: Refused::default(),
+            stumbled: None,
             judge: Judge::default(),
             refusals: Refusals::after_restart(remembered),
             carried: Carried::default(),
@@ -132,7 +141,7 @@ impl Pipeline {
 
     /// Takes a new world.
     pub(crate) fn declare(&mut self, declared: Declared, changed: &Changed, now: SystemTime) {
-        self.refusals.before(&self.declared, &declared, changed, &self.refused);
+        self.refusals.before(&self.declared, &declared, changed, &self.not_planned());
         self.refusals.take_up(&declared);
         self.declared = declared;
         self.replan(changed, now);
@@ -272,9 +281,20 @@ impl Pipeline {
         if self.judge == Judge::Ourselves {
             self.parts.svids.renew_authority(now);
         }
-        let before = std::mem::take(&mut self.plan);
-        self.plan = self.planner.update(&self.declared, &self.refused, changed);
+        let first = self.generation == 0;
+        let plan = self.plan_around_bugs(changed);
         self.generation += 1;
+        self.serve(plan, changed, now);
+        if let Some(bug) = self.stumbled.take() {
+            let plan = self.set_aside_what_fails(changed, first, &bug);
+            self.serve(plan, changed, now);
+            // What still cannot be rendered stays as it was, and is told as unpublished.
+            self.stumbled = None;
+        }
+    }
+
+    fn serve(&mut self, plan: Plan, changed: &Changed, now: SystemTime) {
+        let before = std::mem::replace(&mut self.plan, plan);
         self.published = Some(now);
         if self.generation == 1 || changed.objects.iter().any(|object| matches!(object.kind, Kind::Gateway | Kind::Workload)) {
             self.follow_absences(now);
@@ -347,7 +367,14 @@ impl Pipeline {
             rendered: Rendered::default(),
             resources: ResourceSet::new(),
         });
-        let rendered = served.renderer.update(&served.rendered, &served.program, &program);
+        let rendered = match bugs::caught(|| served.renderer.update(&served.rendered, &served.program, &program)) {
+            Ok(rendered) => rendered,
+            Err(bug) => {
+                self.note_published(scope, Some(format!("a bug of the control plane {bug}")));
+                self.stumbled = Some(bug);
+                return;
+            }
+        };
         for kind in ResourceKind::ALL {
             let changes = windrose_state::set::changes(served.rendered.of_kind(kind), rendered.of_kind(kind));
             for former in changes.filter_map(windrose_state::Change::before) {
@@ -408,7 +435,7 @@ impl Pipeline {
             generation: self.generation,
             published: self.published,
             declared: self.declared.clone(),
-            refused: self.refused.clone(),
+            refused: self.not_planned(),
             plan: self.plan.clone(),
             carried: self.carried.clone(),
             certificates: Arc::clone(&self.certificates),

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Changed};
 use windrose_files::Kept;
-use windrose_plan::{Refusal, Refused};
+use windrose_plan::{Refusal, Refused, RefusedBy};
 use windrose_state::Scope;
 use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion, ResourceId};
 
@@ -207,7 +207,9 @@ impl Refusals {
             } else if declares(evidence.declared, suspect) {
                 let proven = case.trial.guilty().contains(suspect);
                 let reason = if proven { case.reason.clone() } else { format!("{} (one of {count} suspects, being tried)", case.reason) };
-                refused.objects.insert(suspect.clone(), Refusal { reason, last_good: self.last_good(suspect).cloned() });
+                refused
+                    .objects
+                    .insert(suspect.clone(), Refusal { by: RefusedBy::Envoy, reason, last_good: self.last_good(suspect).cloned() });
             }
         }
         if case.trial.is_over() {
@@ -238,7 +240,7 @@ impl Refusals {
     }
 
     /// The version of the same object before this one, if that was not refused.
-    fn last_good(&self, version: &ObjectVersion) -> Option<&AnyObject> {
+    pub(crate) fn last_good(&self, version: &ObjectVersion) -> Option<&AnyObject> {
         self.previous.get(&version.object).filter(|former| former.meta().version != version.version)
     }
 }
@@ -255,7 +257,7 @@ fn tell(rejected: &Rejected, suspects: usize) {
 /// Whether the rest of a proxy goes on, and nothing is open, without an object of this kind. Without a Gateway or a Service
 /// nothing of it would; without an EdgePolicy whoever it keeps out comes in, and without a BackendTLSPolicy the backend is
 /// spoken to in the clear. Those are set aside only where there is an earlier version to go back to.
-fn can_be_left_out(kind: Kind) -> bool {
+pub(crate) fn can_be_left_out(kind: Kind) -> bool {
     match kind {
         Kind::HTTPRoute
         | Kind::GRPCRoute

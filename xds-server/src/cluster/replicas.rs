@@ -282,7 +282,15 @@ impl Held {
 }
 
 /// What the cluster remembers of what was refused, beside what we do; returns the last good versions of what could not be decoded.
-pub(crate) async fn remember(client: &Client, namespace: &str, last_good: &LastGood, remembered: &mut Remembered) -> Vec<Good> {
+///
+/// # Errors
+/// It cannot be read. Who leads without it would serve what was refused, and then write over what others remember.
+pub(crate) async fn remember(
+    client: &Client,
+    namespace: &str,
+    last_good: &LastGood,
+    remembered: &mut Remembered,
+) -> anyhow::Result<Vec<Good>> {
     let mut tries = 0;
     let found = loop {
         match refused::read(client, namespace).await {
@@ -292,10 +300,7 @@ pub(crate) async fn remember(client: &Client, namespace: &str, last_good: &LastG
                 tries += 1;
                 sleep(RETRY).await;
             }
-            Err(error) => {
-                tracing::warn!(error, "what was refused before is tried again");
-                return Vec::new();
-            }
+            Err(error) => anyhow::bail!("what was refused before is not known: {error}"),
         }
     };
     match last_good.take(&found.refused, |_| None) {
@@ -304,7 +309,7 @@ pub(crate) async fn remember(client: &Client, namespace: &str, last_good: &LastG
         None => tracing::error!("what was refused before cannot be read; it is tried again"),
     }
     let good = |kept: Kept| Some(Good { object: kept.object.clone(), version: Some((kept.version, kept.content()?)) });
-    LastGood::take_held(&found.held).into_iter().filter_map(good).collect()
+    Ok(LastGood::take_held(&found.held).into_iter().filter_map(good).collect())
 }
 
 #[cfg(test)]

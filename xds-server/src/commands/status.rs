@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use comfy_table::{Cell, Color};
 use windrose_admin::report::{InForce, ObjectReport, ProgrammedReport, StatusReport};
+use windrose_vocab::Code;
 
 use crate::args;
 use crate::client::Server;
@@ -80,7 +81,7 @@ fn row(object: &ObjectReport, wide: bool, now: u64) -> Vec<Cell> {
 /// `2/3`: of three proxies two have it. Green once it is programmed; yellow while it waits, or in place of a newer version.
 fn progress(programmed: &ProgrammedReport, in_force: InForce) -> Cell {
     let counts = format!("{}/{}", programmed.acknowledged, programmed.targets);
-    let refused = programmed.reason == "RefusedByEnvoy";
+    let refused = [Code::RefusedByEnvoy, Code::InternalError].iter().any(|code| programmed.reason == code.as_str());
     match in_force {
         InForce::LastGood => Cell::new(format!("{counts} last good")).fg(Color::Yellow),
         InForce::Declared | InForce::Nothing if programmed.status => Cell::new(counts).fg(Color::Green),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use windrose_api::declared::AnyObject;
 use windrose_files::Kept;
-use windrose_plan::{Refusal, Refused};
+use windrose_plan::{Refusal, Refused, RefusedBy};
 use windrose_vocab::ObjectVersion;
 
 use super::record::{Record, RefusedVersion};
@@ -20,13 +20,13 @@ struct Shared {
 }
 
 impl LastGood {
-    /// What is refused, in at most `room` bytes: where that is too little, without the versions that run in its place.
+    /// What is refused, in at most `room` bytes: where that is too little, without the versions that run in its place, and then not all.
     pub(crate) fn share(&self, refused: &Refused, room: usize) -> Vec<u8> {
-        let in_place = refused.objects.values().filter_map(|refusal| Some(refusal.last_good.as_ref()?.meta().identity()));
+        let in_place = refused.by_envoy().filter_map(|(_, refusal)| Some(refusal.last_good.as_ref()?.meta().identity()));
         let kept: BTreeMap<ObjectVersion, Kept> = in_place.filter_map(|version| Some((version.clone(), self.find(&version)?))).collect();
         self.pin(kept.clone());
-        let all = |with_content: bool| {
-            let shared = refused.objects.iter().map(|(version, refusal)| {
+        let all = |with_content: bool, most: usize| {
+            let shared = refused.by_envoy().take(most).map(|(version, refusal)| {
                 let good = refusal.last_good.as_ref().map(|object| object.meta().identity());
                 let refused = RefusedVersion::new(version, &refusal.reason, good.as_ref().map(|good| good.version));
                 let kept = good.filter(|_| with_content).and_then(|good| kept.get(&good));
@@ -34,12 +34,20 @@ impl LastGood {
             });
             serde_json::to_vec(&shared.collect::<Vec<_>>()).unwrap_or_default()
         };
-        let whole = all(true);
+        let whole = all(true, usize::MAX);
         if whole.len() <= room {
             return whole;
         }
         tracing::warn!(bytes = whole.len(), room, "what is refused is too much to be kept with all that runs in its place");
-        all(false)
+        let mut most = refused.objects.len();
+        loop {
+            let some = all(false, most);
+            if some.len() <= room || most == 0 {
+                return some;
+            }
+            most /= 2;
+            tracing::warn!(room, kept = most, "not even all that is refused can be kept: a replica that starts tries the others again");
+        }
     }
 
     /// What is refused, from [`Self::share`]; the versions that run in its place are remembered, to be shared again. One whose content
@@ -61,7 +69,7 @@ impl LastGood {
                 }
                 None => None,
             };
-            refused.objects.insert(identity, Refusal { reason: one.refused.reason, last_good });
+            refused.objects.insert(identity, Refusal { by: RefusedBy::Envoy, reason: one.refused.reason, last_good });
         }
         self.pin(pinned);
         Some(refused)
@@ -105,6 +113,25 @@ mod tests {
 
     use super::*;
     use crate::test_world::{SHOP, declared, route};
+
+    #[test]
+    fn what_is_refused_is_told_as_far_as_there_is_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, _) = LastGood::open(folder.path(), Path::new("kubernetes"));
+        let routes: String = (0..8).map(|n| route(&format!("r{n}"), "/")).collect();
+        let world = declared(&format!("{SHOP}{routes}"));
+        let of_kind = world.iter().map(|object| object.meta().identity()).filter(|version| version.object.kind == Kind::HTTPRoute);
+        let refusal = |by| Refusal { by, reason: "no".into(), last_good: None };
+        let mut refused = Refused { objects: of_kind.map(|version| (version, refusal(RefusedBy::Envoy))).collect() };
+        let whole = memory.share(&refused, usize::MAX);
+        assert_eq!(memory.take(&whole, |_| None).unwrap(), refused);
+        let half = memory.take(&memory.share(&refused, whole.len() - 1), |_| None).unwrap();
+        assert_eq!(half.objects.len(), 4);
+        assert_eq!(memory.share(&refused, 1), b"[]");
+        // A bug of ours may be mended in who is told.
+        refused.objects = refused.objects.keys().map(|version| (version.clone(), refusal(RefusedBy::Ourselves))).collect();
+        assert_eq!(memory.share(&refused, usize::MAX), b"[]");
+    }
 
     #[test]
     fn versions_that_are_held_are_told_as_far_as_there_is_room() {

@@ -46,10 +46,50 @@ pub(crate) fn parts(folder: &Path, authority: &str, now: SystemTime) -> Parts {
     }
 }
 
+/// A planner that fails on certificates, which is a bug.
+#[derive(Debug)]
+pub(crate) struct Bug;
+
+impl windrose_plan::CertificateCheck for Bug {
+    fn pair(&self, _: &str, _: &str) -> Result<(), String> {
+        panic!("planted")
+    }
+
+    fn bundle(&self, _: &str) -> Result<(), String> {
+        panic!("planted")
+    }
+}
+
+/// Gateways with a certificate each, and its Secret.
+pub(crate) fn with_certificates(names: &[&str]) -> String {
+    let one = |name: &&str| {
+        format!(
+            "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  gatewayClassName: windrose
+  listeners: [{{ name: tls, port: 8443, protocol: HTTPS, tls: {{ certificateRefs: [{{ name: {name} }}] }} }}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {{ name: {name}, namespace: shop }}
+stringData: {{ tls.crt: a, tls.key: b }}
+"
+        )
+    };
+    names.iter().map(one).collect()
+}
+
 impl Stage {
     fn set(authority: &str) -> Self {
+        Self::of(authority, |parts| parts)
+    }
+
+    fn of(authority: &str, change: impl FnOnce(Parts) -> Parts) -> Self {
         let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
-        let parts = parts(folder.path(), authority, now);
+        let parts = change(parts(folder.path(), authority, now));
         let picture = Arc::clone(&parts.picture);
         Self { pipeline: Pipeline::new(parts, Remembered::default()), folder, picture, now }
     }
@@ -73,6 +113,60 @@ impl Stage {
 fn orders() -> String {
     let serves = ", serves: [{ service: one, port: 80, listen: 15080, application: \"127.0.0.1:9001\" }] }";
     format!("{SHOP}{}", workload("orders", 7000).replace("}] }", &format!("}}]{serves}")))
+}
+
+/// A stage with the bug.
+fn with_bug() -> Stage {
+    Stage::of("shop.test", |mut parts| {
+        parts.settings.certificates = Arc::new(Bug);
+        parts
+    })
+}
+
+#[test]
+fn an_object_that_we_fail_on_hides_no_other() {
+    let mut stage = with_bug();
+    stage.declare(SHOP);
+    let edge = || ProxyKey::gateway("shop", "edge");
+    let before = stage.view(edge()).unwrap();
+    stage.declare(&format!("{SHOP}{}{}", route("web", "/web"), with_certificates(&["tls"])));
+    let picture = stage.picture.load_full();
+    let failed: Vec<_> = picture.refused.objects.iter().map(|(version, refusal)| (version.object.to_string(), refusal.by)).collect();
+    assert_eq!(failed, [("Secret/shop/tls".to_owned(), windrose_plan::RefusedBy::Ourselves)], "without it the Gateway goes on");
+    let said = picture.plan.diagnostics.iter().find(|one| one.code == windrose_vocab::Code::InternalError).unwrap();
+    assert!(said.message.contains("a bug to report (at ") && said.message.contains("tests.rs:"), "{}", said.message);
+    assert!(!said.message.contains("planted"), "never the words");
+    assert_ne!(before.of_kind(ResourceKind::Routes), stage.view(edge()).unwrap().of_kind(ResourceKind::Routes), "the route is there");
+
+    // It is mended by an edit, of which only it knows.
+    stage.declare(&format!("{SHOP}{}", route("web", "/other")));
+    assert!(stage.picture.load().refused.objects.is_empty());
+    assert!(stage.pipeline.parts.last_good.share(&picture.refused, usize::MAX) == b"[]", "a newer server may be able to");
+}
+
+#[test]
+fn what_could_be_planned_before_goes_on_in_that_version() {
+    let mut stage = with_bug();
+    let edge = || ProxyKey::gateway("shop", "edge");
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: { name: pair, namespace: shop }\nstringData: { tls.crt: a, tls.key: b }\n";
+    stage.declare(&format!("{SHOP}{secret}"));
+    let served = stage.view(edge()).unwrap();
+    let tls = "protocol: HTTP }, { name: tls, port: 8443, protocol: HTTPS, tls: { certificateRefs: [{ name: pair }] } }]";
+    let edited = SHOP.replace("protocol: HTTP }]", tls);
+    stage.declare(&format!("{edited}{secret}"));
+    assert_eq!(*stage.view(edge()).unwrap(), *served, "only the Gateway changed");
+    stage.declare(&format!("{edited}{secret}{}", route("web", "/web")));
+    assert_ne!(*stage.view(edge()).unwrap(), *served, "and takes new routes");
+}
+
+#[test]
+fn a_server_that_starts_serves_all_but_what_it_fails_on() {
+    let (mut stage, mut good) = (with_bug(), Stage::set("shop.test"));
+    let all = format!("{SHOP}{}", route("web", "/web"));
+    stage.declare(&format!("{all}{}", with_certificates(&["tls"])));
+    good.declare(&all);
+    let edge = ProxyKey::gateway("shop", "edge");
+    assert_eq!(stage.view(edge.clone()).unwrap().resources, good.view(edge).unwrap().resources);
 }
 
 #[test]
@@ -132,7 +226,7 @@ fn refused(leader: &Stage, in_place: Option<&str>) -> Arc<Verdicts> {
     let route = windrose_vocab::ObjectRef::new(Kind::HTTPRoute, "shop", "web");
     let version = leader.pipeline.declared.get(&route).unwrap().meta().identity();
     let last_good = in_place.map(|text| declared(text).get(&route).unwrap());
-    let refusal = windrose_plan::Refusal { reason: "no such thing".into(), last_good };
+    let refusal = windrose_plan::Refusal { by: windrose_plan::RefusedBy::Envoy, reason: "no such thing".into(), last_good };
     let refused = Refused { objects: [(version, refusal)].into_iter().collect() };
     let content = leader.pipeline.parts.last_good.share(&refused, usize::MAX).into();
     Arc::new(Verdicts { content, on_trial: true })

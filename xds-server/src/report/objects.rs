@@ -90,23 +90,24 @@ fn unread(report: ObjectReport, problem: &DiagnosticReport, in_force: InForce) -
     }
 }
 
-/// Its newest version runs nowhere: Envoy refused it.
+/// Its newest version runs nowhere: Envoy refused it, or we cannot plan it.
 fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> ObjectReport {
     let in_stead = refusal.last_good.as_ref().and_then(|good| known.progress.of(&good.meta().identity()));
     let targets = in_stead.map_or(0, |standing| standing.targets);
     let object = &version.object;
-    let about = |one: &&std::sync::Arc<Diagnostic>| one.code == Code::RefusedByEnvoy && one.object.as_ref() == Some(object);
+    let code = refusal.code();
+    let about = |one: &&std::sync::Arc<Diagnostic>| one.code == code && one.object.as_ref() == Some(object);
     let message = known.picture.plan.diagnostics.iter().find(about).map_or_else(|| refusal.reason.clone(), |one| one.message.clone());
-    let place = Diagnostic::error(object.clone(), FieldPath::root(), Code::RefusedByEnvoy, String::new());
+    let place = Diagnostic::error(object.clone(), FieldPath::root(), code, String::new());
     ObjectReport {
         in_force: if refusal.last_good.is_some() { InForce::LastGood } else { InForce::Nothing },
         programmed: Some(ProgrammedReport {
-            reason: Code::RefusedByEnvoy.as_str().into(),
+            reason: code.as_str().into(),
             since: known.progress.refused_since(version).map(seconds),
             targets,
             ..ProgrammedReport::default()
         }),
-        reason: Code::RefusedByEnvoy.as_str().into(),
+        reason: code.as_str().into(),
         message,
         position: known.source.places.as_ref().and_then(|places| places(&place)),
         ..verdicts(&known.picture.plan, object)

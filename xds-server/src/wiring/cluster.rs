@@ -41,7 +41,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let state = Arc::new(StateFolder::open(&options.common.state)?);
     let lock = state.lock()?;
     let mut running = Running::new(&options, &state)?;
-    let held = replicas::remember(&cluster.client, &namespace, &running.last_good, &mut running.remembered).await;
+    let held = replicas::remember(&cluster.client, &namespace, &running.last_good, &mut running.remembered).await?;
     let end = running.end.clone();
     let (leading, leads) = watch::channel(Leadership::Unknown);
     let shared = Shared::default();

@@ -159,31 +159,16 @@ fn take(pipeline: &mut Pipeline, step: &Step, former: &News, reports: &Reports) 
 #[cfg(test)]
 mod tests {
     use windrose_admin::Source;
-    use windrose_plan::CertificateCheck;
     use windrose_state::Observed;
     use windrose_xds_serve::Counters;
 
     use super::*;
     use crate::last_good::Remembered;
-    use crate::pipeline::tests::parts;
+    use crate::pipeline::tests::{Bug, parts, with_certificates};
     use crate::report::{Memory, SourceReport};
     use crate::test_world::{SHOP, declared};
 
-    /// A bug.
-    #[derive(Debug)]
-    struct Bug;
-
-    impl CertificateCheck for Bug {
-        fn pair(&self, _: &str, _: &str) -> Result<(), String> {
-            panic!("planted")
-        }
-
-        fn bundle(&self, _: &str) -> Result<(), String> {
-            panic!("planted")
-        }
-    }
-
-    /// A follower whose pipeline fails on a Gateway with a certificate, and who hands it worlds.
+    /// A follower whose pipeline fails on Gateways with a certificate, and who hands it worlds.
     fn follower(folder: &std::path::Path, on_bug: OnBug) -> (Pipeline, Follower, watch::Sender<Arc<News>>) {
         let mut parts = parts(folder, "shop.test", SystemTime::now());
         parts.settings.certificates = Arc::new(Bug);
@@ -216,10 +201,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_bug_is_told_and_ends_the_server_only_where_others_serve() {
-        let tls = "port: 8443, protocol: HTTPS, tls: { certificateRefs: [{ name: shop }] }";
-        let secret =
-            "---\napiVersion: v1\nkind: Secret\nmetadata: { name: shop, namespace: shop }\nstringData: { tls.crt: a, tls.key: b }\n";
-        let bad = format!("{}{secret}", SHOP.replace("port: 8080, protocol: HTTP", tls));
+        // So many that it cannot be the objects.
+        let bad = format!("{SHOP}{}", with_certificates(&["a", "b", "c", "d", "e", "f", "g", "h", "i"]));
         for (on_bug, ends) in [(OnBug::ServeOn, false), (OnBug::End, true)] {
             let folder = tempfile::tempdir().unwrap();
             let (pipeline, follower, worlds) = follower(folder.path(), on_bug);

@@ -75,7 +75,8 @@ pub struct ProgrammedReport {
     /// Whether all proxies that it concerns have had this version. A proxy that comes later does not end that, a refusal
     /// and a new version do.
     pub status: bool,
-    /// `Programmed`, `Pending` (no proxy that it concerns was there yet), `Acknowledging` or `RefusedByEnvoy`.
+    /// `Programmed`, `Pending` (no proxy that it concerns was there yet), `Acknowledging`, `RefusedByEnvoy` or
+    /// `InternalError` (the control plane fails on it).
     pub reason: String,
     /// Since when that is so, in seconds since 1970.
     pub since: Option<u64>,

@@ -27,7 +27,7 @@ pub use plan::{Condition, ConditionType, Coverage, Covered, Edge, OpenPort, Plan
 pub use planner::Planner;
 pub use policy::set_aside::stead;
 pub use print::print;
-pub use settings::{Addresses, CertificateCheck, FilterCheck, Refusal, Refused, Settings};
+pub use settings::{Addresses, CertificateCheck, FilterCheck, Refusal, Refused, RefusedBy, Settings};
 
 /// Plans the whole world from scratch.
 #[must_use]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Changed};
 use windrose_ir::EndpointSet;
-use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef};
+use windrose_vocab::{Diagnostic, Kind, ObjectKey, ObjectRef};
 
 use crate::assemble::Assembly;
 use crate::backend::{self, ClusterKey, EndpointsKey, Upstream};
@@ -336,8 +336,8 @@ fn refusals(declared: &mut Declared, refused: &Refused) -> Told {
                 stead
             }
         };
-        let message = format!("Envoy refused what was made of it: {}; {stead}", refusal.reason);
-        told.diagnostics.push(Diagnostic::error(object.clone(), field(""), Code::RefusedByEnvoy, message).into());
+        let message = format!("{}; {stead}", refusal.says());
+        told.diagnostics.push(Diagnostic::error(object.clone(), field(""), refusal.code(), message).into());
     }
     told
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use windrose_api::declared::AnyObject;
 use windrose_ir::Extension;
-use windrose_vocab::{ObjectVersion, Text, TrustDomain};
+use windrose_vocab::{Code, ObjectVersion, Text, TrustDomain};
 
 /// Fixed for the life of a planner.
 #[derive(Clone, Debug)]
@@ -75,18 +75,56 @@ pub trait CertificateCheck: fmt::Debug + Send + Sync {
     fn bundle(&self, bundle_pem: &str) -> Result<(), String>;
 }
 
-/// Versions of objects that Envoy refused: the one input that comes from the return lane.
+/// Versions of objects that are not to be planned: the one input that comes from the return lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refused {
     /// What to do instead, by refused version. An entry whose version is no longer declared has no effect.
     pub objects: OrdMap<ObjectVersion, Refusal>,
 }
 
+impl Refused {
+    /// What proxies do not accept: it is so for every replica and after a restart, until it is edited. A bug of ours may be mended by then.
+    pub fn by_envoy(&self) -> impl Iterator<Item = (&ObjectVersion, &Refusal)> {
+        self.objects.iter().filter(|(_, refusal)| refusal.by == RefusedBy::Envoy)
+    }
+}
+
 /// Why a version was refused and what is planned in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// Envoy's words, reduced to what may be shown.
+    /// Who cannot take it.
+    pub by: RefusedBy,
+    /// Envoy's words, reduced to what may be shown, or where a bug of ours shows.
     pub reason: String,
     /// The last version of the same object that was accepted; the object is left out where there is none.
     pub last_good: Option<AnyObject>,
+}
+
+/// Who cannot take an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedBy {
+    /// A proxy does not accept what was made of it.
+    Envoy,
+    /// We fail on it, which is a bug.
+    Ourselves,
+}
+
+impl Refusal {
+    /// What kind of refusal it is, for conditions and machines.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self.by {
+            RefusedBy::Envoy => Code::RefusedByEnvoy,
+            RefusedBy::Ourselves => Code::InternalError,
+        }
+    }
+
+    /// What happened, for people.
+    #[must_use]
+    pub fn says(&self) -> String {
+        match self.by {
+            RefusedBy::Envoy => format!("Envoy refused what was made of it: {}", self.reason),
+            RefusedBy::Ourselves => format!("the control plane fails on it, which is a bug to report ({})", self.reason),
+        }
+    }
 }

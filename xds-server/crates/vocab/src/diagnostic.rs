@@ -77,6 +77,8 @@ pub enum Code {
     Shadowed,
     /// Envoy refused what was made from the object.
     RefusedByEnvoy,
+    /// The control plane fails on the object: a bug of ours.
+    InternalError,
     /// What is written cannot be taken; the last good version stays in effect.
     LastGood,
 }
@@ -110,6 +112,7 @@ impl Code {
             Self::Open => "Open",
             Self::Shadowed => "Shadowed",
             Self::RefusedByEnvoy => "RefusedByEnvoy",
+            Self::InternalError => "InternalError",
             Self::LastGood => "LastGood",
         }
     }

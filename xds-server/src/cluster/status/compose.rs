@@ -15,7 +15,7 @@ use windrose_kube::source::{Seen, World};
 use windrose_kube::status::{Address, Condition, Listener, Status};
 use windrose_kube::surroundings::Surroundings;
 use windrose_plan::{ConditionType, Edge, Subject, Verdict};
-use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, Severity};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, Severity};
 
 use super::features::features;
 use crate::cluster::deploy::{Problems, envoys_of, service_of};
@@ -239,7 +239,7 @@ impl Known<'_> {
         }
         let version = gateway.meta.identity();
         if let Some(refusal) = self.picture.refused.objects.get(&version) {
-            return Runs::no("Invalid", format!("Envoy refused it: {}", refusal.reason));
+            return Runs::no("Invalid", refusal.says());
         }
         let standing = self.progress.of(&version);
         let refused = standing.iter().filter_map(|standing| standing.lags).flat_map(BTreeMap::values).find_map(|lag| {
@@ -307,7 +307,7 @@ impl Known<'_> {
         subject.is_some_and(|subject| self.verdict(&subject).is_some())
     }
 
-    /// Envoy's words about the version that is declared now, where it refused it.
+    /// Why the version that is declared now runs nowhere, where Envoy refused it or we fail on it.
     fn refused(&self, object: &ObjectRef) -> Option<Condition> {
         let version = self.picture.declared.get(object)?.meta().identity();
         let refusal = self.picture.refused.objects.get(&version)?;
@@ -316,8 +316,8 @@ impl Known<'_> {
         Some(Condition {
             kind: "Programmed",
             status: false,
-            reason: Code::RefusedByEnvoy.as_str().into(),
-            message: format!("{}; {stead}", refusal.reason),
+            reason: refusal.code().as_str().into(),
+            message: format!("{}; {stead}", refusal.says()),
         })
     }
 

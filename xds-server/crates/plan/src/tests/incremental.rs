@@ -16,7 +16,7 @@ use windrose_api::policy::{
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey};
 
 use super::world::*;
-use crate::{Addresses, Plan, Planner, Refusal, Refused};
+use crate::{Addresses, Plan, Planner, Refusal, Refused, RefusedBy};
 
 /// Every object that an edit can put in, in two or three variants of a name, so that edits hit what others refer to.
 fn pool() -> Vec<AnyObject> {
@@ -248,7 +248,7 @@ proptest! {
             if step % 4 == 3 {
                 let (object, good) = (refuse.get(&pool), edit[0].0.get(&pool));
                 let last_good = (object.meta().object == good.meta().object).then(|| good.clone());
-                refused.objects = OrdMap::unit(object.meta().identity(), Refusal { reason: "no".to_owned(), last_good });
+                refused.objects = OrdMap::unit(object.meta().identity(), Refusal { by: RefusedBy::Envoy, reason: "no".to_owned(), last_good });
             }
             let followed = planner.update(&declared, &refused, &changed(objects));
             assert_equal(&followed, &crate::plan(&declared, &refused, &settings));
@@ -296,8 +296,9 @@ fn a_refused_version_gives_way_to_its_last_good_one_with_envoys_words() {
     let good = route("r", &[], vec![rule(vec![prefix("/good")], "o")]);
     let bad = route("r", &[], vec![rule(vec![prefix("/bad")], "o")]);
     let world = declared([gateway(vec![listener("web", 80, "")]), service("o", 80), bad.clone()]);
-    let refusal =
-        |last_good| Refused { objects: OrdMap::unit(bad.meta().identity(), Refusal { reason: "bad regex".to_owned(), last_good }) };
+    let refusal = |last_good| Refused {
+        objects: OrdMap::unit(bad.meta().identity(), Refusal { by: RefusedBy::Envoy, reason: "bad regex".to_owned(), last_good }),
+    };
     let plan = from_scratch(&world, &refusal(Some(good)));
     assert!(crate::print(&plan).contains("/good*"));
     assert!(

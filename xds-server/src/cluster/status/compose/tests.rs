@@ -3,7 +3,7 @@ use std::sync::Arc;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_kube::source::Unreadable;
 use windrose_plan::{Addresses, Refused};
-use windrose_vocab::{Diagnostic, FieldPath, ResourceId, ResourceKind, TrustDomain};
+use windrose_vocab::{Code, Diagnostic, FieldPath, ResourceId, ResourceKind, TrustDomain};
 
 use super::*;
 use crate::judges;
