@@ -9,12 +9,13 @@ use envoy_types::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use envoy_types::pb::envoy::service::auth::v3::{CheckRequest, CheckResponse, DeniedHttpResponse, OkHttpResponse};
 use envoy_types::pb::envoy::r#type::v3::HttpStatus;
 use envoy_types::pb::google::rpc;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status};
 use windrose_tests::address::Loopback;
-use windrose_tests::client::Call;
+use windrose_tests::client::{Call, Reply};
 use windrose_tests::echo::EchoServer;
 use windrose_tests::load::Load;
 use windrose_tests::server::windrose;
@@ -118,38 +119,117 @@ async fn a_rule_lets_by_whom_its_service_lets_by_and_nobody_while_it_is_away() {
     assert_eq!(call("/open").send().await.unwrap().status, 200);
 }
 
+/// The same document in the namespace `team`, as a guest at the edge of `shop`.
+fn of_team(document: &str) -> String {
+    document.replace("namespace: shop", "namespace: team").replace("{ name: edge }", "{ namespace: shop, name: edge }")
+}
+
+/// What the backend is told under a header.
+fn told(reply: &Reply, header: &str) -> Value {
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["headers"][header].clone()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_client_sends_a_header_that_a_service_is_to_set() {
+async fn what_one_routes_service_is_to_set_no_client_sends_there_and_every_other_route_of_the_port_keeps() {
     let home = Loopback::claim();
     let auth = EchoServer::start("auth", home.port(9001)).await;
-    let back = EchoServer::start("back", home.port(9002)).await;
-    let (at, whole) = (home.port(8080), home.port(8081));
-    let of_listener = "protocol: HTTP, filters: { requests: [".to_owned()
-        + &ASK.replace("http: {}", "http: { allowedResponseHeaders: [X-Tenant] }")
-        + "] }";
-    let gateway = gateway(&[("http", at), ("whole", whole)]);
-    let second = format!("port: {}, protocol: HTTP", whole.port());
-    let gateway = gateway.replace(&second, &second.replace("protocol: HTTP", &of_listener));
+    let (back, chosen) = (EchoServer::start("back", home.port(9002)).await, EchoServer::start("chosen", home.port(9003)).await);
+    let at = home.port(8080);
+    let open_to_all = "protocol: HTTP, allowedRoutes: { namespaces: { from: All } }";
+    let guarded = |name: &str, path: &str, backend: &str| {
+        let names = asking(name, path, backend).replace("[x-echo-server]", "[X-User, X-Echo-Server, authorization]");
+        names.replace("[x-echo-status]", "[x-echo-status, x-user]")
+    };
     let declared = documents(&[
-        gateway,
+        gateway(&[("http", at)]).replace("protocol: HTTP", open_to_all),
         served("auth", &auth),
         served("back", &back),
-        asking("guarded", "{ value: /guarded }", "back").replace("[x-echo-server]", "[X-User, authorization]"),
-        route("open", "{ value: /open }", "back"),
+        served("chosen", &chosen),
+        of_team(&served("back", &back)),
+        guarded("guarded", "{ value: /guarded }", "back"),
+        guarded("vip", "{ value: /guarded }, headers: [{ name: x-user, value: admin }]", "chosen"),
+        of_team(&route("open", "{ value: /open }", "back")),
     ]);
     let stage = Stage::set(home, &declared).await;
     let _edge = stage.envoy("gateway", "edge", &[]).await;
-    for (to, header, path) in
-        [(at, "x-user", "/guarded"), (at, "x-user", "/open"), (whole, "x-tenant", "/open"), (whole, "x-user", "/open")]
-    {
-        let call = Call::get(to, path).header(header, "admin").header("authorization", "Basic eDp5").header("x-else", "kept");
-        let got = until(&call, "an answer", |reply| reply.status == 200).await;
-        let headers = &got.json()["headers"];
-        assert_eq!((&headers[header], headers["x-else"][0].as_str()), (&serde_json::Value::Null, Some("kept")), "{path}: {}", got.text());
+    let call = |path: &str, user: &str| {
+        let call = Call::get(at, path).header("x-user", user).header("x-echo-server", "forged");
+        call.header("authorization", "Basic eDp5").header("x-else", "kept")
+    };
+    answered_by(&call("/guarded", "root"), "back").await;
+
+    // What passes an upgrade has no body to tell it by: the backend is asked what it saw.
+    let upgrade = |call: Call| call.header("connection", "upgrade").header("upgrade", "websocket");
+    // What a client sends chooses a rule, and the rule that was chosen judges and serves.
+    for (name, call, by) in [
+        ("plain", call("/guarded", "root"), &back),
+        ("HTTP/2", call("/guarded", "root").http2(), &back),
+        ("WebSocket", upgrade(call("/guarded", "root")), &back),
+        ("chosen by it", call("/guarded", "admin"), &chosen),
+    ] {
+        let reached = by.requests();
+        assert_eq!((call.send().await.unwrap().status, by.requests()), (200, reached + 1), "{name}");
+        let seen = by.last()["headers"].clone();
+        assert_eq!(
+            (&seen["x-user"], &seen["x-echo-server"], &seen["x-else"]),
+            (&Value::Null, &json!(["auth"]), &json!(["kept"])),
+            "{name}"
+        );
+        // It has a meaning of its own: the service judges by it.
+        assert_eq!(seen["authorization"], json!(["Basic eDp5"]), "{name}");
+        assert_eq!((&auth.last()["headers"]["x-user"], &auth.last()["path"]), (&Value::Null, &json!("/check/guarded")), "{name}");
     }
-    // One with a meaning of its own stays: other routes need it.
-    let got = Call::get(at, "/open").header("authorization", "Basic eDp5").send().await.unwrap();
-    assert_eq!(got.json()["headers"]["authorization"][0], "Basic eDp5");
+    let asked = auth.requests();
+    for call in [call("/open", "root"), call("/open", "root").http2(), upgrade(call("/open", "root"))] {
+        assert_eq!(call.send().await.unwrap().status, 200);
+        let seen = back.last()["headers"].clone();
+        assert_eq!((&seen["x-user"], &seen["x-echo-server"]), (&json!(["root"]), &json!(["forged"])));
+    }
+    assert_eq!((call("/nothing", "root").send().await.unwrap().status, auth.requests()), (404, asked));
+    let denied = call("/guarded", "root").header("x-echo-status", "403").send().await.unwrap();
+    assert_eq!(denied.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_listeners_service_is_to_set_chooses_no_route_there_and_every_other_host_of_the_port_keeps() {
+    let home = Loopback::claim();
+    let auth = EchoServer::start("auth", home.port(9001)).await;
+    let (back, gold) = (EchoServer::start("back", home.port(9002)).await, EchoServer::start("gold", home.port(9003)).await);
+    let (at, alone) = (home.port(8080), home.port(8081));
+    let asks = format!("filters: {{ requests: [{}] }}", ASK.replace("http: {}", "http: { allowedResponseHeaders: [X-Tenant] }"));
+    let listener = |name: &str, at: SocketAddr, more: &str| format!("{{ name: {name}, port: {}, protocol: HTTP, {more} }}", at.port());
+    let listeners = [
+        listener("guarded", at, &format!("hostname: guarded.example, {asks}")),
+        listener("free", at, "hostname: free.example"),
+        listener("alone", alone, &asks),
+    ];
+    let of_gold = "{ value: / }, headers: [{ name: x-tenant, value: gold }]";
+    let declared = documents(&[
+        gateway(&[("x", at)]).replace(&format!("{{ name: x, port: {}, protocol: HTTP }}", at.port()), &listeners.join(", ")),
+        served("auth", &auth),
+        served("back", &back),
+        served("gold", &gold),
+        route("plain", EVERYTHING, "back"),
+        route("gold", of_gold, "gold"),
+    ]);
+    let stage = Stage::set(home, &declared).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let forged = |to: SocketAddr, host: &str| Call::get(to, "/").host(host).header("x-tenant", "gold").header("x-else", "kept");
+    answered_by(&forged(at, "free.example"), "gold").await;
+    answered_by(&forged(alone, "any.example"), "back").await;
+
+    for (to, host) in [(at, "guarded.example"), (at, "GUARDED.example:80"), (alone, "any.example")] {
+        let got = forged(to, host).send().await.unwrap();
+        let seen = (got.header("x-echo-server"), told(&got, "x-tenant"), told(&got, "x-else"));
+        assert_eq!(seen, ("back", Value::Null, json!(["kept"])), "{host}: {}", got.text());
+    }
+    let asked = auth.requests();
+    for host in ["free.example", "Free.example:80"] {
+        let got = forged(at, host).send().await.unwrap();
+        assert_eq!((got.header("x-echo-server"), told(&got, "x-tenant")), ("gold", json!(["gold"])), "{host}: {}", got.text());
+    }
+    assert_eq!(auth.requests(), asked, "the other listener asks nobody");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -14,6 +14,7 @@ pub(crate) mod router;
 pub(crate) mod sessions;
 mod skip;
 pub(crate) mod spelling;
+pub(crate) mod take_off;
 pub(crate) mod transcoder;
 pub(crate) mod wasm;
 
@@ -41,6 +42,7 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
     match filter {
         // Before routes are looked for, which no filter is.
         HttpFilter::TakeOff(_) => Vec::new(),
+        HttpFilter::HostTakeOff(hosts, names) => vec![by_host::only(hosts, take_off::before_a_route(names))],
         HttpFilter::ListenerAuth(position) => vec![external_auth::filter(Phase::Listener(*position))],
         HttpFilter::Cors => vec![cors::filter()],
         HttpFilter::RouteAuth => vec![external_auth::filter(Phase::Route)],
@@ -61,6 +63,7 @@ pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
     let fields = handler.filters.iter().map(|filter| match filter {
         HttpFilter::Authorization(authorization) | HttpFilter::HostAuthorization(_, authorization) => rbac::log_fields(authorization),
         HttpFilter::TakeOff(_)
+        | HttpFilter::HostTakeOff(_, _)
         | HttpFilter::ListenerAuth(_)
         | HttpFilter::Cors
         | HttpFilter::RouteAuth

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use windrose_ir::http::{ClientAddress, EscapedSlashes, ForwardedCertificate, HttpFilter, HttpHandler, HttpLimits, RouteSource};
 use windrose_ir::listener::Direction;
-use windrose_vocab::{ResourceId, ResourceKind, Text};
+use windrose_vocab::{ResourceId, ResourceKind};
 
 use crate::limits::{DOWNSTREAM_KEEPALIVE, DOWNSTREAM_KEEPALIVE_ANSWER, HEADERS_KIB, STREAMS, WINDOW_BYTES};
 use crate::pb;
@@ -46,18 +46,10 @@ pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnec
     route(&mut manager, &handler.routes);
     let taken_off = handler.filters.iter().filter_map(|filter| {
         let HttpFilter::TakeOff(names) = filter else { return None };
-        Some(take_off(names))
+        Some(filters::take_off::early(names))
     });
     manager.early_header_mutation_extensions.extend(taken_off);
     manager
-}
-
-/// Takes headers off before routes are looked for.
-fn take_off(names: &[Text]) -> pb::core::TypedExtensionConfig {
-    use pb::mutation::header_mutation::Action;
-    let one = |name: &Text| pb::mutation::HeaderMutation { action: Some(Action::Remove(name.to_string())) };
-    let mutations = pb::early_header_mutation::HeaderMutation { mutations: names.iter().map(one).collect() };
-    pb::extension("envoy.http.early_header_mutation.header_mutation", &mutations)
 }
 
 fn loggers(handler: &HttpHandler, direction: Direction) -> Vec<pb::accesslog::AccessLog> {

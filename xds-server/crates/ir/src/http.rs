@@ -45,6 +45,8 @@ pub enum RouteSource {
 pub enum HttpFilter {
     /// Takes headers off that no client may send, before a route is looked for. Lower case, sorted.
     TakeOff(Vec<Text>),
+    /// The same at some hosts; requests for others keep theirs. A route is looked for once more where one was there.
+    HostTakeOff(HostScope, Vec<Text>),
     /// The service of that position among those that are asked before a route is chosen, as the host says.
     ListenerAuth(u32),
     /// CORS, as routes say.
@@ -74,6 +76,7 @@ impl HttpFilter {
         match self {
             Self::Extension(name) => Some(name),
             Self::TakeOff(_)
+            | Self::HostTakeOff(_, _)
             | Self::ListenerAuth(_)
             | Self::Cors
             | Self::RouteAuth
@@ -234,6 +237,7 @@ canonical!(
 canonical!(
     enum HttpFilter {
         TakeOff(names),
+        HostTakeOff(hosts, names),
         ListenerAuth(position),
         Cors,
         RouteAuth,

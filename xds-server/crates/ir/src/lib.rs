@@ -20,3 +20,7 @@ pub use listener::{Chain, Handler, Listener};
 pub use program::Program;
 pub use route::{Route, RouteTable, VirtualHost};
 pub use secret::Secret;
+
+/// What came to a type after versions were sent out is written only where it is there, under a tag that nothing has which may stand in
+/// its place, be it an option, a flag or the name of a variant: the versions of what is without it stay.
+const LATER: u8 = 2;

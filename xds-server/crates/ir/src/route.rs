@@ -5,6 +5,8 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use windrose_vocab::{Canonical, Duration, Hostname, Text, Writer, canonical};
 
+use crate::LATER;
+
 /// One route table. A copy costs nothing, and two that grew from each other compare at the cost of what differs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RouteTable {
@@ -72,6 +74,8 @@ pub struct AuthService {
     pub cluster: Text,
     /// How it is asked.
     pub protocol: AuthProtocol,
+    /// Headers that it alone sets: what the request has under them is taken off before it is asked. Lower case, sorted.
+    pub take_off: Vec<Text>,
     /// Bytes of the request's body that it is told; a longer one is refused. 0: it is told none.
     pub body_bytes: u32,
 }
@@ -305,8 +309,8 @@ pub struct Mirror {
 pub enum HashOn {
     /// A header.
     Header(Text),
-    /// A cookie, made with this lifetime where it is absent; a session cookie where zero.
-    Cookie(Text, Duration),
+    /// A cookie, made with this lifetime and path where it is absent; a session cookie where the lifetime is zero.
+    Cookie(Text, Duration, Text),
     /// The client's address.
     SourceAddress,
 }
@@ -368,10 +372,6 @@ impl Canonical for RouteTable {
 
 canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes });
 
-/// What came to a type after versions were sent out is written only where it is there, before an option or a flag and under a tag that
-/// neither has: the versions of what is without it stay.
-const LATER: u8 = 2;
-
 fn write_later<T: Canonical>(later: &Option<T>, w: &mut Writer) {
     if let Some(later) = later {
         w.bytes(&[LATER]);
@@ -398,7 +398,16 @@ canonical!(
         Asked(service),
     }
 );
-canonical!(struct AuthService { cluster, protocol, body_bytes });
+
+impl Canonical for AuthService {
+    fn write(&self, w: &mut Writer) {
+        let Self { cluster, protocol, take_off, body_bytes } = self;
+        cluster.write(w);
+        write_later(&(!take_off.is_empty()).then_some(take_off), w);
+        (protocol, body_bytes).write(w);
+    }
+}
+
 canonical!(enum AuthProtocol { Grpc { headers }, Http { path, headers, answer_headers } });
 canonical!(struct RouteMatch { path, method, headers, query, grpc });
 canonical!(
@@ -444,7 +453,7 @@ canonical!(struct Mirror { cluster, numerator, denominator });
 canonical!(
     enum HashOn {
         Header(h),
-        Cookie(name, ttl),
+        Cookie(name, ttl, path),
         SourceAddress,
     }
 );

@@ -36,8 +36,6 @@ pub(crate) enum Dep {
     Connections(ObjectKey, ListenerId),
     /// Whether an attached route needs a filter on a table.
     Guard(TableKey, Need),
-    /// Headers of answers that attached routes let through to a table's backends.
-    Answered(TableKey),
     /// The routes made from one declared route for one table.
     Rules(RulesKey),
 }

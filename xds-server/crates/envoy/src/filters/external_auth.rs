@@ -7,11 +7,11 @@ use std::collections::HashMap;
 use windrose_ir::route::{AuthProtocol, AuthService, ExternalAuth};
 use windrose_vocab::Text;
 
-use super::rbac;
+use super::{rbac, take_off};
 use crate::health::authority;
 use crate::limits::EXTERNAL_AUTH_TIMEOUT;
 use crate::pb;
-use pb::composite::{Composite, CompositePerRoute, ExecuteFilterAction};
+use pb::composite::{Composite, CompositePerRoute, ExecuteFilterAction, FilterChainConfiguration};
 use pb::ext_authz::ext_authz::Services;
 use pb::ext_authz::{AuthorizationResponse, BufferSettings, ExtAuthz, HttpService};
 use pb::xds_matcher::matcher::{OnMatch, on_match};
@@ -60,11 +60,21 @@ pub(crate) fn per_host(asked: &[ExternalAuth]) -> HashMap<String, pb::google::An
 
 /// Whom the filter asks, on a host or a route.
 pub(crate) fn per_route(phase: Phase, asked: &ExternalAuth) -> (String, pb::google::Any) {
-    let filter = match asked {
-        ExternalAuth::Denied => pb::extension("denied", &rbac::deny_all()),
-        ExternalAuth::Asked(service) => pb::extension(&service.cluster, &check(phase, service)),
+    let alone = |filter| ExecuteFilterAction { typed_config: Some(filter), ..Default::default() };
+    let executed = match asked {
+        ExternalAuth::Denied => alone(pb::extension("denied", &rbac::deny_all())),
+        ExternalAuth::Asked(service) => {
+            let check = pb::extension(&service.cluster, &check(phase, service));
+            if service.take_off.is_empty() {
+                alone(check)
+            } else {
+                // Of several within one, Envoy waits for one at most: the first does its work at once.
+                let both = FilterChainConfiguration { typed_config: vec![take_off::on_a_route(&service.take_off), check] };
+                ExecuteFilterAction { filter_chain: Some(both), ..Default::default() }
+            }
+        }
     };
-    let action = pb::xds_extension("ask", &ExecuteFilterAction { typed_config: Some(filter), ..Default::default() });
+    let action = pb::xds_extension("ask", &executed);
     let always = OnMatch { on_match: Some(on_match::OnMatch::Action(action)), ..Default::default() };
     let matcher = pb::xds_matcher::Matcher { on_no_match: Some(Box::new(always)), ..Default::default() };
     (phase.name(), pb::any(&CompositePerRoute { matcher: Some(matcher) }))

@@ -225,10 +225,10 @@ fn mirror(mirror: &Mirror) -> RequestMirrorPolicy {
 fn hash(on: &HashOn) -> HashPolicy {
     let specifier = match on {
         HashOn::Header(name) => PolicySpecifier::Header(hash_policy::Header { header_name: name.to_string(), regex_rewrite: None }),
-        HashOn::Cookie(name, ttl) => PolicySpecifier::Cookie(hash_policy::Cookie {
+        HashOn::Cookie(name, ttl, path) => PolicySpecifier::Cookie(hash_policy::Cookie {
             name: name.to_string(),
             ttl: pb::duration(*ttl),
-            path: "/".to_owned(),
+            path: path.to_string(),
             attributes: vec![],
         }),
         HashOn::SourceAddress => PolicySpecifier::ConnectionProperties(hash_policy::ConnectionProperties { source_ip: true }),

@@ -447,8 +447,11 @@ fn datagram_listeners(program: &mut Program) {
 
 fn edge() -> HttpHandler {
     let base = handler(RouteSource::Table(text("shop")));
+    let of_shop = HostScope { others: false, hosts: vec![(host("shop.example"), true)] };
     HttpHandler {
         filters: vec![
+            HttpFilter::TakeOff(vec![text("x-tenant")]),
+            HttpFilter::HostTakeOff(of_shop, vec![text("x-user"), text("x'`")]),
             HttpFilter::ListenerAuth(0),
             HttpFilter::ListenerAuth(1),
             HttpFilter::Cors,
@@ -614,7 +617,7 @@ fn table() -> RouteTable {
             on_connect_failure: true,
         }),
         mirrors: vec![Mirror { cluster: text("catalog"), numerator: 1, denominator: 10_000 }],
-        hash: vec![HashOn::Header(text("x-user")), HashOn::Cookie(text("c"), seconds(0)), HashOn::SourceAddress],
+        hash: vec![HashOn::Header(text("x-user")), HashOn::Cookie(text("c"), seconds(0), text("/")), HashOn::SourceAddress],
         websocket: true,
         max_grpc_timeout: Some(seconds(30)),
         idle_timeout: Some(seconds(10)),
@@ -662,7 +665,7 @@ fn table() -> RouteTable {
 }
 
 fn asked(protocol: AuthProtocol) -> ExternalAuth {
-    ExternalAuth::Asked(Box::new(AuthService { cluster: text("catalog"), protocol, body_bytes: 4096 }))
+    ExternalAuth::Asked(Box::new(AuthService { cluster: text("catalog"), protocol, take_off: vec![text("x-user")], body_bytes: 4096 }))
 }
 
 fn inner() -> RouteTable {

@@ -15,7 +15,7 @@ use windrose_ir::listener::{ClientValidation, Direction, ServerTls, Transport};
 use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Code, Hostname, Kind, ObjectKey, ObjectRef, Port, ProxyKey, ProxyRole, SpiffeId, Text};
 
-use super::{BoundListener, Frame, ListenerFilter, Spoken, ready};
+use super::{BoundListener, Frame, Spoken, ready};
 use crate::limits::MISDIRECTED_LISTENERS_MAX;
 use crate::plan::OpenPort;
 use crate::policy::edge::EdgeLimits;
@@ -220,12 +220,8 @@ impl At<'_, '_> {
         parts.uses.extend(asks.filter_map(|filter| filter.asked(self.view, &self.gateway.key).1));
         let places = listeners.iter().map(|listener| listener.filters.len()).max().unwrap_or_default();
         let before_routing = (0..u32::try_from(places).unwrap_or_default()).map(HttpFilter::ListenerAuth);
-        let answered = self.view.answered(table).cloned();
-        let answered: BTreeSet<Text> =
-            answered.chain(listeners.iter().flat_map(|one| &one.filters).flat_map(ListenerFilter::answered)).collect();
-        let take_off = (!answered.is_empty()).then(|| HttpFilter::TakeOff(answered.into_iter().collect()));
         let chain = chain_of_filters(true, [], &extensions);
-        let mut filters: Vec<HttpFilter> = take_off.into_iter().chain(before_routing).chain(chain).collect();
+        let mut filters: Vec<HttpFilter> = self.taken_off(listeners).into_iter().chain(before_routing).chain(chain).collect();
         if self.view.has_sessions(table) {
             // A path that is looked at is the one that was sent.
             let before = filters.iter().position(|filter| *filter == HttpFilter::GiveBody).unwrap_or(filters.len());

@@ -6,6 +6,7 @@ pub(super) mod parameters;
 mod tls;
 mod verdicts;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -80,6 +81,15 @@ impl BoundListener {
     pub(crate) fn is_guarded(&self) -> bool {
         !self.filters.is_empty()
     }
+
+    /// Headers that the services which it asks set on requests, as far as they are named.
+    pub(crate) fn answered(&self) -> BTreeSet<Text> {
+        let of = |filter: &ListenerFilter| match filter {
+            ListenerFilter::Asked(declared, _) => external_auth::answered(declared),
+            ListenerFilter::Denied => BTreeSet::new(),
+        };
+        self.filters.iter().flat_map(of).collect()
+    }
 }
 
 /// What every request of a listener passes.
@@ -97,17 +107,10 @@ impl ListenerFilter {
         match self {
             Self::Asked(declared, service) => {
                 let cluster = external_auth::cluster(view, gateway, declared, service);
-                (external_auth::asked(declared, &cluster), Some(cluster))
+                // A listener takes off for all of them at once.
+                (external_auth::asked(declared, &cluster, BTreeSet::new()), Some(cluster))
             }
             Self::Denied => (windrose_ir::route::ExternalAuth::Denied, None),
-        }
-    }
-
-    /// Headers that it sets on requests, as far as they are named.
-    pub(crate) fn answered(&self) -> Vec<Text> {
-        match self {
-            Self::Asked(declared, _) => external_auth::answered(declared),
-            Self::Denied => Vec::new(),
         }
     }
 }

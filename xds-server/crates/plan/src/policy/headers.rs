@@ -1,5 +1,5 @@
-//! Headers with a meaning of their own, which no policy may take for itself: what a client sends under a header that a policy sets is
-//! taken off for all who share the port.
+//! Headers with a meaning of their own, which no policy may take for itself: what a client sends under a header that a policy sets from a
+//! claim is taken off for all who share the port.
 
 /// By name.
 const RESERVED: [&str; 53] = [
@@ -68,4 +68,9 @@ const RESERVED_PREFIXES: [&str; 9] = [":", "content-", "accept", "access-control
 /// Whether a header, in lower case, is one of them.
 pub(crate) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name) || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Whether a text can be the name of a header or a cookie at all (RFC 9110, section 5.6.2).
+pub(crate) fn is_token(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }

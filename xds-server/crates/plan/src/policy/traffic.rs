@@ -143,7 +143,7 @@ fn hash(balancing: &LoadBalancing) -> Vec<HashOn> {
 fn hash_on(source: &HashSource) -> Option<HashOn> {
     match (&source.header, &source.cookie, source.source_address) {
         (Some(header), None, None) => Some(HashOn::Header(header.to_ascii_lowercase().into())),
-        (None, Some(cookie), None) => Some(HashOn::Cookie(cookie.as_str().into(), Duration::ZERO)),
+        (None, Some(cookie), None) => Some(HashOn::Cookie(cookie.as_str().into(), Duration::ZERO, "/".into())),
         (None, None, Some(true)) => Some(HashOn::SourceAddress),
         _ => None,
     }

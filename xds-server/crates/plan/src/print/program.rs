@@ -107,6 +107,10 @@ fn http(out: &mut Text, http: &HttpHandler) {
         match filter {
             HttpFilter::Cors | HttpFilter::RouteAuth => {}
             HttpFilter::TakeOff(names) => out.line(3, &format!("takes off {}", names.join(" "))),
+            HttpFilter::HostTakeOff(hosts, names) => {
+                out.line(3, &scope(hosts));
+                out.line(3, &format!("takes off {}", names.join(" ")));
+            }
             HttpFilter::ListenerAuth(_) => out.line(3, "filter asks before a route is chosen"),
             HttpFilter::Edits(_) | HttpFilter::GiveBody => {}
             HttpFilter::Sessions => out.line(3, "filter sessions"),

@@ -43,7 +43,8 @@ fn auth(auth: &ExternalAuth) -> String {
             format!("by HTTP at [{path}], telling headers [{}], taking [{}]", names(headers), names(answer_headers))
         }
     };
-    format!("asks {} {how} and {} bytes of the body", service.cluster, service.body_bytes)
+    let first = if service.take_off.is_empty() { String::new() } else { format!("takes off {} and ", names(&service.take_off)) };
+    format!("{first}asks {} {how} and {} bytes of the body", service.cluster, service.body_bytes)
 }
 
 fn matcher(matcher: &RouteMatch) -> String {
@@ -109,7 +110,7 @@ fn forward(forward: &Forward) -> String {
     parts.extend(forward.mirrors.iter().map(|mirror| format!("mirrors {}/{} to {}", mirror.numerator, mirror.denominator, mirror.cluster)));
     parts.extend(forward.hash.iter().map(|on| match on {
         HashOn::Header(name) => format!("hashes header {name}"),
-        HashOn::Cookie(name, lifetime) => format!("hashes cookie {name} for {lifetime:?}"),
+        HashOn::Cookie(name, lifetime, path) => format!("hashes cookie {name} for {lifetime:?} on {path}"),
         HashOn::SourceAddress => "hashes address".to_owned(),
     }));
     parts.extend(forward.session.iter().map(|session| match session {

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use windrose_api::declared::route::{Filter as RouteFilter, ParentRef};
+use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{Object, Route};
-use windrose_vocab::{Code, Diagnostic, FieldPath, Hostname, Kind, ObjectKey, ObjectRef, Port, Text};
+use windrose_vocab::{Code, Diagnostic, FieldPath, Hostname, Kind, ObjectKey, ObjectRef, Port};
 
-use super::{Attachment, Connection, RulesKey, Table, TableKey, external_auth, session};
+use super::{Attachment, Connection, RulesKey, Table, TableKey, session};
 use crate::gateway::{BoundListener, Frame, Spoken, in_namespaces};
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::policy;
@@ -21,8 +21,6 @@ pub(crate) struct Attachments {
     pub(crate) connections: BTreeSet<Arc<Connection>>,
     /// What it and its own policies need on these tables.
     pub(crate) guards: BTreeSet<(TableKey, Need)>,
-    /// Headers that services set which its rules ask: no client of these tables may.
-    pub(crate) answered: BTreeSet<(TableKey, Text)>,
 }
 
 /// Attaches a route to all its parents.
@@ -48,13 +46,6 @@ pub(crate) fn attach(view: &View<'_>, key: &ObjectRef) -> Option<Attachments> {
     let filters = Filter::ALL.into_iter().filter(|filter| policy::on_route(view, *filter, route)).map(Need::Filter);
     let sessions = route.spec.rules.iter().any(session::names_endpoints).then_some(Need::Sessions);
     let needs: Vec<Need> = filters.chain(sessions).collect();
-    let asked = route.spec.rules.iter().flat_map(|rule| &rule.filters).filter_map(|filter| match filter {
-        RouteFilter::ExternalAuth(declared) => Some(external_auth::answered(declared)),
-        _ => None,
-    });
-    let headers: BTreeSet<Text> = asked.flatten().collect();
-    let edges = tables.iter().filter(|table| matches!(&****table, Table::Edge { .. }));
-    attachments.answered = edges.flat_map(|table| headers.iter().map(|header| ((*table).clone(), header.clone()))).collect();
     attachments.guards = tables.into_iter().flat_map(|table| needs.iter().map(|need| (table.clone(), *need))).collect();
     Some(attachments)
 }

@@ -1,10 +1,10 @@
 //! Which routes are attached where, seen from the listeners: the outcome of all attachments, turned around.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use windrose_vocab::{Hostname, ObjectKey, ObjectRef, Text};
+use windrose_vocab::{Hostname, ObjectKey, ObjectRef};
 
 use super::TableKey;
 use super::{Attachments, RulesKey};
@@ -36,7 +36,6 @@ pub(crate) struct Attached {
     slots: HashMap<HostSlot, BTreeSet<Arc<Attachment>>>,
     connections: HashMap<(ObjectKey, ListenerId), BTreeSet<Arc<Connection>>>,
     guards: HashMap<(TableKey, Need), u32>,
-    answered: HashMap<TableKey, BTreeMap<Text, u32>>,
     rules: HashMap<RulesKey, u32>,
 }
 
@@ -51,10 +50,6 @@ impl Attached {
 
     pub(crate) fn needs(&self, table: &TableKey, need: Need) -> bool {
         self.guards.contains_key(&(table.clone(), need))
-    }
-
-    pub(crate) fn answered(&self, table: &TableKey) -> impl Iterator<Item = &Text> {
-        self.answered.get(table).into_iter().flat_map(BTreeMap::keys)
     }
 
     pub(crate) fn has_slot(&self, slot: &HostSlot) -> bool {
@@ -80,10 +75,6 @@ impl Attached {
             for guard in &attachments.guards {
                 count(&mut self.guards, guard, add);
                 changed.insert(Dep::Guard(guard.0.clone(), guard.1));
-            }
-            for (table, header) in &attachments.answered {
-                count_header(&mut self.answered, table, header, add);
-                changed.insert(Dep::Answered(table.clone()));
             }
             for key in attachments.http.iter().map(|attachment| &attachment.rules).collect::<BTreeSet<_>>() {
                 count(&mut self.rules, key, add);
@@ -111,17 +102,5 @@ fn count<K: Hash + Eq + Clone>(all: &mut HashMap<K, u32>, key: &K, add: bool) {
     *count = if add { *count + 1 } else { count.saturating_sub(1) };
     if *count == 0 {
         all.remove(key);
-    }
-}
-
-fn count_header(all: &mut HashMap<TableKey, BTreeMap<Text, u32>>, table: &TableKey, header: &Text, add: bool) {
-    let headers = all.entry(table.clone()).or_default();
-    let count = headers.entry(header.clone()).or_insert(0);
-    *count = if add { *count + 1 } else { count.saturating_sub(1) };
-    if *count == 0 {
-        headers.remove(header);
-    }
-    if headers.is_empty() {
-        all.remove(table);
     }
 }

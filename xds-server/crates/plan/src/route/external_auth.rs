@@ -1,5 +1,7 @@
 //! Authorization by services of the user's own: the filter `ExternalAuth` of rules and of listeners.
 
+use std::collections::BTreeSet;
+
 use windrose_api::declared::route::{AuthProtocol, ExternalAuth};
 use windrose_ir::route as ir;
 use windrose_vocab::{ObjectKey, ObjectRef, Text};
@@ -7,7 +9,7 @@ use windrose_vocab::{ObjectKey, ObjectRef, Text};
 use super::backends::{Carries, ResolvedBackend, resolve_backend};
 use super::forward::client_of;
 use crate::backend::{ClusterKey, Flavor};
-use crate::policy::headers::is_reserved;
+use crate::policy::headers::{is_reserved, is_token};
 use crate::reference::Problem;
 use crate::world::View;
 
@@ -33,22 +35,24 @@ pub(crate) fn cluster(view: &View<'_>, gateway: &ObjectKey, declared: &ExternalA
 }
 
 /// Headers that the service sets on requests, as far as they are named, in lower case: a client that sent them would be taken for whom the
-/// service spoke of. Those that mean something by themselves stay, for other routes need them.
-pub(crate) fn answered(declared: &ExternalAuth) -> Vec<Text> {
+/// service spoke of. Those that mean something by themselves stay, for the service judges by them.
+pub(crate) fn answered(declared: &ExternalAuth) -> BTreeSet<Text> {
     let named: &[Text] = match &declared.protocol {
         AuthProtocol::Grpc { .. } => &[],
         AuthProtocol::Http { answer_headers, .. } => answer_headers,
     };
-    named.iter().map(|name| Text::from(name.to_ascii_lowercase())).filter(|name| !is_reserved(name)).collect()
+    let lower = named.iter().map(|name| Text::from(name.to_ascii_lowercase()));
+    lower.filter(|name| is_token(name) && !is_reserved(name)).collect()
 }
 
-/// What a proxy does: it asks the cluster.
-pub(crate) fn asked(declared: &ExternalAuth, cluster: &ClusterKey) -> ir::ExternalAuth {
+/// What a proxy does: it takes these headers off and asks the cluster.
+pub(crate) fn asked(declared: &ExternalAuth, cluster: &ClusterKey, take_off: BTreeSet<Text>) -> ir::ExternalAuth {
     let protocol = match &declared.protocol {
         AuthProtocol::Grpc { headers } => ir::AuthProtocol::Grpc { headers: headers.clone() },
         AuthProtocol::Http { path, headers, answer_headers } => {
             ir::AuthProtocol::Http { path: path.clone(), headers: headers.clone(), answer_headers: answer_headers.clone() }
         }
     };
-    ir::ExternalAuth::Asked(Box::new(ir::AuthService { cluster: cluster.name(), protocol, body_bytes: declared.body_bytes }))
+    let take_off = take_off.into_iter().collect();
+    ir::ExternalAuth::Asked(Box::new(ir::AuthService { cluster: cluster.name(), protocol, take_off, body_bytes: declared.body_bytes }))
 }

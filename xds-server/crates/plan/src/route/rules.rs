@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use windrose_api::declared::route::{Filter as DeclaredFilter, Rule};
+use windrose_ir::extension::AuthRule;
 use windrose_ir::route::{ExternalAuth, Route, RouteMatch};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
@@ -12,6 +13,7 @@ use super::forward::{RuleParts, actions};
 use super::matching::{Precedence, everything, label, matcher};
 use super::{ResolvedRule, RulesKey, Table, external_auth};
 use crate::backend::ClusterKey;
+use crate::gateway::BoundListener;
 use crate::plan::{Coverage, Covered};
 use crate::policy::{self, ExtensionEntry, Place, auth, rate_limit, transcoding};
 use crate::reference::field;
@@ -44,13 +46,13 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
     let (mut routes, mut clusters, mut all_entries) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
     for (index, (rule, resolved)) in route.spec.rules.iter().zip(&resolved.rules).enumerate() {
         let mut filters = filters(view, &key.route, &format!("spec.rules[{index}].filters"), &rule.filters);
-        let external_auth = external_auth_of(view, key, index, rule, resolved);
+        let place = place(key, rule);
+        let external_auth = external_auth_of(view, key, (index, rule), resolved, &place);
         clusters.extend(external_auth.iter().filter_map(|found| found.as_ref()).map(|(_, cluster)| cluster.clone()));
         // Without the one who is to be asked the rule answers 500.
         filters.unknown |= external_auth.as_ref().is_some_and(Option::is_none);
         let asks = external_auth.is_some() && matches!(*key.table, Table::Edge { .. });
         let external_auth = external_auth.flatten().map(|(asked, _)| asked);
-        let place = place(key, rule);
         let transcoder = transcoding::effective(view, &place, &resolved.backends);
         let transcoded = transcoder.is_some();
         let buffer_bytes = transcoder.as_ref().map_or(0, |(_, entry)| transcoding::buffer_bytes(entry));
@@ -88,9 +90,9 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
 fn external_auth_of(
     view: &View<'_>,
     key: &RulesKey,
-    index: usize,
-    rule: &Rule,
+    (index, rule): (usize, &Rule),
     resolved: &ResolvedRule,
+    place: &Place<'_>,
 ) -> Option<Option<(ExternalAuth, ClusterKey)>> {
     let declared = rule.filters.iter().enumerate().filter_map(|(position, filter)| match filter {
         DeclaredFilter::ExternalAuth(declared) => Some((position, declared)),
@@ -111,16 +113,32 @@ fn external_auth_of(
     };
     Some(service.as_ref().map(|service| {
         let cluster = external_auth::cluster(view, gateway, declared, service);
-        (external_auth::asked(declared, &cluster), cluster)
+        let answered = external_auth::answered(declared);
+        let take_off = if answered.is_empty() { answered } else { &answered - &set_before(view, key, place) };
+        (external_auth::asked(declared, &cluster, take_off), cluster)
     }))
+}
+
+/// Headers that are set before the service of a rule is asked, and under which no client's copy is left: by the services of the listener,
+/// and from claims.
+fn set_before(view: &View<'_>, key: &RulesKey, place: &Place<'_>) -> BTreeSet<Text> {
+    let by_listener = listener(view, key).map(BoundListener::answered).unwrap_or_default();
+    let from_claims = match auth::effective(view, place).map(|effective| effective.rule) {
+        Some(AuthRule::Jwt(rule)) => rule.claims_to_headers.into_iter().map(|(_, header)| header).collect(),
+        Some(AuthRule::Public | AuthRule::Deny) | None => Vec::new(),
+    };
+    by_listener.into_iter().chain(from_claims).collect()
 }
 
 /// Whose listener asks about every request, if it does.
 fn asked_before(view: &View<'_>, key: &RulesKey) -> Option<ObjectRef> {
+    listener(view, key).filter(|listener| listener.is_guarded()).map(|listener| listener.id.owner.clone())
+}
+
+fn listener<'v>(view: &View<'v>, key: &RulesKey) -> Option<&'v BoundListener> {
     let Table::Edge { gateway, .. } = &*key.table else { return None };
     let id = key.listener.as_ref()?;
-    let listener = view.frame(gateway)?.listeners.iter().find(|listener| listener.id == *id)?;
-    listener.is_guarded().then(|| id.owner.clone())
+    view.frame(gateway)?.listeners.iter().find(|listener| listener.id == *id)
 }
 
 fn place<'a>(key: &'a RulesKey, rule: &'a Rule) -> Place<'a> {
@@ -181,7 +199,7 @@ fn entries(
                 auth::warn_open(view, &key.route);
             }
             if policy::guarded(view, &key.table, Filter::JwtAuth) {
-                all.push((Filter::JwtAuth, auth::OPEN.into(), ExtensionEntry::Auth(windrose_ir::extension::AuthRule::Public)));
+                all.push((Filter::JwtAuth, auth::OPEN.into(), ExtensionEntry::Auth(AuthRule::Public)));
             }
         }
     }

@@ -8,6 +8,7 @@ use windrose_vocab::{Code, Fingerprint, Text};
 
 use super::forward::{RuleParts, rule_name};
 use crate::limits;
+use crate::policy::headers::is_token;
 use crate::reference::field;
 use crate::world::View;
 
@@ -29,7 +30,7 @@ pub(super) fn session(view: &View<'_>, parts: &RuleParts<'_>) -> Option<(Session
     let known = if declared.header {
         Session::Header(name)
     } else {
-        Session::Cookie { name, lifetime: lifetime(declared), path: declared.path.clone().unwrap_or_else(|| "/".into()) }
+        Session::Cookie { name, lifetime: lifetime(declared), path: path_of(declared) }
     };
     Some((known, Vec::new()))
 }
@@ -45,13 +46,17 @@ pub(super) fn is_hashed(rule: &Rule) -> bool {
 }
 
 fn is_usable(session: &SessionPersistence) -> bool {
-    let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-    session.name.as_ref().is_none_or(|name| !name.is_empty() && name.bytes().all(token))
+    session.name.as_ref().is_none_or(|name| is_token(name))
 }
 
 fn hashed(parts: &RuleParts<'_>, declared: &SessionPersistence) -> HashOn {
     let name = name(parts, declared);
-    if declared.header { HashOn::Header(name) } else { HashOn::Cookie(name, lifetime(declared)) }
+    if declared.header { HashOn::Header(name) } else { HashOn::Cookie(name, lifetime(declared), path_of(declared)) }
+}
+
+/// The paths that a cookie is sent for: all, unless it says which.
+fn path_of(declared: &SessionPersistence) -> Text {
+    declared.path.clone().unwrap_or_else(|| "/".into())
 }
 
 fn lifetime(declared: &SessionPersistence) -> Duration {

@@ -160,12 +160,6 @@ impl<'a> View<'a> {
         self.layers.attached.needs(table, need)
     }
 
-    /// Headers that services set which attached routes ask.
-    pub(crate) fn answered(&self, table: &TableKey) -> impl Iterator<Item = &'a Text> {
-        self.read(Dep::Answered(table.clone()));
-        self.layers.attached.answered(table)
-    }
-
     pub(crate) fn settings(&self) -> &'a Settings {
         self.layers.settings
     }
