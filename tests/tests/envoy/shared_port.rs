@@ -156,3 +156,79 @@ async fn what_a_service_reads_as_a_guarded_path_is_not_let_by_under_another_name
         assert_eq!(Call::get(at, path).send().await.unwrap().status, 400, "{path}");
     }
 }
+
+/// A ListenerSet of another namespace at the edge, with a listener for this host.
+fn set_of_team(at: SocketAddr, host: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: ListenerSet
+metadata: {{ name: team, namespace: team }}
+spec:
+  parentRef: {{ namespace: shop, name: edge }}
+  listeners: [{{ name: one, port: {}, protocol: HTTP, hostname: {host} }}]",
+        at.port()
+    )
+}
+
+/// The same document, of the namespace `team` and about its ListenerSet.
+fn of_team(document: &str) -> String {
+    let document =
+        document.replace("namespace: shop", "namespace: team").replace("kind: Gateway, name: edge", "kind: ListenerSet, name: team");
+    document.replace("{ name: edge }", "{ group: gateway.networking.k8s.io, kind: ListenerSet, name: team }")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_attaches_a_listener_to_another_ones_gateway_can_close_it_and_never_open_it() {
+    const LAB: &str = "10.9.0.1";
+    let home = Loopback::claim();
+    let back = EchoServer::start("back", home.port(9001)).await;
+    let at = home.port(8080);
+    let allow = |name: &str, network: &str| {
+        policy("AuthorizationPolicy", name, None, &format!("action: Allow\n  rules: [{{ from: [{{ network: {network} }}] }}]"))
+    };
+    let addresses = |name: &str, rules: &str| policy("EdgePolicy", name, None, rules);
+    let app = || route("app", "{ value: /app }", "back");
+    let shop = vec![
+        listeners(at, &[("web", "shop.example")])
+            .replace("listeners: [", "allowedListeners: { namespaces: { from: All } }\n  listeners: ["),
+        set_of_team(at, "team.example"),
+        documents(&[service("back"), endpoint("back", back.address()), app()]),
+        of_team(&documents(&[service("back"), endpoint("back", back.address()), app()])),
+    ];
+    let open = allow("open", "0.0.0.0/0");
+    let closed_by_rules = vec![addresses("hops", "trustedHops: 1"), allow("office", "10.0.0.0/8")];
+    let closed_by_address = vec![addresses("hops", "trustedHops: 1\n  addresses: { allow: [10.0.0.0/8] }")];
+    let of_set = [
+        ("no rule", vec![]),
+        ("everybody", vec![of_team(&open)]),
+        ("every address", vec![of_team(&addresses("open", "trustedHops: 3\n  addresses: { allow: [0.0.0.0/0] }"))]),
+        ("the lab", vec![of_team(&open), of_team(&allow("lab", "10.9.0.0/16"))]),
+    ];
+    let stage = Stage::set(home, &documents(&shop)).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    until(&Call::get(at, "/app").host("team.example"), "an answer to anybody", |reply| reply.status == 200).await;
+    for (number, closed) in [closed_by_rules, closed_by_address].into_iter().enumerate() {
+        for (position, (name, rules)) in of_set.iter().enumerate() {
+            // A path of its own tells when it is in force.
+            let mark = format!("/mark-{number}-{position}");
+            let marked = route("mark", &format!("{{ value: {mark} }}"), "back");
+            stage.declare("shop.yaml", &documents(&[shop.clone(), closed.clone(), rules.clone(), vec![marked]].concat()));
+            let lab = Call::get(at, &mark).host("shop.example").header("x-forwarded-for", LAB);
+            until(&lab, name, |reply| reply.status == 200).await;
+            for host in ["shop.example", "team.example", "TEAM.example:80"] {
+                for from in [STRANGER, &format!("{OFFICE}, {STRANGER}")] {
+                    assert_eq!(status(at, from, host, "/app").await, 403, "{name}: {from} at {host}");
+                }
+                assert_eq!(status(at, LAB, host, "/app").await, 200, "{name}: the lab at {host}");
+            }
+        }
+    }
+    // And close it does: only what both let in.
+    let both =
+        [shop, vec![allow("office", "10.0.0.0/8"), addresses("hops", "trustedHops: 1"), of_team(&allow("lab", "10.9.0.0/16"))]].concat();
+    stage.declare("shop.yaml", &documents(&both));
+    let office = Call::get(at, "/app").host("team.example").header("x-forwarded-for", OFFICE);
+    until(&office, "the word of both", |reply| reply.status == 403).await;
+    assert_eq!(status(at, LAB, "team.example", "/app").await, 200);
+    assert_eq!(status(at, OFFICE, "shop.example", "/app").await, 200, "the Gateway's own listener is the Gateway's");
+}

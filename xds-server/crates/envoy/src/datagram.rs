@@ -84,18 +84,19 @@ fn senders(listener: &DatagramListener) -> Senders {
     let concerns = |rule: &&AuthorizationRule| rule.ports.is_empty() || rule.ports.iter().any(|port| ports.contains(port));
     // A datagram has neither method nor path: a rule that asks for one allows nothing, and denies whom its other parts name.
     let plain = |rule: &&AuthorizationRule| rule.methods.is_empty() && rule.paths.is_empty();
-    let denied = Sources::of(deny.iter().filter(concerns));
-    let allowed = allow.as_ref().map_or(Sources::All, |rules| Sources::of(rules.iter().filter(concerns).filter(plain)));
-    match (denied, allowed) {
-        (Sources::All, _) => Senders::Nobody,
-        (_, Sources::Networks(allowed)) if allowed.is_empty() => Senders::Nobody,
-        (Sources::Networks(denied), Sources::All) if denied.is_empty() => Senders::Everybody,
-        (Sources::Networks(denied), Sources::All) => Senders::Those(not(from(denied))),
-        (Sources::Networks(denied), Sources::Networks(allowed)) if denied.is_empty() => Senders::Those(from(allowed)),
-        (Sources::Networks(denied), Sources::Networks(allowed)) => {
-            let both = PredicateList { predicate: vec![not(from(denied)), from(allowed)] };
-            Senders::Those(Predicate { match_type: Some(MatchType::AndMatcher(both)) })
+    let Sources::Networks(denied) = Sources::of(deny.iter().filter(concerns)) else { return Senders::Nobody };
+    let mut all: Vec<Predicate> = (!denied.is_empty()).then(|| not(from(denied))).into_iter().collect();
+    for rules in allow {
+        match Sources::of(rules.iter().filter(concerns).filter(plain)) {
+            Sources::All => {}
+            Sources::Networks(allowed) if allowed.is_empty() => return Senders::Nobody,
+            Sources::Networks(allowed) => all.push(from(allowed)),
         }
+    }
+    match all.len() {
+        0 => Senders::Everybody,
+        1 => Senders::Those(all.remove(0)),
+        _ => Senders::Those(Predicate { match_type: Some(MatchType::AndMatcher(PredicateList { predicate: all })) }),
     }
 }
 

@@ -1,7 +1,8 @@
 //! HTTP on a chain: limits on what strangers send, the filters in order, and the table that routes.
 
-use windrose_vocab::{Duration, Hostname, Text, canonical};
+use windrose_vocab::{Canonical, Duration, Hostname, Text, Writer, canonical};
 
+use crate::LATER;
 use crate::telemetry::{AccessLog, Tracing};
 
 /// HTTP on one chain.
@@ -99,13 +100,13 @@ pub struct HostScope {
     pub hosts: Vec<(Hostname, bool)>,
 }
 
-/// Who may do what, by verified identity. Deny rules come first; with allow rules, what none allows is denied.
+/// Who may do what, by verified identity. Deny rules come first; then each allow list has to allow.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Authorization {
     /// Denied if one matches.
     pub deny: Vec<AuthorizationRule>,
-    /// If present, denied unless one matches (present and empty: everything is denied).
-    pub allow: Option<Vec<AuthorizationRule>>,
+    /// Of each of these lists a rule has to match, else it is denied (an empty list: everything is).
+    pub allow: Vec<Vec<AuthorizationRule>>,
     /// Counted and logged as if it were an allow list, never enforced.
     pub audit: Option<Vec<AuthorizationRule>>,
     /// Counted and logged as if these were deny rules, never enforced.
@@ -251,7 +252,23 @@ canonical!(
     }
 );
 canonical!(struct HostScope { others, hosts });
-canonical!(struct Authorization { deny, allow, audit, audit_deny });
+
+impl Canonical for Authorization {
+    /// One allow list as when there was no second: none, or one.
+    fn write(&self, w: &mut Writer) {
+        let Self { deny, allow, audit, audit_deny } = self;
+        deny.write(w);
+        match &allow[..] {
+            [] | [_] => allow.first().cloned().write(w),
+            several => {
+                w.bytes(&[LATER]);
+                several.write(w);
+            }
+        }
+        (audit, audit_deny).write(w);
+    }
+}
+
 canonical!(struct AuthorizationRule { name, principals, methods, paths, ports });
 canonical!(
     enum Principal {

@@ -10,7 +10,8 @@ use super::TargetRef;
 /// Attaches to Workloads or Services of its namespace, to the whole namespace where `targetRefs` is empty, or to a Gateway, a ListenerSet
 /// or a listener of either. At a listener it judges the requests for that listener's hosts, whether they find a route or not.
 /// Deny rules win. As soon as one Allow policy covers a workload, what none allows is denied;
-/// an Allow policy without rules therefore denies everything.
+/// an Allow policy without rules therefore denies everything. At a ListenerSet of another namespace than its Gateway, what passes has to
+/// be allowed by each of the two namespaces that has an Allow policy there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuthorizationPolicy {

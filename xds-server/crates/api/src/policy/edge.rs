@@ -11,7 +11,8 @@ use crate::scalar::Duration;
 /// Attaches to a Gateway or one of its listeners, or to a ListenerSet or one of its; field by field the listener's wins. `addresses` are
 /// judged for the hosts of each listener. The rest a port has but once where HTTP listeners share it (`connections` and
 /// `timeouts.handshake` at every protocol): there the first listener by name that says anything of its own decides, and a warning
-/// tells the others what is not in force.
+/// tells the others what is not in force. At a ListenerSet of another namespace than its Gateway `addresses` of both hold, `paths` are as the
+/// stricter of both says, and `trustedHops` as the Gateway's does.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct EdgePolicy {

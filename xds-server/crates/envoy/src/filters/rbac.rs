@@ -21,7 +21,7 @@ const ANY_IDENTITY: &str = "spiffe://";
 const AUDIT: &str = "audit.";
 const AUDIT_DENY: &str = "audit_deny.";
 
-/// The filters of one authorization: what denies comes first, then what allows; each with what is audited as if it did.
+/// The filters of one authorization: what denies comes first, then each list that allows; the first of either with what is audited as if it did.
 pub(crate) fn http_filters(authorization: &Authorization, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {
     let policy = if client.edge { policy } else { peer_policy };
     let enforced = |action, rules: &[AuthorizationRule]| rbac(action, rules, policy);
@@ -37,7 +37,7 @@ pub(crate) fn http_filters(authorization: &Authorization, client: ClientAddress)
         super::built_in(name, &config)
     };
     let deny = deny.map(|share| filter("windrose.deny", "deny.", share));
-    deny.into_iter().chain(allow.map(|share| filter("windrose.allow", "allow.", share))).collect()
+    deny.into_iter().chain(allow.into_iter().map(|share| filter("windrose.allow", "allow.", share))).collect()
 }
 
 /// The same for connections, which have no method and no path. A rule that asks for one allows nothing, and denies
@@ -58,13 +58,13 @@ pub(crate) fn network_filters(authorization: &Authorization) -> Vec<pb::listener
         crate::listener::network_filter(name, &config)
     };
     let deny = deny.map(|share| filter("windrose.deny", "deny.", share));
-    deny.into_iter().chain(allow.map(|share| filter("windrose.allow", "allow.", share))).collect()
+    deny.into_iter().chain(allow.into_iter().map(|share| filter("windrose.allow", "allow.", share))).collect()
 }
 
-/// What is enforced and what is audited, by the two filters.
+/// What is enforced and what is audited, by filter.
 struct Shares {
     deny: Option<Share>,
-    allow: Option<Share>,
+    allow: Vec<Share>,
 }
 
 struct Share {
@@ -86,9 +86,11 @@ impl Shares {
             let audit_prefix = audited.as_ref().map(|_| prefix.to_owned()).unwrap_or_default();
             (enforced.is_some() || audited.is_some()).then_some(Share { enforced, audited, audit_prefix })
         };
+        let mut lists = from.allow.iter().map(allow);
+        let first = share(lists.next(), from.audit.as_ref().map(allow), AUDIT);
         Self {
             deny: share(deny(&from.deny), deny(&from.audit_deny), AUDIT_DENY),
-            allow: share(from.allow.as_ref().map(allow), from.audit.as_ref().map(allow), AUDIT),
+            allow: first.into_iter().chain(lists.filter_map(|list| share(Some(list), None, ""))).collect(),
         }
     }
 }

@@ -425,11 +425,11 @@ fn datagram_listeners(program: &mut Program) {
     let shapes = [
         ("dropped", "[::]:10053", None, None),
         ("open", "[::]:10054", Some("raw"), None),
-        ("denied", "127.0.0.1:10055", Some("raw"), rules(vec![rule(16)], None)),
-        ("allowed", "127.0.0.1:10056", Some("raw"), rules(vec![], Some(vec![rule(8)]))),
-        ("both", "127.0.0.1:10057", Some("raw"), rules(vec![rule(16)], Some(vec![rule(8)]))),
-        ("nobody", "127.0.0.1:10058", Some("raw"), rules(vec![], Some(vec![]))),
-        ("elsewhere", "127.0.0.1:10059", Some("raw"), rules(vec![AuthorizationRule { ports: vec![1], ..rule(8) }], None)),
+        ("denied", "127.0.0.1:10055", Some("raw"), rules(vec![rule(16)], vec![])),
+        ("allowed", "127.0.0.1:10056", Some("raw"), rules(vec![], vec![vec![rule(8)]])),
+        ("both", "127.0.0.1:10057", Some("raw"), rules(vec![rule(16)], vec![vec![rule(8)]])),
+        ("nobody", "127.0.0.1:10058", Some("raw"), rules(vec![], vec![vec![]])),
+        ("elsewhere", "127.0.0.1:10059", Some("raw"), rules(vec![AuthorizationRule { ports: vec![1], ..rule(8) }], vec![])),
     ];
     for (name, address, cluster, authorization) in shapes {
         let listener = DatagramListener {
@@ -565,19 +565,22 @@ fn authorization() -> Authorization {
     let rule = |name: &str| AuthorizationRule { name: text(name), principals: vec![], methods: vec![], paths: vec![], ports: vec![] };
     Authorization {
         deny: vec![AuthorizationRule { methods: vec![text("TRACE"), text("CONNECT")], ..rule("no-trace") }],
-        allow: Some(vec![
-            AuthorizationRule {
-                principals: vec![
-                    Principal::Identity(text("spiffe://cluster.local/ns/shop/sa/edge")),
-                    Principal::Prefix(text("spiffe://cluster.local/ns/shop/")),
-                    Principal::Network(text("10.0.0.0"), 8),
-                ],
-                paths: vec![PathPattern::Exact(text("/a")), PathPattern::Prefix(text("/b/")), PathPattern::Prefix(text("/"))],
-                ports: vec![8080, 8081],
-                ..rule("shop")
-            },
-            AuthorizationRule { principals: vec![Principal::Authenticated], ..rule("shop") },
-        ]),
+        allow: vec![
+            vec![
+                AuthorizationRule {
+                    principals: vec![
+                        Principal::Identity(text("spiffe://cluster.local/ns/shop/sa/edge")),
+                        Principal::Prefix(text("spiffe://cluster.local/ns/shop/")),
+                        Principal::Network(text("10.0.0.0"), 8),
+                    ],
+                    paths: vec![PathPattern::Exact(text("/a")), PathPattern::Prefix(text("/b/")), PathPattern::Prefix(text("/"))],
+                    ports: vec![8080, 8081],
+                    ..rule("shop")
+                },
+                AuthorizationRule { principals: vec![Principal::Authenticated], ..rule("shop") },
+            ],
+            vec![rule("owner")],
+        ],
         audit: Some(vec![]),
         audit_deny: vec![AuthorizationRule { methods: vec![text("DELETE")], ..rule("no-delete") }],
     }

@@ -1,5 +1,7 @@
 //! AuthorizationPolicy → who may call what. A source that cannot be read never lets anybody in.
 
+use std::collections::BTreeMap;
+
 use windrose_api::declared::Object;
 use windrose_api::policy::{Action, AuthorizationPolicy, AuthorizationRule as DeclaredRule, PathPattern as DeclaredPath, Source};
 use windrose_ir::http::{Authorization, AuthorizationRule, PathPattern, Principal};
@@ -9,7 +11,9 @@ use super::{all_at, edge};
 use crate::reference::field;
 use crate::world::{Index, View};
 
-/// What all policies on these targets, and those of the namespace that name none, come to; none where there are none.
+/// What all policies on these targets, and those of the namespace that name none, come to; none where there are none. Whose Allow policies
+/// are of one namespace let in what one of them allows; of several owners each has to: who attaches something to another one's can close
+/// there, and never open.
 pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], namespace: Option<&Text>) -> Option<Authorization> {
     let mut names: Vec<ObjectRef> = Vec::new();
     let general = namespace.map(|namespace| view.index(Index::NamespacePolicies(Kind::AuthorizationPolicy, namespace.clone())));
@@ -21,19 +25,36 @@ pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], 
     names.dedup();
     let policies: Vec<_> = names.iter().filter_map(|name| view.authorization_policy(&name.key)).collect();
     let mut all = Authorization::default();
+    let mut allow: BTreeMap<&Text, Vec<AuthorizationRule>> = BTreeMap::new();
     for policy in &policies {
         let rules = policy.spec.rules.iter().filter_map(|rule| self::rule(view, policy, rule));
         match (policy.spec.action, policy.spec.audit) {
             (Action::Deny, false) => all.deny.extend(rules),
-            (Action::Allow, false) => all.allow.get_or_insert_default().extend(rules),
+            (Action::Allow, false) => allow.entry(&policy.meta.object.key.namespace).or_default().extend(rules),
             (Action::Allow, true) => all.audit.get_or_insert_default().extend(rules),
             (Action::Deny, true) => all.audit_deny.extend(rules),
         }
     }
     all.deny.sort();
     all.audit_deny.sort();
+    all.allow = allow.into_values().collect();
     all.allow.iter_mut().chain(&mut all.audit).for_each(|rules| rules.sort());
     (all != Authorization::default()).then_some(all)
+}
+
+/// Two sets of rules, of which both have to let in.
+pub(crate) fn both(one: Option<Authorization>, other: Option<Authorization>) -> Option<Authorization> {
+    match (one, other) {
+        (None, other) => other,
+        (one, None) => one,
+        (Some(mut one), Some(other)) => {
+            one.deny.extend(other.deny);
+            one.allow.extend(other.allow);
+            one.audit = one.audit.or(other.audit);
+            one.audit_deny.extend(other.audit_deny);
+            Some(one)
+        }
+    }
 }
 
 /// The same rules for what comes in at one port of a Gateway: a rule that names ports holds there or not, and the proxies need not know by
@@ -44,7 +65,8 @@ pub(crate) fn at_port(rules: Authorization, port: Port) -> Authorization {
         holds.then(|| AuthorizationRule { ports: Vec::new(), ..rule })
     };
     let all = |rules: Vec<AuthorizationRule>| rules.into_iter().filter_map(here).collect();
-    Authorization { deny: all(rules.deny), allow: rules.allow.map(all), audit: rules.audit.map(all), audit_deny: all(rules.audit_deny) }
+    let allow = rules.allow.into_iter().map(all).collect();
+    Authorization { deny: all(rules.deny), allow, audit: rules.audit.map(all), audit_deny: all(rules.audit_deny) }
 }
 
 /// The same rules for connections, which have neither method nor path: what such a rule allows is not allowed, what it denies is.
@@ -53,7 +75,7 @@ pub(crate) fn of_connections(rules: Authorization) -> Authorization {
     let broad = |rule: AuthorizationRule| AuthorizationRule { methods: Vec::new(), paths: Vec::new(), ..rule };
     Authorization {
         deny: rules.deny.into_iter().map(broad).collect(),
-        allow: rules.allow.map(|rules| rules.into_iter().filter(plain).collect()),
+        allow: rules.allow.into_iter().map(|rules| rules.into_iter().filter(plain).collect()).collect(),
         audit: rules.audit.map(|rules| rules.into_iter().filter(plain).collect()),
         audit_deny: rules.audit_deny.into_iter().map(broad).collect(),
     }

@@ -10,7 +10,8 @@ use windrose_ir::http::{Authorization, AuthorizationRule, EscapedSlashes, HttpLi
 use windrose_ir::listener::{ConnectionLimits, TlsVersion};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
-use super::winner;
+use super::target::of_target;
+use super::{authorization, winner};
 use crate::gateway::ListenerId;
 use crate::limits;
 use crate::reference::field;
@@ -28,12 +29,44 @@ pub(crate) struct EdgeLimits {
     pub(crate) addresses: Option<Authorization>,
 }
 
-/// Field by field: the listener's policy, its ListenerSet's, the Gateway's, the default.
+/// Field by field: the listener's policy, its ListenerSet's, the Gateway's, the default. What judges who may come is the word of each
+/// owner: a ListenerSet of another namespace can close there, and never open.
 pub(crate) fn effective(view: &View<'_>, gateway: &ObjectRef, listener: Option<&ListenerId>) -> EdgeLimits {
     let own = listener.into_iter().flat_map(|listener| own_policies(view, listener));
     let names: Vec<ObjectRef> = own.chain(winner(view, Kind::EdgePolicy, gateway, None)).collect();
-    let found = names.iter().filter_map(|name| view.edge_policy(&name.key));
-    of(&found.map(|policy| &policy.spec).collect::<Vec<_>>())
+    let specs = |names: &[&ObjectRef]| -> Vec<&EdgePolicy> {
+        names.iter().filter_map(|name| view.edge_policy(&name.key)).map(|policy| &policy.spec).collect()
+    };
+    let (of_gateway, of_others): (Vec<_>, Vec<_>) = names.iter().partition(|name| name.key.namespace == gateway.key.namespace);
+    let all = of(&specs(&names.iter().collect::<Vec<_>>()));
+    if of_others.is_empty() {
+        return all;
+    }
+    let (first, other) = (of(&specs(&of_gateway)), of(&specs(&of_others)));
+    EdgeLimits {
+        trusted_hops: first.trusted_hops,
+        paths: strictest(first.paths, other.paths),
+        addresses: authorization::both(first.addresses, other.addresses),
+        ..all
+    }
+}
+
+/// What either says that lets fewer ways of writing a path by.
+fn strictest(one: PathNormalization, other: PathNormalization) -> PathNormalization {
+    let either = |slashes| [one.escaped_slashes, other.escaped_slashes].contains(&slashes);
+    let parameters = [one.parameters, other.parameters];
+    PathNormalization {
+        normalize: one.normalize || other.normalize,
+        merge_slashes: one.merge_slashes || other.merge_slashes,
+        escaped_slashes: if either(EscapedSlashes::Reject) {
+            EscapedSlashes::Reject
+        } else if either(EscapedSlashes::UnescapeAndRedirect) {
+            EscapedSlashes::UnescapeAndRedirect
+        } else {
+            EscapedSlashes::Keep
+        },
+        parameters: if parameters.contains(&PathParameters::Reject) { PathParameters::Reject } else { PathParameters::Keep },
+    }
 }
 
 /// The policies of one listener besides the Gateway's, the most specific first.
@@ -144,7 +177,8 @@ fn addresses(declared: &AddressRules) -> Option<Authorization> {
         (!rule.principals.is_empty()).then_some(rule)
     };
     let deny = rule("addresses-denied", &declared.deny).into_iter().collect();
-    let allow = (!declared.allow.is_empty()).then(|| rule("addresses-allowed", &declared.allow).into_iter().collect());
+    let allow =
+        (!declared.allow.is_empty()).then(|| rule("addresses-allowed", &declared.allow).into_iter().collect()).into_iter().collect();
     (!declared.allow.is_empty() || !declared.deny.is_empty()).then_some(Authorization { deny, allow, ..Authorization::default() })
 }
 
@@ -170,6 +204,7 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<EdgePolicy>) {
             view.tell(told.hint("write `10.0.0.0/8` or `2001:db8::/32`"));
         }
     }
+    judge_at_others(view, policy);
     let paths = policy.spec.paths.as_ref();
     if paths.is_some_and(|paths| paths.normalize == Some(false)) {
         view.warn(own, field("spec.paths.normalize"), Code::Unsafe, "paths that are not normalized can step around the rules of a route");
@@ -189,5 +224,26 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<EdgePolicy>) {
             Code::Unsafe,
             "a service that cuts parameters off (`/admin;x` for `/admin`) sees another path than the rules of a route",
         );
+    }
+}
+
+/// Tells what is the word of the Gateway's owner alone, where the policy is of a ListenerSet at somebody else's Gateway: all that the owner's
+/// own rules about addresses and paths are judged by.
+fn judge_at_others(view: &View<'_>, policy: &Object<EdgePolicy>) {
+    let own = &policy.meta.object;
+    let targets = policy.spec.target_refs.iter().filter_map(|target| of_target(target, &own.key.namespace));
+    let mut sets = targets.filter(|target| target.kind == Kind::ListenerSet).filter_map(|set| view.listener_set(&set.key));
+    let Some(set) = sets.find(|set| set.spec.gateway.namespace != own.key.namespace) else { return };
+    let gateway = ObjectRef { kind: Kind::Gateway, key: set.spec.gateway.clone() };
+    let general = effective(view, &gateway, None);
+    let asked = paths(&[&policy.spec]);
+    let says = [
+        (policy.spec.trusted_hops.is_some_and(|hops| hops != general.trusted_hops), "trustedHops", "who stands in front of"),
+        (strictest(general.paths, asked) != asked, "paths", "which ways of writing a path get by at"),
+    ];
+    for (_, name, what) in says.into_iter().filter(|(said, _, _)| *said) {
+        let message = format!("{what} {gateway} is for its own namespace to say: at {} it holds as said there", set.meta.object);
+        let told = Diagnostic::warning(own.clone(), field(&format!("spec.{name}")), Code::Conflicted, message);
+        view.tell(told.hint("ask for an EdgePolicy on the Gateway"));
     }
 }

@@ -168,10 +168,14 @@ fn scope(scope: &HostScope) -> String {
 
 fn authorization(out: &mut Text, rules: &Authorization) {
     rules.deny.iter().for_each(|rule| out.line(3, &format!("deny {}", self::rule(rule))));
-    if rules.allow.as_ref().is_some_and(Vec::is_empty) {
-        out.line(3, "allow nobody");
+    for (index, list) in rules.allow.iter().enumerate() {
+        // What begins a further list has to allow besides.
+        let and = |first: bool| if first && index > 0 { "and " } else { "" };
+        if list.is_empty() {
+            out.line(3, &format!("{}allow nobody", and(true)));
+        }
+        list.iter().enumerate().for_each(|(at, rule)| out.line(3, &format!("{}allow {}", and(at == 0), self::rule(rule))));
     }
-    rules.allow.iter().flatten().for_each(|rule| out.line(3, &format!("allow {}", self::rule(rule))));
     rules.audit.iter().flatten().for_each(|rule| out.line(3, &format!("audit {}", self::rule(rule))));
     rules.audit_deny.iter().for_each(|rule| out.line(3, &format!("audit deny {}", self::rule(rule))));
 }

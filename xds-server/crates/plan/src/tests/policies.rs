@@ -1,12 +1,12 @@
 use std::time::Duration;
 
-use windrose_api::declared::gateway::Namespaces;
+use windrose_api::declared::gateway::{Listener, Namespaces, Protocol};
 use windrose_api::declared::route::{Filter, PathModifier, Rewrite};
 use windrose_api::declared::{AnyObject, ListenerSet, Route};
 use windrose_api::policy::{
-    Action, AddressRules, AuthorizationPolicy, AuthorizationRule, CircuitBreaker, DescriptorSource, EdgePolicy, HeaderLimits, JsonOptions,
-    KeyPart, Limit, Plan as BillingPlan, Plans, Provider, Quota, RateLimitPolicy, Source, TelemetryPolicy, Timeouts, Tracing,
-    TrafficPolicy, TranscodingPolicy,
+    Action, AddressRules, AuthorizationPolicy, AuthorizationRule, CircuitBreaker, DescriptorSource, EdgePolicy, EscapedSlashes,
+    HeaderLimits, JsonOptions, KeyPart, Limit, Paths, Plan as BillingPlan, Plans, Provider, Quota, RateLimitPolicy, Source,
+    TelemetryPolicy, Timeouts, Tracing, TrafficPolicy, TranscodingPolicy,
 };
 use windrose_api::scalar;
 use windrose_ir::Extension;
@@ -266,7 +266,11 @@ fn a_listener_set_of_others_decides_nothing_for_the_port_and_lends_no_route_of_a
     ]);
     let printed = crate::print(&plan);
     assert!(!printed.contains("trusts"), "the Gateway trusts nobody in front of it: {printed}");
-    assert!(told(&plan).iter().any(|told| told.contains("is as the Gateway has it")), "{:?}", told(&plan));
+    assert!(
+        told(&plan).iter().any(|told| told.contains("who stands in front of Gateway/shop/edge is for its own namespace to say")),
+        "{:?}",
+        told(&plan)
+    );
     assert_eq!(virtual_host(edge_program(&plan), "shop/edge/80", "a.example").routes.len(), 1, "{printed}");
 }
 
@@ -294,4 +298,79 @@ fn policies_of_a_listener_set_hold_at_its_listeners_and_at_no_others() {
     let printed = crate::print(&plan);
     assert!(printed.contains("      of b.example\n      allow 10.0.0.0/8\n"), "{printed}");
     assert!(printed.contains("filter shop/edge/80/rate-limit"), "{printed}");
+}
+
+/// The edge with a listener of its own at `a.example`, and one at `b.example` of a set in this namespace.
+fn with_set(namespace: &str, of_set: Listener, policies: impl IntoIterator<Item = AnyObject>) -> Plan {
+    let mut spec = gateway_spec(vec![listener("web", 80, "a.example")]);
+    spec.allowed_listener_sets = Namespaces::All;
+    let set = ListenerSet { gateway: ObjectKey::new(NS, "edge"), listeners: vec![of_set] };
+    let objects = [
+        AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec)),
+        AnyObject::ListenerSet(object(Kind::ListenerSet, namespace, "set", set)),
+    ];
+    plan(objects.into_iter().chain(policies))
+}
+
+fn on_set(namespace: &str, policy: AnyObject) -> AnyObject {
+    let targets = vec![target(Kind::ListenerSet, "set", None)];
+    match policy {
+        AnyObject::AuthorizationPolicy(policy) => {
+            let spec = AuthorizationPolicy { target_refs: targets, ..policy.spec.clone() };
+            AnyObject::AuthorizationPolicy(object(Kind::AuthorizationPolicy, namespace, "set", spec))
+        }
+        AnyObject::EdgePolicy(policy) => {
+            let spec = EdgePolicy { target_refs: targets, ..policy.spec.clone() };
+            AnyObject::EdgePolicy(object(Kind::EdgePolicy, namespace, "set", spec))
+        }
+        other => panic!("{:?}", other.meta()),
+    }
+}
+
+#[test]
+fn an_owner_who_attaches_a_listener_can_close_it_and_not_open_what_the_gateway_closed() {
+    let own = || [authorization("all", None, "10.1.0.0/16"), edge_policy("all", None, allowing("10.0.0.0/8"))];
+    let more =
+        |namespace| [on_set(namespace, authorization("x", None, "0.0.0.0/0")), on_set(namespace, edge_policy("x", None, allowing("::/0")))];
+    let at_set = |namespace| crate::print(&with_set(namespace, listener("one", 80, "b.example"), own().into_iter().chain(more(namespace))));
+    let others = at_set("team");
+    assert!(others.contains("      of b.example\n      allow 10.0.0.0/8\n      and allow ::/0\n"), "{others}");
+    assert!(others.contains("      of b.example\n      allow 10.1.0.0/16\n      and allow 0.0.0.0/0\n"), "{others}");
+    assert!(others.contains("      of every host but b.example\n      allow 10.1.0.0/16\n"), "{others}");
+    let same = at_set(NS);
+    assert!(same.contains("      of b.example\n      allow 10.1.0.0/16\n      allow 0.0.0.0/0\n"), "one owner's rules add up: {same}");
+    assert!(!same.contains("and allow"), "{same}");
+}
+
+#[test]
+fn connections_too_need_the_word_of_each_owner() {
+    let tcp = Listener { protocol: Protocol::Tcp, ..listener("one", 81, "") };
+    let route = Route { parents: vec![parent(Kind::ListenerSet, "set")], ..route_spec(&[], vec![rule(vec![], "o")]) };
+    let AnyObject::Service(web) = service("o", 80) else { panic!("no Service") };
+    let of_team = AnyObject::Service(object(Kind::Service, "team", "o", web.spec.clone()));
+    let policies = [
+        AnyObject::Route(object(Kind::TCPRoute, "team", "t", route)),
+        of_team,
+        authorization("all", None, "10.1.0.0/16"),
+        edge_policy("all", None, allowing("10.0.0.0/8")),
+        on_set("team", authorization("x", None, "0.0.0.0/0")),
+    ];
+    let printed = crate::print(&with_set("team", tcp, policies));
+    assert!(printed.contains("      allow 10.0.0.0/8\n      and allow 10.1.0.0/16\n      and allow 0.0.0.0/0\n"), "{printed}");
+}
+
+#[test]
+fn what_the_rules_of_a_gateway_are_judged_by_is_its_owners_word_at_listeners_of_others() {
+    let lax = Paths { normalize: Some(false), escaped_slashes: Some(EscapedSlashes::Keep), ..Paths::default() };
+    let lax = EdgePolicy { trusted_hops: Some(1), paths: Some(lax), ..EdgePolicy::default() };
+    let policy = |namespace| on_set(namespace, edge_policy("x", None, lax.clone()));
+    let others = with_set("team", listener("one", 81, "b.example"), [policy("team")]);
+    let printed = crate::print(&others);
+    assert!(!printed.contains("trusts") && !printed.contains("paths "), "{printed}");
+    let said: Vec<_> = told(&others).into_iter().filter(|told| told.contains("is for its own namespace to say")).collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    let same = with_set(NS, listener("one", 81, "b.example"), [policy(NS)]);
+    let printed = crate::print(&same);
+    assert!(printed.contains("trusts") && printed.contains("paths "), "{printed}");
+    assert!(!told(&same).iter().any(|told| told.contains("is for its own namespace to say")), "{:?}", told(&same));
 }

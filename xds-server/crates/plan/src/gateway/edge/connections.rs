@@ -116,30 +116,9 @@ impl At<'_, '_> {
             stat_name: format!("{}/{}/{}", self.gateway.key, self.port, listener.id).into(),
             clusters: clusters.into_iter().collect(),
             idle_timeout: limits.http.connection_idle_timeout,
-            authorization: both_hold(limits.addresses, rules),
+            authorization: authorization::both(limits.addresses, rules),
             access_log: self.telemetry.access_log.clone(),
         })
-    }
-}
-
-/// Two sets of rules as one. Where both have an allow list nobody passes: one list cannot say that both must match.
-pub(super) fn both_hold(
-    one: Option<windrose_ir::http::Authorization>,
-    other: Option<windrose_ir::http::Authorization>,
-) -> Option<windrose_ir::http::Authorization> {
-    match (one, other) {
-        (None, other) => other,
-        (one, None) => one,
-        (Some(mut one), Some(other)) => {
-            one.deny.extend(other.deny);
-            one.allow = match (one.allow, other.allow) {
-                (Some(_), Some(_)) => Some(Vec::new()),
-                (one, other) => one.or(other),
-            };
-            one.audit = one.audit.or(other.audit);
-            one.audit_deny.extend(other.audit_deny);
-            Some(one)
-        }
     }
 }
 

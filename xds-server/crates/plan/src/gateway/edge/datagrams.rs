@@ -3,7 +3,6 @@
 use windrose_ir::DatagramListener;
 use windrose_vocab::{ObjectRef, Text};
 
-use super::connections::both_hold;
 use super::{At, BoundListener};
 use crate::backend::{BackendId, ClusterKey, Flavor};
 use crate::limits;
@@ -24,7 +23,7 @@ impl At<'_, '_> {
             addresses: self.addresses(),
             stat_name: Text::from(format!("{}/{}/{}", self.gateway.key, self.port, listener.id)),
             cluster,
-            authorization: both_hold(limits.addresses, rules),
+            authorization: authorization::both(limits.addresses, rules),
             idle_timeout: traffic.idle.unwrap_or(limits::SESSION_IDLE),
             hash_source: traffic.hash.contains(&windrose_ir::route::HashOn::SourceAddress),
             access_log: self.telemetry.access_log.clone(),
