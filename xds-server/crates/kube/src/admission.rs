@@ -12,8 +12,10 @@ pub const REVIEW_BYTES_MAX: usize = 7 << 20;
 const OURS: &str = "windrose.dev/";
 /// Problems that one answer names.
 const TOLD_MAX: usize = 20;
-/// Bytes of one warning: longer ones are cut off by clients (256 characters).
-const WARNING_MAX: usize = 250;
+/// Warnings of one answer; the API server cuts them off at 4,096 characters together.
+const WARNINGS_MAX: usize = 16;
+/// Characters of one warning: the API server cuts off what is longer.
+const WARNING_MAX: usize = 256;
 
 /// The answer to an `AdmissionReview`, as JSON.
 ///
@@ -54,8 +56,12 @@ fn judge(mut request: Value) -> (Vec<String>, Vec<String>) {
     // A version that we do not know is a newer one: whoever installed it knows.
     let told: Vec<Diagnostic> = told.into_iter().filter(|one| one.code != Code::UnknownKind && one.severity != Severity::Info).collect();
     let (errors, warnings): (Vec<&Diagnostic>, Vec<&Diagnostic>) = told.iter().partition(|one| denies && one.severity == Severity::Error);
-    let warning = |one: &&Diagnostic| words(one).chars().take(WARNING_MAX).collect();
-    (errors.into_iter().map(words).take(TOLD_MAX).collect(), warnings.iter().map(warning).take(TOLD_MAX).collect())
+    (errors.into_iter().map(words).take(TOLD_MAX).collect(), warnings.into_iter().map(warning).take(WARNINGS_MAX).collect())
+}
+
+/// One line of a header: an object's own words may have characters that end it.
+fn warning(diagnostic: &Diagnostic) -> String {
+    words(diagnostic).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(WARNING_MAX).collect()
 }
 
 fn words(diagnostic: &Diagnostic) -> String {
@@ -106,6 +112,17 @@ mod tests {
         assert_eq!(answer["allowed"], true);
         let warnings = answer["warnings"].as_array().unwrap();
         assert!(warnings.iter().any(|one| one.as_str().unwrap().contains("nobody")), "{answer}");
+    }
+
+    #[test]
+    fn warnings_are_few_short_lines() {
+        let unknown: serde_json::Map<String, Value> = (0..30).map(|n| (format!("un\r\nknown-{n}-{}", "x".repeat(400)), json!(1))).collect();
+        let mut spec = json!({"parentRefs": [{"name": "theirs"}]});
+        spec.as_object_mut().unwrap().extend(unknown);
+        let route = json!({"apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r", "namespace": "shop"}, "spec": spec});
+        let warnings: Vec<String> = serde_json::from_value(asked("CREATE", &route, &Value::Null)["warnings"].clone()).unwrap();
+        assert_eq!(warnings.len(), 16);
+        assert!(warnings.iter().all(|one| one.chars().count() <= 256 && !one.contains(char::is_control)), "{warnings:?}");
     }
 
     #[test]

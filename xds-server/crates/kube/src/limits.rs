@@ -49,5 +49,7 @@ pub const SILENCE: Duration = Duration::from_secs(100);
 pub const LISTENERS_STAY: Duration = Duration::from_secs(8);
 /// Events that wait to be written; what comes on top of them is dropped.
 pub const EVENTS_WAITING: usize = 256;
+/// How long a cause of which an object has told that it degrades it is no news: Pods of a rollout come and go with the same one.
+pub const DEGRADED_AGAIN: Duration = Duration::from_secs(600);
 /// Objects in one page of a list: 500 routes of a few KB are about 1 MB.
 pub const PAGE: u32 = 500;
