@@ -67,8 +67,20 @@ fn find<'a>(reference: &ObjectReference, own: Option<&Text>, picture: &'a Pictur
 }
 
 fn take(parameters: &mut Parameters, said: &GatewayParameters) {
-    // Whose they are follows from the plan, and who may say what is settled.
-    let GatewayParameters { fleet: _, overridable: _, replicas, image, concurrency, drain, resources, autoscaling, service, pod } = said;
+    // Whose they are and what they log follows from the plan, and who may say what is settled.
+    let GatewayParameters {
+        fleet: _,
+        overridable: _,
+        access_log: _,
+        replicas,
+        image,
+        concurrency,
+        drain,
+        resources,
+        autoscaling,
+        service,
+        pod,
+    } = said;
     if let Some(replicas) = replicas {
         (parameters.replicas, parameters.autoscaling) = (*replicas, None);
     }

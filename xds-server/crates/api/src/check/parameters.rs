@@ -2,7 +2,7 @@
 
 use windrose_vocab::Code;
 
-use super::Check;
+use super::{Check, telemetry};
 use crate::decode::{Path, Report};
 use crate::policy::GatewayParameters;
 
@@ -17,6 +17,9 @@ impl Check for GatewayParameters {
             if self.replicas.is_some() {
                 report.error(&at.field("replicas"), Code::Invalid, "contradicts `autoscaling`, which decides the number");
             }
+        }
+        if let Some(log) = &self.access_log {
+            telemetry::access_log(log, &at.field("accessLog"), report);
         }
         let networks = self.service.iter().flat_map(|service| &service.external_addresses);
         let external = at.field("service");

@@ -1,4 +1,4 @@
-//! How the Envoys of a Gateway are run in a cluster: what a GatewayClass or a Gateway names as its parameters.
+//! How the Envoys of a Gateway are run: what a GatewayClass or a Gateway names as its parameters.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -6,11 +6,12 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::AccessLog;
 use crate::scalar::Duration;
 
 /// How the Envoys of Gateways are run in a Kubernetes cluster. A GatewayClass names one by `parametersRef`, for all its Gateways; a
 /// Gateway names one of its own namespace by `infrastructure.parametersRef`, and each field that is there replaces that of the class,
-/// where the class leaves it to Gateways (`overridable`).
+/// where the class leaves it to Gateways (`overridable`). Where the Envoys are somebody else's (files), `accessLog` alone counts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct GatewayParameters {
@@ -18,12 +19,16 @@ pub struct GatewayParameters {
     /// the parameters of a class can say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<Fleet>,
-    /// What Gateways may say for themselves by parameters of their own; none where empty. `replicas`, `autoscaling`, `resources`,
-    /// `concurrency`, `drain`, `pod.topologySpread` and `service.externalTrafficPolicy` where absent: who may make Gateways does not
-    /// choose images, nodes or load balancers by that. A narrower `service.type` needs no leave. Only the parameters of a class can say it.
+    /// What Gateways may say for themselves by parameters of their own; none where empty. `accessLog`, `replicas`, `autoscaling`,
+    /// `resources`, `concurrency`, `drain`, `pod.topologySpread` and `service.externalTrafficPolicy` where absent: who may make Gateways
+    /// does not choose images, nodes or load balancers by that. A narrower `service.type` needs no leave. Only the parameters of a class can say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub overridable: Option<Vec<Overridable>>,
+    /// Access log of the Gateways, also of those that share Envoys, unless a TelemetryPolicy that reaches one says another. Off where
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub access_log: Option<AccessLog>,
     /// How many Envoys. 1 where absent; not used with `autoscaling`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
@@ -67,6 +72,8 @@ pub enum Fleet {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names of the fields")]
 pub enum Overridable {
+    #[serde(rename = "accessLog")]
+    AccessLog,
     #[serde(rename = "replicas")]
     Replicas,
     #[serde(rename = "image")]
@@ -99,8 +106,10 @@ pub enum Overridable {
     ImagePullSecrets,
 }
 
-/// What is left to Gateways where their class says nothing: how much of what they may have anyway.
-const LEFT_TO_GATEWAYS: [Overridable; 7] = [
+/// What is left to Gateways where their class says nothing: how much of what they may have anyway. A log is written by the Envoys of
+/// the Gateway itself, and a TelemetryPolicy in its namespace could say it as well.
+const LEFT_TO_GATEWAYS: [Overridable; 8] = [
+    Overridable::AccessLog,
     Overridable::Replicas,
     Overridable::Autoscaling,
     Overridable::Resources,
@@ -115,6 +124,7 @@ impl Overridable {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::AccessLog => "accessLog",
             Self::Replicas => "replicas",
             Self::Image => "image",
             Self::Concurrency => "concurrency",
@@ -143,6 +153,12 @@ impl GatewayParameters {
         said.into_iter().find_map(|(field, said)| said.then_some(field))
     }
 
+    /// Whether these say anything that only whoever deploys the Envoys can follow.
+    #[must_use]
+    pub fn says_how_to_deploy(&self) -> bool {
+        *self != Self { overridable: self.overridable.clone(), access_log: self.access_log.clone(), ..Self::default() }
+    }
+
     /// The first field that these, of a Gateway, say and the parameters of its class do not leave to it.
     #[must_use]
     pub fn kept_by(&self, class: &Self) -> Option<Overridable> {
@@ -151,11 +167,12 @@ impl GatewayParameters {
     }
 
     /// Every field that a class can leave to Gateways, and whether these say it.
-    fn said(&self, class: &Self) -> [(Overridable, bool); 15] {
-        let Self { fleet: _, overridable: _, replicas, image, concurrency, drain, resources, autoscaling, service, pod } = self;
+    fn said(&self, class: &Self) -> [(Overridable, bool); 16] {
+        let Self { fleet: _, overridable: _, access_log, replicas, image, concurrency, drain, resources, autoscaling, service, pod } = self;
         let service = |said: fn(&ServiceParameters) -> bool| service.as_ref().is_some_and(said);
         let pod = |said: fn(&PodParameters) -> bool| pod.as_ref().is_some_and(said);
         [
+            (Overridable::AccessLog, access_log.is_some()),
             (Overridable::Replicas, replicas.is_some()),
             (Overridable::Image, image.is_some()),
             (Overridable::Concurrency, concurrency.is_some()),
@@ -353,7 +370,7 @@ mod tests {
     fn who_may_make_gateways_does_not_choose_what_runs_where() {
         let harmless = json!({
             "replicas": 2, "concurrency": 1, "drain": "3s", "resources": {}, "pod": {"topologySpread": [{"topologyKey": "zone"}]},
-            "service": {"externalTrafficPolicy": "Local"},
+            "service": {"externalTrafficPolicy": "Local"}, "accessLog": {"minimumStatus": 500},
         });
         assert_eq!(kept(&harmless, &json!({})), None);
         for (said, field) in [
@@ -370,6 +387,7 @@ mod tests {
             assert_eq!(kept(&said, &json!({"overridable": ["replicas"]})), Some(field));
         }
         assert_eq!(kept(&json!({"replicas": 2}), &json!({"overridable": []})), Some("replicas"));
+        assert_eq!(kept(&json!({"accessLog": {}}), &json!({"overridable": ["replicas"]})), Some("accessLog"));
         assert_eq!(kept(&json!({"service": {}, "pod": {}}), &json!({"overridable": []})), None);
     }
 

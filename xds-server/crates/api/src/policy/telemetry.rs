@@ -19,7 +19,7 @@ pub struct TelemetryPolicy {
     /// Traces. Off where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracing: Option<Tracing>,
-    /// Access log. Off where absent.
+    /// Access log. Where absent, of a Gateway that of its GatewayParameters, else off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
     /// Golden metrics among the proxy's own, for Prometheus at its `/stats/prometheus`: `envoy_windrose_requests` counts

@@ -49,7 +49,7 @@ pub(crate) fn edge(view: &View<'_>, key: &ObjectKey, runner: Runner) -> Option<E
     };
     let identity = SpiffeId { trust_domain: view.settings().trust_domain.clone(), namespace: key.namespace.clone(), account };
     let mut parts = ProxyParts::new(runs_on, identity);
-    let telemetry = telemetry::effective(view, &gateway, &format!("{}.{}", key.name, key.namespace));
+    let telemetry = telemetry::effective(view, &gateway, &format!("{}.{}", key.name, key.namespace), frame.access_log.as_ref());
     let mut ports: BTreeMap<Port, Vec<&BoundListener>> = BTreeMap::new();
     let (datagrams, others): (Vec<_>, Vec<_>) =
         frame.listeners.iter().filter(|listener| listener.usable).partition(|one| one.spoken == Spoken::Udp);

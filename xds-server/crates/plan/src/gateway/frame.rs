@@ -13,6 +13,7 @@ use std::sync::Arc;
 use windrose_api::declared::gateway::{CONTROLLER, Gateway, Listener, Namespaces};
 use windrose_api::declared::route::ExternalAuth;
 use windrose_api::declared::{GatewayClass, ListenerSet, Object};
+use windrose_api::policy::AccessLog;
 use windrose_ir::Secret;
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey, ObjectRef, Port, Text};
 
@@ -39,6 +40,8 @@ pub(crate) struct Frame {
     pub(crate) served: bool,
     /// Whose proxies serve it.
     pub(crate) sharing: Sharing,
+    /// What is logged where no policy says otherwise.
+    pub(crate) access_log: Option<AccessLog>,
 }
 
 impl Frame {
@@ -160,11 +163,12 @@ pub(crate) fn frame(view: &View<'_>, key: &ObjectKey) -> Option<Frame> {
     let addresses = address::addresses(view, gateway);
     let sharing = fleet::sharing(view, gateway);
     let parameters = parameters::of_gateway(view, gateway, !sharing.has_own());
+    let access_log = parameters::access_log(view, gateway, parameters.is_ok());
     let client_certificate = tls::client_certificate(view, gateway);
     verdicts::judge_sets(view, &sets, &listeners);
     let refused = addresses.as_ref().err().cloned();
     let served = verdicts::judge_gateway(view, gateway, &listeners, refused, parameters.err());
-    Some(Frame { addresses: addresses.unwrap_or_default(), listeners, client_certificate, served, sharing })
+    Some(Frame { addresses: addresses.unwrap_or_default(), listeners, client_certificate, served, sharing, access_log })
 }
 
 fn orphans(view: &View<'_>, key: &ObjectKey) {

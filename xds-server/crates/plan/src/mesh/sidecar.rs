@@ -23,7 +23,7 @@ pub(crate) fn sidecar(view: &View<'_>, key: &ObjectKey) -> Option<ProxyParts> {
     let workload = view.workload(key)?;
     let object = ObjectRef { kind: Kind::Workload, key: key.clone() };
     let named = workload.spec.serves.first().map_or(&key.name, |serves| &serves.service);
-    let telemetry = telemetry::effective(view, &object, &format!("{named}.{}", key.namespace));
+    let telemetry = telemetry::effective(view, &object, &format!("{named}.{}", key.namespace), None);
     let mut parts = ProxyParts::new(ProxyKey { role: ProxyRole::Workload, object: key.clone() }, identity(view, workload));
     let of = Sidecar { view, workload, telemetry: &telemetry };
     inbound::listeners(of, &mut parts);

@@ -1,4 +1,4 @@
-//! TelemetryPolicy → traces, access logs and metrics. Proxy, namespace, mesh, field by field.
+//! TelemetryPolicy → traces, access logs and metrics. Proxy, namespace, mesh, and of logs the parameters of a Gateway, field by field.
 
 use windrose_api::declared::Object;
 use windrose_api::declared::backend::ObjectReference;
@@ -25,12 +25,12 @@ pub(crate) struct Telemetry {
     pub(crate) collector: Option<ClusterKey>,
 }
 
-/// What holds for one Gateway or Workload, which calls itself `service` in its spans.
-pub(crate) fn effective(view: &View<'_>, proxy: &ObjectRef, service: &str) -> Telemetry {
+/// What holds for one Gateway or Workload, which calls itself `service` in its spans, and logs so where no policy says otherwise.
+pub(crate) fn effective(view: &View<'_>, proxy: &ObjectRef, service: &str, log: Option<&DeclaredLog>) -> Telemetry {
     let own = winner(view, Kind::TelemetryPolicy, proxy, None);
     let names = own.into_iter().chain(mesh::general(view, Kind::TelemetryPolicy, &proxy.key.namespace));
     let policies: Vec<_> = names.filter_map(|name| view.telemetry_policy(&name.key)).collect();
-    let access_log = policies.iter().find_map(|policy| policy.spec.access_log.as_ref()).map(access_log);
+    let access_log = policies.iter().find_map(|policy| policy.spec.access_log.as_ref()).or(log).map(access_log);
     let metrics = policies.iter().find_map(|policy| policy.spec.metrics).unwrap_or(false);
     let tracing = policies.iter().find_map(|policy| policy.spec.tracing.as_ref().map(|tracing| (*policy, tracing)));
     let found = tracing.and_then(|(policy, tracing)| self::tracing(view, policy, tracing, service).ok());
@@ -98,9 +98,13 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<TelemetryPolicy>) {
     {
         view.tell(problem.at(own, field("spec.tracing.backend")));
     }
-    let fields = policy.spec.access_log.iter().flat_map(|log| log.fields.iter().enumerate());
-    for (index, wrong) in fields.filter(|(_, field)| !is_header(&field.request_header)) {
+    policy.spec.access_log.iter().for_each(|log| judge_log(view, own, log));
+}
+
+/// Tells what cannot be logged of what an object says at `spec.accessLog`.
+pub(crate) fn judge_log(view: &View<'_>, object: &ObjectRef, log: &DeclaredLog) {
+    for (index, wrong) in log.fields.iter().enumerate().filter(|(_, field)| !is_header(&field.request_header)) {
         let message = format!("`{}` is not a header that can be logged", wrong.request_header);
-        view.error(own, field(&format!("spec.accessLog.fields[{index}].requestHeader")), Code::OutOfRange, message);
+        view.error(object, field(&format!("spec.accessLog.fields[{index}].requestHeader")), Code::OutOfRange, message);
     }
 }

@@ -5,8 +5,8 @@ use windrose_api::declared::gateway::{GatewayAddress, Listener, Protocol};
 use windrose_api::declared::route::{ParentRef, Rule};
 use windrose_api::declared::{AnyObject, Changed, Object};
 use windrose_api::policy::{
-    Action, AuthorizationPolicy, AuthorizationRule, Fleet, GatewayParameters, Limit, Overridable, Quota, RateLimitPolicy,
-    ServiceParameters, ServiceType, Source,
+    AccessLog, Action, AuthorizationPolicy, AuthorizationRule, Fleet, GatewayParameters, Limit, Overridable, Quota, RateLimitPolicy,
+    ServiceParameters, ServiceType, Source, TelemetryPolicy,
 };
 use windrose_ir::http::{Authorization, HttpFilter};
 use windrose_ir::{Handler, Program};
@@ -265,6 +265,42 @@ fn a_gateway_says_of_what_is_shared_no_more_than_its_service() {
     assert!(told.iter().any(|told| told.contains("`image`, which its class does not leave to Gateways")), "{told:?}");
     let leaves = GatewayParameters { overridable: Some(vec![Overridable::Image]), ..GatewayParameters::default() };
     assert_eq!(judged(image(), class(&leaves)).0, ["Accepted=true Accepted"]);
+}
+
+/// The status from which on an answer is logged for a Gateway with these parameters of its own, and this policy, under that class.
+fn logged(own: Option<GatewayParameters>, of_class: GatewayParameters, policy: Option<u32>) -> Option<u32> {
+    let mut spec = gateway_spec(vec![listener("web", 80, "")]);
+    spec.infrastructure.parameters_ref = own.is_some().then(|| reference(Kind::GatewayParameters, "own"));
+    let edge = AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec));
+    let own = own.map(|own| AnyObject::GatewayParameters(object(Kind::GatewayParameters, NS, "own", own)));
+    let policy = policy.map(|status| {
+        let target_refs = vec![target(Kind::Gateway, "edge", None)];
+        let policy = TelemetryPolicy { target_refs, tracing: None, access_log: logs(status).access_log, metrics: None };
+        AnyObject::TelemetryPolicy(object(Kind::TelemetryPolicy, NS, "log", policy))
+    });
+    let plan = plan_in_cluster(std::iter::once(edge).chain(own).chain(policy).chain(class(&of_class)));
+    let listener = &plan.programs.values().next().unwrap().listeners["shop/edge/80"];
+    let Handler::Http(http) = &listener.chains[0].handler else { panic!("{listener:?}") };
+    http.access_log.as_ref()?.minimum_status
+}
+
+/// Parameters that log answers from this status on.
+fn logs(status: u32) -> GatewayParameters {
+    let log = AccessLog { minimum_status: Some(status), ..AccessLog::default() };
+    GatewayParameters { access_log: Some(log), ..GatewayParameters::default() }
+}
+
+#[test]
+fn a_class_says_what_its_gateways_log_until_a_gateway_or_a_policy_does() {
+    let nothing = GatewayParameters::default;
+    assert_eq!(logged(None, nothing(), None), None);
+    assert_eq!(logged(None, logs(500), None), Some(500));
+    assert_eq!(logged(None, GatewayParameters { fleet: Some(Fleet::PerNamespace), ..logs(500) }, None), Some(500));
+    assert_eq!(logged(Some(nothing()), logs(500), None), Some(500));
+    assert_eq!(logged(Some(logs(400)), logs(500), None), Some(400));
+    assert_eq!(logged(Some(logs(400)), logs(500), Some(300)), Some(300));
+    let kept = GatewayParameters { overridable: Some(Vec::new()), ..logs(500) };
+    assert_eq!(logged(Some(logs(400)), kept, None), Some(500), "what a Gateway may not say is not followed");
 }
 
 #[test]

@@ -3,10 +3,11 @@
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::{Gateway, GatewayAddress};
 use windrose_api::declared::{GatewayClass, Object};
-use windrose_api::policy::GatewayParameters;
+use windrose_api::policy::{AccessLog, GatewayParameters};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef};
 
 use crate::plan::Condition;
+use crate::policy::telemetry::judge_log;
 use crate::reference::{Problem, field, missing, wrong_kind};
 use crate::settings::Addresses;
 use crate::world::View;
@@ -72,6 +73,13 @@ fn lent(
     Err(Condition::no("UnsupportedAddress", message))
 }
 
+/// What the parameters of a Gateway, where they are `fit`, or else those of its class say of its access log.
+pub(super) fn access_log(view: &View<'_>, gateway: &Object<Gateway>, fit: bool) -> Option<AccessLog> {
+    let own = gateway.spec.infrastructure.parameters_ref.as_ref().filter(|_| fit);
+    let own = own.and_then(|reference| found(view, &gateway.meta.object, reference).ok()).and_then(|own| own.spec.access_log.clone());
+    own.or_else(|| class_of(view, gateway)?.access_log)
+}
+
 /// What the class of a Gateway says; none where nobody knows.
 fn class_of(view: &View<'_>, gateway: &Object<Gateway>) -> Option<GatewayParameters> {
     let Some(class) = view.gateway_class(&ObjectKey::new("", gateway.spec.class.clone())) else {
@@ -91,7 +99,7 @@ pub(super) fn of_class(view: &View<'_>, class: &Object<GatewayClass>) -> Result<
     judge(view, &class.meta.object, class.spec.parameters_ref.as_ref(), "spec.parametersRef").map(drop)
 }
 
-/// Where we do not deploy the proxies, nobody could follow parameters.
+/// Where we do not deploy the proxies, what is said of their deployment is left out.
 fn judge<'a>(
     view: &View<'a>,
     owner: &ObjectRef,
@@ -99,16 +107,26 @@ fn judge<'a>(
     path: &str,
 ) -> Result<Option<&'a Parameters>, Condition> {
     let Some(reference) = reference else { return Ok(None) };
-    match view.settings().addresses {
-        Addresses::Bind => {
-            view.warn(owner, field(path), Code::Unsupported, "parameters are not supported and left out");
-            Ok(None)
+    let warn = |message: String| view.warn(owner, field(path), Code::Unsupported, message);
+    let found = match (found(view, owner, reference), view.settings().addresses) {
+        (Ok(found), Addresses::Assigned) => found,
+        (Ok(found), Addresses::Bind) => {
+            if found.spec.says_how_to_deploy() {
+                warn(format!("of {} only `accessLog` counts: nobody deploys proxies here", found.meta.object));
+            }
+            found
         }
-        Addresses::Assigned => found(view, owner, reference).map(Some).map_err(|problem| {
+        (Err(problem), Addresses::Bind) => {
+            warn(format!("parameters are left out: {}", problem.message));
+            return Ok(None);
+        }
+        (Err(problem), Addresses::Assigned) => {
             view.tell(problem.at(owner, field(path)));
-            Condition::no(problem.reason, problem.message.clone())
-        }),
-    }
+            return Err(Condition::no(problem.reason, problem.message));
+        }
+    };
+    found.spec.access_log.iter().for_each(|log| judge_log(view, &found.meta.object, log));
+    Ok(Some(found))
 }
 
 /// The parameters that are named, or what is wrong with the name.
