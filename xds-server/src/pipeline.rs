@@ -331,7 +331,9 @@ impl Pipeline {
         let known = self.plan.programs.keys().chain(self.served.keys().map(|scope| &scope.proxy));
         let kept = known.filter(|proxy| proxy.role == ProxyRole::Fleet && aside_in.contains(&proxy.object.namespace)).cloned();
         let declared = gateways.chain(fleets).chain(kept).chain(workloads).chain(aside).collect();
-        self.parts.absences.follow(&declared, self.declared.incomplete, (now, std::time::Instant::now()));
+        // What is in a namespace that is left out may be declared or not: nobody looks.
+        let may_be_there = |proxy: &ProxyKey| self.declared.incomplete || self.declared.leaves_out(&proxy.object.namespace);
+        self.parts.absences.follow(&declared, may_be_there, (now, std::time::Instant::now()));
     }
 
     /// Renders and publishes the scopes of a proxy: the default class, and those that clients asked for.
@@ -353,7 +355,11 @@ impl Pipeline {
         for scope in gone.cloned().collect::<Vec<_>>() {
             self.served.remove(&scope);
             self.note_published(&scope, None);
-            self.parts.desired.withdraw(&scope);
+            if self.declared.leaves_out(&proxy.object.namespace) {
+                self.parts.desired.hand_over(&scope);
+            } else {
+                self.parts.desired.withdraw(&scope);
+            }
             self.parts.accepted.forget(&scope);
         }
         self.carried.forget(proxy);

@@ -123,11 +123,16 @@ impl Absences {
     }
 
     /// Takes the proxies that are declared now, and takes back the credentials of those that have been absent for too long.
-    /// Where `incomplete` says that others may be declared too, nobody is absent.
-    pub(crate) fn follow(&mut self, declared: &BTreeSet<ProxyKey>, incomplete: bool, (now, clock): (SystemTime, Instant)) {
+    /// Of whom `may_be_there` says that they may be declared all the same, nobody is absent.
+    pub(crate) fn follow(
+        &mut self,
+        declared: &BTreeSet<ProxyKey>,
+        may_be_there: impl Fn(&ProxyKey) -> bool,
+        (now, clock): (SystemTime, Instant),
+    ) {
         for (proxy, absent) in &mut self.known {
             let is = match *absent {
-                _ if incomplete || declared.contains(proxy) => None,
+                _ if declared.contains(proxy) || may_be_there(proxy) => None,
                 Some(absent) => Some(absent),
                 None => Some(Absent { since: now, seen: clock }),
             };
@@ -235,13 +240,13 @@ mod tests {
     fn a_proxy_that_stays_away_loses_the_credentials_it_had_when_it_left() {
         let home = Clocked::new();
         let mut absences = home.start("/shop", 0);
-        absences.follow(&proxies(&["a", "b"]), false, home.at(0));
-        absences.follow(&proxies(&["a"]), false, home.at(5));
-        absences.follow(&proxies(&["a"]), false, home.at(14));
+        absences.follow(&proxies(&["a", "b"]), |_| false, home.at(0));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(5));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(14));
         assert!(home.revoked().is_empty());
-        absences.follow(&proxies(&["a"]), false, home.at(15));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(15));
         assert_eq!(home.revoked(), [("workload/shop/b".to_owned(), 5)]);
-        absences.follow(&proxies(&["a", "b"]), false, home.at(20));
+        absences.follow(&proxies(&["a", "b"]), |_| false, home.at(20));
         assert_eq!(home.revoked(), [("workload/shop/b".to_owned(), 5)], "it stays so when the name comes back");
     }
 
@@ -250,8 +255,8 @@ mod tests {
         let home = Clocked::new();
         let mut absences = home.start("/shop", 0);
         for minute in (0..60).step_by(9) {
-            absences.follow(&proxies(&["a"]), false, home.at(minute));
-            absences.follow(&proxies(&[]), false, home.at(minute));
+            absences.follow(&proxies(&["a"]), |_| false, home.at(minute));
+            absences.follow(&proxies(&[]), |_| false, home.at(minute));
         }
         assert!(home.revoked().is_empty());
     }
@@ -260,14 +265,14 @@ mod tests {
     fn nobody_is_absent_while_something_declared_cannot_be_read() {
         let home = Clocked::new();
         let mut absences = home.start("/shop", 0);
-        absences.follow(&proxies(&["a", "b"]), false, home.at(0));
-        absences.follow(&proxies(&["a"]), false, home.at(1));
-        absences.follow(&proxies(&[]), true, home.at(9));
-        absences.follow(&proxies(&[]), true, home.at(99));
-        absences.follow(&proxies(&["a"]), false, home.at(100));
-        absences.follow(&proxies(&["a"]), false, home.at(109));
+        absences.follow(&proxies(&["a", "b"]), |_| false, home.at(0));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(1));
+        absences.follow(&proxies(&[]), |_| true, home.at(9));
+        absences.follow(&proxies(&[]), |_| true, home.at(99));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(100));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(109));
         assert!(home.revoked().is_empty());
-        absences.follow(&proxies(&["a"]), false, home.at(110));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(110));
         assert_eq!(home.revoked(), [("workload/shop/b".to_owned(), 100)], "from when it was surely gone");
     }
 
@@ -276,29 +281,29 @@ mod tests {
         let home = Clocked::new();
         let names: Vec<String> = (0..100_000).map(|n| format!("a-workload-with-a-long-name-{n}")).collect();
         let many = proxies(&names.iter().map(String::as_str).collect::<Vec<_>>());
-        home.start("/shop", 0).follow(&many, false, home.at(0));
+        home.start("/shop", 0).follow(&many, |_| false, home.at(0));
         assert_eq!(home.start("/shop", 1).known.len(), many.len());
     }
 
     #[test]
     fn what_is_deleted_while_no_server_runs_is_noticed_at_the_next_start() {
         let home = Clocked::new();
-        home.start("/shop", 0).follow(&proxies(&["a", "b"]), false, home.at(0));
+        home.start("/shop", 0).follow(&proxies(&["a", "b"]), |_| false, home.at(0));
         let mut absences = home.start("/shop", 100);
-        absences.follow(&proxies(&["a"]), false, home.at(100));
-        home.start("/shop", 105).follow(&proxies(&["a"]), false, home.at(105));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(100));
+        home.start("/shop", 105).follow(&proxies(&["a"]), |_| false, home.at(105));
         assert!(home.revoked().is_empty(), "each start looks for itself for a while");
-        absences.follow(&proxies(&["a"]), false, home.at(110));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(110));
         assert_eq!(home.revoked(), [("workload/shop/b".to_owned(), 100)]);
     }
 
     #[test]
     fn another_folder_that_is_served_by_mistake_revokes_nothing() {
         let home = Clocked::new();
-        home.start("/shop", 0).follow(&proxies(&["a"]), false, home.at(0));
+        home.start("/shop", 0).follow(&proxies(&["a"]), |_| false, home.at(0));
         let mut wrong = home.start("/elsewhere", 1);
-        wrong.follow(&proxies(&[]), false, home.at(1));
-        wrong.follow(&proxies(&[]), false, home.at(500));
+        wrong.follow(&proxies(&[]), |_| false, home.at(1));
+        wrong.follow(&proxies(&[]), |_| false, home.at(500));
         assert!(home.revoked().is_empty());
     }
 
@@ -306,10 +311,10 @@ mod tests {
     fn a_clock_that_jumps_revokes_nothing() {
         let home = Clocked::new();
         let mut absences = home.start("/shop", 0);
-        absences.follow(&proxies(&["a"]), false, home.at(0));
-        absences.follow(&proxies(&[]), false, home.at(1));
-        absences.follow(&proxies(&[]), false, (home.at(50_000).0, home.at(2).1));
-        absences.follow(&proxies(&[]), false, (UNIX_EPOCH, home.at(3).1));
+        absences.follow(&proxies(&["a"]), |_| false, home.at(0));
+        absences.follow(&proxies(&[]), |_| false, home.at(1));
+        absences.follow(&proxies(&[]), |_| false, (home.at(50_000).0, home.at(2).1));
+        absences.follow(&proxies(&[]), |_| false, (UNIX_EPOCH, home.at(3).1));
         assert!(home.revoked().is_empty());
     }
 

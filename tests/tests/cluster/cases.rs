@@ -145,7 +145,7 @@ async fn follow(tasks: &mut JoinSet<()>, end: &CancellationToken) -> watch::Rece
     for kind in Kind::ALL {
         tasks.spawn(source::watch::watch(client.clone(), kind, events.clone(), end.clone()));
     }
-    tasks.spawn(source::follow(client, told, world, (Vec::new(), |_| {}), end.clone()));
+    tasks.spawn(source::follow(client, (source::Selection::default(), told), world, (Vec::new(), |_| {}), end.clone()));
     worlds.wait_for(|world| world.complete).await.unwrap();
     worlds
 }

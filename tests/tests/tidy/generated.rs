@@ -117,7 +117,7 @@ fn same_objects(yaml: &str) {
     }
 }
 
-/// The templates are objects with five values left out: put in by hand, they are what `install` prints.
+/// The templates are objects with six values left out: put in by hand, they are what `install` prints.
 #[test]
 fn the_helm_chart_with_its_values_is_what_install_prints() {
     let chart = files(made_chart().path());
@@ -126,7 +126,7 @@ fn the_helm_chart_with_its_values_is_what_install_prints() {
         line.unwrap_or_else(|| panic!("values.yaml has no {name}")).to_owned()
     };
     let mut yaml = chart["templates/definitions.yaml"].clone() + &chart["templates/windrose.yaml"];
-    for name in ["image", "envoyImage", "trustDomain", "replicas"] {
+    for name in ["image", "envoyImage", "trustDomain", "replicas", "namespaceSelector"] {
         for words in [format!("{{{{ .Values.{name} | quote }}}}"), format!("{{{{ .Values.{name} }}}}")] {
             yaml = yaml.replace(&words, &value(name));
         }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use windrose_kube::selector::{self, Selector};
 
 use super::Common;
 
@@ -64,6 +65,10 @@ pub(crate) struct Controller {
     /// The namespace of the control plane: its Lease, its keys and its Service are there. Where it runs, if absent.
     #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
     pub(crate) namespace: Option<String>,
+    /// Namespaces whose objects count, by their labels, as kubectl writes selectors: `team=shop`, `env in (prod,stage)`, `!legacy`, with
+    /// commas between them. All where empty. That of the control plane always counts, and so does what is in no namespace.
+    #[arg(long, env = "WINDROSE_NAMESPACE_SELECTOR", default_value = "", value_parser = selector::parse, value_name = "LABELS")]
+    pub(crate) namespace_selector: Selector,
     /// What this replica is called in the Lease.
     #[arg(long, env = "POD_NAME", default_value = "windrose", value_name = "NAME")]
     pub(crate) name: String,
@@ -98,6 +103,9 @@ pub(crate) struct Setup {
     /// Trust domain of the identities that it issues.
     #[arg(long, default_value = "windrose.local", value_name = "NAME")]
     pub(crate) trust_domain: String,
+    /// Labels of the namespaces whose objects count, such as `team=shop` or `env in (prod,stage)`; all where empty.
+    #[arg(long, default_value = "", value_parser = selector::parse, value_name = "LABELS")]
+    pub(crate) namespace_selector: Selector,
 }
 
 /// `windrose install`.
@@ -109,7 +117,7 @@ pub(crate) struct Install {
     #[arg(long)]
     pub(crate) definitions: bool,
     /// Write a Helm chart into this folder instead; what the other options say are its values then.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["definitions", "namespace", "image", "replicas", "envoy_image", "trust_domain"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["definitions", "namespace", "image", "replicas", "envoy_image", "trust_domain", "namespace_selector"])]
     pub(crate) helm: Option<PathBuf>,
 }
 

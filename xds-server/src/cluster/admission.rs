@@ -21,13 +21,14 @@ use hyper_util::server::conn::auto;
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::PemObject;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_util::sync::CancellationToken;
 use windrose_kube::admission::{REVIEW_BYTES_MAX, review};
+use windrose_kube::source::World;
 use windrose_pki::{NodeAuthority, SystemEntropy};
 
 use room::{Activity, Limits, Peer, Room};
@@ -39,15 +40,24 @@ const HEADERS_MAX: u32 = 16 << 10;
 /// Between two certificates.
 const RENEW: Duration = Duration::from_secs(86_400);
 
+/// By which it is seen which namespaces are left out.
+type Worlds = watch::Receiver<Arc<World>>;
+
 /// Serves until the end.
-pub(crate) async fn serve(listener: TcpListener, authority: Arc<NodeAuthority>, names: Vec<String>, end: CancellationToken) {
-    serve_within(Limits::REAL, listener, (authority, names), end).await;
+pub(crate) async fn serve(
+    listener: TcpListener,
+    (authority, names): (Arc<NodeAuthority>, Vec<String>),
+    worlds: Worlds,
+    end: CancellationToken,
+) {
+    serve_within(Limits::REAL, listener, (authority, names), worlds, end).await;
 }
 
 async fn serve_within(
     limits: Limits,
     listener: TcpListener,
     (authority, names): (Arc<NodeAuthority>, Vec<String>),
+    worlds: Worlds,
     end: CancellationToken,
 ) {
     let config = match config(&authority, &names) {
@@ -57,7 +67,7 @@ async fn serve_within(
             return end.cancelled().await;
         }
     };
-    let room = Room::new(limits);
+    let room = Room::new(limits, worlds);
     let mut connections = JoinSet::new();
     let mut renewal = tokio::time::interval(RENEW);
     renewal.tick().await;
@@ -168,8 +178,9 @@ async fn judged(room: &Room, peer: &Peer, request: Request<Incoming>) -> Result<
     };
     let turn = timeout_at(until, room.turn()).await.ok().flatten().ok_or(BUSY)?;
     // Decoding is work for the processor: other tasks go on meanwhile.
+    let world = room.worlds.borrow().clone();
     let judged = tokio::task::spawn_blocking(move || {
-        let answer = review(&body);
+        let answer = review(&body, |namespace| world.leaves_out(namespace));
         drop((body, turn, held));
         answer
     });

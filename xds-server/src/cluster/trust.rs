@@ -37,7 +37,7 @@ pub(crate) async fn follow(mut sight: Sight, namespace: String, state: PathBuf, 
             }
             continue;
         }
-        if let Err(error) = webhook::trust(&sight.client, &trust).await {
+        if let Err(error) = webhook::trust(&sight.client, &namespace, &trust).await {
             tracing::warn!(error, "the webhook cannot be made trusted; objects are checked when they are served");
             pause = RETRY;
         }

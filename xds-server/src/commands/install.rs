@@ -36,7 +36,7 @@ pub(crate) fn run(given: &args::Install) -> anyhow::Result<()> {
 
 /// What was typed, checked.
 pub(super) fn options(given: &args::Setup) -> anyhow::Result<Options> {
-    let args::Setup { namespace, image, replicas, envoy_image, trust_domain } = given.clone();
+    let args::Setup { namespace, image, replicas, envoy_image, trust_domain, namespace_selector } = given.clone();
     check_namespace(&namespace)?;
     for (flag, image) in [("--image", &image), ("--envoy-image", &envoy_image)] {
         if image.is_empty() || image.contains(|letter: char| letter.is_whitespace() || letter.is_control()) {
@@ -44,7 +44,8 @@ pub(super) fn options(given: &args::Setup) -> anyhow::Result<Options> {
         }
     }
     windrose_vocab::TrustDomain::parse(&trust_domain).with_context(|| format!("--trust-domain {trust_domain}"))?;
-    Ok(Options { namespace, image, replicas, envoy_image, trust_domain, ..Options::default() })
+    let namespace_selector = namespace_selector.to_string();
+    Ok(Options { namespace, image, replicas, envoy_image, trust_domain, namespace_selector, ..Options::default() })
 }
 
 /// A namespace is a DNS label (RFC 1123).

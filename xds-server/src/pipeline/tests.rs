@@ -221,6 +221,28 @@ fn a_gateway_that_cannot_be_decoded_is_there() {
     assert!(stage.pipeline.parts.absences.is_absent(&ProxyKey::gateway("shop", "edge")));
 }
 
+#[test]
+fn a_gateway_whose_namespace_is_left_out_keeps_what_it_has_and_its_credentials() {
+    let (mut stage, edge) = (Stage::set("shop.test"), || ProxyKey::gateway("shop", "edge"));
+    stage.declare(SHOP);
+    let before = stage.view(edge()).unwrap();
+    let mut feed = stage.pipeline.reader.subscribe(&edge().into()).unwrap();
+    let mut left_out = declared("apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
+    let namespace = left_out.namespaces.get_mut(&ObjectKey::new("", "shop")).unwrap();
+    Arc::make_mut(namespace).spec.left_out = true;
+    let changed = left_out.changed_since(&stage.pipeline.declared);
+    stage.pipeline.declare(left_out, &changed, stage.now);
+    assert!(Arc::ptr_eq(&before, &feed.current()), "nobody tells its Envoys to close their listeners");
+    assert!(!stage.pipeline.parts.absences.is_absent(&edge()));
+    assert!(stage.pipeline.served.is_empty() && stage.pipeline.parts.desired.scopes().next().is_none());
+
+    stage.declare(&SHOP.replace("port: 8080", "port: 8081"));
+    let after = feed.current();
+    assert!(after.ready && !Arc::ptr_eq(&before, &after), "it is served again");
+    stage.declare("apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
+    assert!(feed.current().of_kind(ResourceKind::Listener).is_empty(), "one that is deleted ends");
+}
+
 /// What a leader refuses, as it tells others: the route `web` as it is declared now, in place of which it has `in_place`.
 fn refused(leader: &Stage, in_place: Option<&str>) -> Arc<Verdicts> {
     let route = windrose_vocab::ObjectRef::new(Kind::HTTPRoute, "shop", "web");

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TrackedFuture;
 use windrose_envoy::bootstrap::Server as Reached;
 use windrose_kube::lease::{Leadership, Replica};
-use windrose_kube::source::{Good, World};
+use windrose_kube::source::{Good, Selection, World};
 use windrose_kube::{Client, deploy as kube_deploy, events, lease, limits, source as kube_source};
 use windrose_plan::Addresses;
 use windrose_replicas::Known;
@@ -50,7 +50,8 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, &told)))?;
     running.serve(&server, &options).await?;
 
-    let (worlds, news) = read(&mut running, &cluster.client, held);
+    let selection = Selection::new(given.namespace_selector.clone(), &namespace);
+    let (worlds, news) = read(&mut running, &cluster.client, selection, held);
     let (reports, nodes) = (server.reports.clone(), server.nodes.clone());
     let known = Known { desired: server.xds.desired.clone(), observed: server.xds.observed.clone(), accepted: server.xds.accepted.clone() };
     let (judging, judge) = watch::channel(Judge::Another(None));
@@ -78,7 +79,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     running.tasks.spawn(gates::follow(sight.clone(), end.child_token()));
     running.tasks.spawn(leaving::follow(sight.clone(), nodes, shared, end.child_token()));
     let names = vec![format!("{}.{namespace}.svc", given.service), format!("{}.{namespace}.svc.cluster.local", given.service)];
-    running.tasks.spawn(admission::serve(webhook, running.authority.clone(), names, end.child_token()));
+    running.tasks.spawn(admission::serve(webhook, (running.authority.clone(), names), sight.worlds.clone(), end.child_token()));
     let state_folder = state.path().to_owned();
     running.tasks.spawn(writers.with(trust::follow(sight.clone(), namespace, state_folder, root, end.child_token())));
     let (events, writes) = events::events(sight.client.clone(), &given.name, end.child_token());
@@ -93,7 +94,12 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
 }
 
 /// Starts what reads the cluster. `held` are the last good versions of what cannot be read now.
-fn read(running: &mut Running, client: &Client, held: Vec<Good>) -> (watch::Receiver<Arc<World>>, watch::Receiver<Arc<News>>) {
+fn read(
+    running: &mut Running,
+    client: &Client,
+    selection: Selection,
+    held: Vec<Good>,
+) -> (watch::Receiver<Arc<World>>, watch::Receiver<Arc<News>>) {
     let (tasks, end) = (&mut running.tasks, &running.end);
     let (events, told) = mpsc::channel(limits::EVENTS_MAX);
     for kind in Kind::ALL {
@@ -101,7 +107,7 @@ fn read(running: &mut Running, client: &Client, held: Vec<Good>) -> (watch::Rece
     }
     let (world, worlds) = watch::channel(Arc::new(World::default()));
     let known = (held, source::keep(running.last_good.clone()));
-    tasks.spawn(kube_source::follow(client.clone(), told, world, known, end.child_token()));
+    tasks.spawn(kube_source::follow(client.clone(), (selection, told), world, known, end.child_token()));
     let (reading, news) = watch::channel(Arc::new(News::default()));
     tasks.spawn(source::follow(worlds.clone(), reading, end.child_token()));
     (worlds, news)

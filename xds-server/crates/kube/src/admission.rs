@@ -1,10 +1,10 @@
 //! What is said to an object before it is stored: the very diagnostics of `windrose check`. An answer never depends on another
-//! object: those may come later, and the status tells. Only our own kinds are refused; those of Gateway API may be another
-//! controller's, which understands what we do not, so about them we warn.
+//! object but its Namespace, which says whether it is ours to judge: others may come later, and the status tells. Only our own kinds
+//! are refused; those of Gateway API may be another controller's, which understands what we do not, so about them we warn.
 
 use serde_json::{Value, json};
 use windrose_api::{Source, decode};
-use windrose_vocab::{Code, Diagnostic, Severity};
+use windrose_vocab::{Code, Diagnostic, Severity, Text};
 
 /// Bytes of a review: two objects as large as etcd takes them, with what is around them.
 pub const REVIEW_BYTES_MAX: usize = 7 << 20;
@@ -17,18 +17,19 @@ const WARNINGS_MAX: usize = 16;
 /// Characters of one warning: the API server cuts off what is longer.
 const WARNING_MAX: usize = 256;
 
-/// The answer to an `AdmissionReview`, as JSON.
+/// The answer to an `AdmissionReview`, as JSON. An object of a namespace that is left out passes without a word.
 ///
 /// # Errors
 /// When it is none.
-pub fn review(body: &[u8]) -> Result<Vec<u8>, &'static str> {
+pub fn review(body: &[u8], leaves_out: impl Fn(&Text) -> bool) -> Result<Vec<u8>, &'static str> {
     let mut review: Value = serde_json::from_slice(body).map_err(|_| "not JSON")?;
     if review["kind"] != "AdmissionReview" || review["apiVersion"] != "admission.k8s.io/v1" {
         return Err("not an AdmissionReview of admission.k8s.io/v1");
     }
     let request = review.get_mut("request").map(Value::take).unwrap_or_default();
     let uid = request["uid"].as_str().filter(|uid| !uid.is_empty()).ok_or("a review without `request.uid`")?.to_owned();
-    let (errors, warnings) = judge(request);
+    let is_left_out = request["namespace"].as_str().is_some_and(|namespace| leaves_out(&namespace.into()));
+    let (errors, warnings) = if is_left_out { Default::default() } else { judge(request) };
     let mut response = json!({"uid": uid, "allowed": errors.is_empty()});
     if !errors.is_empty() {
         response["status"] = json!({"code": 422, "reason": "Invalid", "message": errors.join("; ")});
@@ -76,17 +77,16 @@ mod tests {
     use super::*;
 
     fn asked(operation: &str, object: &Value, former: &Value) -> Value {
-        let review = json!({
+        let asked = json!({
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-            "request": {"uid": "7", "operation": operation, "object": object, "oldObject": former},
+            "request": {
+                "uid": "7", "operation": operation, "object": object, "oldObject": former, "namespace": object["metadata"]["namespace"],
+            },
         });
-        let answer = review_of(&review).unwrap();
+        let answer = review(asked.to_string().as_bytes(), |namespace| &**namespace == "outside").unwrap();
+        let answer: Value = serde_json::from_slice(&answer).unwrap();
         assert_eq!(answer["response"]["uid"], "7");
         answer["response"].clone()
-    }
-
-    fn review_of(value: &Value) -> Result<Value, &'static str> {
-        review(value.to_string().as_bytes()).map(|answer| serde_json::from_slice(&answer).unwrap())
     }
 
     fn policy(spec: Value) -> Value {
@@ -112,6 +112,14 @@ mod tests {
         assert_eq!(answer["allowed"], true);
         let warnings = answer["warnings"].as_array().unwrap();
         assert!(warnings.iter().any(|one| one.as_str().unwrap().contains("nobody")), "{answer}");
+    }
+
+    #[test]
+    fn a_namespace_that_is_left_out_is_not_judged() {
+        let mut wrong = policy(json!({"mtsl": "Strict"}));
+        assert_eq!(asked("CREATE", &wrong, &Value::Null)["allowed"], false);
+        wrong["metadata"]["namespace"] = "outside".into();
+        assert_eq!(asked("CREATE", &wrong, &Value::Null), json!({"uid": "7", "allowed": true}));
     }
 
     #[test]
@@ -141,7 +149,7 @@ mod tests {
     #[test]
     fn what_is_no_review_gets_no_answer() {
         for body in [&b""[..], b"{", b"[]", b"{}", br#"{"apiVersion":"admission.k8s.io/v1","kind":"AdmissionReview"}"#] {
-            assert!(review(body).is_err());
+            assert!(review(body, |_| false).is_err());
         }
     }
 }

@@ -5,6 +5,7 @@ mod access;
 mod before;
 mod changes;
 mod running;
+mod selection;
 
 use std::collections::BTreeMap;
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 pub use chart::chart;
 pub use definitions::{FINGERPRINT, definitions};
-pub use objects::{CONTROLLER_NAME, KEYS_FOLDER, POD_SECURITY, VERSION_LABEL, WEBHOOK_NAME};
+pub use objects::{CONTROLLER_NAME, KEYS_FOLDER, NAMESPACE_SELECTOR, POD_SECURITY, VERSION_LABEL, WEBHOOK_NAME};
 pub use rights::{Place, Right, rights};
 pub use yaml::documents;
 
@@ -48,6 +48,8 @@ pub struct Options {
     pub envoy_image: String,
     /// Trust domain of the identities it issues.
     pub trust_domain: String,
+    /// Labels of the namespaces whose objects count, as a selector; all where empty.
+    pub namespace_selector: String,
     /// Whether the API server asks us about each object.
     pub webhook: bool,
 }
@@ -60,6 +62,7 @@ impl Default for Options {
             replicas: 2,
             envoy_image: deploy::IMAGE.to_owned(),
             trust_domain: "windrose.local".to_owned(),
+            namespace_selector: String::new(),
             webhook: WEBHOOK,
         }
     }

@@ -16,6 +16,7 @@ pub mod lease;
 pub mod limits;
 pub mod names;
 pub mod refused;
+pub mod selector;
 pub mod source;
 pub mod status;
 pub mod surroundings;

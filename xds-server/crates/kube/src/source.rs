@@ -1,7 +1,9 @@
 //! What a cluster declares: one watch for each kind, one owner of what they tell, one world for whoever follows.
 //! Nothing is answered before every kind has been listed once, and a list that is read again takes nothing away before it is over.
 
+mod outside;
 mod owner;
+mod selection;
 mod unreadable;
 mod values;
 pub mod watch;
@@ -12,9 +14,10 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde_json::Value;
 use windrose_api::Declared;
-use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectRef, ObjectVersion};
+use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectRef, ObjectVersion, Text};
 
 pub use owner::follow;
+pub use selection::Selection;
 pub use unreadable::Unreadable;
 pub use watch::Event;
 
@@ -36,6 +39,12 @@ pub struct World {
 }
 
 impl World {
+    /// Whether what is in a namespace is none of ours to serve, to judge or to take away.
+    #[must_use]
+    pub fn leaves_out(&self, namespace: &Text) -> bool {
+        self.declared.leaves_out(namespace)
+    }
+
     /// The versions in effect of objects whose newest version cannot be decoded.
     #[must_use]
     pub fn held(&self) -> BTreeSet<ObjectVersion> {

@@ -22,7 +22,9 @@ pub(crate) const VERSIONED: [&str; 2] = ["gatewayclasses.gateway.networking.k8s.
 pub struct Surroundings {
     /// The versions that definitions of Gateway API name; empty for one that names none. Else why they cannot be read.
     pub gateway_api: Result<Vec<String>, String>,
-    /// Namespaces with another installation of ours.
+    /// The namespace of this installation.
+    pub own: String,
+    /// Namespaces with another installation of ours that serves what we serve.
     pub others: Vec<String>,
 }
 
@@ -38,6 +40,17 @@ impl Surroundings {
         let unknown = versions.iter().find(|version| !is_supported(version))?;
         let found = if unknown.is_empty() { "of no version that they name" } else { unknown };
         Some(format!("the definitions of Gateway API are {found}; {range} are supported, others as far as they go"))
+    }
+
+    /// The namespaces of all installations that serve the same, in the same order whoever looks; empty where this one is alone.
+    #[must_use]
+    pub fn rivals(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = self.others.iter().map(String::as_str).collect();
+        if !all.is_empty() {
+            all.push(&self.own);
+        }
+        all.sort_unstable();
+        all
     }
 
     /// Major and minor of the oldest definitions.
@@ -71,7 +84,7 @@ pub async fn look(client: &Client, namespace: &str) -> Result<Surroundings, Stri
         tracing::warn!(error, "whether another installation is there cannot be seen");
         Vec::new()
     });
-    Ok(Surroundings { gateway_api, others })
+    Ok(Surroundings { gateway_api, own: namespace.to_owned(), others })
 }
 
 async fn versions(client: &Client) -> Result<Vec<String>, kube::Error> {
@@ -91,7 +104,8 @@ async fn versions(client: &Client) -> Result<Vec<String>, kube::Error> {
     Ok(versions)
 }
 
-/// Namespaces that have an installation of ours, but this one, sorted.
+/// Namespaces that have an installation of ours, but this one, sorted; without those that have a namespace selector where this one has
+/// one too: each leaves alone what it does not select.
 ///
 /// # Errors
 /// Why they cannot be seen.
@@ -101,18 +115,47 @@ pub async fn others(client: &Client, namespace: &str) -> Result<Vec<String>, Str
     let there = there.map_err(|error| explain(&error))?;
     // A label alone may be anybody's.
     let ours = there.items.iter().filter(|found| found.name_any() == install::NAME);
-    let mut others: Vec<String> = ours.filter_map(ResourceExt::namespace).filter(|other| other != namespace).collect();
+    let (own, others): (Vec<&Deployment>, Vec<&Deployment>) = ours.partition(|found| found.namespace().as_deref() == Some(namespace));
+    let selects = own.iter().any(|own| !selector_of(own).is_empty());
+    let others = others.into_iter().filter(|other| !selects || selector_of(other).is_empty());
+    let mut others: Vec<String> = others.filter_map(ResourceExt::namespace).collect();
     others.sort();
     others.dedup();
     Ok(others)
 }
 
+/// The namespace selector that an installation runs with; empty where it serves all.
+pub(crate) fn selector_of(installed: &Deployment) -> &str {
+    let pod = installed.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let mut variables = pod.iter().flat_map(|pod| &pod.containers).flat_map(|container| container.env.iter().flatten());
+    let found = variables.find(|variable| variable.name == install::NAMESPACE_SELECTOR);
+    found.and_then(|variable| variable.value.as_deref()).unwrap_or_default().trim()
+}
+
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
+    /// An installation in that namespace.
+    fn installed(namespace: &str, selector: &str) -> Value {
+        let options = install::Options { namespace: namespace.to_owned(), namespace_selector: selector.to_owned(), ..Default::default() };
+        install::objects(&options).into_iter().find(|object| object["kind"] == "Deployment").unwrap()
+    }
+
+    #[tokio::test]
+    async fn installations_that_both_select_are_no_rivals() {
+        for (ours, theirs, rivals) in [("", "", 1), ("team=a", "", 1), ("", "team=b", 1), ("team=a", "team=b", 0)] {
+            let items = [installed("ours", ours), installed("theirs", theirs)];
+            let list = json!({"apiVersion": "apps/v1", "kind": "DeploymentList", "metadata": {}, "items": items});
+            let (client, _) = crate::fake::cluster(move |_| (200, list.clone())).await;
+            assert_eq!(others(&client, "ours").await.unwrap().len(), rivals, "{ours:?} {theirs:?}");
+        }
+    }
+
     fn of(versions: &[&str]) -> Surroundings {
-        Surroundings { gateway_api: Ok(versions.iter().map(|one| (*one).to_owned()).collect()), others: Vec::new() }
+        Surroundings { gateway_api: Ok(versions.iter().map(|one| (*one).to_owned()).collect()), own: "ours".to_owned(), others: Vec::new() }
     }
 
     #[test]
@@ -135,7 +178,7 @@ mod tests {
         ] {
             assert_eq!(of(versions).unsupported().is_none(), supported, "{versions:?}");
         }
-        let unread = Surroundings { gateway_api: Err("forbidden".to_owned()), others: Vec::new() };
+        let unread = Surroundings { gateway_api: Err("forbidden".to_owned()), ..of(&[]) };
         assert!(unread.unsupported().unwrap().contains("forbidden"));
         assert_eq!((of(&["v1.7.0", "v1.6.3"]).version(), of(&["v1.7.0", ""]).version(), unread.version()), (Some((1, 6)), None, None));
     }

@@ -57,6 +57,9 @@ pub(crate) fn permitted(view: &View<'_>, from: &ObjectRef, to: &ObjectRef) -> Re
     if from.key.namespace == to.key.namespace || granted(view, from, to) {
         return Ok(());
     }
+    if view.leaves_out(&to.key.namespace) {
+        return Err(left_out("RefNotPermitted", Code::RefNotPermitted, to));
+    }
     let message = format!("{to} is in another namespace, and no ReferenceGrant of `{}` allows it", to.key.namespace);
     let hint = format!("declare a ReferenceGrant in `{}` from {} of `{}` to {}", to.key.namespace, from.kind, from.key.namespace, to.kind);
     Err(Problem::new("RefNotPermitted", Code::RefNotPermitted, message).hint(Some(hint)))
@@ -83,10 +86,18 @@ fn granted(view: &View<'_>, from: &ObjectRef, to: &ObjectRef) -> bool {
 pub(crate) fn missing(view: &View<'_>, reason: &'static str, target: &ObjectRef) -> Problem {
     let message = if target.kind.is_cluster_scoped() {
         format!("no {} `{}`", target.kind, target.key.name)
+    } else if view.leaves_out(&target.key.namespace) {
+        return left_out(reason, Code::RefNotFound, target);
     } else {
         format!("no {} `{}` in namespace `{}`", target.kind, target.key.name, target.key.namespace)
     };
     Problem::new(reason, Code::RefNotFound, message).hint(view.nearest(target.kind, &target.key.namespace, &target.key.name))
+}
+
+/// The problem of a target in a namespace that is not selected: whether it is there is not said.
+fn left_out(reason: &'static str, code: Code, target: &ObjectRef) -> Problem {
+    let message = format!("{target}: namespace `{}` is not selected by this control plane", target.key.namespace);
+    Problem::new(reason, code, message).hint(Some("label the Namespace as `--namespace-selector` of `windrose controller` wants it"))
 }
 
 /// The problem of a kind that cannot be used where it is named.

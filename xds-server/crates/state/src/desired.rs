@@ -193,6 +193,13 @@ impl Desired {
         self.shared.slots().retain(|at, slot| at != scope || slot.has_feeds());
     }
 
+    /// Forgets a scope whose proxy is somebody else's from now on. Its streams keep what they have: they are to end, and what runs there
+    /// goes on.
+    pub fn hand_over(&mut self, scope: &Scope) {
+        self.published.remove(scope);
+        self.shared.slots().retain(|at, slot| at != scope || slot.has_feeds());
+    }
+
     /// The scopes that were published, sorted.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.published.keys()

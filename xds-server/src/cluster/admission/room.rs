@@ -9,6 +9,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use windrose_kube::admission::REVIEW_BYTES_MAX;
 
+use super::Worlds;
+
 /// How budgets are counted: in KiB.
 const UNIT: usize = 1 << 10;
 
@@ -58,6 +60,7 @@ impl Limits {
 /// What all connections share.
 pub(super) struct Room {
     pub(super) limits: Limits,
+    pub(super) worlds: Worlds,
     bytes: Arc<Semaphore>,
     /// JSON in memory is up to twenty times its text, so one review is judged at a time; most take microseconds.
     judging: Arc<Semaphore>,
@@ -74,9 +77,9 @@ pub(super) struct Peer {
 pub(super) type Held = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
 impl Room {
-    pub(super) fn new(limits: Limits) -> Arc<Self> {
+    pub(super) fn new(limits: Limits, worlds: Worlds) -> Arc<Self> {
         let bytes = Arc::new(Semaphore::new(limits.bytes / UNIT));
-        Arc::new(Self { limits, bytes, judging: Arc::new(Semaphore::new(1)), peers: Mutex::default() })
+        Arc::new(Self { limits, worlds, bytes, judging: Arc::new(Semaphore::new(1)), peers: Mutex::default() })
     }
 
     /// A place for a connection from `address`, or none where it has all that one may have.

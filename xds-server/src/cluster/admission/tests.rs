@@ -39,7 +39,13 @@ async fn stage(limits: Limits) -> Stage {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let end = CancellationToken::new();
-    let served = tokio::spawn(serve_within(limits, listener, (authority, vec!["localhost".to_owned()]), end.clone()));
+    let served = tokio::spawn(serve_within(
+        limits,
+        listener,
+        (authority, vec!["localhost".to_owned()]),
+        watch::channel(Arc::default()).1,
+        end.clone(),
+    ));
     Stage { address, connector: TlsConnector::from(Arc::new(trusting)), end, served, _folder: folder }
 }
 
@@ -147,7 +153,7 @@ async fn bodies_of_one_address_have_a_budget_that_is_held_and_given_back() {
 
 #[tokio::test]
 async fn the_budget_is_one_for_all_addresses() {
-    let room = Room::new(Limits { bytes: 10 << 10, bytes_of_peer: 8 << 10, ..Limits::REAL });
+    let room = Room::new(Limits { bytes: 10 << 10, bytes_of_peer: 8 << 10, ..Limits::REAL }, watch::channel(Arc::default()).1);
     let (one, _) = room.place("10.0.0.1".parse().unwrap()).unwrap();
     let (other, _) = room.place("10.0.0.2".parse().unwrap()).unwrap();
     let waits = async |peer: &Peer, bytes: usize| timeout(Duration::from_millis(50), room.hold(peer, bytes)).await.is_err();

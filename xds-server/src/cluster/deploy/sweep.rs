@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrose_kube::deploy::{self, For, Made, Owner, ServiceMade, Sweep, Wanted};
+use windrose_kube::deploy::{self, DeploymentMade, For, Made, Owner, ServiceMade, Sweep, Wanted};
 use windrose_kube::source::World;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef};
 
@@ -129,7 +129,9 @@ impl There<'_> {
     }
 
     fn of_fleets(&self) -> Vec<Left<'_>> {
-        let shared: Vec<_> = self.made.deployments.iter().filter(|(_, one)| !one.shared_by.is_empty()).collect();
+        // In a namespace that is left out nobody knows who shares them, and they may be another control plane's.
+        let is_shared = |name: &ObjectKey, one: &DeploymentMade| !one.shared_by.is_empty() && !self.world.leaves_out(&name.namespace);
+        let shared: Vec<_> = self.made.deployments.iter().filter(|(name, one)| is_shared(name, one)).collect();
         if shared.is_empty() || self.picture.declared.incomplete {
             return Vec::new();
         }

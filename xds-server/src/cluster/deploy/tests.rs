@@ -198,6 +198,22 @@ fn what_is_another_controllers_or_gone_is_left_to_nobody() {
 }
 
 #[test]
+fn envoys_in_a_namespace_that_is_left_out_are_nobodys_here_to_take_away() {
+    let (picture, before) = world(&[("a", "shared"), ("b", "windrose")]);
+    let former = all_wanted(&picture, &before);
+    let made = made_of(&former);
+    let (picture, mut now) = world(&[]);
+    let refused = Refused::new();
+    let left = |now: &World| There { all: &[], picture: &picture, world: now, made: &made, refused: &refused }.left().count();
+    assert_eq!(left(&now), 1, "Envoys that nobody shares any more go");
+    let shop = declared("apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
+    now.declared.namespaces = shop.namespaces;
+    Arc::make_mut(now.declared.namespaces.get_mut(&ObjectKey::new("", "shop")).unwrap()).spec.left_out = true;
+    assert_eq!(left(&now), 0);
+    assert!(former.iter().all(|made| is_left(made, &[], &refused, (&picture, &now))), "and nothing of it is kept in mind");
+}
+
+#[test]
 fn an_object_in_another_namespace_is_nothing_of_a_gateway_whatever_it_says() {
     // A copy of a namespace brings labels and owners along; a stranger writes them.
     let copied = |made: &mut Made| {

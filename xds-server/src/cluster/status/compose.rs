@@ -60,6 +60,8 @@ pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Opti
         | AnyObject::MeshPolicy(_)
         | AnyObject::AuthorizationPolicy(_)
         | AnyObject::TelemetryPolicy(_) => Some(Status::Ancestors(known.ancestors(object, &declared))),
+        // They count for a class wherever they are; the status is for whoever selects their namespace to write.
+        AnyObject::GatewayParameters(_) if known.world.leaves_out(&object.key.namespace) => None,
         AnyObject::Backend(_) | AnyObject::Workload(_) | AnyObject::GatewayParameters(_) => Some(Status::Plain(plain(known, object))),
         AnyObject::Grant(_)
         | AnyObject::Namespace(_)
@@ -102,8 +104,11 @@ fn plain(known: &Known<'_>, object: &ObjectRef) -> Vec<Condition> {
 fn class_status(known: &Known<'_>, mut conditions: Vec<Condition>) -> Option<Status> {
     let surroundings = known.surroundings?;
     let accepted = conditions.iter_mut().find(|condition| condition.kind == "Accepted" && condition.status);
-    if let (Some(accepted), Some(other)) = (accepted, surroundings.others.first()) {
-        accepted.message = format!("namespace {other} has an installation of Windrose too, and both write every status: delete one");
+    // In the same words whoever writes it, or each would correct the other for ever.
+    let rivals = surroundings.rivals();
+    if let Some(accepted) = accepted.filter(|_| !rivals.is_empty()) {
+        let namespaces = rivals.join(", ");
+        accepted.message = format!("Windrose is installed in namespaces {namespaces}, and each writes every status: keep one");
     }
     conditions.push(match surroundings.unsupported() {
         None => yes("SupportedVersion", "SupportedVersion"),

@@ -193,7 +193,10 @@ pub struct ListenerSet {
 
 /// A namespace; its labels are in the object's metadata.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Namespace {}
+pub struct Namespace {
+    /// Nothing in it is declared here, because this control plane does not select it (`windrose controller --namespace-selector`).
+    pub left_out: bool,
+}
 
 /// A ReferenceGrant: who of other namespaces may refer to what of this one.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -243,6 +243,12 @@ impl Declared {
         }
     }
 
+    /// Whether a namespace is there and nothing in it is declared here: somebody else may serve what is.
+    #[must_use]
+    pub fn leaves_out(&self, namespace: &Text) -> bool {
+        self.namespaces.get(&ObjectKey::new("", namespace.clone())).is_some_and(|namespace| namespace.spec.left_out)
+    }
+
     /// The names of all objects of a kind.
     #[must_use]
     pub fn of_kind(&self, kind: Kind) -> BTreeSet<ObjectRef> {

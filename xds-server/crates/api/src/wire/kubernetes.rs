@@ -19,7 +19,7 @@ use crate::decode::{Path, Report};
 const SERVICE_LABEL: &str = "kubernetes.io/service-name";
 
 pub(super) fn namespace(_: core::Namespace, _: &Meta, _: &mut Report) -> Option<Namespace> {
-    Some(Namespace {})
+    Some(Namespace::default())
 }
 
 pub(super) fn service(written: core::Service, _: &Meta, report: &mut Report) -> Option<Service> {

@@ -12,7 +12,7 @@ use windrose_vocab::Kind;
 
 use super::access::{self, Deed};
 use super::before::{gateway_api, second};
-use super::{Fact, all, cluster, condition, definitions, of, text};
+use super::{Fact, all, cluster, condition, definitions, of, selection, text};
 use crate::client::explain;
 use crate::install::{self, CONTROLLER_NAME, FINGERPRINT, Place, VERSION, VERSION_LABEL};
 use crate::source::watch::resource;
@@ -40,7 +40,9 @@ pub async fn running(client: &Client, namespace: &str) -> Vec<Fact> {
     if install::WEBHOOK {
         facts.push(webhook(client, namespace).await);
     }
-    facts.extend(classes(client).await);
+    let (selection, is_left_out) = selection::selection(client, namespace).await;
+    facts.push(selection);
+    facts.extend(classes(client, is_left_out).await);
     facts
 }
 
@@ -221,8 +223,8 @@ fn proven(answer: Result<(), kube::Error>) -> Fact {
     }
 }
 
-/// The classes that are ours, and their Gateways.
-async fn classes(client: &Client) -> Vec<Fact> {
+/// The classes that are ours, and their Gateways where they are ours to serve.
+async fn classes(client: &Client, is_left_out: impl Fn(&str) -> bool) -> Vec<Fact> {
     const SECTION: &str = "gateways";
     let (classes, gateways) = match (all(client, Kind::GatewayClass).await, all(client, Kind::Gateway).await) {
         (Ok(classes), Ok(gateways)) => (classes, gateways),
@@ -241,7 +243,12 @@ async fn classes(client: &Client) -> Vec<Fact> {
     }
     let mut facts: Vec<Fact> = ours.iter().map(|class| holds(SECTION, "GatewayClass", class, "Accepted")).collect();
     let is_ours = |gateway: &&Value| ours.iter().any(|class| text(class, "/metadata/name") == text(gateway, "/spec/gatewayClassName"));
-    facts.extend(gateways.iter().filter(is_ours).map(|gateway| holds(SECTION, "Gateway", gateway, "Programmed")));
+    let ours = gateways.iter().filter(is_ours);
+    let (outside, inside): (Vec<&Value>, Vec<&Value>) = ours.partition(|gateway| is_left_out(text(gateway, "/metadata/namespace")));
+    facts.extend(inside.into_iter().map(|gateway| holds(SECTION, "Gateway", gateway, "Programmed")));
+    if !outside.is_empty() {
+        facts.push(Fact::good(SECTION, format!("{} in namespaces that are not selected: left alone", outside.len())));
+    }
     facts
 }
 

@@ -11,12 +11,13 @@ use crate::deploy;
 pub(super) const KUBERNETES_MIN: &str = "1.30.0";
 
 /// What stands for a value while objects are written, and what Helm is told instead. None of them needs quotes in YAML.
-const PLACEHOLDERS: [(&str, &str); 5] = [
+const PLACEHOLDERS: [(&str, &str); 6] = [
     ("windrose-placeholder-namespace", "{{ .Release.Namespace }}"),
     ("windrose-placeholder-image", "{{ .Values.image | quote }}"),
     ("windrose-placeholder-envoy-image", "{{ .Values.envoyImage | quote }}"),
     ("windrose-placeholder-trust-domain", "{{ .Values.trustDomain | quote }}"),
     ("windrose-placeholder-replicas", "{{ .Values.replicas }}"),
+    ("windrose-placeholder-selector", "{{ .Values.namespaceSelector | quote }}"),
 ];
 
 /// The files of the chart, by their paths in it.
@@ -52,6 +53,7 @@ fn values() -> String {
          # How many of it. All serve, one leads.\nreplicas: {}\n\
          # The image of the Envoys that Gateways run.\nenvoyImage: {}\n\
          # Trust domain of the identities that it issues. It cannot be changed without new identities for all.\ntrustDomain: {}\n\
+         # Labels of the namespaces whose objects count, such as \"team=shop\" or \"env in (prod,stage)\"; all where empty.\nnamespaceSelector: \"\"\n\
          # Whether the definitions of windrose.dev come with the chart. They stay when it is uninstalled.\ndefinitions: true\n",
         default.replicas,
         deploy::IMAGE,
@@ -67,6 +69,7 @@ fn values_schema() -> Value {
         "additionalProperties": false,
         "properties": {
             "image": text, "envoyImage": text, "trustDomain": text,
+            "namespaceSelector": {"type": "string"},
             "replicas": {"type": "integer", "minimum": 1},
             "definitions": {"type": "boolean"},
             // Helm puts these into the values of a chart that is part of another.
@@ -88,12 +91,13 @@ fn templates_of_definitions() -> String {
 }
 
 fn templates() -> String {
-    let [namespace, image, envoy_image, trust_domain, replicas] = PLACEHOLDERS.map(|(placeholder, _)| placeholder);
+    let [namespace, image, envoy_image, trust_domain, replicas, selector] = PLACEHOLDERS.map(|(placeholder, _)| placeholder);
     let options = Options {
         namespace: namespace.to_owned(),
         image: image.to_owned(),
         envoy_image: envoy_image.to_owned(),
         trust_domain: trust_domain.to_owned(),
+        namespace_selector: selector.to_owned(),
         ..Options::default()
     };
     let mut all = resources(&options);

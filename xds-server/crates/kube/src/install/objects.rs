@@ -19,6 +19,8 @@ const STATE_FOLDER: &str = "/state";
 pub const CONTROLLER_NAME: &str = CONTROLLER;
 /// What the API server calls the webhook where it refuses something.
 pub const WEBHOOK_NAME: &str = "validate.windrose.dev";
+/// The variable by which a control plane is told which namespaces count.
+pub const NAMESPACE_SELECTOR: &str = "WINDROSE_NAMESPACE_SELECTOR";
 /// The user in the image.
 const USER: u32 = 65532;
 /// Where Envoys connect.
@@ -108,6 +110,7 @@ fn container(options: &Options) -> Value {
             text("WINDROSE_STATE", KEYS_FOLDER),
             text("WINDROSE_TRUST_DOMAIN", &options.trust_domain),
             text("WINDROSE_ENVOY_IMAGE", &options.envoy_image),
+            text(NAMESPACE_SELECTOR, &options.namespace_selector),
         ],
         "ports": ports,
         // Ready when the cluster was read once: before that an Envoy would be told of nothing.

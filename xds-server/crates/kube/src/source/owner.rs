@@ -12,9 +12,12 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch as latest};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
+use windrose_api::declared::AnyObject;
 use windrose_api::{Source, decode};
-use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
+use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, Text};
 
+use super::outside::{InEffect, Kept, Outside};
+use super::selection::Selection;
 use super::values::Values;
 use super::watch::{Told, read};
 use super::{Event, Good, Seen, Unreadable, World, has_status, is_optional, is_value, protects};
@@ -29,12 +32,12 @@ type Read = BoxFuture<'static, (ObjectRef, Result<Option<Value>, kube::Error>)>;
 /// whose newest version may be no good.
 pub async fn follow(
     client: Client,
-    mut events: mpsc::Receiver<Event>,
+    (selection, mut events): (Selection, mpsc::Receiver<Event>),
     worlds: latest::Sender<Arc<World>>,
     (remembered, keep): (Vec<Good>, impl Fn(Vec<Good>)),
     end: CancellationToken,
 ) {
-    let mut owner = Owner::remembering(remembered);
+    let mut owner = Owner { selection, ..Owner::remembering(remembered) };
     let mut reads: FuturesUnordered<Read> = FuturesUnordered::new();
     let mut held: Option<Instant> = None;
     loop {
@@ -91,6 +94,8 @@ struct Owner {
     /// What was shown last while everything that protects could be read.
     shown: Option<World>,
     kinds: BTreeMap<Kind, Progress>,
+    selection: Selection,
+    outside: Outside,
     values: Values,
     /// Versions that were good before we started, until the object is seen.
     remembered: BTreeMap<ObjectRef, Value>,
@@ -171,12 +176,17 @@ impl Owner {
         let blind = self.is_blind();
         match (&mut self.shown, blind) {
             (Some(shown), true) => {
+                shown.unread = self.world.unread.clone();
                 let (now, declared) = (&self.world.declared, &mut shown.declared);
+                // What comes or falls out with a Namespace does so together, Services and Gateways and what protects them.
+                let then = |name: &ObjectKey| declared.namespaces.get(name).map(|then| then.spec.left_out);
+                if now.namespaces.iter().any(|(name, now)| then(name).is_some_and(|then| then != now.spec.left_out)) {
+                    return shown.clone();
+                }
                 declared.endpoint_slices = now.endpoint_slices.clone();
                 declared.services = now.services.clone();
                 declared.secrets = now.secrets.clone();
                 declared.config_maps = now.config_maps.clone();
-                shown.unread = self.world.unread.clone();
                 // One that is gone protects nothing, and nothing may be made for it again.
                 let seen = &self.world.seen;
                 let gateways: Vec<ObjectRef> = shown.seen.keys().filter(|object| object.kind == Kind::Gateway).cloned().collect();
@@ -224,13 +234,13 @@ impl Owner {
     /// Everything of a kind that we know of.
     fn all(&self, kind: Kind) -> BTreeSet<ObjectRef> {
         if is_value(kind) {
-            return self.values.known(kind).cloned().collect();
+            return self.values.known(kind).chain(self.outside.of_kind(kind)).cloned().collect();
         }
         let declared = self.world.declared.of_kind(kind);
         let first = ObjectRef { kind, key: ObjectKey::new("", "") };
         let seen = self.world.seen.range(first..).map(|(object, _)| object).take_while(|object| object.kind == kind);
         let aside = self.world.declared.set_aside.keys().filter(|object| object.kind == kind);
-        declared.into_iter().chain(seen.cloned()).chain(aside.cloned()).collect()
+        declared.into_iter().chain(seen.cloned()).chain(aside.cloned()).chain(self.outside.of_kind(kind).cloned()).collect()
     }
 
     fn there(&mut self, kind: Kind, value: Value) {
@@ -241,33 +251,136 @@ impl Owner {
             Some(missing) => drop(missing.remove(&object)),
             None => self.cured(kind),
         }
+        if kind == Kind::Namespace {
+            self.select(&object.key.name, Some(&value));
+        }
+        let is_outside = !self.selection.takes(&object);
         if is_value(kind) {
-            return self.values.there(object, Some(text(&value, "/metadata/resourceVersion")));
+            let version = text(&value, "/metadata/resourceVersion");
+            return match is_outside {
+                true => self.keep_outside(object, Kept::Value(version)),
+                false => self.values.there(object, Some(version)),
+            };
+        }
+        if is_outside {
+            return self.keep_outside(object, Kept::told(&value));
         }
         self.put(object, value);
     }
 
     fn gone(&mut self, object: &ObjectRef) {
         self.remembered.remove(object);
+        if object.kind == Kind::Namespace {
+            self.select(&object.key.name, None);
+        }
+        match self.outside.remove(object) {
+            Some(Kept::InEffect(_)) => return self.forget(object),
+            Some(Kept::Told(_) | Kept::Value(_)) => return,
+            None => {}
+        }
         if is_value(object.kind) {
             return self.values.there(object.clone(), None);
         }
         self.remove(object);
     }
 
+    /// A Namespace is so now, or gone: what is in it comes or goes.
+    fn select(&mut self, namespace: &Text, now: Option<&Value>) {
+        let Some(selected) = self.selection.note(namespace, now) else { return };
+        if self.world.complete {
+            tracing::info!(%namespace, selected, "a Namespace's labels came to say something else of it");
+        }
+        match selected {
+            true => self.outside.take(namespace).into_iter().for_each(|(object, kept)| self.enter(object, kept)),
+            false => self.inside(namespace).into_iter().for_each(|object| self.leave(object)),
+        }
+    }
+
+    /// Keeps what is not to count now. Of an object that changes outside, what was in effect is forgotten as if it were gone.
+    fn keep_outside(&mut self, object: ObjectRef, kept: Kept) {
+        if let Some(Kept::InEffect(_)) = self.outside.put(object.clone(), kept) {
+            self.forget(&object);
+        }
+    }
+
+    /// Everything of a namespace that counts because of the namespace.
+    fn inside(&self, namespace: &Text) -> BTreeSet<ObjectRef> {
+        let declared = self.world.declared.iter().map(|object| object.meta().object.clone());
+        let seen = self.world.seen.keys().chain(self.world.declared.set_aside.keys());
+        let values = Kind::ALL.into_iter().filter(|kind| is_value(*kind)).flat_map(|kind| self.values.known(kind));
+        let all = declared.chain(seen.chain(values).cloned());
+        all.filter(|object| object.key.namespace == *namespace && !self.selection.takes(object)).collect()
+    }
+
+    fn enter(&mut self, object: ObjectRef, kept: Kept) {
+        match kept {
+            Kept::Value(version) => self.values.there(object, Some(version)),
+            Kept::Told(text) => match serde_json::from_str(&text) {
+                Ok(value) => self.put(object, value),
+                Err(error) => tracing::error!(%object, %error, "what was kept of it cannot be read"),
+            },
+            Kept::InEffect(kept) => self.put_back(object, *kept),
+        }
+    }
+
+    fn put_back(&mut self, object: ObjectRef, kept: InEffect) {
+        let InEffect { good, aside, seen, problems, unreadable } = kept;
+        if let Some(good) = good {
+            self.values.refer(&object, Some(&good));
+            self.world.declared.insert(good);
+        }
+        aside.into_iter().for_each(|aside| drop(self.world.declared.set_aside.insert(object.clone(), aside)));
+        seen.into_iter().for_each(|seen| drop(self.world.seen.insert(object.clone(), seen)));
+        problems.into_iter().for_each(|problems| drop(self.world.problems.insert(object.clone(), problems)));
+        unreadable.into_iter().for_each(|unreadable| drop(self.world.unreadable.insert(object.clone(), unreadable)));
+        self.changed = true;
+    }
+
+    fn leave(&mut self, object: ObjectRef) {
+        if is_value(object.kind) {
+            let version = self.values.version(&object).cloned();
+            self.values.there(object.clone(), None);
+            return version.into_iter().for_each(|version| self.keep_outside(object.clone(), Kept::Value(version)));
+        }
+        let world = &self.world;
+        let kept = InEffect {
+            good: world.declared.get(&object),
+            aside: world.declared.set_aside.get(&object).cloned(),
+            seen: world.seen.get(&object).cloned(),
+            problems: world.problems.get(&object).cloned(),
+            unreadable: world.unreadable.get(&object).cloned(),
+        };
+        self.take_out(&object);
+        self.keep_outside(object, Kept::InEffect(Box::new(kept)));
+    }
+
     fn remove(&mut self, object: &ObjectRef) {
+        let was_there = self.take_out(object);
+        if was_there {
+            self.forget(object);
+        }
+    }
+
+    /// Nobody asks for the good version of an object that is gone.
+    fn forget(&mut self, object: &ObjectRef) {
+        if may_be_refused(object.kind) {
+            self.good.push(Good { object: object.clone(), version: None });
+            self.changed = true;
+        }
+    }
+
+    /// Takes an object out of the world; whether anything was declared of it.
+    fn take_out(&mut self, object: &ObjectRef) -> bool {
         let was_there = self.world.declared.get(object).is_some() || self.world.declared.set_aside.contains_key(object);
         self.world.declared.remove(object);
         self.world.unreadable.remove(object);
-        if was_there && may_be_refused(object.kind) {
-            self.good.push(Good { object: object.clone(), version: None });
-        }
         let seen = self.world.seen.remove(object).is_some();
         let problems = self.world.problems.remove(object).is_some();
         self.changed |= was_there || seen || problems;
         if !is_value(object.kind) {
             self.values.refer(object, None);
         }
+        was_there
     }
 
     /// A value was read, or could not be.
@@ -306,7 +419,7 @@ impl Owner {
             self.remember(&object, former);
         }
         let mut told = decoded.diagnostics;
-        match decoded.object {
+        match decoded.object.map(|good| self.marked(good)) {
             Some(good) if self.world.declared.get(&object).as_ref() != Some(&good) => {
                 self.values.refer(&object, Some(&good));
                 if let Some(kept) = kept {
@@ -327,6 +440,17 @@ impl Owner {
             None => {}
         }
         self.tell(&object, told);
+    }
+
+    /// A Namespace says whether what is in it counts: who refers to something there is told.
+    fn marked(&self, good: AnyObject) -> AnyObject {
+        match good {
+            AnyObject::Namespace(mut namespace) if !self.selection.has(&namespace.meta.object.key.name) => {
+                Arc::make_mut(&mut namespace).spec.left_out = true;
+                AnyObject::Namespace(namespace)
+            }
+            other => other,
+        }
     }
 
     /// Puts a version in effect that was good before we started.

@@ -75,6 +75,11 @@ impl Values {
         self.there.keys().filter(move |value| value.kind == kind)
     }
 
+    /// In which version a value is there.
+    pub(super) fn version(&self, value: &ObjectRef) -> Option<&String> {
+        self.there.get(value)
+    }
+
     /// Whether everything that is needed has been read, as far as it can be.
     pub(super) fn is_settled(&self) -> bool {
         let is_hopeless = |value: &ObjectRef| self.failing.get(value).is_some_and(|(times, _)| *times >= limits::TRIES_AWAITED);

@@ -1,16 +1,17 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::route::{
     BackendRef, Filter, HeaderChanges, Match, PathMatch, PathModifier, Redirect, Retry, Rewrite, Rule, SessionPersistence, ValueMatch,
 };
+use windrose_api::declared::{AnyObject, Changed};
 use windrose_ir::route::{RouteAction, Session};
 use windrose_vocab::{Kind, ObjectRef, Weight};
 
 use super::world::*;
-use crate::Subject;
+use crate::{Planner, Refused, Subject};
 
 const TABLE: &str = "shop/edge/80";
 
@@ -110,6 +111,29 @@ fn a_backend_of_another_namespace_needs_a_grant() {
     assert_eq!(targets(virtual_host(edge_program(&wrong), TABLE, "*")), ["500"]);
     let with = world(vec![grant("other", (Kind::HTTPRoute, NS), Kind::Service)]);
     assert_eq!(targets(virtual_host(edge_program(&with), TABLE, "*")), ["other/orders/80"]);
+}
+
+#[test]
+fn a_reference_into_a_namespace_that_is_left_out_says_so_as_long_as_it_is() {
+    let labelled = |left_out: bool| {
+        let AnyObject::Namespace(mut namespace) = namespace("other", &[]) else { unreachable!() };
+        Arc::make_mut(&mut namespace).spec.left_out = left_out;
+        AnyObject::Namespace(namespace)
+    };
+    let mut world = declared([edge(), route("r", &[], vec![rule(vec![prefix("/")], "other/orders")]), labelled(false)]);
+    let mut planner = Planner::new(settings());
+    let all = world.iter().map(|object| object.meta().object.clone()).collect();
+    planner.update(&world, &Refused::default(), &Changed { objects: all });
+    for left_out in [true, false] {
+        let changed = labelled(left_out);
+        let objects = [changed.meta().object.clone()].into();
+        world.insert(changed);
+        let followed = planner.update(&world, &Refused::default(), &Changed { objects });
+        let told = followed.diagnostics.iter().any(|told| told.message.contains("namespace `other` is not selected"));
+        assert_eq!(told, left_out);
+        assert_eq!(reasons(&followed, &route_verdict("r"))[1], "ResolvedRefs=false RefNotPermitted");
+        assert_eq!(crate::print(&followed), crate::print(&crate::plan(&world, &Refused::default(), &settings())));
+    }
 }
 
 #[test]

@@ -209,7 +209,7 @@ pub(super) fn grant(namespace: &str, from: (Kind, &str), to: Kind) -> AnyObject 
 }
 
 pub(super) fn namespace(name: &str, labels: &[(&str, &str)]) -> AnyObject {
-    let mut namespace = Object::clone(&object(Kind::Namespace, "", name, Namespace {}));
+    let mut namespace = Object::clone(&object(Kind::Namespace, "", name, Namespace::default()));
     namespace.meta.labels = labels.iter().map(|(key, value)| (Text::from(*key), Text::from(*value))).collect();
     AnyObject::Namespace(Arc::new(namespace))
 }

@@ -94,6 +94,12 @@ impl<'a> View<'a> {
         self.layers.declared.get(object).inspect(|object| self.source(object.meta()))
     }
 
+    /// Whether nothing of a namespace is declared here although it is there. It says what is absent: nothing is made of it.
+    pub(crate) fn leaves_out(&self, namespace: &Text) -> bool {
+        self.read(Dep::Object(ObjectRef { kind: Kind::Namespace, key: ObjectKey::new("", namespace.clone()) }));
+        self.layers.declared.leaves_out(namespace)
+    }
+
     /// The objects in a bucket, sorted.
     pub(crate) fn index(&self, index: Index) -> Vec<ObjectRef> {
         let found = self.layers.indexes.get(&index).cloned().collect();

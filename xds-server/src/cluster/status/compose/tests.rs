@@ -29,7 +29,7 @@ fn reference(group: &str, kind: &str, name: &str) -> ParentRef {
 }
 
 fn gateway_api() -> Surroundings {
-    Surroundings { gateway_api: Ok(vec!["v1.6.3".to_owned()]), others: Vec::new() }
+    Surroundings { gateway_api: Ok(vec!["v1.6.3".to_owned()]), own: "ours".to_owned(), others: Vec::new() }
 }
 
 /// What is said of an object, beside the shop, of which nothing can be read but that.
@@ -139,7 +139,7 @@ fn a_class_tells_of_definitions_and_of_a_second_installation() {
     };
     assert_eq!(class(None), None, "nothing is claimed before it was looked at");
     assert!(of(&gateway_api(), "SupportedVersion").status && of(&gateway_api(), "Accepted").message.is_empty());
-    let newer = Surroundings { gateway_api: Ok(vec!["v9.0.0".to_owned()]), others: vec!["elsewhere".to_owned()] };
+    let newer = Surroundings { gateway_api: Ok(vec!["v9.0.0".to_owned()]), others: vec!["elsewhere".to_owned()], ..gateway_api() };
     let supported = of(&newer, "SupportedVersion");
     assert_eq!((supported.status, supported.reason.as_str()), (false, "UnsupportedVersion"));
     assert!(supported.message.contains("v9.0.0"), "{}", supported.message);
@@ -208,4 +208,33 @@ fn every_address_that_is_asked_for_has_to_be_there() {
     assert_eq!(not_given(&[usable, other], &given(&[], &[])).len(), 2);
     assert_eq!(not_given(std::slice::from_ref(&named), &service), ["edge.example"]);
     assert_eq!(not_given(&[named], &given(&[], &["Edge.example"])), [""; 0]);
+}
+
+#[test]
+fn nothing_is_said_of_an_object_in_a_namespace_that_is_left_out() {
+    let parameters = "---\napiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: { name: sizes, namespace: shop }\nspec: {}\n\
+                      ---\napiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n";
+    let object = ObjectRef::new(Kind::GatewayParameters, "shop", "sizes");
+    let said = |left_out: bool, edit: fn(&mut World, &ObjectRef)| {
+        let mut world = World { declared: declared(&(CLASS.to_owned() + SHOP + parameters)), ..World::default() };
+        Arc::make_mut(world.declared.namespaces.get_mut(&ObjectKey::new("", "shop")).unwrap()).spec.left_out = left_out;
+        edit(&mut world, &object);
+        let known = Known {
+            world: &world,
+            picture: &Picture { declared: world.declared.clone(), ..Picture::default() },
+            progress: &Progress::default(),
+            made: &Made::default(),
+            problems: &Problems::default(),
+            surroundings: None,
+        };
+        status(&known, &object, &Seen::default()).is_some()
+    };
+    let unreadable = |world: &mut World, object: &ObjectRef| {
+        let told = Diagnostic::error(object.clone(), FieldPath::root(), Code::File, "no such field");
+        world.problems.insert(object.clone(), Arc::from([told]));
+        world.declared.remove(object);
+    };
+    for edit in [|_: &mut World, _: &ObjectRef| {}, unreadable] {
+        assert!(said(false, edit) && !said(true, edit));
+    }
 }

@@ -10,6 +10,9 @@ use windrose_vocab::{Kind, ObjectKey, ObjectRef};
 use super::{Known, class_status, problem};
 
 pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Option<Status> {
+    if known.world.leaves_out(&object.key.namespace) {
+        return None;
+    }
     let problem = problem(known, object)?;
     let message = format!("{}; {}", problem.message, windrose_plan::stead(&known.picture.declared, object));
     let condition = Condition { message, ..problem };

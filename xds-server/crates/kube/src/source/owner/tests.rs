@@ -4,6 +4,8 @@ use serde_json::json;
 
 use super::*;
 
+mod selection;
+
 fn object(kind: Kind, name: &str, spec: Value) -> Value {
     let version = if kind.group() == "windrose.dev" { "v1alpha1" } else { "v1" };
     json!({
