@@ -14,6 +14,8 @@ mod fleets;
 mod gateways;
 #[path = "cluster/many.rs"]
 mod many;
+#[path = "cluster/namespaces.rs"]
+mod namespaces;
 #[path = "cluster/outage.rs"]
 mod outage;
 #[path = "cluster/removal.rs"]

@@ -6,7 +6,7 @@ use windrose_tests::wait::wait_until;
 use crate::stage::{PATIENCE, SYSTEM, Stage};
 
 /// What the definitions allow and the decoder does not.
-const WRONG: &str = "apiVersion: windrose.dev/v1alpha1
+pub(crate) const WRONG: &str = "apiVersion: windrose.dev/v1alpha1
 kind: EdgePolicy
 metadata: { name: wrong }
 spec:
@@ -15,7 +15,7 @@ spec:
 ";
 
 /// The facts of one section.
-fn facts(stage: &Stage, arguments: &[&str], section: &str) -> Vec<(String, String)> {
+pub(crate) fn facts(stage: &Stage, arguments: &[&str], section: &str) -> Vec<(String, String)> {
     let report: Value = serde_json::from_str(&stage.windrose(&[arguments, &["-o", "json"]].concat())).unwrap();
     let text = |fact: &Value, field: &str| fact[field].as_str().unwrap_or_default().to_owned();
     let all = report["facts"].as_array().unwrap().iter().filter(|fact| fact["section"] == section);
