@@ -60,6 +60,8 @@ struct Pending {
 struct Written {
     log: Option<Journal>,
     versions: BTreeMap<ObjectRef, Vec<(Fingerprint, Place)>>,
+    /// Bytes of all of them.
+    live: u64,
     refused: Vec<RefusedVersion>,
 }
 
@@ -160,7 +162,7 @@ impl Written {
                     self.add(object, version, place);
                 }
             }
-            Record::Gone(object) => drop(object.parse().and_then(|object| self.versions.remove(&object))),
+            Record::Gone(object) => object.parse().into_iter().for_each(|object| self.remove(&object)),
             Record::Refused(refused) => self.refused = refused,
         }
     }
@@ -168,6 +170,7 @@ impl Written {
     fn add(&mut self, object: ObjectRef, version: Fingerprint, place: Place) {
         let pinned: BTreeSet<ObjectVersion> = self.refused.iter().filter_map(RefusedVersion::last_good).collect();
         let versions = self.versions.entry(object.clone()).or_default();
+        let before = bytes(versions);
         versions.retain(|(known, _)| *known != version);
         versions.push((version, place));
         let older = versions.len().saturating_sub(2);
@@ -176,6 +179,11 @@ impl Written {
             position += 1;
             position > older || pinned.contains(&ObjectVersion { object: object.clone(), version: *version })
         });
+        self.live = self.live + bytes(versions) - before;
+    }
+
+    fn remove(&mut self, object: &ObjectRef) {
+        self.live -= self.versions.remove(object).as_deref().map_or(0, bytes);
     }
 
     fn remembered(&self) -> Remembered {
@@ -206,7 +214,7 @@ impl Written {
             Some(log) => log,
             None => begun(path, source)?,
         };
-        let mut room = BYTES_MAX.saturating_sub(self.live());
+        let mut room = BYTES_MAX.saturating_sub(self.live);
         let mut objects = Vec::new();
         let mut records = Vec::new();
         for (object, kept) in &pending.objects {
@@ -228,7 +236,7 @@ impl Written {
         for ((object, kept), place) in objects.into_iter().zip(appended?) {
             match kept {
                 Some(kept) => self.add(object.clone(), kept.version, place),
-                None => drop(self.versions.remove(object)),
+                None => self.remove(object),
             }
         }
         if let Some(refused) = &pending.refused {
@@ -242,7 +250,8 @@ impl Written {
 
     /// Writes the log anew when more than half of it is out of date.
     fn tidy(&mut self, source: &str) -> std::io::Result<()> {
-        let live = self.live();
+        debug_assert_eq!(self.live, self.versions.values().map(|versions| bytes(versions)).sum::<u64>());
+        let live = self.live;
         let Some(log) = self.log.as_mut().filter(|log| log.end() > 2 * live + SLACK) else { return Ok(()) };
         let mut records = vec![Record::Source(source.to_owned()).to_bytes(), Record::Refused(self.refused.clone()).to_bytes()];
         let first = records.len();
@@ -255,10 +264,10 @@ impl Written {
         }
         Ok(())
     }
+}
 
-    fn live(&self) -> u64 {
-        self.versions.values().flatten().map(|(_, place)| place.bytes()).sum()
-    }
+fn bytes(versions: &[(Fingerprint, Place)]) -> u64 {
+    versions.iter().map(|(_, place)| place.bytes()).sum()
 }
 
 /// A new log, in place of whatever is there.

@@ -7,16 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use imbl::OrdMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress};
-use windrose_api::declared::{Gateway, Object};
+use windrose_api::declared::{Gateway, GatewayClass, Namespace, Object, Objects};
+use windrose_api::policy::{GatewayParameters, TargetRef};
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
 use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Envoys, For, Made, RUN_FOLDER, Service, TOKEN_FOLDER, Wanted};
 use windrose_kube::names;
 use windrose_kube::source::World;
 use windrose_plan::{Edge, FLEET_ANNOTATION, GATEWAY_ANNOTATION, OpenPort, READY_PORT};
-use windrose_vocab::{Kind, ObjectKey, ProxyKey, ProxyRole, Text};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole, Text};
 
 use super::identity::Shared;
 use super::{Sight, while_leading};
@@ -96,8 +98,8 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         }
         let world = sight.worlds.borrow().clone();
         let again = failed && tried.elapsed() >= RETRY;
-        // Most of what wakes us concerns no Gateway: what proxies answer, and statuses that were written.
-        let look = Some((picture.generation, standing(&picture, &world)));
+        // Most of what wakes us concerns no Envoys: routes, what proxies answer, and statuses that were written.
+        let look = Some(Basis::of(&picture, &world));
         if look == looked && !again {
             continue;
         }
@@ -148,9 +150,34 @@ fn tell(refused: &Refused, tells: &watch::Sender<Arc<Problems>>) {
     }
 }
 
-/// Which Gateways there are, and stay: one that was deleted and made anew is another one.
-fn standing(picture: &Picture, world: &World) -> Vec<String> {
-    picture.declared.gateways.values().filter_map(|gateway| identity(gateway, world)).cloned().collect()
+/// All that [`write()`] goes by, in maps that share what did not change.
+#[derive(PartialEq)]
+struct Basis {
+    edges: OrdMap<ObjectKey, Arc<Edge>>,
+    gateways: Objects<Gateway>,
+    classes: Objects<GatewayClass>,
+    parameters: Objects<GatewayParameters>,
+    namespaces: Objects<Namespace>,
+    set_aside: OrdMap<ObjectRef, Arc<[TargetRef]>>,
+    incomplete: bool,
+    /// Which Gateways there are, and stay: one that was deleted and made anew is another one.
+    standing: Vec<String>,
+}
+
+impl Basis {
+    fn of(picture: &Picture, world: &World) -> Self {
+        let declared = &picture.declared;
+        Self {
+            edges: picture.plan.edges.clone(),
+            gateways: declared.gateways.clone(),
+            classes: declared.gateway_classes.clone(),
+            parameters: declared.gateway_parameters.clone(),
+            namespaces: declared.namespaces.clone(),
+            set_aside: declared.set_aside.clone(),
+            incomplete: declared.incomplete,
+            standing: declared.gateways.values().filter_map(|gateway| identity(gateway, world)).cloned().collect(),
+        }
+    }
 }
 
 /// The identity of a Gateway; none of one that is being deleted: what it owns goes with it, and is not made again meanwhile.

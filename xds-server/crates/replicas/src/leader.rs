@@ -57,6 +57,16 @@ struct Held {
     users: usize,
 }
 
+impl Held {
+    /// Goes over to the map of what we want where it is equal: what grew from one map is compared at the cost of what differs, and two
+    /// that grew each by itself have nothing in common.
+    fn share(&mut self, desired: &KindMap) {
+        if self.strange.is_empty() && windrose_state::changes(&self.map, desired).next().is_none() {
+            self.map = desired.clone();
+        }
+    }
+}
+
 impl Mirror {
     /// A follower that has told nothing yet.
     #[must_use]
@@ -108,6 +118,7 @@ impl Mirror {
                 None => true,
             });
             if found {
+                held.share(view.of_kind(kind));
                 self.show_again(number, kind);
             }
         }
@@ -154,11 +165,11 @@ impl Mirror {
             }
             now.insert(resource.id.name.clone(), own.unwrap_or_else(|| Arc::new(resource)));
         }
-        // The whole of what we want costs nothing to compare when it is the very same map.
-        if map.base == 0 && strange.is_empty() && desired.is_some_and(|desired| *desired == now) {
-            now = desired.cloned().unwrap_or_default();
+        let mut held = Held { map: now, strange, users: 0 };
+        if let Some(desired) = desired {
+            held.share(desired);
         }
-        Ok(Held { map: now, strange, users: 0 })
+        Ok(held)
     }
 
     fn take(&mut self, news: &News) -> Result<(), Nonsense> {

@@ -232,11 +232,11 @@ fn an_object_in_another_namespace_is_nothing_of_a_gateway_whatever_it_says() {
 fn a_gateway_that_is_being_deleted_has_nothing_made_again() {
     let (picture, mut world) = world(&[("a", "shared"), ("b", "shared"), ("c", "windrose")]);
     let former = all_wanted(&picture, &world);
-    let before = standing(&picture, &world);
+    let before = Basis::of(&picture, &world);
     for name in ["a", "c"] {
         delete(&mut world, name);
     }
-    assert_ne!(standing(&picture, &world), before, "it is looked at");
+    assert!(Basis::of(&picture, &world) != before, "it is looked at");
     let now = all_wanted(&picture, &world);
     let names: Vec<String> = now.iter().map(|one| format!("{:?} of {:?}", one.of, one.owners.keys().collect::<Vec<_>>())).collect();
     assert_eq!(names, ["Fleet(shop/shared) of [\"b\"]", "Member(shop/b) of [\"b\"]"]);

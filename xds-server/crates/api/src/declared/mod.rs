@@ -252,7 +252,37 @@ impl Declared {
     /// The names of all objects of a kind.
     #[must_use]
     pub fn of_kind(&self, kind: Kind) -> BTreeSet<ObjectRef> {
-        self.iter().map(|object| object.meta().object.clone()).filter(|object| object.kind == kind).collect()
+        fn keys<T>(kind: Kind, of: &OrdMap<ObjectKey, Arc<Object<T>>>) -> BTreeSet<ObjectRef> {
+            of.keys().map(|key| ObjectRef { kind, key: key.clone() }).collect()
+        }
+        match kind {
+            Kind::HTTPRoute | Kind::GRPCRoute | Kind::TLSRoute | Kind::TCPRoute | Kind::UDPRoute => {
+                let first = ObjectRef::new(kind, "", "");
+                self.routes.range(first..).map(|(object, _)| object).take_while(|object| object.kind == kind).cloned().collect()
+            }
+            Kind::GatewayClass => keys(kind, &self.gateway_classes),
+            Kind::Gateway => keys(kind, &self.gateways),
+            Kind::ListenerSet => keys(kind, &self.listener_sets),
+            Kind::ReferenceGrant => keys(kind, &self.grants),
+            Kind::BackendTLSPolicy => keys(kind, &self.backend_tls),
+            Kind::Namespace => keys(kind, &self.namespaces),
+            Kind::Service => keys(kind, &self.services),
+            Kind::EndpointSlice => keys(kind, &self.endpoint_slices),
+            Kind::Secret => keys(kind, &self.secrets),
+            Kind::ConfigMap => keys(kind, &self.config_maps),
+            Kind::ClusterTrustBundle => keys(kind, &self.trust_bundles),
+            Kind::Backend => keys(kind, &self.backends),
+            Kind::Workload => keys(kind, &self.workloads),
+            Kind::AuthPolicy => keys(kind, &self.auth_policies),
+            Kind::RateLimitPolicy => keys(kind, &self.rate_limit_policies),
+            Kind::TranscodingPolicy => keys(kind, &self.transcoding_policies),
+            Kind::TrafficPolicy => keys(kind, &self.traffic_policies),
+            Kind::EdgePolicy => keys(kind, &self.edge_policies),
+            Kind::MeshPolicy => keys(kind, &self.mesh_policies),
+            Kind::AuthorizationPolicy => keys(kind, &self.authorization_policies),
+            Kind::TelemetryPolicy => keys(kind, &self.telemetry_policies),
+            Kind::GatewayParameters => keys(kind, &self.gateway_parameters),
+        }
     }
 
     /// Takes an object out.
