@@ -47,3 +47,5 @@ mod stock;
 mod traces;
 #[path = "envoy/ways_in.rs"]
 mod ways_in;
+#[path = "envoy/zones.rs"]
+mod zones;

@@ -234,6 +234,9 @@ pub(crate) struct Render {
     /// `gateway/NS/NAME` or `workload/NS/NAME`; lists them where absent.
     #[arg(long, value_name = "PROXY")]
     pub(crate) proxy: Option<String>,
+    /// Print what the proxies of this zone get.
+    #[arg(long, value_name = "ZONE", requires = "proxy")]
+    pub(crate) zone: Option<String>,
     /// Print one static bootstrap with everything inlined instead, for `envoy --mode validate`.
     #[arg(long, requires = "proxy")]
     pub(crate) bootstrap: bool,
@@ -266,6 +269,9 @@ pub(crate) struct Bootstrap {
     /// The name in the control plane's certificate; the host of --server where absent.
     #[arg(long, value_name = "HOST")]
     pub(crate) server_name: Option<String>,
+    /// The zone that the proxy will run in: it sends first to the endpoints that are meant for that.
+    #[arg(long, value_name = "ZONE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) zone: Option<String>,
     /// How the proxy proves who it is.
     #[arg(long, value_enum, default_value = "certificate")]
     pub(crate) identity: IdentityKind,

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use windrose_plan::Sources;
+use windrose_plan::{Plan, Sources};
+use windrose_state::{Change, KindMap};
 use windrose_vocab::{Fingerprint, ProxyKey, Resource, ResourceId};
 
 /// Former versions of a resource that are remembered: enough for a proxy that is several changes behind.
@@ -22,6 +23,15 @@ pub(crate) struct Carried {
 }
 
 impl Carried {
+    /// Takes note of the versions of a kind that are no more; `before` is the plan that they came from.
+    pub(crate) fn follow(&mut self, (proxy, before): (&ProxyKey, &Plan), old: &KindMap, new: &KindMap) {
+        let sources = before.sources.get(proxy);
+        for former in windrose_state::set::changes(old, new).filter_map(Change::before) {
+            let of_former = sources.and_then(|sources| sources.get(&former.id));
+            self.replaced(proxy, former, of_former.cloned().unwrap_or_default());
+        }
+    }
+
     /// Takes note of a version that another one replaces.
     pub(crate) fn replaced(&mut self, proxy: &ProxyKey, former: &Resource, sources: Sources) {
         let of_proxy = self.versions.entry(proxy.clone()).or_default();

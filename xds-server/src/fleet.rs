@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use windrose_envoy::bootstrap::BOOTSTRAP_FILE;
 use windrose_pki::NodeAuthority;
-use windrose_vocab::ProxyKey;
+use windrose_vocab::{ProxyKey, Text};
 
 use crate::args::IdentityKind;
 use crate::commands::bootstrap::{self, Order};
@@ -51,8 +51,17 @@ enum Local {
     Waiting(Instant),
 }
 
-/// The proxies that should run, with the addresses they listen on.
-pub(crate) type Wanted = BTreeMap<ProxyKey, BTreeSet<SocketAddr>>;
+/// The proxies that should run.
+pub(crate) type Wanted = BTreeMap<ProxyKey, Place>;
+
+/// Where one of them is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The addresses that it listens on.
+    pub(crate) addresses: BTreeSet<SocketAddr>,
+    /// The zone that it says it is in.
+    pub(crate) zone: Option<Text>,
+}
 
 impl Local {
     fn pid(&self) -> Option<u32> {
@@ -86,9 +95,10 @@ impl Fleet {
                 }
             }
             ports.again(&wanted, locals.values().filter_map(Local::pid));
-            for proxy in wanted.into_keys() {
+            for (proxy, place) in wanted {
                 let local = locals.remove(&proxy).unwrap_or(Local::Waiting(Instant::now()));
-                locals.insert(proxy.clone(), self.look(&proxy, local));
+                let local = self.look(&proxy, local, place.zone);
+                locals.insert(proxy, local);
             }
             end.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await;
         }
@@ -107,10 +117,10 @@ impl Fleet {
         }
     }
 
-    fn look(&self, proxy: &ProxyKey, local: Local) -> Local {
+    fn look(&self, proxy: &ProxyKey, local: Local, zone: Option<Text>) -> Local {
         match local {
             Local::Waiting(until) if Instant::now() < until => Local::Waiting(until),
-            Local::Waiting(_) => match self.start(proxy) {
+            Local::Waiting(_) => match self.start(proxy, zone) {
                 Ok(child) => Local::Running(Box::new(child)),
                 Err(error) => {
                     tracing::error!(%proxy, error = format!("{error:#}"), "its Envoy cannot be started");
@@ -129,9 +139,9 @@ impl Fleet {
         }
     }
 
-    fn start(&self, proxy: &ProxyKey) -> anyhow::Result<Child> {
+    fn start(&self, proxy: &ProxyKey, zone: Option<Text>) -> anyhow::Result<Child> {
         let home = self.home(proxy);
-        bootstrap::write(&self.order(proxy, &home), &self.authority)?;
+        bootstrap::write(&self.order(proxy, &home, zone), &self.authority)?;
         let log = std::fs::File::options().create(true).append(true).open(home.join(LOG)).with_context(|| home.display().to_string())?;
         let mut command = ending_with_us(&self.envoy);
         command.arg("-c").arg(home.join(BOOTSTRAP_FILE));
@@ -145,7 +155,7 @@ impl Fleet {
         Ok(child)
     }
 
-    fn order(&self, proxy: &ProxyKey, home: &Path) -> Order {
+    fn order(&self, proxy: &ProxyKey, home: &Path, zone: Option<Text>) -> Order {
         let socket_fits = home.join("envoy-admin.sock").as_os_str().len() <= SOCKET_PATH_MAX;
         let server = match self.server.ip() {
             ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
@@ -162,6 +172,7 @@ impl Fleet {
             admin: (!socket_fits).then(|| SocketAddr::from(([127, 0, 0, 1], 0))),
             state_of_the_world: false,
             modules: Some(self.modules.clone()),
+            zone,
         }
     }
 

@@ -80,6 +80,7 @@ impl Nodes {
             credential: identity.credential,
             issued_at: identity.issued_at,
             expires_at: identity.expires_at,
+            zone: None,
         })
     }
 }

@@ -7,13 +7,13 @@ use std::time::SystemTime;
 
 use anyhow::{Context, bail};
 use serde::Serialize;
-use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
+use windrose_envoy::{Modules, Near, Rendered, Renderer, VersionKey};
 use windrose_files::folder::Problem;
 use windrose_files::{Finding, World};
 use windrose_ir::Program;
 use windrose_pki::{Authority, Directory, SystemEntropy};
 use windrose_plan::{Plan, Settings};
-use windrose_vocab::{NodeClass, ProxyKey, Sensitive, SpiffeId, TrustDomain};
+use windrose_vocab::{NodeClass, ProxyKey, ResourceKind, Sensitive, SpiffeId, Text, TrustDomain};
 
 use crate::envoy_binary::EnvoyBinary;
 use crate::judges;
@@ -68,7 +68,7 @@ impl Offline {
         modules: &Modules,
     ) -> anyhow::Result<EnvoyAnswer> {
         let home = Directory::open(folder)?;
-        let rendered = render(program, modules.clone());
+        let rendered = render(program, modules.clone(), None);
         let now = SystemTime::now();
         let authority = Authority::open(home, &self.settings.trust_domain, now, &SystemEntropy)?;
         let identity = SpiffeId { trust_domain: self.settings.trust_domain.clone(), namespace: "check".into(), account: "check".into() };
@@ -103,9 +103,13 @@ pub(crate) fn files(paths: &[PathBuf]) -> anyhow::Result<BTreeSet<PathBuf>> {
     bail!("nothing to read: {}", why.collect::<Vec<_>>().join("; "))
 }
 
-/// All resources of a program, for a node without modules of its own.
-pub(crate) fn render(program: &Program, modules: Modules) -> Rendered {
-    Renderer::new(NodeClass::default(), modules, VersionKey::new(OPEN_KEY)).full(program)
+/// All resources of a program, for a node without modules of its own, in that zone if any.
+pub(crate) fn render(program: &Program, modules: Modules, zone: Option<&str>) -> Rendered {
+    let class = NodeClass { modules: None, zone: zone.map(Text::from) };
+    let renderer = Renderer::new(class, modules, VersionKey::new(OPEN_KEY));
+    let rendered = renderer.full(program);
+    let near = renderer.near(&Near::default(), &Program::default(), (program, rendered.of_kind(ResourceKind::Endpoints)));
+    rendered.with_endpoints(&near)
 }
 
 /// Envoy's last line that says what is wrong, without its time stamp and the name of our file.

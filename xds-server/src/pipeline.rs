@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use imbl::ordmap::DiffItem;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
-use windrose_envoy::{Modules, Rendered, Renderer, VersionKey};
+use windrose_envoy::{Modules, Near, Rendered, Renderer, VersionKey};
 use windrose_ir::Program;
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_replicas::Verdicts;
@@ -64,7 +64,21 @@ struct Served {
     renderer: Renderer,
     program: Arc<Program>,
     rendered: Rendered,
+    /// Of a zone, in place of what is rendered: all but its endpoints are those of its class anywhere.
+    near: Near,
     resources: ResourceSet,
+}
+
+impl Served {
+    fn nothing(scope: &Scope, parts: &Parts) -> Self {
+        Self {
+            renderer: Renderer::new(scope.class.clone(), parts.modules.clone(), parts.version_key.clone()),
+            program: Arc::default(),
+            rendered: Rendered::default(),
+            near: Near::default(),
+            resources: ResourceSet::new(),
+        }
+    }
 }
 
 /// What the pipeline stands on.
@@ -153,8 +167,12 @@ impl Pipeline {
             return;
         }
         let before = Arc::clone(&self.unpublished);
-        for scope in self.reader.take_asked() {
-            self.publish_scope(&scope, &self.plan.clone(), now);
+        let (asked, plan) = (self.reader.take_asked(), self.plan.clone());
+        for scope in with_classes(&asked) {
+            self.publish_scope(&scope, &plan, now);
+        }
+        for proxy in asked.iter().map(|scope| &scope.proxy).collect::<BTreeSet<_>>() {
+            self.retire(proxy);
         }
         if before != self.unpublished {
             self.show();
@@ -342,17 +360,31 @@ impl Pipeline {
         if !is_known(&self.plan, proxy) {
             return self.withdraw(proxy);
         }
+        self.retire(proxy);
         let asked = self.reader.scopes_of(proxy);
-        let scopes: BTreeSet<Scope> = asked.into_iter().chain([Scope::from(proxy.clone())]).collect();
-        for scope in scopes {
+        for scope in with_classes(asked.iter().chain([&Scope::from(proxy.clone())])) {
             self.publish_scope(&scope, before, now);
         }
     }
 
-    fn withdraw(&mut self, proxy: &ProxyKey) {
+    fn scopes_of(&self, proxy: &ProxyKey) -> Vec<Scope> {
         let first = Scope::from(proxy.clone());
-        let gone = self.served.range(first..).map(|(scope, _)| scope).take_while(|scope| scope.proxy == *proxy);
-        for scope in gone.cloned().collect::<Vec<_>>() {
+        self.served.range(first..).map(|(scope, _)| scope).take_while(|scope| scope.proxy == *proxy).cloned().collect()
+    }
+
+    /// Forgets the zones that made room for others.
+    fn retire(&mut self, proxy: &ProxyKey) {
+        let there: BTreeSet<Scope> = self.reader.scopes_of(proxy).into_iter().collect();
+        for scope in self.scopes_of(proxy).into_iter().filter(|scope| scope.class.zone.is_some() && !there.contains(scope)) {
+            self.served.remove(&scope);
+            self.note_published(&scope, None);
+            self.parts.desired.forget(&scope);
+            self.parts.accepted.forget(&scope);
+        }
+    }
+
+    fn withdraw(&mut self, proxy: &ProxyKey) {
+        for scope in self.scopes_of(proxy) {
             self.served.remove(&scope);
             self.note_published(&scope, None);
             if self.declared.leaves_out(&proxy.object.namespace) {
@@ -367,33 +399,48 @@ impl Pipeline {
 
     fn publish_scope(&mut self, scope: &Scope, before: &Plan, now: SystemTime) {
         let Some(program) = self.plan.programs.get(&scope.proxy).cloned() else { return };
-        let served = self.served.entry(scope.clone()).or_insert_with(|| Served {
-            renderer: Renderer::new(scope.class.clone(), self.parts.modules.clone(), self.parts.version_key.clone()),
-            program: Arc::default(),
-            rendered: Rendered::default(),
-            resources: ResourceSet::new(),
-        });
-        let rendered = match bugs::caught(|| served.renderer.update(&served.rendered, &served.program, &program)) {
-            Ok(rendered) => rendered,
+        let rendered = match scope.class.zone {
+            None => self.render(scope, program, before),
+            Some(_) => self.render_near(scope, program, before),
+        };
+        match rendered {
+            Ok(()) => self.publish_served(scope, now),
             Err(bug) => {
                 self.note_published(scope, Some(format!("a bug of the control plane {bug}")));
                 self.stumbled = Some(bug);
-                return;
             }
-        };
+        }
+    }
+
+    fn render(&mut self, scope: &Scope, program: Arc<Program>, before: &Plan) -> Result<(), Bug> {
+        let served = self.served.entry(scope.clone()).or_insert_with(|| Served::nothing(scope, &self.parts));
+        let rendered = bugs::caught(|| served.renderer.update(&served.rendered, &served.program, &program))?;
         for kind in ResourceKind::ALL {
-            let changes = windrose_state::set::changes(served.rendered.of_kind(kind), rendered.of_kind(kind));
-            for former in changes.filter_map(windrose_state::Change::before) {
-                let sources = before.sources.get(&scope.proxy).and_then(|sources| sources.get(&former.id));
-                self.carried.replaced(&scope.proxy, former, sources.cloned().unwrap_or_default());
-            }
+            self.carried.follow((&scope.proxy, before), served.rendered.of_kind(kind), rendered.of_kind(kind));
             served.resources.set_kind(kind, rendered.of_kind(kind).clone());
         }
         if let Some(there) = self.plan.sources.get(&scope.proxy) {
             self.carried.tidy(&scope.proxy, there);
         }
         (served.rendered, served.program) = (rendered, program);
-        self.publish_served(scope, now);
+        Ok(())
+    }
+
+    /// A zone's resources are those of its class, which was rendered before it, but for endpoints that it sees otherwise.
+    fn render_near(&mut self, scope: &Scope, program: Arc<Program>, before: &Plan) -> Result<(), Bug> {
+        let rendered = self.served.get(&scope.anywhere()).filter(|class| Arc::ptr_eq(&class.program, &program));
+        let Some(class) = rendered.map(|class| class.resources.clone()) else { return Ok(()) };
+        let served = self.served.entry(scope.clone()).or_insert_with(|| Served::nothing(scope, &self.parts));
+        let endpoints = class.of_kind(ResourceKind::Endpoints);
+        let near = bugs::caught(|| served.renderer.near(&served.near, &served.program, (&program, endpoints)))?;
+        // Else all that changed is the class' own.
+        if !served.near.own().is_empty() || !near.own().is_empty() {
+            self.carried.follow((&scope.proxy, before), served.near.endpoints(), near.endpoints());
+        }
+        served.resources = class;
+        served.resources.set_kind(ResourceKind::Endpoints, near.endpoints().clone());
+        (served.near, served.program) = (near, program);
+        Ok(())
     }
 
     fn publish_served(&mut self, scope: &Scope, now: SystemTime) {
@@ -451,6 +498,11 @@ impl Pipeline {
         };
         self.parts.picture.store(Arc::new(picture));
     }
+}
+
+/// These scopes and those of their classes anywhere, in an order in which a class comes before its zones.
+fn with_classes<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> BTreeSet<Scope> {
+    scopes.into_iter().flat_map(|scope| [scope.anywhere(), scope.clone()]).collect()
 }
 
 /// The version of a resource that a scope should have.

@@ -173,7 +173,7 @@ impl Refusals {
     fn go_on(&mut self, mut case: Case, evidence: &Evidence<'_>, refused: &mut Refused) {
         if case.version != (evidence.desired)(&case.scope, &case.resource) {
             self.take_in(&mut case, evidence);
-        } else if !evidence.is_connected(&case.scope) {
+        } else if !evidence.is_connected(&case.scope, &case.resource) {
             case.trial.end();
         } else {
             let waited = evidence.now.duration_since(case.asked).unwrap_or_default();

@@ -18,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 use windrose_pki::NodeAuthority;
 use windrose_plan::Settings;
 use windrose_state::{Desired, Observed};
-use windrose_vocab::{ProxyKey, TrustDomain};
+use windrose_vocab::{ProxyKey, ProxyRole, TrustDomain};
 use windrose_xds_serve::{Counters, Identify, Xds};
 
 use crate::accepted_journal::AcceptedJournal;
 use crate::args::ServerOptions;
-use crate::fleet::{Fleet, Wanted};
+use crate::fleet::{Fleet, Place, Wanted};
 use crate::identities::Nodes;
 use crate::last_good::{LastGood, Remembered};
 use crate::pipeline::{Judge, Parts, Picture, Pipeline};
@@ -91,10 +91,13 @@ impl FleetOrder {
     }
 }
 
-/// The proxies of the plan, and where they listen.
+/// The proxies of the plan, and where they are.
 fn wanted(picture: &Picture) -> Wanted {
     let addresses = |program: &windrose_ir::Program| program.listeners.values().flat_map(|listener| listener.addresses.clone()).collect();
-    picture.plan.programs.iter().map(|(proxy, program)| (proxy.clone(), addresses(program))).collect()
+    let workload = |proxy: &ProxyKey| picture.declared.workloads.get(&proxy.object).filter(|_| proxy.role == ProxyRole::Workload);
+    let zone = |proxy: &ProxyKey| workload(proxy).map(|workload| workload.spec.zone.clone()).filter(|zone| !zone.is_empty());
+    let place = |proxy: &ProxyKey, program| Place { addresses: addresses(program), zone: zone(proxy) };
+    picture.plan.programs.iter().map(|(proxy, program)| (proxy.clone(), place(proxy, program))).collect()
 }
 
 /// What a running server stands on, wherever its declarations come from.

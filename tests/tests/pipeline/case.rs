@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use windrose_files::Finding;
-use windrose_ir::Program;
 use windrose_tests::places;
 use windrose_vocab::{ProxyKey, Resource};
 
 use crate::mesh::Mesh;
-use crate::rendered::{all, planned, rendered, renderer};
+use crate::rendered::{all, near, planned, rendered, renderer, zones};
 use crate::whole::whole;
 
 /// What a case must give, as text.
@@ -103,13 +102,17 @@ fn sets(folder: &Path, modules: &str, mesh: &Mesh) -> Vec<Set> {
     let mut sets = Vec::new();
     for (proxy, program) in &plan.programs {
         let secrets = plan.identities.get(proxy).map_or_else(Vec::new, |identity| mesh.secrets(identity));
-        let mut add = |case: String, program: &Program| {
-            let resources = all(&renderer, program).into_iter().chain(secrets.iter().cloned()).collect();
+        let mut add = |case: String, of_program: Vec<Arc<Resource>>| {
+            let resources = of_program.into_iter().chain(secrets.iter().cloned()).collect();
             sets.push(Set { case, proxy: proxy.clone(), resources });
         };
-        add(case.clone(), program);
+        add(case.clone(), all(&renderer, program));
+        for zone in zones(program) {
+            let zoned = renderer.full(program).with_endpoints(&near(modules, program, &zone));
+            add(format!("{case}, in zone {zone},"), zoned.iter().cloned().collect());
+        }
         if let Some(whole) = whole(program) {
-            add(format!("{case}, whole,"), &whole);
+            add(format!("{case}, whole,"), all(&renderer, &whole));
         }
     }
     sets

@@ -1,13 +1,14 @@
 //! From what is declared to the resources of every proxy, as text: what a case is compared by, wherever its objects come from.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use windrose_api::Declared;
-use windrose_envoy::{Modules, Renderer, VersionKey, print};
+use windrose_envoy::{Modules, Near, Renderer, VersionKey, print};
 use windrose_ir::Program;
 use windrose_plan::{CertificateCheck, Plan, Refused, Settings, plan};
-use windrose_vocab::{NodeClass, Resource, TrustDomain};
+use windrose_vocab::{NodeClass, Resource, ResourceKind, Text, TrustDomain};
 
 /// Where golden resources look for filter modules: no machine's own folder.
 const GOLDEN_MODULES: &str = "/usr/share/windrose/filters";
@@ -28,13 +29,32 @@ pub(crate) fn rendered(plan: &Plan) -> String {
     for (proxy, program) in &plan.programs {
         let resources = all(&renderer, program);
         write!(text, "# ==== {proxy} ====\n{}", print::documents(resources.iter().map(|resource| &**resource))).unwrap();
+        for zone in zones(program) {
+            let own = near(GOLDEN_MODULES, program, &zone);
+            let own = own.own().values().map(|resource| &**resource);
+            write!(text, "# ==== {proxy} in zone {zone}, beside the rest ====\n{}", print::documents(own)).unwrap();
+        }
     }
     text
 }
 
+/// The zones that endpoints of a program are meant for.
+pub(crate) fn zones(program: &Program) -> BTreeSet<Text> {
+    let localities = program.endpoints.values().flat_map(|set| &set.localities);
+    localities.flat_map(|locality| &locality.endpoints).flat_map(|endpoint| endpoint.zones.iter().cloned()).collect()
+}
+
+/// The endpoints of a program as one zone sees them, for nodes with modules in that folder.
+pub(crate) fn near(modules: &str, program: &Program, zone: &str) -> Near {
+    let class = renderer(modules).full(program);
+    let zoned =
+        Renderer::new(NodeClass { modules: Some(modules.into()), zone: Some(zone.into()) }, Modules::default(), VersionKey::new([0; 32]));
+    zoned.near(&Near::default(), &Program::default(), (program, class.of_kind(ResourceKind::Endpoints)))
+}
+
 /// A renderer for nodes with modules in that folder.
 pub(crate) fn renderer(modules: &str) -> Renderer {
-    let class = NodeClass { modules: Some(modules.into()) };
+    let class = NodeClass { modules: Some(modules.into()), zone: None };
     Renderer::new(class, Modules::default(), VersionKey::new([0; 32]))
 }
 

@@ -98,6 +98,7 @@ fn peer(identity: NodeIdentity) -> Peer {
         credential: identity.credential,
         issued_at: identity.issued_at,
         expires_at: identity.expires_at,
+        zone: None,
     }
 }
 
@@ -201,6 +202,7 @@ impl Stage {
             node_id: format!("{proxy}/1").into(),
             node_cluster: proxy.object.name.clone(),
             metadata: BTreeMap::new(),
+            zone: None,
             server: Server { host: host.clone(), port, name: host, trust: self.nodes.authority.root_pem().into() },
             identity: Identity::Certificate {
                 chain: path("credential/node.pem"),

@@ -367,6 +367,8 @@ fn bootstrap_of(proxy: &ProxyKey, place: &Place) -> BTreeMap<String, String> {
         node_id: "".into(),
         node_cluster: "".into(),
         metadata: BTreeMap::from([("proxy".into(), proxy.to_string().into())]),
+        // Each Pod has another one, which is found by its node.
+        zone: None,
         server: place.server.clone(),
         identity: Identity::Token { file: format!("{TOKEN_FOLDER}/token").into(), directory: TOKEN_FOLDER.into() },
         state_of_the_world: false,

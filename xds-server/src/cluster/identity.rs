@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
 use futures::FutureExt;
@@ -11,6 +11,7 @@ use futures::future::BoxFuture;
 use rustls_pki_types::CertificateDer;
 use tokio::sync::watch;
 use windrose_kube::tokens::{self, Problem, Shown};
+use windrose_kube::zones::Zones;
 use windrose_kube::{Client, names};
 use windrose_vocab::{ObjectKey, ProxyKey, ProxyRole, Text};
 use windrose_xds_serve::{Identify, Peer, Refusal};
@@ -40,17 +41,24 @@ impl Shared {
     }
 }
 
+/// How long the first Pods wait until the zones of nodes are known: a list of them takes less.
+const ZONES_AWAITED: Duration = Duration::from_secs(3);
+
+/// The zones of nodes; none before they were listed.
+pub(crate) type Zoned = watch::Receiver<Option<Arc<Zones>>>;
+
 /// The credentials that are good in a cluster.
 pub(crate) struct Tokens {
     client: Client,
     nodes: Arc<Nodes>,
+    zones: Zoned,
     accounts: Arc<ArcSwap<Accounts>>,
     leaving: Arc<ArcSwap<BTreeSet<ObjectKey>>>,
 }
 
 impl Tokens {
-    pub(crate) fn new(client: Client, nodes: Arc<Nodes>, shared: &Shared) -> Self {
-        Self { client, nodes, accounts: shared.accounts.clone(), leaving: shared.leaving.clone() }
+    pub(crate) fn new(client: Client, nodes: Arc<Nodes>, zones: Zoned, shared: &Shared) -> Self {
+        Self { client, nodes, zones, accounts: shared.accounts.clone(), leaving: shared.leaving.clone() }
     }
 
     async fn review(&self, token: &str) -> Result<Peer, Refusal> {
@@ -61,10 +69,11 @@ impl Tokens {
                 Refusal::Unavailable
             }
         })?;
-        self.peer(shown)
+        let zone = zone(self.zones.clone(), shown.node.as_deref()).await;
+        self.peer(shown, zone)
     }
 
-    fn peer(&self, shown: Shown) -> Result<Peer, Refusal> {
+    fn peer(&self, shown: Shown, zone: Option<Text>) -> Result<Peer, Refusal> {
         let account = ObjectKey::new(shown.namespace.clone(), shown.account);
         let Some(proxy) = self.accounts.load().get(&account).cloned() else {
             return Err(Refusal::Wrong(format!("service account {account} belongs to no Gateway")));
@@ -76,8 +85,15 @@ impl Tokens {
             credential: format!("pod/{pod}").into(),
             issued_at: shown.issued_at,
             expires_at: shown.expires_at,
+            zone,
         })
     }
+}
+
+/// The zone of a node, once zones are known; a stream keeps the one that it began with.
+async fn zone(mut zones: Zoned, node: Option<&str>) -> Option<Text> {
+    let known = tokio::time::timeout(ZONES_AWAITED, zones.wait_for(Option::is_some)).await.ok()?.ok()?;
+    known.as_ref()?.get(node?).cloned()
 }
 
 /// The Pod of an identity, if it is one.
@@ -125,4 +141,21 @@ fn accounts(picture: &Picture) -> Accounts {
         Some((ObjectKey::new(proxy.object.namespace.clone(), name), proxy.clone()))
     };
     picture.plan.programs.keys().filter_map(account).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_pod_is_in_the_zone_of_its_node_and_waits_until_that_is_known() {
+        let (telling, zones) = watch::channel(None);
+        let asked = tokio::spawn(zone(zones.clone(), Some("one")));
+        tokio::task::yield_now().await;
+        assert!(!asked.is_finished());
+        telling.send_replace(Some(Arc::new(Zones::from([("one".into(), "a".into())]))));
+        assert_eq!(asked.await.unwrap().as_deref(), Some("a"));
+        assert_eq!(zone(zones.clone(), Some("two")).await, None);
+        assert_eq!(zone(zones, None).await, None);
+    }
 }

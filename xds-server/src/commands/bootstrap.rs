@@ -33,6 +33,8 @@ pub(crate) struct Order {
     pub(crate) state_of_the_world: bool,
     /// Where the filter modules will lie; they are sent over xDS where absent.
     pub(crate) modules: Option<PathBuf>,
+    /// Where it will run.
+    pub(crate) zone: Option<Text>,
 }
 
 pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
@@ -117,6 +119,7 @@ fn settings(order: &Order, authority: &NodeAuthority) -> anyhow::Result<Settings
         node_id: Text::from(format!("{}/{}", order.proxy, host_name())),
         node_cluster: order.proxy.object.name.clone(),
         metadata,
+        zone: order.zone.clone(),
         server: Server {
             host: order.server.0.clone(),
             port: order.server.1,
@@ -149,6 +152,7 @@ fn order(options: &args::Bootstrap, folder: &Path) -> anyhow::Result<Order> {
         admin: options.envoy_admin,
         state_of_the_world: options.state_of_the_world,
         modules,
+        zone: options.zone.as_deref().map(Text::from),
     })
 }
 

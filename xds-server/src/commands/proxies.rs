@@ -24,7 +24,7 @@ pub(crate) fn show(report: &[ProxyReport], wide: bool, now: u64) -> String {
     }
     let mut headings = vec!["proxy", "node", "synced", "acknowledged", "behind", "connected", "credential"];
     if wide {
-        headings.extend(["stream", "replica", "identity", "spiffe id", "types"]);
+        headings.extend(["stream", "zone", "replica", "identity", "spiffe id", "types"]);
     }
     let mut rows = table(&headings);
     for proxy in report {
@@ -52,6 +52,7 @@ fn row(proxy: &ProxyReport, wide: bool, now: u64) -> Vec<Cell> {
     if wide {
         let types = proxy.types.iter().map(|(name, counts)| format!("{name} {}/{}", counts.acknowledged, counts.wanted));
         cells.push(Cell::new(proxy.stream));
+        cells.push(Cell::new(proxy.zone.as_deref().unwrap_or("-")));
         cells.push(Cell::new(proxy.replica.as_deref().unwrap_or("-")));
         cells.push(Cell::new(&proxy.identity));
         cells.push(Cell::new(proxy.spiffe_id.as_deref().unwrap_or("-")));

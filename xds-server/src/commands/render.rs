@@ -21,12 +21,13 @@ pub(crate) fn run(options: &args::Render) -> anyhow::Result<()> {
     if offline.world.has_errors() {
         tell("warning: some objects could not be read and are not rendered (windrose check says which)");
     }
+    let zone = options.zone.as_deref();
     if options.bootstrap {
         let modules = filters::read(&filters::folder(options.common.filters.as_deref())?)?;
-        let rendered = offline::render(program, modules);
+        let rendered = offline::render(program, modules, zone);
         return put(&inline::bootstrap_yaml(rendered.iter().map(|resource| &**resource)));
     }
     // Without modules: nobody reads 300 KB of Wasm, and the rest is the same.
-    let rendered = offline::render(program, Modules::default());
+    let rendered = offline::render(program, Modules::default(), zone);
     put(&print::documents(rendered.iter().map(|resource| &**resource)))
 }

@@ -38,10 +38,10 @@ impl Look {
             return;
         }
         self.last = Some((Instant::now(), wanted.clone()));
-        let held = others(&wanted.values().flatten().copied().collect(), &ours.collect::<Vec<_>>());
+        let held = others(&wanted.values().flat_map(|place| &place.addresses).copied().collect(), &ours.collect::<Vec<_>>());
         for holder in held.difference(&self.told) {
             let holds = |addresses: &BTreeSet<SocketAddr>| addresses.iter().any(|address| meets(*address, holder.address));
-            let proxy = wanted.iter().find(|(_, addresses)| holds(addresses)).map(|(proxy, _)| proxy.to_string());
+            let proxy = wanted.iter().find(|(_, place)| holds(&place.addresses)).map(|(proxy, _)| proxy.to_string());
             tracing::error!(proxy, address = %holder.address, "{holder} listens on a port of a local Envoy: requests may go there");
         }
         for freed in self.told.difference(&held) {

@@ -313,3 +313,76 @@ fn a_replica_that_has_just_started_is_told_what_runs_in_place_of_a_refused_versi
     let in_place = told.objects.values().next().unwrap().last_good.as_ref().map(|object| object.meta().identity());
     assert_eq!(in_place, Some(good));
 }
+
+/// The shop with an endpoint for each of these zones, each where it says; a `-` is meant for nobody.
+fn zoned(zones: &[&str]) -> String {
+    let endpoint = |(number, zone): (usize, &&str)| match *zone {
+        "-" => format!("{{ addresses: [127.0.0.{number}] }}"),
+        zone => format!("{{ addresses: [127.0.0.{number}], zone: {zone}, hints: {{ forZones: [{{ name: {zone} }}] }} }}"),
+    };
+    let endpoints: Vec<String> = zones.iter().enumerate().map(endpoint).collect();
+    SHOP.replace("{ addresses: [127.0.0.1] }", &endpoints.join(", ")) + &route("web", "/")
+}
+
+fn in_zone(zone: &str) -> Scope {
+    Scope::new(ProxyKey::gateway("shop", "edge"), windrose_vocab::NodeClass { modules: None, zone: Some(zone.into()) })
+}
+
+impl Stage {
+    fn asked(&mut self, scope: &Scope) -> windrose_state::Feed {
+        let feed = self.pipeline.reader.subscribe(scope).unwrap();
+        self.pipeline.follow_demand(self.now);
+        feed
+    }
+}
+
+#[test]
+fn zones_share_all_but_the_endpoints_that_they_see_otherwise() {
+    let mut stage = Stage::set("shop.test");
+    stage.declare(&zoned(&["-", "-"]));
+    let mut feeds = ["a", "b", "c"].map(|zone| stage.asked(&in_zone(zone)));
+    let anywhere = |stage: &Stage| stage.view(ProxyKey::gateway("shop", "edge")).unwrap();
+    let views = |feeds: &mut [windrose_state::Feed; 3]| feeds.each_mut().map(windrose_state::Feed::current);
+    assert!(views(&mut feeds).iter().all(|view| view.resources.is_same(&anywhere(&stage).resources)), "nothing is meant for any");
+
+    stage.declare(&zoned(&["a", "b"]));
+    let class = anywhere(&stage);
+    let [a, b, c] = views(&mut feeds);
+    for kind in ResourceKind::ALL.into_iter().filter(|kind| *kind != ResourceKind::Endpoints) {
+        assert!([&a, &b, &c].iter().all(|view| view.of_kind(kind).ptr_eq(class.of_kind(kind))), "{kind}");
+    }
+    let version = |view: &windrose_state::View| view.get(ResourceKind::Endpoints, "shop/one/80").unwrap().version;
+    let versions: BTreeSet<_> = [&class, &a, &b].map(|view| version(view)).into();
+    assert_eq!(versions.len(), 3);
+    assert!(c.resources.is_same(&class.resources), "nothing is meant for it");
+
+    // An edit elsewhere is the same for all.
+    stage.declare(&(zoned(&["a", "b"]) + &route("other", "/other")));
+    let now = views(&mut feeds);
+    assert!(now[0].of_kind(ResourceKind::Endpoints).ptr_eq(a.of_kind(ResourceKind::Endpoints)));
+    assert!(now[0].of_kind(ResourceKind::Routes).ptr_eq(anywhere(&stage).of_kind(ResourceKind::Routes)));
+
+    // What only another zone sees otherwise is no news.
+    stage.declare(&zoned(&["a", "b"]).replace("{ name: b }", "{ name: b }, { name: c }"));
+    let before = now;
+    stage.declare(&(zoned(&["a", "b"]).replace("{ name: b }", "{ name: b }, { name: c }") + &route("other", "/other")));
+    let after = views(&mut feeds);
+    let endpoints = |view: &windrose_state::View| view.of_kind(ResourceKind::Endpoints).clone();
+    assert_eq!(endpoints(&before[0]), endpoints(&after[0]));
+    assert_eq!(version(&after[1]), version(&after[2]));
+    assert_ne!(version(&before[2]), version(&after[2]));
+
+    stage.declare(&zoned(&["b", "-"]));
+    assert!(views(&mut feeds).iter().all(|view| view.resources.is_same(&anywhere(&stage).resources)), "one without a hint ends it");
+}
+
+#[test]
+fn a_zone_that_made_room_is_served_no_longer_and_again_when_it_is_asked_for() {
+    let mut stage = Stage::set("shop.test");
+    stage.declare(&zoned(&["a", "b"]));
+    drop(stage.asked(&in_zone("a")));
+    assert!(stage.pipeline.served.contains_key(&in_zone("a")));
+    let _b = stage.asked(&in_zone("b"));
+    assert!(!stage.pipeline.served.contains_key(&in_zone("a")));
+    assert!(stage.asked(&in_zone("a")).current().ready);
+}

@@ -71,12 +71,28 @@ impl Evidence<'_> {
     }
 
     fn rejected(&self, stream: &StreamStatus, resource: ResourceId, version: Fingerprint, at: SystemTime) -> Option<Rejected> {
-        let scope = stream.opened.scope.clone();
-        if (self.desired)(&scope, &resource) != Some(version) {
+        if (self.desired)(&stream.opened.scope, &resource) != Some(version) {
             return None;
         }
+        let scope = self.anywhere_if_same(&stream.opened.scope, &resource);
         let reason = self.accepted.reason(&resource, version)?.as_str().to_owned();
         Some(Rejected { scope, resource, version, reason, at })
+    }
+
+    /// Proxies in many zones that have one and the same resource speak of one.
+    fn anywhere_if_same(&self, scope: &Scope, resource: &ResourceId) -> Scope {
+        let anywhere = scope.anywhere();
+        let is_same = (self.desired)(&anywhere, resource) == (self.desired)(scope, resource);
+        if is_same { anywhere } else { scope.clone() }
+    }
+
+    /// The streams of the same kind of proxy that should have the same version of a resource as those of that scope.
+    fn sharing<'s>(&'s self, scope: &'s Scope, resource: &'s ResourceId) -> impl Iterator<Item = &'s StreamStatus> + 's {
+        let (anywhere, wanted) = (scope.anywhere(), (self.desired)(scope, resource));
+        self.streams.iter().filter(move |stream| {
+            let other = &stream.opened.scope;
+            other == scope || other.anywhere() == anywhere && (self.desired)(other, resource) == wanted
+        })
     }
 
     /// Whether another proxy of the same kind has not answered yet and may say otherwise.
@@ -118,9 +134,9 @@ impl Evidence<'_> {
         })
     }
 
-    /// Whether a proxy of that scope is there.
-    pub(super) fn is_connected(&self, scope: &Scope) -> bool {
-        self.streams.iter().any(|stream| stream.opened.scope == *scope)
+    /// Whether a proxy is there that should have what those of that scope should.
+    pub(super) fn is_connected(&self, scope: &Scope, resource: &ResourceId) -> bool {
+        self.sharing(scope, resource).next().is_some()
     }
 
     /// What the proxies of a scope say to the version that they should have; nothing while they may still say something.
@@ -138,7 +154,7 @@ impl Evidence<'_> {
 
     fn words<'s>(&'s self, scope: &'s Scope, resource: &'s ResourceId) -> impl Iterator<Item = Word> + 's {
         let wanted = (self.desired)(scope, resource);
-        self.streams.iter().filter(move |stream| stream.opened.scope == *scope).map(move |stream| {
+        self.sharing(scope, resource).map(move |stream| {
             let status = stream.of_kind(resource.kind);
             let is_wanted = |version: Fingerprint| Some(version) == wanted;
             if status.acked.get(&*resource.name).is_some_and(|acked| is_wanted(acked.version)) {

@@ -197,10 +197,10 @@ impl Stage {
     }
 }
 
-/// What is made of a resource's objects: its version depends on them and on the class alone, its bytes name the routes.
+/// What is made of a resource's objects: its version depends on them and on the class anywhere alone, its bytes name the routes.
 fn resource(plan: &Plan, scope: &Scope, id: &ResourceId) -> Option<Resource> {
     let sources = plan.sources.get(&scope.proxy)?.get(id)?;
-    let version = Fingerprint::of("test", &format!("{:?} {:?}", scope.class, sources.iter().collect::<Vec<_>>()));
+    let version = Fingerprint::of("test", &format!("{:?} {:?}", scope.class.anywhere(), sources.iter().collect::<Vec<_>>()));
     let routes = sources.iter().filter(|one| one.object.kind == windrose_vocab::Kind::HTTPRoute);
     let names: BTreeMap<_, _> = routes.map(|one| (one.object.key.name.to_string(), ())).collect();
     let bytes = Bytes::from(names.into_keys().collect::<Vec<_>>().join(" "));
@@ -366,7 +366,7 @@ fn a_trial_that_nobody_answers_sets_nobody_aside() {
 #[test]
 fn of_two_classes_the_one_that_refuses_is_asked() {
     let mut stage = Stage::set(&[("old", "/")]);
-    let with_modules = Scope::new(edge().proxy, NodeClass { modules: Some("/filters".into()) });
+    let with_modules = Scope::new(edge().proxy, NodeClass { modules: Some("/filters".into()), zone: None });
     let (plain, other) = (stage.connect(edge(), "plain", false), stage.connect(with_modules, "modules", true));
     stage.settle();
     let good = names(7);
@@ -374,6 +374,41 @@ fn of_two_classes_the_one_that_refuses_is_asked() {
     stage.settle();
     assert_eq!(stage.aside(), ["bad"]);
     assert_eq!((stage.runs(plain).len(), stage.runs(other).len()), (8, 8));
+}
+
+fn in_zone(name: &str) -> Scope {
+    Scope::new(edge().proxy, NodeClass { modules: None, zone: Some(name.into()) })
+}
+
+#[test]
+fn a_proxy_of_another_zone_contradicts() {
+    let mut stage = Stage::set(&[("old", "/")]);
+    let (_, slow) = (stage.connect(in_zone("a"), "a", true), stage.connect(in_zone("b"), "b", false));
+    stage.settle();
+    stage.proxies[slow].answers = false;
+    stage.declare(&[("old", "/"), ("bad", "/")]);
+    stage.answer();
+    assert!(!stage.look() && stage.refusals.is_waiting(), "the other may say otherwise");
+    stage.proxies[slow].answers = true;
+    stage.settle();
+    assert_eq!(stage.aside(), [""; 0]);
+}
+
+#[test]
+fn zones_are_tried_together_and_cost_no_more_questions_than_one() {
+    let asked = |scopes: &[Scope]| {
+        let mut stage = Stage::set(&[("old", "/")]);
+        for (number, scope) in scopes.iter().enumerate() {
+            stage.connect(scope.clone(), &number.to_string(), true);
+        }
+        stage.settle();
+        stage.declare(&[with(&names(7), &["bad"]), vec![("old", "/")]].concat());
+        let answers = stage.settle();
+        assert_eq!(stage.aside(), ["bad"]);
+        answers
+    };
+    let three = asked(&[in_zone("a"), in_zone("b"), in_zone("c")]);
+    assert!(three <= 3 * asked(&[edge()]), "{three}");
 }
 
 #[test]

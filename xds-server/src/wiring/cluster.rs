@@ -12,7 +12,7 @@ use tokio_util::task::task_tracker::TrackedFuture;
 use windrose_envoy::bootstrap::Server as Reached;
 use windrose_kube::lease::{Leadership, Replica};
 use windrose_kube::source::{Good, Selection, World};
-use windrose_kube::{Client, deploy as kube_deploy, events, lease, limits, source as kube_source};
+use windrose_kube::{Client, deploy as kube_deploy, events, lease, limits, source as kube_source, zones};
 use windrose_plan::Addresses;
 use windrose_replicas::Known;
 use windrose_vocab::Kind;
@@ -45,9 +45,11 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let end = running.end.clone();
     let (leading, leads) = watch::channel(Leadership::Unknown);
     let shared = Shared::default();
+    let (zoning, zones) = watch::channel(None);
+    running.tasks.spawn(zones::follow(cluster.client.clone(), zoning, end.child_token()));
     let (client, told) = (cluster.client.clone(), shared.clone());
     let settings = judges::settings(trust_domain(&options)?).with_addresses(Addresses::Assigned);
-    let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, &told)))?;
+    let server = running.server(&options, settings, |nodes| Arc::new(Tokens::new(client, nodes, zones, &told)))?;
     running.serve(&server, &options).await?;
 
     let selection = Selection::new(given.namespace_selector.clone(), &namespace);

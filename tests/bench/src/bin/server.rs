@@ -134,6 +134,7 @@ fn admit(identity: Result<NodeIdentity, CredentialProblem>) -> Result<Peer, Refu
         credential: identity.credential,
         issued_at: identity.issued_at,
         expires_at: identity.expires_at,
+        zone: None,
     })
 }
 

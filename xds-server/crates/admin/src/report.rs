@@ -144,6 +144,8 @@ pub struct ProxyReport {
     pub stream: u64,
     /// What it calls itself; a claim.
     pub node: String,
+    /// The zone whose endpoints come first for it, where it has one.
+    pub zone: Option<String>,
     /// Who it proved to be.
     pub identity: String,
     /// Its SPIFFE identity in the mesh, if it has one.

@@ -36,6 +36,8 @@ pub struct Settings {
     pub node_cluster: Text,
     /// Facts for the control plane, as text; they stand under `windrose`.
     pub metadata: BTreeMap<Text, Text>,
+    /// The zone that the node says it is in.
+    pub zone: Option<Text>,
     /// The control plane.
     pub server: Server,
     /// How the node proves who it is.
@@ -106,6 +108,7 @@ fn message(settings: &Settings) -> Bootstrap {
             id: settings.node_id.to_string(),
             cluster: settings.node_cluster.to_string(),
             metadata: (!settings.metadata.is_empty()).then(|| metadata(&settings.metadata)),
+            locality: settings.zone.as_deref().map(pb::zone),
             ..Default::default()
         }),
         static_resources: Some(StaticResources { clusters: vec![xds_cluster(settings)], ..Default::default() }),

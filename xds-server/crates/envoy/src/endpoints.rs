@@ -24,7 +24,7 @@ pub(crate) fn assignment(cluster: &str, set: &EndpointSet, addresses: Addresses)
     let priorities: BTreeSet<u32> = set.localities.iter().map(|one| one.priority).collect();
     let rank = |priority: u32| u32::try_from(priorities.range(..priority).count()).unwrap_or(u32::MAX);
     let locality = |one: &Locality| LocalityLbEndpoints {
-        locality: (!one.zone.is_empty()).then(|| pb::core::Locality { zone: one.zone.to_string(), ..Default::default() }),
+        locality: (!one.zone.is_empty()).then(|| pb::zone(&one.zone)),
         lb_endpoints: one.endpoints.iter().filter_map(|endpoint| lb_endpoint(endpoint, addresses)).collect(),
         priority: rank(one.priority),
         ..Default::default()

@@ -13,6 +13,7 @@ mod limits;
 mod listener;
 mod metrics;
 mod modules;
+mod near;
 mod pack;
 mod pb;
 pub mod print;
@@ -24,6 +25,7 @@ mod tls;
 
 pub use filters::wasm::{module_name, refused_policies};
 pub use modules::Modules;
+pub use near::Near;
 pub use pack::{RENDER_EPOCH, VersionKey};
 pub use render::{KindMap, Rendered, Renderer};
 pub use secret::{render_svid, render_trust};

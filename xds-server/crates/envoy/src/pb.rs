@@ -58,6 +58,11 @@ pub(crate) fn xds_extension<M: Message + Name>(name: &str, config: &M) -> xds_co
     xds_core::TypedExtensionConfig { name: name.to_owned(), typed_config: Some(any(config)) }
 }
 
+/// The locality that is known by its zone alone.
+pub(crate) fn zone(name: &str) -> core::Locality {
+    core::Locality { zone: name.to_owned(), ..Default::default() }
+}
+
 pub(crate) fn number(value: u32) -> Option<google::UInt32Value> {
     Some(google::UInt32Value { value })
 }

@@ -13,6 +13,7 @@ use windrose_vocab::{NodeClass, Resource, ResourceId, ResourceKind, Text};
 use crate::endpoints::{Addresses, assignment};
 use crate::filters::wasm;
 use crate::modules::Modules;
+use crate::near::Near;
 use crate::pack::{Packer, VersionKey};
 use crate::route::scoped;
 use crate::{cluster, datagram, listener, route, secret};
@@ -20,7 +21,7 @@ use crate::{cluster, datagram, listener, route, secret};
 /// The resources of one kind by name; clones share their nodes.
 pub type KindMap = OrdMap<Text, Arc<Resource>>;
 
-/// All resources of one program for one node class.
+/// All resources of one program for one node class, wherever its nodes are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rendered {
     kinds: [KindMap; ResourceKind::ALL.len()],
@@ -37,6 +38,13 @@ impl Rendered {
     /// All resources, in make-before-break order of kind, then of name.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Resource>> {
         self.kinds.iter().flat_map(KindMap::values)
+    }
+
+    /// The same for nodes of a zone that sees these endpoints.
+    #[must_use]
+    pub fn with_endpoints(mut self, near: &Near) -> Self {
+        *self.of_kind_mut(ResourceKind::Endpoints) = near.endpoints().clone();
+        self
     }
 
     fn of_kind_mut(&mut self, kind: ResourceKind) -> &mut KindMap {
@@ -94,7 +102,11 @@ impl Renderer {
         self.packer().pack(id, value, &cluster::message(name, value), cluster::refs(name, value))
     }
 
-    fn endpoints(&self, name: &Text, value: &EndpointSet) -> Resource {
+    pub(crate) fn zone(&self) -> Option<&str> {
+        self.class.zone.as_deref()
+    }
+
+    pub(crate) fn endpoints(&self, name: &Text, value: &EndpointSet) -> Resource {
         let id = ResourceId::new(ResourceKind::Endpoints, name.clone());
         self.packer().pack(id, value, &assignment(name, value, Addresses::Literal), BTreeSet::new())
     }

@@ -22,6 +22,7 @@ pub mod status;
 pub mod surroundings;
 pub mod tokens;
 pub mod webhook;
+pub mod zones;
 
 pub use client::{Cluster, connect};
 pub use kube::Client;

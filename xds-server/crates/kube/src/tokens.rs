@@ -28,6 +28,8 @@ pub struct Shown {
     pub account: String,
     /// The Pod that the token was made for.
     pub pod: String,
+    /// The node that the Pod is on, where the cluster says it.
+    pub node: Option<String>,
     /// When it was issued.
     pub issued_at: SystemTime,
     /// When it ends.
@@ -73,9 +75,11 @@ fn named(status: TokenReviewStatus, (issued_at, expires_at): (SystemTime, System
     let name = user.username.unwrap_or_default();
     let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
     let (namespace, account) = account.ok_or(Problem::Wrong("not a service account's token"))?;
-    let pod = user.extra.unwrap_or_default().remove("authentication.kubernetes.io/pod-name").unwrap_or_default();
-    let pod = pod.into_iter().next().ok_or(Problem::Wrong("the token is bound to no Pod"))?;
-    Ok(Shown { namespace: namespace.to_owned(), account: account.to_owned(), pod, issued_at, expires_at })
+    let mut extra = user.extra.unwrap_or_default();
+    let mut bound_to = |what: &str| extra.remove(&format!("authentication.kubernetes.io/{what}-name"))?.into_iter().next();
+    let pod = bound_to("pod").ok_or(Problem::Wrong("the token is bound to no Pod"))?;
+    let node = bound_to("node");
+    Ok(Shown { namespace: namespace.to_owned(), account: account.to_owned(), pod, node, issued_at, expires_at })
 }
 
 /// From when to when it says it is good. Believed only after the API server vouched for it.
@@ -104,8 +108,9 @@ mod tests {
     const TIMES: (SystemTime, SystemTime) = (SystemTime::UNIX_EPOCH, SystemTime::UNIX_EPOCH);
 
     fn status(name: &str, audience: &str, pod: Option<&str>) -> TokenReviewStatus {
-        let pods = pod.map(|pod| ("authentication.kubernetes.io/pod-name".to_owned(), vec![pod.to_owned()]));
-        let user = UserInfo { username: Some(name.to_owned()), extra: Some(pods.into_iter().collect()), ..UserInfo::default() };
+        let bound = |what: &str, name: &str| (format!("authentication.kubernetes.io/{what}-name"), vec![name.to_owned()]);
+        let extra = pod.into_iter().flat_map(|pod| [bound("pod", pod), bound("node", "one")]).collect();
+        let user = UserInfo { username: Some(name.to_owned()), extra: Some(extra), ..UserInfo::default() };
         TokenReviewStatus {
             authenticated: Some(true),
             audiences: Some(vec![audience.to_owned()]),
@@ -118,6 +123,7 @@ mod tests {
     fn only_a_pods_token_for_us_names_anybody() {
         let good = named(status("system:serviceaccount:shop:edge-windrose", AUDIENCE, Some("edge-1")), TIMES).unwrap();
         assert_eq!((good.namespace.as_str(), good.account.as_str(), good.pod.as_str()), ("shop", "edge-windrose", "edge-1"));
+        assert_eq!(good.node.as_deref(), Some("one"));
         let wrong = [
             status("system:serviceaccount:shop:edge", "https://kubernetes.default.svc", Some("edge-1")),
             status("system:node:one", AUDIENCE, Some("edge-1")),

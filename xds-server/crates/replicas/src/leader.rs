@@ -124,8 +124,9 @@ impl Mirror {
         }
     }
 
-    fn open(&mut self, number: u64, opened: Opened) -> Result<(), Nonsense> {
-        let feed = self.known.desired.subscribe(&opened.scope).map_err(|_| Nonsense("too many classes of one proxy"))?;
+    fn open(&mut self, number: u64, mut opened: Opened) -> Result<(), Nonsense> {
+        let (scope, feed) = self.known.desired.subscribe_near(&opened.scope).map_err(|_| Nonsense("too many classes of one proxy"))?;
+        opened.scope = scope;
         let id = self.known.observed.open(opened.clone()).map_err(|_| Nonsense("too many streams"))?;
         let stream = Mirrored { id, opened, kinds: Default::default(), numbers: Default::default(), _feed: feed };
         match self.streams.insert(number, stream) {

@@ -68,6 +68,9 @@ pub(crate) struct Stream {
     /// Seconds since 1970.
     #[prost(uint64, tag = "8")]
     credential_expires: u64,
+    /// The zone that it is in, where that is known.
+    #[prost(string, optional, tag = "9")]
+    zone: Option<String>,
 }
 
 /// A set of resources of one kind: another one and a difference.
@@ -145,12 +148,13 @@ impl Stream {
             delta: opened.protocol == Protocol::Delta,
             since: milliseconds(opened.since) / 1_000,
             credential_expires: milliseconds(opened.credential_expires) / 1_000,
+            zone: opened.scope.class.zone.as_ref().map(ToString::to_string),
         }
     }
 
     /// None where the proxy has no possible name.
     pub(crate) fn opened(&self, replica: &str) -> Option<Opened> {
-        let class = NodeClass { modules: self.modules.as_deref().map(Into::into) };
+        let class = NodeClass { modules: self.modules.as_deref().map(Into::into), zone: self.zone.as_deref().map(Into::into) };
         Some(Opened {
             node: self.node.as_str().into(),
             identity: self.identity.as_str().into(),

@@ -17,7 +17,7 @@ use crate::set::{KindMap, ResourceSet};
 pub use ledger::{CorruptRecord, Ledger};
 
 /// Last accepted resources per scope, rejected versions per resource. A version contains the class and all that was
-/// rendered, so a rejected one is the same for every scope.
+/// rendered, so a rejected one is the same for every scope. What is the same in every zone is remembered once for all.
 #[derive(Debug)]
 pub struct Accepted {
     inner: Mutex<Inner>,
@@ -78,14 +78,15 @@ impl Accepted {
     /// from what is remembered.
     pub fn acked_all(&self, scope: &Scope, identity: &str, kind: ResourceKind, all: &KindMap) {
         self.inner().clear_all(identity, kind, all);
-        let known = self.inner().accepted.get(scope).map(|set| set.of_kind(kind).clone()).unwrap_or_default();
+        let of_kind = scope.of_kind(kind);
+        let known = self.inner().accepted.get(&*of_kind).map(|set| set.of_kind(kind).clone()).unwrap_or_default();
         if known.ptr_eq(all) {
             return;
         }
         let new = crate::set::changes(&known, all).filter_map(crate::set::Change::after);
         self.acked(scope, identity, new);
         let mut inner = self.inner();
-        if let Some(set) = inner.accepted.get_mut(scope) {
+        if let Some(set) = inner.accepted.get_mut(&*of_kind) {
             let same = set.of_kind(kind) == all;
             if same {
                 set.set_kind(kind, all.clone());
@@ -102,7 +103,7 @@ impl Accepted {
     /// Forgets the last accepted versions of names that the proxies of `scope` no longer have.
     pub fn removed<'a>(&self, scope: &Scope, kind: ResourceKind, names: impl IntoIterator<Item = &'a Text>) {
         let mut inner = self.inner();
-        let Some(set) = inner.accepted.get_mut(scope) else { return };
+        let Some(set) = inner.accepted.get_mut(&*scope.of_kind(kind)) else { return };
         let mut changed = false;
         for name in names {
             changed |= set.remove(kind, name).is_some();
@@ -116,7 +117,7 @@ impl Accepted {
     /// The last accepted version of a resource, as bytes to send again.
     #[must_use]
     pub fn last(&self, scope: &Scope, id: &ResourceId) -> Option<Arc<Resource>> {
-        self.inner().accepted.get(scope)?.lookup(id).cloned()
+        self.inner().accepted.get(&*scope.of_kind(id.kind))?.lookup(id).cloned()
     }
 
     /// The versions that a new stream of this identity is not sent: those it or two others rejected, and nobody
@@ -191,6 +192,7 @@ impl Inner {
     }
 
     fn accept(&mut self, scope: &Scope, resource: &Arc<Resource>) -> bool {
+        let scope = &*scope.of_kind(resource.id.kind);
         if !self.accepted.contains_key(scope) {
             if self.accepted.len() >= limits::ACCEPTED_SCOPES {
                 self.accepted.pop_first();
@@ -238,7 +240,7 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use windrose_vocab::ProxyKey;
+    use windrose_vocab::{NodeClass, ProxyKey};
 
     use super::*;
 
@@ -320,6 +322,27 @@ mod tests {
         assert_eq!(accepted.quarantine("a").len(), 1, "its own refusal stands");
         accepted.acked_all(&scope(), "b", ResourceKind::Cluster, &all);
         assert_eq!(accepted.quarantine("a"), []);
+    }
+
+    #[test]
+    fn what_is_the_same_in_every_zone_is_remembered_once() {
+        let accepted = Accepted::new();
+        let zone = |name: &str| Scope { class: NodeClass { modules: None, zone: Some(name.into()) }, ..scope() };
+        let endpoints =
+            |version| Arc::new(Resource { id: ResourceId::new(ResourceKind::Endpoints, "c"), ..(*cluster("c", version)).clone() });
+        accepted.acked(&zone("a"), "a", [&cluster("c", 1), &endpoints(1)]);
+        accepted.acked(&zone("b"), "b", [&endpoints(2)]);
+        let version = |scope: &Scope, id: &ResourceId| accepted.last(scope, id).map(|last| last.version);
+        let (common, own) = (cluster("c", 1).id.clone(), endpoints(1).id.clone());
+        for scope in [scope(), zone("a"), zone("b")] {
+            assert_eq!(version(&scope, &common), Some(Fingerprint::from_bits(1)), "{scope}");
+        }
+        let versions = [scope(), zone("a"), zone("b")].map(|scope| version(&scope, &own));
+        assert_eq!(versions, [None, Some(Fingerprint::from_bits(1)), Some(Fingerprint::from_bits(2))]);
+        accepted.removed(&zone("b"), ResourceKind::Cluster, [&common.name]);
+        assert_eq!(version(&zone("a"), &common), None);
+        accepted.forget(&zone("a"));
+        assert_eq!((version(&zone("a"), &own), version(&zone("b"), &own).is_some()), (None, true));
     }
 
     #[test]

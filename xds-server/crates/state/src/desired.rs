@@ -101,9 +101,9 @@ pub struct NotClosed {
     pub count: usize,
 }
 
-/// A proxy key has too many classes; see [`limits::CLASSES_PER_PROXY`].
+/// A proxy key has too many classes or zones; see [`limits::CLASSES_PER_PROXY`] and [`limits::ZONES_PER_PROXY`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0} asked for more than {max} classes", max = limits::CLASSES_PER_PROXY)]
+#[error("{0} asked for more than {max} classes or {zones} zones", max = limits::CLASSES_PER_PROXY, zones = limits::ZONES_PER_PROXY)]
 pub struct TooManyScopes(pub Scope);
 
 #[derive(Debug)]
@@ -200,6 +200,11 @@ impl Desired {
         self.shared.slots().retain(|at, slot| at != scope || slot.has_feeds());
     }
 
+    /// Forgets a scope that [`DesiredReader::scopes_of`] names no longer. Who asks for it again finds it cold.
+    pub fn forget(&mut self, scope: &Scope) {
+        self.published.remove(scope);
+    }
+
     /// The scopes that were published, sorted.
     pub fn scopes(&self) -> impl Iterator<Item = &Scope> {
         self.published.keys()
@@ -222,7 +227,11 @@ impl Desired {
         match (shared, former) {
             (Some(shared), _) => Arc::clone(shared),
             (None, Some(former)) => Arc::new(former.advanced_to(resources)),
-            (None, None) => Arc::new(Closure::default().advanced_to(resources)),
+            // Of a zone, only the endpoints are others.
+            (None, None) => match self.published.get(&scope.anywhere()) {
+                Some(anywhere) => Arc::new(anywhere.base.advanced_to(resources)),
+                None => Arc::new(Closure::default().advanced_to(resources)),
+            },
         }
     }
 
@@ -234,16 +243,31 @@ impl Desired {
 }
 
 impl DesiredReader {
-    /// The feed of a scope; cold until it is published. Asking makes the scope known to [`Self::demand`].
+    /// The feed of a scope and that scope, or, where there is no room for one more zone, the scope of its class anywhere.
     ///
     /// # Errors
-    /// [`TooManyScopes`] when clients of that proxy key already ask for the most classes allowed.
+    /// See [`Self::subscribe`].
+    pub fn subscribe_near(&self, scope: &Scope) -> Result<(Scope, Feed), TooManyScopes> {
+        let tried = self.subscribe(scope).map(|feed| (scope.clone(), feed));
+        if tried.is_ok() || scope.class.zone.is_none() {
+            return tried;
+        }
+        let anywhere = scope.anywhere();
+        self.subscribe(&anywhere).map(|feed| (anywhere, feed))
+    }
+
+    /// The feed of a scope; cold until it is published. Asking makes the scope known to [`Self::demand`]. Zones that nobody is in any
+    /// more make room.
+    ///
+    /// # Errors
+    /// [`TooManyScopes`] when clients of that proxy key already ask for the most classes or zones allowed.
     pub fn subscribe(&self, scope: &Scope) -> Result<Feed, TooManyScopes> {
         let mut slots = self.shared.slots();
         if let Some(slot) = slots.get(scope) {
             return Ok(slot.follow());
         }
-        let idle = |at: &Scope, slot: &Slot| at.proxy == scope.proxy && !slot.has_feeds() && !slot.view().ready;
+        let may_go = |at: &Scope, slot: &Slot| at.class.zone.is_some() || !slot.view().ready;
+        let idle = |at: &Scope, slot: &Slot| at.proxy == scope.proxy && !slot.has_feeds() && may_go(at, slot);
         let mut asked = self.shared.asked();
         slots.retain(|at, slot| {
             let keep = !idle(at, slot);
@@ -252,7 +276,7 @@ impl DesiredReader {
             }
             keep
         });
-        if slots.keys().filter(|at| at.proxy == scope.proxy).count() >= limits::CLASSES_PER_PROXY {
+        if !has_room(slots.keys().filter(|at| at.proxy == scope.proxy), scope) {
             return Err(TooManyScopes(scope.clone()));
         }
         let slot = Slot::new(View::cold(scope.class.clone()));
@@ -288,6 +312,16 @@ impl DesiredReader {
     pub fn demand(&self) -> watch::Receiver<u64> {
         self.shared.demand.subscribe()
     }
+}
+
+/// Whether there may be one more beside those of the same proxy. A zone brings its class along, which is published for all of them.
+fn has_room<'a>(there: impl Iterator<Item = &'a Scope>, scope: &Scope) -> bool {
+    let (mut classes, mut zones) = (BTreeSet::from([scope.class.anywhere()]), usize::from(scope.class.zone.is_some()));
+    for at in there {
+        classes.insert(at.class.anywhere());
+        zones += usize::from(at.class.zone.is_some());
+    }
+    classes.len() <= limits::CLASSES_PER_PROXY && (scope.class.zone.is_none() || zones <= limits::ZONES_PER_PROXY)
 }
 
 fn with_secrets(base: &ResourceSet, own: &KindMap) -> ResourceSet {
@@ -419,7 +453,7 @@ mod tests {
     fn classes_invented_by_a_client_are_limited_and_idle_ones_make_room() {
         let desired = Desired::new();
         let reader = desired.reader();
-        let class = |n: usize| Scope { class: NodeClass { modules: Some(format!("/{n}").into()) }, ..scope() };
+        let class = |n: usize| Scope { class: NodeClass { modules: Some(format!("/{n}").into()), zone: None }, ..scope() };
         let feeds: Vec<_> = (0..limits::CLASSES_PER_PROXY).map(|n| reader.subscribe(&class(n)).unwrap()).collect();
         assert!(reader.subscribe(&class(99)).is_err());
         drop(feeds);
@@ -427,5 +461,44 @@ mod tests {
         assert_eq!(reader.scopes_of(&scope().proxy).len(), 1);
         assert_eq!(reader.take_asked(), BTreeSet::from([class(99)]));
         assert!(reader.take_asked().is_empty());
+    }
+
+    #[test]
+    fn a_zone_without_room_is_its_class_anywhere_and_zones_that_nobody_is_in_make_room() {
+        let mut desired = Desired::new();
+        let reader = desired.reader();
+        let zone = |n: usize| Scope { class: NodeClass { modules: None, zone: Some(format!("z{n}").into()) }, ..scope() };
+        let feeds: Vec<_> = (0..limits::ZONES_PER_PROXY).map(|n| reader.subscribe_near(&zone(n)).unwrap()).collect();
+        assert!(feeds.iter().enumerate().all(|(n, (got, _))| *got == zone(n)));
+        for n in 0..limits::ZONES_PER_PROXY {
+            desired.publish(&zone(n), &ResourceSet::new(), &KindMap::new()).unwrap();
+        }
+        assert!(reader.subscribe(&zone(99)).is_err());
+        assert_eq!(reader.subscribe_near(&zone(99)).unwrap().0, scope());
+        drop(feeds);
+        assert_eq!(reader.subscribe_near(&zone(99)).unwrap().0, zone(99));
+        assert_eq!(reader.scopes_of(&scope().proxy), [zone(99)], "those without a proxy went, though they were published");
+    }
+
+    #[test]
+    fn zones_bring_no_more_classes_than_are_allowed() {
+        let desired = Desired::new();
+        let reader = desired.reader();
+        let class = |n: usize| Scope { class: NodeClass { modules: Some(format!("/{n}").into()), zone: Some("a".into()) }, ..scope() };
+        let _feeds: Vec<_> = (0..limits::CLASSES_PER_PROXY).map(|n| reader.subscribe(&class(n)).unwrap()).collect();
+        assert!(reader.subscribe_near(&class(99)).is_err());
+    }
+
+    #[test]
+    fn a_scope_that_was_forgotten_is_cold_and_not_empty_for_who_asks_again() {
+        let mut desired = Desired::new();
+        let reader = desired.reader();
+        let zone = |name: &str| Scope { class: NodeClass { modules: None, zone: Some(name.into()) }, ..scope() };
+        drop(reader.subscribe(&zone("a")).unwrap());
+        desired.publish(&zone("a"), &ResourceSet::new(), &KindMap::new()).unwrap();
+        let _other = reader.subscribe(&zone("b")).unwrap();
+        let mut again = reader.subscribe(&zone("a")).unwrap();
+        desired.forget(&zone("a"));
+        assert!(!again.current().ready);
     }
 }

@@ -3,6 +3,9 @@
 /// Node classes per proxy key. A class is a claim of the node, so a stranger with one identity could invent any number.
 pub const CLASSES_PER_PROXY: usize = 8;
 
+/// Zones per proxy key, over all its classes. Where the node says its zone itself that is a claim too; the largest regions have six.
+pub const ZONES_PER_PROXY: usize = 32;
+
 /// Streams that are watched at once: ten times the largest fleet the benchmarks know.
 pub const STREAMS: usize = 50_000;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{ObjectKey, Text};
+use crate::{Canonical, ObjectKey, Text, Writer};
 
 /// What a proxy is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -86,14 +86,31 @@ impl fmt::Debug for ProxyKey {
     }
 }
 
-/// What kind of Envoy a program is rendered for. Two classes never share a resource version.
+/// What kind of Envoy a program is rendered for, and where that is. Two classes share a resource version only where they differ in
+/// nothing but their zones, and the resource in nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeClass {
     /// The folder in which the node has the filter modules, named `<name>.wasm`; inline code where absent.
     pub modules: Option<Text>,
+    /// The zone that it is in, where that is known: it decides which endpoints come first. No class is before the one without a zone.
+    pub zone: Option<Text>,
 }
 
-crate::canonical!(struct NodeClass { modules });
+impl NodeClass {
+    /// The same kind of Envoy wherever it is.
+    #[must_use]
+    pub fn anywhere(&self) -> Self {
+        Self { modules: self.modules.clone(), zone: None }
+    }
+}
+
+impl Canonical for NodeClass {
+    /// The zone is left out: what it changes is in the endpoints, and all else is the same in each.
+    fn write(&self, w: &mut Writer) {
+        let Self { modules, zone: _ } = self;
+        modules.write(w);
+    }
+}
 
 #[cfg(test)]
 mod tests {

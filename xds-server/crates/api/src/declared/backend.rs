@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use windrose_vocab::{Duration, Hostname, ObjectKey, Port, Sensitive, Text};
@@ -71,6 +72,8 @@ pub struct SliceEndpoint {
     pub terminating: bool,
     /// Zone; empty where unknown.
     pub zone: Text,
+    /// Zones whose clients should come here; empty where nobody says.
+    pub for_zones: Arc<[Text]>,
     /// The Pod that it is, by name: one with addresses of both families stands in two slices.
     pub pod: Option<Text>,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use k8s_openapi::api::certificates::v1beta1 as certificates;
@@ -142,8 +143,15 @@ fn slice_endpoint(written: discovery::Endpoint, at: &Path<'_>, report: &mut Repo
         serving: conditions.serving.unwrap_or(ready),
         terminating: conditions.terminating.unwrap_or(false),
         zone: written.zone.unwrap_or_default().into(),
+        for_zones: for_zones(written.hints),
         pod: written.target_ref.filter(|target| target.kind.as_deref() == Some("Pod")).and_then(|target| target.name).map(Into::into),
     }
+}
+
+/// Most endpoints have no hints, and those share the empty list.
+fn for_zones(hints: Option<discovery::EndpointHints>) -> Arc<[Text]> {
+    let zones = hints.and_then(|hints| hints.for_zones).unwrap_or_default();
+    if zones.is_empty() { Arc::default() } else { zones.into_iter().map(|zone| zone.name.into()).collect() }
 }
 
 /// Values from files have been put into `data` before. `stringData` wins, as in Kubernetes.

@@ -135,6 +135,7 @@ fn a_bootstrap_is_taken_with_either_identity() {
             node_id: "edge-1".into(),
             node_cluster: "edge".into(),
             metadata: [("version".into(), "1".into())].into(),
+            zone: Some("a".into()),
             server: Server { host: "127.0.0.1".into(), port: 15010, name: "windrose".into(), trust: trust.as_str().into() },
             identity,
             state_of_the_world: false,

@@ -33,8 +33,13 @@ pub(crate) fn renderer() -> Renderer {
 }
 
 pub(crate) fn endpoints(addresses: &[&str]) -> EndpointSet {
-    let endpoint =
-        |address: &&str| Endpoint { address: Address::Socket(address.parse().unwrap()), weight: 1, health: Health::Ready, outside: false };
+    let endpoint = |address: &&str| Endpoint {
+        address: Address::Socket(address.parse().unwrap()),
+        weight: 1,
+        health: Health::Ready,
+        outside: false,
+        zones: Zones::default(),
+    };
     EndpointSet { localities: vec![Locality { zone: text(""), priority: 0, endpoints: addresses.iter().map(endpoint).collect() }] }
 }
 
@@ -276,12 +281,14 @@ fn clusters(program: &mut Program) {
 }
 
 fn named(name: &str, port: u16) -> EndpointSet {
-    let endpoint = Endpoint { address: Address::Dns(text(name), port), weight: 1, health: Health::Ready, outside: false };
+    let endpoint =
+        Endpoint { address: Address::Dns(text(name), port), weight: 1, health: Health::Ready, outside: false, zones: Zones::default() };
     EndpointSet { localities: vec![Locality { zone: text("a"), priority: 0, endpoints: vec![endpoint] }] }
 }
 
 fn unix(path: &str) -> EndpointSet {
-    let endpoint = Endpoint { address: Address::Unix(text(path)), weight: 1, health: Health::Ready, outside: false };
+    let endpoint =
+        Endpoint { address: Address::Unix(text(path)), weight: 1, health: Health::Ready, outside: false, zones: Zones::default() };
     EndpointSet { localities: vec![Locality { zone: text(""), priority: 0, endpoints: vec![endpoint] }] }
 }
 

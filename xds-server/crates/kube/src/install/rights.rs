@@ -100,6 +100,7 @@ fn made() -> Vec<Right> {
     }
     all.extend(["list", "watch"].map(|verb| cluster("apps", "deployments", verb, ("deploy/observed.rs", "Api::<Deployment>::all"))));
     all.extend(["list", "watch"].map(|verb| cluster("", "pods", verb, ("deploy/observed.rs", "Api::<Pod>::all"))));
+    all.extend(["list", "watch"].map(|verb| cluster("", "nodes", verb, ("zones.rs", "Api::<PartialObjectMeta<Node>>::all"))));
     all.push(cluster("", "pods/status", "patch", ("gate.rs", "patch_status(")));
     // Where OwnerReferencesPermissionEnforcement is on, an owner that is waited for needs this.
     all.push(cluster("gateway.networking.k8s.io", "gateways/finalizers", "update", ("deploy/objects.rs", "blockOwnerDeletion")));

@@ -96,10 +96,12 @@ fn no_right_reaches_beyond_what_it_is_for() {
     assert_eq!(verbs(Place::Own), ["create", "patch", "patch"]);
     let patched = secrets.iter().filter(|right| right.verb == "patch");
     assert!(patched.clone().all(|right| right.only.is_some()), "of its own namespace only those that it makes");
-    let never = ["clusterroles", "roles", "clusterrolebindings", "rolebindings", "pods/exec", "nodes"];
+    let never = ["clusterroles", "roles", "clusterrolebindings", "rolebindings", "pods/exec", "nodes/proxy"];
     let mut definitions = rights(true).into_iter().filter(|right| right.resource == "customresourcedefinitions");
     assert!(definitions.all(|right| right.verb == "get" && right.only.is_some()), "what there is to know of them is a version");
     assert!(rights(true).iter().all(|right| !never.contains(&right.resource.as_str())));
+    let mut nodes = rights(true).into_iter().filter(|right| right.resource.starts_with("nodes"));
+    assert!(nodes.all(|right| right.resource == "nodes" && ["list", "watch"].contains(&right.verb)), "only where they are");
 }
 
 #[test]

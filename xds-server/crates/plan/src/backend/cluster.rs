@@ -7,7 +7,7 @@ use std::sync::Arc;
 use windrose_api::declared::backend::{BackendEndpoint, BackendProtocol};
 use windrose_api::declared::{Backend, Object, Workload};
 use windrose_ir::cluster::{Discovery, Pool, UpstreamProtocol, UpstreamTls};
-use windrose_ir::endpoint::{Address, Endpoint, Health, Locality};
+use windrose_ir::endpoint::{Address, Endpoint, Health, Locality, Zones};
 use windrose_ir::{Cluster, EndpointSet, Secret};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Port, SpiffeId, Text};
 
@@ -155,7 +155,7 @@ fn addresses(backend: &Backend) -> Discovery {
     let mut addresses: Vec<Address> = backend.endpoints.iter().map(address).collect();
     addresses.sort();
     addresses.dedup();
-    let at = |address| Endpoint { address, weight: 1, health: Health::Ready, outside: false };
+    let at = |address| Endpoint { address, weight: 1, health: Health::Ready, outside: false, zones: Zones::default() };
     let looked_up = addresses.iter().any(|address| matches!(address, Address::Dns(_, _)));
     let endpoints: Vec<Endpoint> = addresses.into_iter().map(at).collect();
     let endpoints = EndpointSet { localities: vec![Locality { zone: "".into(), priority: 0, endpoints }] };

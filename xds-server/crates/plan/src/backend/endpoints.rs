@@ -7,13 +7,22 @@ use std::net::{IpAddr, SocketAddr};
 
 use windrose_api::declared::backend::SliceEndpoint;
 use windrose_ir::EndpointSet;
-use windrose_ir::endpoint::{Address, Endpoint, Health, Locality};
+use windrose_ir::endpoint::{Address, Endpoint, Health, Locality, Zones};
 use windrose_vocab::{ObjectKey, ObjectRef, Port, Text};
 
 use crate::world::{Index, View};
 
-/// What is known of one address: its zone, whether it takes requests, and whether it has no sidecar where others have.
-type Known = (Text, Health, bool);
+/// What is known of one address.
+struct Known {
+    /// Where it is; empty where nobody knows.
+    zone: Text,
+    /// Whether it takes requests.
+    health: Health,
+    /// It is of a slice, so that nobody knows of a sidecar.
+    outside: bool,
+    /// The zones that it is meant for; empty where nobody says.
+    zones: Zones,
+}
 
 /// Endpoints that are pushed to clusters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,7 +59,8 @@ fn of_slices(view: &View<'_>, key: &ObjectKey, number: Port, udp: bool) -> BTree
         let both = slice.spec.endpoints.iter().filter_map(|endpoint| Some((endpoint, port?, health(endpoint)?)));
         for (endpoint, port, health) in both {
             for address in &endpoint.addresses {
-                let one = (SocketAddr::new(*address, port.get()), (endpoint.zone.clone(), health, true));
+                let (zone, zones) = (endpoint.zone.clone(), endpoint.for_zones.clone());
+                let one = (SocketAddr::new(*address, port.get()), Known { zone, health, outside: true, zones });
                 match &endpoint.pod {
                     Some(pod) if address.is_ipv6() != by_v6 => doubled.push((pod.clone(), one)),
                     pod => {
@@ -72,7 +82,10 @@ fn of_workloads(view: &View<'_>, key: &ObjectKey, number: Port) -> BTreeMap<Sock
         let Some(workload) = view.workload(&workload.key) else { continue };
         let served = workload.spec.serves.iter().filter(|serves| serves.service == key.name && serves.port == number);
         let all = served.map(|serves| SocketAddr::new(workload.spec.address, serves.listen.get()));
-        found.extend(all.map(|address| (address, (workload.spec.zone.clone(), Health::Ready, false))));
+        // Whoever is outside the cluster has nobody who says it, and is meant for its own.
+        let zones: Zones = [&workload.spec.zone].into_iter().filter(|zone| !zone.is_empty()).cloned().collect();
+        let known = || Known { zone: workload.spec.zone.clone(), health: Health::Ready, outside: false, zones: zones.clone() };
+        found.extend(all.map(|address| (address, known())));
     }
     found
 }
@@ -87,12 +100,20 @@ fn health(endpoint: &SliceEndpoint) -> Option<Health> {
 }
 
 fn by_zone(found: BTreeMap<SocketAddr, Known>) -> EndpointSet {
-    let meshed = found.values().any(|(_, _, outside)| !outside);
-    let mut zones: BTreeMap<Text, Vec<Endpoint>> = BTreeMap::new();
-    for (address, (zone, health, outside)) in found {
-        let endpoint = Endpoint { address: Address::Socket(address), weight: 1, health, outside: outside && meshed };
-        zones.entry(zone).or_default().push(endpoint);
+    let (meshed, meant) = (found.values().any(|known| !known.outside), are_meant(&found));
+    let mut localities: BTreeMap<Text, Vec<Endpoint>> = BTreeMap::new();
+    for (address, Known { zone, health, outside, zones }) in found {
+        let zones = if meant { zones } else { Zones::default() };
+        let endpoint = Endpoint { address: Address::Socket(address), weight: 1, health, outside: outside && meshed, zones };
+        localities.entry(zone).or_default().push(endpoint);
     }
-    let localities = zones.into_iter().map(|(zone, endpoints)| Locality { zone, priority: 0, endpoints });
+    let localities = localities.into_iter().map(|(zone, endpoints)| Locality { zone, priority: 0, endpoints });
     EndpointSet { localities: localities.collect() }
+}
+
+/// Whether hints hold, by the rule of Kubernetes' own proxies: each endpoint that takes requests has one, else some would get nothing.
+fn are_meant(found: &BTreeMap<SocketAddr, Known>) -> bool {
+    let is_hinted = |known: &Known| !known.zones.is_empty();
+    let mut ready = found.values().filter(|known| known.health == Health::Ready);
+    found.values().any(|known| known.outside && is_hinted(known)) && ready.all(is_hinted)
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use windrose_api::declared::workload::Serves;
 use windrose_api::policy::MtlsMode;
 use windrose_ir::cluster::{Limits, LoadBalancing, Pool, UpstreamProtocol};
-use windrose_ir::endpoint::{Address, Endpoint, Health, Locality};
+use windrose_ir::endpoint::{Address, Endpoint, Health, Locality, Zones};
 use windrose_ir::http::{Authorization, ForwardedCertificate};
 use windrose_ir::listener::{ClientValidation, Direction, ServerTls, TcpHandler, TlsVersion, Transport};
 use windrose_ir::route::{Forward, HeaderChanges, PathMatch, Rewrite, Route, RouteAction, RouteMatch, WeightedBackend};
@@ -119,8 +119,13 @@ fn tls(sidecar: Sidecar<'_, '_>, opaque: bool) -> Transport {
 
 fn cluster(name: &Text, serves: &Serves, protocol: AppProtocol) -> Cluster {
     let (address, port) = serves.application;
-    let endpoint =
-        Endpoint { address: Address::Socket(SocketAddr::new(address, port.get())), weight: 1, health: Health::Ready, outside: false };
+    let endpoint = Endpoint {
+        address: Address::Socket(SocketAddr::new(address, port.get())),
+        weight: 1,
+        health: Health::Ready,
+        outside: false,
+        zones: Zones::default(),
+    };
     let application = EndpointSet { localities: vec![Locality { zone: "".into(), priority: 0, endpoints: vec![endpoint] }] };
     Cluster {
         stat_name: name.clone(),

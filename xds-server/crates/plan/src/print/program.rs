@@ -267,7 +267,8 @@ fn endpoints(set: &EndpointSet) -> String {
             };
             let outside = if endpoint.outside { " outside" } else { "" };
             let weight = if endpoint.weight == 1 { String::new() } else { format!(" x{}", endpoint.weight) };
-            parts.push(format!("{address}{zone}{weight}{health}{outside}"));
+            let meant = if endpoint.zones.is_empty() { String::new() } else { format!(" for {}", endpoint.zones.join(" ")) };
+            parts.push(format!("{address}{zone}{weight}{health}{outside}{meant}"));
         }
     }
     if parts.is_empty() { "none".to_owned() } else { parts.join(", ") }

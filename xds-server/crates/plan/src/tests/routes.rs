@@ -2,13 +2,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrose_api::declared::backend::ObjectReference;
+use windrose_api::declared::backend::{ObjectReference, SliceEndpoint};
 use windrose_api::declared::route::{
     BackendRef, Filter, HeaderChanges, Match, PathMatch, PathModifier, Redirect, Retry, Rewrite, Rule, SessionPersistence, ValueMatch,
 };
 use windrose_api::declared::{AnyObject, Changed};
 use windrose_ir::route::{RouteAction, Session};
-use windrose_vocab::{Kind, ObjectRef, Weight};
+use windrose_vocab::{Kind, ObjectRef, Text, Weight};
 
 use super::world::*;
 use crate::{Planner, Refused, Subject};
@@ -33,6 +33,47 @@ fn a_route_reaches_the_endpoints_of_its_service() {
     assert!(printed.contains("endpoints shop/orders/80: 10.0.0.1:8080, 10.0.0.2:8080"), "{printed}");
     assert_eq!(reasons(&plan, &route_verdict("orders")), ["Accepted=true Accepted", "ResolvedRefs=true ResolvedRefs"]);
     assert_eq!(codes(&plan), [""; 0]);
+}
+
+/// The endpoints of a Service, each with the zones that it is meant for, after they were changed.
+fn meant(change: impl FnOnce(&mut Vec<SliceEndpoint>), more: Vec<AnyObject>) -> String {
+    let AnyObject::EndpointSlice(mut slice) = slice("orders", &["10.0.0.1", "10.0.0.2"]) else { unreachable!() };
+    let declared = Arc::make_mut(&mut slice);
+    let mut endpoints = std::mem::take(&mut declared.spec.endpoints).into_vec();
+    for (endpoint, zone) in endpoints.iter_mut().zip(["a", "b"]) {
+        endpoint.for_zones = [Text::from(zone)].into();
+    }
+    change(&mut endpoints);
+    declared.spec.endpoints = endpoints.into();
+    let objects =
+        [edge(), service("orders", 80), AnyObject::EndpointSlice(slice), route("orders", &[], vec![rule(vec![prefix("/")], "orders")])];
+    let printed = crate::print(&plan(objects.into_iter().chain(more)));
+    printed.lines().find_map(|line| line.trim().strip_prefix("endpoints shop/orders/80: ")).unwrap().to_owned()
+}
+
+#[test]
+fn hints_hold_while_each_ready_endpoint_has_one() {
+    assert_eq!(meant(|_| {}, vec![]), "10.0.0.1:8080 for a, 10.0.0.2:8080 for b");
+    assert_eq!(meant(|all| all[0].for_zones = ["a".into(), "c".into()].into(), vec![]), "10.0.0.1:8080 for a c, 10.0.0.2:8080 for b");
+    assert_eq!(meant(|all| all[1].for_zones = [].into(), vec![]), "10.0.0.1:8080, 10.0.0.2:8080");
+    let drains = |all: &mut Vec<SliceEndpoint>| {
+        (all[1].ready, all[1].terminating, all[1].for_zones) = (false, true, [].into());
+    };
+    assert_eq!(meant(drains, vec![]), "10.0.0.1:8080 for a, 10.0.0.2:8080 draining", "what takes nothing new needs none");
+}
+
+#[test]
+fn a_workload_beside_hinted_endpoints_is_meant_for_its_own_zone() {
+    let at = |zone: &str| {
+        let AnyObject::Workload(mut workload) = workload("more", "10.0.0.3", "orders", None) else { unreachable!() };
+        Arc::make_mut(&mut workload).spec.zone = zone.into();
+        vec![AnyObject::Workload(workload)]
+    };
+    let without = "10.0.0.1:8080 outside, 10.0.0.2:8080 outside";
+    assert_eq!(meant(|_| {}, at("c")), "10.0.0.1:8080 outside for a, 10.0.0.2:8080 outside for b, 10.0.0.3:15080@c for c");
+    assert_eq!(meant(|_| {}, at("")), format!("{without}, 10.0.0.3:15080"), "nobody says where it is");
+    let nobody = |all: &mut Vec<SliceEndpoint>| all.iter_mut().for_each(|one| one.for_zones = [].into());
+    assert_eq!(meant(nobody, at("c")), format!("{without}, 10.0.0.3:15080@c"), "a zone alone is no wish");
 }
 
 #[test]

@@ -158,6 +158,7 @@ pub(super) fn slice(service: &str, addresses: &[&str]) -> AnyObject {
         serving: true,
         terminating: false,
         zone: "".into(),
+        for_zones: Default::default(),
         pod: None,
     });
     let spec = EndpointSlice { service: Some(service.into()), ports: vec![("http".into(), port(8080))], endpoints: endpoints.collect() };

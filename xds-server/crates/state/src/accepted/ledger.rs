@@ -23,6 +23,10 @@ const REMOVED: u8 = 2;
 const FORGOTTEN: u8 = 3;
 /// Everything that is rejected.
 const REJECTED: u8 = 4;
+/// Bits of the byte that says what a scope has: a folder of modules,
+const HAS_MODULES: u8 = 1;
+/// and a zone.
+const HAS_ZONE: u8 = 2;
 
 /// A record that says nothing that is understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -155,10 +159,12 @@ fn put_id(out: &mut BytesMut, id: &ResourceId) {
 }
 
 fn put_scope(out: &mut BytesMut, scope: &Scope) {
-    let NodeClass { modules } = &scope.class;
+    let NodeClass { modules, zone } = &scope.class;
     put_bytes(out, scope.proxy.to_string().as_bytes());
-    out.put_u8(u8::from(modules.is_some()));
+    let has = |there: bool, bit: u8| if there { bit } else { 0 };
+    out.put_u8(has(modules.is_some(), HAS_MODULES) | has(zone.is_some(), HAS_ZONE));
     put_bytes(out, modules.as_deref().unwrap_or_default().as_bytes());
+    zone.iter().for_each(|zone| put_bytes(out, zone.as_bytes()));
 }
 
 fn put_resource(out: &mut BytesMut, resource: &Resource) {
@@ -209,8 +215,10 @@ fn id(input: &mut Bytes) -> Result<ResourceId, CorruptRecord> {
 
 fn scope(input: &mut Bytes) -> Result<Scope, CorruptRecord> {
     let proxy = ProxyKey::parse(&text(input)?).ok_or(CorruptRecord("an unknown proxy key"))?;
-    let (has_modules, modules) = (flag(input)?, text(input)?);
-    Ok(Scope { proxy, class: NodeClass { modules: has_modules.then_some(modules) } })
+    let has = input.try_get_u8().map_err(|_| CorruptRecord("it ends early"))?;
+    let modules = Some(text(input)?).filter(|_| has & HAS_MODULES != 0);
+    let zone = if has & HAS_ZONE != 0 { Some(text(input)?) } else { None };
+    Ok(Scope { proxy, class: NodeClass { modules, zone } })
 }
 
 fn resource(input: &mut Bytes) -> Result<Arc<Resource>, CorruptRecord> {
@@ -240,11 +248,12 @@ mod tests {
 
     fn remembered() -> (Accepted, Scope) {
         let accepted = Accepted::new();
-        let class = NodeClass { modules: Some("/etc/windrose/filters".into()) };
+        let class = NodeClass { modules: Some("/etc/windrose/filters".into()), zone: Some("a".into()) };
         let scope = Scope::new(ProxyKey::gateway("shop", "edge"), class);
         let good = resource_of(ResourceKind::Routes, "r", "good");
         let secret = resource_of(ResourceKind::Secret, "s", "PRIVATE KEY");
-        accepted.acked(&scope, "a", [&good, &secret]);
+        let endpoints = resource_of(ResourceKind::Endpoints, "c", "of the zone");
+        accepted.acked(&scope, "a", [&good, &secret, &endpoints]);
         accepted.rejected(&"a".into(), &resource_of(ResourceKind::Routes, "r", "bad"), &Reason::new("no"));
         (accepted, scope)
     }
@@ -256,6 +265,9 @@ mod tests {
         let after = Accepted::restored(&records).unwrap();
         let good = resource_of(ResourceKind::Routes, "r", "good");
         assert_eq!(after.last(&scope, &good.id), Some(good));
+        let endpoints = ResourceId::new(ResourceKind::Endpoints, "c");
+        assert!(after.last(&scope, &endpoints).is_some());
+        assert!(after.last(&scope.anywhere(), &endpoints).is_none());
         assert_eq!(after.quarantine("a"), before.quarantine("a"));
         assert_eq!(after.records(&Ledger::default()).0, records);
         assert!(before.records(&written).0.is_empty());
@@ -276,6 +288,7 @@ mod tests {
         records.extend(more);
         assert_eq!(Accepted::restored(&records).unwrap().last(&scope, &other.id), None);
         accepted.forget(&scope);
+        accepted.forget(&scope.anywhere());
         records.extend(accepted.records(&written).0);
         assert_eq!(Accepted::restored(&records).unwrap().last(&scope, &resource_of(ResourceKind::Routes, "r", "good").id), None);
         assert_eq!(Accepted::restored(&records).unwrap().quarantine("a"), accepted.quarantine("a"));

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tonic::{Code, Status};
 use windrose_state::{Feed, Observation, Opened, Protocol, Scope, StreamId, View};
-use windrose_vocab::ResourceId;
+use windrose_vocab::{NodeClass, ResourceId};
 use windrose_xds_session::{DeltaRequest, Diagnosis, Effect, Moment, Params, Session, SotwRequest, StreamError};
 
 use crate::body::Outbox;
@@ -159,9 +159,8 @@ impl<'a, V: Variant> Stream<'a, V> {
         let Some(first) = first else { return Ok(None) };
         let claimed = V::node(&first);
         node::refuse_other_claim(claimed, &peer.proxy)?;
-        let scope = Scope::new(peer.proxy.clone(), node::class(claimed)?);
+        let (scope, feed) = follow(shared, peer, node::class(claimed)?)?;
         let id = claimed.map(|node| node.id.clone()).unwrap_or_default();
-        let feed = shared.xds.desired.subscribe(&scope).map_err(|error| Status::resource_exhausted(error.to_string()))?;
         let session = Session::new(params::<V>(shared, peer, &scope, &feed));
         let mut stream = Self {
             observed: Watched { shared, opening: Some(opened::<V>(shared, peer, scope, id)), id: None },
@@ -263,6 +262,17 @@ impl<'a, V: Variant> Stream<'a, V> {
         }
         self.observed.record(news);
     }
+}
+
+/// The feed of the peer's scope. Without room for its zone it is sent what is right everywhere.
+fn follow(shared: &Shared, peer: &Peer, claimed: NodeClass) -> Result<(Scope, Feed), Status> {
+    let zone = peer.zone.clone().or(claimed.zone);
+    let wanted = Scope::new(peer.proxy.clone(), NodeClass { zone, ..claimed });
+    let found = shared.xds.desired.subscribe_near(&wanted).map_err(|error| Status::resource_exhausted(error.to_string()))?;
+    if found.0 != wanted && shared.may_tell() {
+        tracing::warn!(peer = %peer.identity, scope = %wanted, "its proxies are in too many zones; it is served as if in none");
+    }
+    Ok(found)
 }
 
 /// Waits until the client is about to end.

@@ -170,6 +170,7 @@ mod tests {
                 credential: token.into(),
                 issued_at: now,
                 expires_at: now + Duration::from_secs(1 << 20),
+                zone: None,
             };
             async { Ok(peer) }.boxed()
         }

@@ -4,7 +4,7 @@
 use std::time::SystemTime;
 
 use envoy_types::pb::envoy::admin::v3::{ClientResourceStatus, UpdateFailureState};
-use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::config::core::v3::{Locality, Node};
 use envoy_types::pb::envoy::service::status::v3::client_config::GenericXdsConfig;
 use envoy_types::pb::envoy::service::status::v3::{ClientConfig, ClientStatusRequest, ClientStatusResponse, ConfigStatus};
 use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
@@ -81,7 +81,9 @@ fn client_config(client: &StreamStatus, contents: bool, room: &mut usize) -> Res
             generic_xds_configs.push(only_rejected(kind, name, rejection));
         }
     }
-    let node = Node { id: client.opened.node.to_string(), cluster: client.opened.scope.proxy.to_string(), ..Default::default() };
+    let scope = &client.opened.scope;
+    let locality = scope.class.zone.as_ref().map(|zone| Locality { zone: zone.to_string(), ..Default::default() });
+    let node = Node { id: client.opened.node.to_string(), cluster: scope.proxy.to_string(), locality, ..Default::default() };
     Ok(ClientConfig { node: Some(node), generic_xds_configs, client_scope: client.opened.identity.to_string(), ..Default::default() })
 }
 

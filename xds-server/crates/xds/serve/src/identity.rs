@@ -24,6 +24,8 @@ pub struct Peer {
     pub issued_at: SystemTime,
     /// When the stream must end.
     pub expires_at: SystemTime,
+    /// The zone that it is in, where that is known here. It counts before what the node says of itself.
+    pub zone: Option<Text>,
 }
 
 /// Why a credential opens no stream. The text goes to the stranger.
@@ -130,6 +132,7 @@ mod tests {
             credential: name.into(),
             issued_at: SystemTime::UNIX_EPOCH,
             expires_at: SystemTime::UNIX_EPOCH + Duration::from_secs(seconds),
+            zone: None,
         }
     }
 

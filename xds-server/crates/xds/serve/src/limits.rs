@@ -86,3 +86,6 @@ pub const NODE_MATCHERS: usize = 64;
 
 /// Bytes of a folder name that a node claims.
 pub const MODULES_BYTES: usize = 1_024;
+
+/// Bytes of a zone's name that a node claims. In Kubernetes it is the value of a label, with 63 at most.
+pub const ZONE_BYTES: usize = 128;

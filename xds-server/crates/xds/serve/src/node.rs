@@ -1,4 +1,5 @@
-//! What a node says of itself, as far as it may matter: the folder of its filter modules, and whom it believes to be.
+//! What a node says of itself, as far as it may matter: the folder of its filter modules, the zone that it is in, and whom it believes
+//! to be.
 
 use tonic::Status;
 use windrose_vocab::{NodeClass, ProxyKey, Text};
@@ -6,14 +7,26 @@ use windrose_vocab::{NodeClass, ProxyKey, Text};
 use crate::limits;
 use crate::request::{Node, Value};
 
-/// The class that the node's metadata asks for: `windrose: {modules: /folder}`. A claim: a false one hurts the node alone.
+/// The class that the node asks for: by its metadata, `windrose: {modules: /folder}`, and by the zone of its locality. Claims: a false
+/// one hurts the node alone.
 pub(crate) fn class(node: Option<&Node>) -> Result<NodeClass, Status> {
-    let Some(folder) = windrose(node, "modules") else { return Ok(NodeClass::default()) };
+    Ok(NodeClass { modules: modules(node)?, zone: zone(node) })
+}
+
+/// What can be nobody's zone is none, for it decides no more than which endpoints come first.
+fn zone(node: Option<&Node>) -> Option<Text> {
+    let zone = node?.locality.as_ref()?.zone.as_str();
+    let valid = !zone.is_empty() && zone.len() <= limits::ZONE_BYTES && !zone.chars().any(char::is_control);
+    valid.then(|| zone.into())
+}
+
+fn modules(node: Option<&Node>) -> Result<Option<Text>, Status> {
+    let Some(folder) = windrose(node, "modules") else { return Ok(None) };
     let valid = folder.starts_with('/') && folder.len() <= limits::MODULES_BYTES && !folder.chars().any(char::is_control);
     if !valid {
         return Err(Status::invalid_argument("node.metadata.windrose.modules is not an absolute path"));
     }
-    Ok(NodeClass { modules: Some(Text::from(folder)) })
+    Ok(Some(Text::from(folder)))
 }
 
 /// Refuses a node that believes to be another than its credential says (`windrose: {proxy: ROLE/NS/NAME}`): two folders were mixed up.
@@ -34,7 +47,7 @@ fn windrose<'a>(node: Option<&'a Node>, field: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Struct;
+    use crate::request::{Locality, Struct};
 
     fn node(field: &str, text: &str) -> Node {
         let value = Value { string_value: Some(text.to_owned()), struct_value: None };
@@ -48,6 +61,18 @@ mod tests {
         assert_eq!(class(Some(&node("modules", "/opt/filters"))).unwrap().modules.as_deref(), Some("/opt/filters"));
         for odd in ["", "relative", "/a\nb", &format!("/{}", "x".repeat(limits::MODULES_BYTES))] {
             assert!(class(Some(&node("modules", odd))).is_err(), "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_zone_that_cannot_be_one_is_none() {
+        let of = |zone: &str| {
+            let node = Node { locality: Some(Locality { zone: zone.to_owned() }), ..node("modules", "/f") };
+            class(Some(&node)).unwrap().zone
+        };
+        assert_eq!(of("europe-west1-b").as_deref(), Some("europe-west1-b"));
+        for odd in ["", "a\nb", &"x".repeat(limits::ZONE_BYTES + 1)] {
+            assert_eq!(of(odd), None, "{odd:?}");
         }
     }
 

@@ -50,8 +50,17 @@ pub(crate) struct Node {
     pub(crate) cluster: String,
     #[prost(message, optional, tag = "3")]
     pub(crate) metadata: Option<Struct>,
+    #[prost(message, optional, tag = "4")]
+    pub(crate) locality: Option<Locality>,
     #[prost(string, repeated, tag = "10")]
     pub(crate) client_features: Vec<String>,
+}
+
+/// `envoy.config.core.v3.Locality`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct Locality {
+    #[prost(string, tag = "2")]
+    pub(crate) zone: String,
 }
 
 /// `google.protobuf.Struct`.
@@ -128,7 +137,9 @@ mod tests {
     use super::*;
 
     fn node() -> core::Node {
-        core::Node { id: "n".into(), cluster: "c".into(), client_features: vec!["f".into()], ..Default::default() }
+        let locality = core::Locality { region: "r".into(), zone: "z".into(), sub_zone: "s".into() };
+        let client_features = vec!["f".into()];
+        core::Node { id: "n".into(), cluster: "c".into(), client_features, locality: Some(locality), ..Default::default() }
     }
 
     #[test]
@@ -160,7 +171,9 @@ mod tests {
             error_detail: Some(error),
             ..Default::default()
         };
-        let read = DeltaRequest::from(Delta::decode(delta.encode_to_vec().as_slice()).unwrap());
+        let read = Delta::decode(delta.encode_to_vec().as_slice()).unwrap();
+        assert_eq!(read.node.as_ref().unwrap().locality.as_ref().unwrap().zone, "z");
+        let read = DeltaRequest::from(read);
         assert_eq!((read.subscribe, read.unsubscribe), (vec!["a".to_owned()], vec!["b".to_owned()]));
         assert_eq!(read.initial_resource_versions["a"], "1");
         assert_eq!((read.type_url.as_str(), read.response_nonce.as_str(), read.error_detail.unwrap().code), ("t", "x", 13));

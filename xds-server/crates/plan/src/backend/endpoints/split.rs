@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 
 use windrose_ir::EndpointSet;
-use windrose_ir::endpoint::{Address, Endpoint, Health, Locality};
+use windrose_ir::endpoint::{Address, Endpoint, Health, Locality, Zones};
 use windrose_vocab::ObjectRef;
 
 use super::of_slices;
@@ -18,7 +18,8 @@ const DISCARD: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 9);
 /// The share of one backend, and its instances.
 type Share = (u32, BTreeMap<SocketAddr, Health>);
 
-/// The endpoints of a route's first rule, sorted; none where all its backends are lost.
+/// The endpoints of a route's first rule, sorted; none where all its backends are lost. They are meant for no zone: a share has to come
+/// out the same everywhere, and a backend without an endpoint in a zone would lose its own to the others.
 pub(super) fn endpoints(view: &View<'_>, route: &ObjectRef) -> EndpointSet {
     let declared = view.route(route).and_then(|route| route.spec.rules.first());
     let resolved = view.resolved(route).and_then(|resolved| resolved.rules.first());
@@ -28,7 +29,7 @@ pub(super) fn endpoints(view: &View<'_>, route: &ObjectRef) -> EndpointSet {
             Some(BackendId::Service(service, port)) => of_slices(view, service, *port, true),
             Some(BackendId::Backend(_) | BackendId::Split(_)) | None => BTreeMap::new(),
         };
-        (backend.weight.get(), found.into_iter().map(|(address, (_, health, _))| (address, health)).collect())
+        (backend.weight.get(), found.into_iter().map(|(address, known)| (address, known.health)).collect())
     });
     let endpoints = weighted(&shares.collect::<Vec<_>>());
     if endpoints.iter().all(|endpoint| endpoint.address == discard()) {
@@ -61,7 +62,7 @@ fn weighted(shares: &[Share]) -> Vec<Endpoint> {
     let shared = weights.values().map(|(weight, _)| *weight).fold(0, greatest_common_divisor).max(1);
     let endpoint = |(address, (weight, health)): (Address, (u64, Health))| {
         let weight = u32::try_from(weight / shared).unwrap_or(u32::MAX);
-        Endpoint { address, weight, health, outside: false }
+        Endpoint { address, weight, health, outside: false, zones: Zones::default() }
     };
     weights.into_iter().map(endpoint).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use envoy_types::pb::envoy::config::core::v3::Node;
+use envoy_types::pb::envoy::config::core::v3::{Locality, Node};
 use envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient;
 use envoy_types::pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse};
 use hyper_util::rt::TokioIo;
@@ -111,7 +111,14 @@ pub(crate) struct Delta {
 
 impl Delta {
     pub(crate) async fn subscribe(&self, kind: ResourceKind) {
-        let request = DeltaDiscoveryRequest { node: Some(node()), type_url: kind.type_url().into(), ..Default::default() };
+        self.subscribe_from("", kind).await;
+    }
+
+    /// The same of a node that says it is in that zone.
+    pub(crate) async fn subscribe_from(&self, zone: &str, kind: ResourceKind) {
+        let locality = Locality { zone: zone.to_owned(), region: "nowhere".into(), ..Default::default() };
+        let node = Node { locality: Some(locality), ..node() };
+        let request = DeltaDiscoveryRequest { node: Some(node), type_url: kind.type_url().into(), ..Default::default() };
         self.send.send(request).await.unwrap();
     }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use windrose_pki::{Directory, NodeAuthority, NodeIdentity, SystemEntropy};
 use windrose_state::{Accepted, Desired, KindMap, Observed, ResourceSet};
-use windrose_vocab::{Fingerprint, ProxyKey, Resource, ResourceId, ResourceKind, TrustDomain};
+use windrose_vocab::{Fingerprint, ProxyKey, Resource, ResourceId, ResourceKind, Text, TrustDomain};
 use windrose_xds_serve::{Counters, Identify, Peer, Refusal, Settings, Tls, Xds, bind, serve};
 
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
@@ -41,6 +41,7 @@ pub(crate) struct Nodes {
     pub(crate) short: Option<Duration>,
     revoked: Mutex<BTreeSet<ProxyKey>>,
     leaving: Mutex<BTreeSet<ProxyKey>>,
+    zone: Mutex<Option<Text>>,
     changes: watch::Sender<u64>,
 }
 
@@ -48,6 +49,11 @@ impl Nodes {
     pub(crate) fn revoke(&self, proxy: &ProxyKey) {
         self.revoked.lock().unwrap().insert(proxy.clone());
         self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Whoever comes from now on is known to be there.
+    pub(crate) fn is_in(&self, zone: &str) {
+        *self.zone.lock().unwrap() = Some(zone.into());
     }
 
     pub(crate) fn leave(&self, proxy: &ProxyKey) {
@@ -62,6 +68,7 @@ impl Nodes {
             credential: identity.credential,
             issued_at: identity.issued_at,
             expires_at: self.short.map_or(identity.expires_at, |short| now + short),
+            zone: self.zone.lock().unwrap().clone(),
         }
     }
 }
@@ -128,8 +135,14 @@ impl Stage {
         let authority = NodeAuthority::open(&directory, &domain(), SystemTime::now(), &SystemEntropy).unwrap();
         let server = authority.issue_server(&["127.0.0.1".into(), "localhost".into()], SystemTime::now(), &SystemEntropy).unwrap();
         let tls = Tls::new(server.chain, server.key.expose(), &[authority.root().clone()]).unwrap();
-        let nodes =
-            Arc::new(Nodes { authority, short, revoked: Mutex::default(), leaving: Mutex::default(), changes: watch::Sender::new(0) });
+        let nodes = Arc::new(Nodes {
+            authority,
+            short,
+            revoked: Mutex::default(),
+            leaving: Mutex::default(),
+            zone: Mutex::default(),
+            changes: watch::Sender::new(0),
+        });
         let later = Arc::new(AtomicU64::new(0));
         let (desired, observed, counters) = (Desired::new(), Arc::new(Observed::new()), Arc::new(Counters::default()));
         let xds = Xds {

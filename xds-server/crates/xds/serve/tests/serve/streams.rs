@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tonic::Code;
+use windrose_state::limits::ZONES_PER_PROXY;
 use windrose_vocab::ResourceKind;
 
 use crate::client::{Delta, node};
@@ -123,4 +124,40 @@ async fn rule_39_requests_are_read_while_the_writer_waits() {
         stream.subscribe(ResourceKind::Endpoints).await;
     }
     until("all requests are read", || stage.counters.requests.get() == 21).await;
+}
+
+fn scopes(stage: &Stage) -> Vec<String> {
+    stage.observed.snapshot().iter().map(|stream| stream.opened.scope.to_string()).collect()
+}
+
+#[tokio::test]
+async fn a_stream_is_of_the_zone_that_is_known_else_of_the_one_that_its_node_says_and_of_none_without_room() {
+    let mut stage = Stage::new().await;
+    stage.publish(&orders(), [cluster("a", "anywhere")]);
+    let known = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    known.subscribe_from("said", ResourceKind::Cluster).await;
+    until("the first is there", || stage.observed.len() == 1).await;
+    assert_eq!(scopes(&stage), ["workload/shop/orders (in zone said)"]);
+    drop(known);
+    until("it is gone", || stage.observed.is_empty()).await;
+
+    stage.nodes.is_in("here");
+    let known = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    known.subscribe_from("said", ResourceKind::Cluster).await;
+    until("the second is there", || stage.observed.len() == 1).await;
+    assert_eq!(scopes(&stage), ["workload/shop/orders (in zone here)"]);
+
+    let mut held = Vec::new();
+    for number in 1..ZONES_PER_PROXY {
+        stage.nodes.is_in(&number.to_string());
+        let stream = stage.delta(&stage.certificate(&orders())).await.unwrap();
+        stream.subscribe(ResourceKind::Cluster).await;
+        held.push(stream);
+    }
+    until("all zones are there", || stage.observed.len() == ZONES_PER_PROXY).await;
+    stage.nodes.is_in("one too many");
+    let mut last = stage.delta(&stage.certificate(&orders())).await.unwrap();
+    last.subscribe(ResourceKind::Cluster).await;
+    assert_eq!(last.next().await.unwrap().resources[0].resource.as_ref().unwrap().value, b"anywhere");
+    assert!(scopes(&stage).contains(&"workload/shop/orders".to_owned()));
 }
