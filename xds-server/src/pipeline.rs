@@ -9,11 +9,10 @@ use arc_swap::ArcSwap;
 use imbl::ordmap::DiffItem;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
-use windrose_envoy::{Modules, Near, Rendered, Renderer, VersionKey};
-use windrose_ir::Program;
+use windrose_envoy::{Modules, VersionKey};
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_replicas::Verdicts;
-use windrose_state::{Accepted, Desired, DesiredReader, ResourceSet, Scope};
+use windrose_state::{Accepted, Desired, DesiredReader, Scope};
 use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectVersion, ProxyKey, ProxyRole, ResourceId, ResourceKind, Text};
 
 use crate::carried::Carried;
@@ -23,8 +22,10 @@ use crate::refusals::{self, Evidence, Refusals};
 use crate::revocations::Absences;
 use crate::svids::Svids;
 use bugs::Bug;
+use publish::{Served, with_classes};
 
 mod bugs;
+mod publish;
 
 /// What is served now, for reports.
 #[derive(Clone, Debug, Default)]
@@ -56,28 +57,6 @@ impl Picture {
     pub(crate) fn unpublished(&self, proxy: &ProxyKey) -> Option<&str> {
         let scopes = self.unpublished.range(Scope::from(proxy.clone())..);
         scopes.take_while(|(scope, _)| scope.proxy == *proxy).map(|(_, error)| error.as_str()).next()
-    }
-}
-
-/// One scope as it was last rendered.
-struct Served {
-    renderer: Renderer,
-    program: Arc<Program>,
-    rendered: Rendered,
-    /// Of a zone, in place of what is rendered: all but its endpoints are those of its class anywhere.
-    near: Near,
-    resources: ResourceSet,
-}
-
-impl Served {
-    fn nothing(scope: &Scope, parts: &Parts) -> Self {
-        Self {
-            renderer: Renderer::new(scope.class.clone(), parts.modules.clone(), parts.version_key.clone()),
-            program: Arc::default(),
-            rendered: Rendered::default(),
-            near: Near::default(),
-            resources: ResourceSet::new(),
-        }
     }
 }
 
@@ -354,128 +333,6 @@ impl Pipeline {
         self.parts.absences.follow(&declared, may_be_there, (now, std::time::Instant::now()));
     }
 
-    /// Renders and publishes the scopes of a proxy: the default class, and those that clients asked for.
-    /// `before` is the plan that the former resources come from.
-    fn publish(&mut self, proxy: &ProxyKey, before: &Plan, now: SystemTime) {
-        if !is_known(&self.plan, proxy) {
-            return self.withdraw(proxy);
-        }
-        self.retire(proxy);
-        let asked = self.reader.scopes_of(proxy);
-        for scope in with_classes(asked.iter().chain([&Scope::from(proxy.clone())])) {
-            self.publish_scope(&scope, before, now);
-        }
-    }
-
-    fn scopes_of(&self, proxy: &ProxyKey) -> Vec<Scope> {
-        let first = Scope::from(proxy.clone());
-        self.served.range(first..).map(|(scope, _)| scope).take_while(|scope| scope.proxy == *proxy).cloned().collect()
-    }
-
-    /// Forgets the zones that made room for others.
-    fn retire(&mut self, proxy: &ProxyKey) {
-        let there: BTreeSet<Scope> = self.reader.scopes_of(proxy).into_iter().collect();
-        for scope in self.scopes_of(proxy).into_iter().filter(|scope| scope.class.zone.is_some() && !there.contains(scope)) {
-            self.served.remove(&scope);
-            self.note_published(&scope, None);
-            self.parts.desired.forget(&scope);
-            self.parts.accepted.forget(&scope);
-        }
-    }
-
-    fn withdraw(&mut self, proxy: &ProxyKey) {
-        for scope in self.scopes_of(proxy) {
-            self.served.remove(&scope);
-            self.note_published(&scope, None);
-            if self.declared.leaves_out(&proxy.object.namespace) {
-                self.parts.desired.hand_over(&scope);
-            } else {
-                self.parts.desired.withdraw(&scope);
-            }
-            self.parts.accepted.forget(&scope);
-        }
-        self.carried.forget(proxy);
-    }
-
-    fn publish_scope(&mut self, scope: &Scope, before: &Plan, now: SystemTime) {
-        let Some(program) = self.plan.programs.get(&scope.proxy).cloned() else { return };
-        let rendered = match scope.class.zone {
-            None => self.render(scope, program, before),
-            Some(_) => self.render_near(scope, program, before),
-        };
-        match rendered {
-            Ok(()) => self.publish_served(scope, now),
-            Err(bug) => {
-                self.note_published(scope, Some(format!("a bug of the control plane {bug}")));
-                self.stumbled = Some(bug);
-            }
-        }
-    }
-
-    fn render(&mut self, scope: &Scope, program: Arc<Program>, before: &Plan) -> Result<(), Bug> {
-        let served = self.served.entry(scope.clone()).or_insert_with(|| Served::nothing(scope, &self.parts));
-        let rendered = bugs::caught(|| served.renderer.update(&served.rendered, &served.program, &program))?;
-        for kind in ResourceKind::ALL {
-            self.carried.follow((&scope.proxy, before), served.rendered.of_kind(kind), rendered.of_kind(kind));
-            served.resources.set_kind(kind, rendered.of_kind(kind).clone());
-        }
-        if let Some(there) = self.plan.sources.get(&scope.proxy) {
-            self.carried.tidy(&scope.proxy, there);
-        }
-        (served.rendered, served.program) = (rendered, program);
-        Ok(())
-    }
-
-    /// A zone's resources are those of its class, which was rendered before it, but for endpoints that it sees otherwise.
-    fn render_near(&mut self, scope: &Scope, program: Arc<Program>, before: &Plan) -> Result<(), Bug> {
-        let rendered = self.served.get(&scope.anywhere()).filter(|class| Arc::ptr_eq(&class.program, &program));
-        let Some(class) = rendered.map(|class| class.resources.clone()) else { return Ok(()) };
-        let served = self.served.entry(scope.clone()).or_insert_with(|| Served::nothing(scope, &self.parts));
-        let endpoints = class.of_kind(ResourceKind::Endpoints);
-        let near = bugs::caught(|| served.renderer.near(&served.near, &served.program, (&program, endpoints)))?;
-        // Else all that changed is the class' own.
-        if !served.near.own().is_empty() || !near.own().is_empty() {
-            self.carried.follow((&scope.proxy, before), served.near.endpoints(), near.endpoints());
-        }
-        served.resources = class;
-        served.resources.set_kind(ResourceKind::Endpoints, near.endpoints().clone());
-        (served.near, served.program) = (near, program);
-        Ok(())
-    }
-
-    fn publish_served(&mut self, scope: &Scope, now: SystemTime) {
-        let secrets = self.secrets(&scope.proxy, now);
-        let Some(served) = self.served.get(scope) else { return };
-        let Err(error) = self.parts.desired.publish(scope, &served.resources, &secrets) else {
-            return self.note_published(scope, None);
-        };
-        self.note_published(scope, Some(error.to_string()));
-        if let Err(error) = self.parts.desired.publish_secrets(scope, &secrets) {
-            tracing::error!(proxy = %scope.proxy, %error, "certificates cannot be published; the former ones stay");
-        }
-    }
-
-    fn note_published(&mut self, scope: &Scope, error: Option<String>) {
-        if self.unpublished.get(scope) == error.as_ref() {
-            return;
-        }
-        let unpublished = Arc::make_mut(&mut self.unpublished);
-        match error {
-            Some(error) => {
-                tracing::error!(proxy = %scope.proxy, error, "the new configuration is not complete in itself; the former one stays");
-                unpublished.insert(scope.clone(), error);
-            }
-            None => drop(unpublished.remove(scope)),
-        }
-    }
-
-    fn secrets(&mut self, proxy: &ProxyKey, now: SystemTime) -> windrose_state::KindMap {
-        match self.plan.identities.get(proxy) {
-            Some(identity) => self.parts.svids.of(identity, now),
-            None => windrose_state::KindMap::new(),
-        }
-    }
-
     fn show(&mut self) {
         if let Some((leaves, authority)) = self.parts.svids.take_ends() {
             let mut certificates: Vec<_> = leaves.into_iter().map(|(identity, end)| (identity.to_string(), end, true)).collect();
@@ -498,11 +355,6 @@ impl Pipeline {
         };
         self.parts.picture.store(Arc::new(picture));
     }
-}
-
-/// These scopes and those of their classes anywhere, in an order in which a class comes before its zones.
-fn with_classes<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> BTreeSet<Scope> {
-    scopes.into_iter().flat_map(|scope| [scope.anywhere(), scope.clone()]).collect()
 }
 
 /// The version of a resource that a scope should have.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use windrose_vocab::{Fingerprint, ResourceId, ResourceKind};
 
-use crate::desired::View;
 use crate::observed::{Rejection, StreamStatus};
 use crate::set::changes;
+use crate::view::View;
 
 /// What a client lacks, by resource.
 pub type Behind = BTreeMap<ResourceId, Lack>;

@@ -12,10 +12,11 @@ pub mod scope;
 pub mod selection;
 pub mod set;
 pub mod slot;
+pub mod view;
 
 pub use accepted::{Accepted, CorruptRecord, Ledger};
 pub use behind::{Behind, Lack};
-pub use desired::{Desired, DesiredReader, NotClosed, Published, TooManyScopes, View};
+pub use desired::{Desired, DesiredReader, NotClosed, Published, TooManyScopes};
 pub use names::Names;
 pub use observed::{
     KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, Rejection, StreamId, StreamStatus, TooManyStreams,
@@ -24,3 +25,4 @@ pub use scope::Scope;
 pub use selection::{Selection, Selections};
 pub use set::{Change, Dangling, KindMap, ResourceSet, changes};
 pub use slot::{Asked, Asks, Feed};
+pub use view::View;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 use windrose_vocab::ResourceKind;
 
-use crate::desired::View;
 use crate::selection::{Selection, Selections};
+use crate::view::View;
 
 /// What a stream wants to be woken for, of one kind.
 #[derive(Clone, Debug, Default)]

@@ -1,0 +1,165 @@
+//! From a plan to what the proxies of each scope should have: rendered, made whole with certificates, published.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use windrose_envoy::{Near, Rendered, Renderer};
+use windrose_ir::Program;
+use windrose_plan::Plan;
+use windrose_state::{ResourceSet, Scope};
+use windrose_vocab::{ProxyKey, ResourceKind};
+
+use super::bugs::{self, Bug};
+use super::{Parts, Pipeline, is_known};
+
+/// One scope as it was last rendered.
+pub(super) struct Served {
+    renderer: Renderer,
+    program: Arc<Program>,
+    rendered: Rendered,
+    /// Of a zone, in place of what is rendered: all but its endpoints are those of its class anywhere.
+    near: Near,
+    pub(super) resources: ResourceSet,
+}
+
+impl Served {
+    fn nothing(scope: &Scope, parts: &Parts) -> Self {
+        Self {
+            renderer: Renderer::new(scope.class.clone(), parts.modules.clone(), parts.version_key.clone()),
+            program: Arc::default(),
+            rendered: Rendered::default(),
+            near: Near::default(),
+            resources: ResourceSet::new(),
+        }
+    }
+}
+
+impl Pipeline {
+    /// Renders and publishes the scopes of a proxy: the default class, and those that clients asked for.
+    /// `before` is the plan that the former resources come from.
+    pub(super) fn publish(&mut self, proxy: &ProxyKey, before: &Plan, now: SystemTime) {
+        if !is_known(&self.plan, proxy) {
+            return self.withdraw(proxy);
+        }
+        self.retire(proxy);
+        let asked = self.reader.scopes_of(proxy);
+        for scope in with_classes(asked.iter().chain([&Scope::from(proxy.clone())])) {
+            self.publish_scope(&scope, before, now);
+        }
+    }
+
+    pub(super) fn scopes_of(&self, proxy: &ProxyKey) -> Vec<Scope> {
+        let first = Scope::from(proxy.clone());
+        self.served.range(first..).map(|(scope, _)| scope).take_while(|scope| scope.proxy == *proxy).cloned().collect()
+    }
+
+    /// Forgets the zones that made room for others.
+    pub(super) fn retire(&mut self, proxy: &ProxyKey) {
+        let there: BTreeSet<Scope> = self.reader.scopes_of(proxy).into_iter().collect();
+        for scope in self.scopes_of(proxy).into_iter().filter(|scope| scope.class.zone.is_some() && !there.contains(scope)) {
+            self.served.remove(&scope);
+            self.note_published(&scope, None);
+            self.parts.desired.forget(&scope);
+            self.parts.accepted.forget(&scope);
+        }
+    }
+
+    fn withdraw(&mut self, proxy: &ProxyKey) {
+        for scope in self.scopes_of(proxy) {
+            self.served.remove(&scope);
+            self.note_published(&scope, None);
+            if self.declared.leaves_out(&proxy.object.namespace) {
+                self.parts.desired.hand_over(&scope);
+            } else {
+                self.parts.desired.withdraw(&scope);
+            }
+            self.parts.accepted.forget(&scope);
+        }
+        self.carried.forget(proxy);
+    }
+
+    pub(super) fn publish_scope(&mut self, scope: &Scope, before: &Plan, now: SystemTime) {
+        let Some(program) = self.plan.programs.get(&scope.proxy).cloned() else { return };
+        let rendered = match scope.class.zone {
+            None => self.render(scope, program, before),
+            Some(_) => self.render_near(scope, program, before),
+        };
+        match rendered {
+            Ok(()) => self.publish_served(scope, now),
+            Err(bug) => {
+                self.note_published(scope, Some(format!("a bug of the control plane {bug}")));
+                self.stumbled = Some(bug);
+            }
+        }
+    }
+
+    fn render(&mut self, scope: &Scope, program: Arc<Program>, before: &Plan) -> Result<(), Bug> {
+        let served = self.served.entry(scope.clone()).or_insert_with(|| Served::nothing(scope, &self.parts));
+        let rendered = bugs::caught(|| served.renderer.update(&served.rendered, &served.program, &program))?;
+        for kind in ResourceKind::ALL {
+            self.carried.follow((&scope.proxy, before), served.rendered.of_kind(kind), rendered.of_kind(kind));
+            served.resources.set_kind(kind, rendered.of_kind(kind).clone());
+        }
+        if let Some(there) = self.plan.sources.get(&scope.proxy) {
+            self.carried.tidy(&scope.proxy, there);
+        }
+        (served.rendered, served.program) = (rendered, program);
+        Ok(())
+    }
+
+    /// A zone's resources are those of its class, which was rendered before it, but for endpoints that it sees otherwise.
+    fn render_near(&mut self, scope: &Scope, program: Arc<Program>, before: &Plan) -> Result<(), Bug> {
+        let rendered = self.served.get(&scope.anywhere()).filter(|class| Arc::ptr_eq(&class.program, &program));
+        let Some(class) = rendered.map(|class| class.resources.clone()) else { return Ok(()) };
+        let served = self.served.entry(scope.clone()).or_insert_with(|| Served::nothing(scope, &self.parts));
+        let endpoints = class.of_kind(ResourceKind::Endpoints);
+        let near = bugs::caught(|| served.renderer.near(&served.near, &served.program, (&program, endpoints)))?;
+        // Else all that changed is the class' own.
+        if !served.near.own().is_empty() || !near.own().is_empty() {
+            self.carried.follow((&scope.proxy, before), served.near.endpoints(), near.endpoints());
+        }
+        served.resources = class;
+        served.resources.set_kind(ResourceKind::Endpoints, near.endpoints().clone());
+        (served.near, served.program) = (near, program);
+        Ok(())
+    }
+
+    pub(super) fn publish_served(&mut self, scope: &Scope, now: SystemTime) {
+        let secrets = self.secrets(&scope.proxy, now);
+        let Some(served) = self.served.get(scope) else { return };
+        let Err(error) = self.parts.desired.publish(scope, &served.resources, &secrets) else {
+            return self.note_published(scope, None);
+        };
+        self.note_published(scope, Some(error.to_string()));
+        if let Err(error) = self.parts.desired.publish_secrets(scope, &secrets) {
+            tracing::error!(proxy = %scope.proxy, %error, "certificates cannot be published; the former ones stay");
+        }
+    }
+
+    pub(super) fn note_published(&mut self, scope: &Scope, error: Option<String>) {
+        if self.unpublished.get(scope) == error.as_ref() {
+            return;
+        }
+        let unpublished = Arc::make_mut(&mut self.unpublished);
+        match error {
+            Some(error) => {
+                tracing::error!(proxy = %scope.proxy, error, "the new configuration is not complete in itself; the former one stays");
+                unpublished.insert(scope.clone(), error);
+            }
+            None => drop(unpublished.remove(scope)),
+        }
+    }
+
+    fn secrets(&mut self, proxy: &ProxyKey, now: SystemTime) -> windrose_state::KindMap {
+        match self.plan.identities.get(proxy) {
+            Some(identity) => self.parts.svids.of(identity, now),
+            None => windrose_state::KindMap::new(),
+        }
+    }
+}
+
+/// These scopes and those of their classes anywhere, in an order in which a class comes before its zones.
+pub(super) fn with_classes<'a>(scopes: impl IntoIterator<Item = &'a Scope>) -> BTreeSet<Scope> {
+    scopes.into_iter().flat_map(|scope| [scope.anywhere(), scope.clone()]).collect()
+}
