@@ -39,6 +39,11 @@ use clap::Parser;
 
 use commands::Ending;
 
+/// In the image, which has no libc of its own: musl's allocator has one lock for all threads.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = args::Cli::parse();
     if let Err(error) = logs::start(&cli.log, cli.log_format) {
