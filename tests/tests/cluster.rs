@@ -34,3 +34,5 @@ mod truth;
 mod upgrade;
 #[path = "cluster/used.rs"]
 mod used;
+#[path = "cluster/zones.rs"]
+mod zones;
