@@ -13,7 +13,7 @@ use windrose_envoy::{Modules, VersionKey};
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_replicas::Verdicts;
 use windrose_state::{Accepted, Desired, DesiredReader, Scope};
-use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectVersion, ProxyKey, ProxyRole, ResourceId, ResourceKind, Text};
+use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectVersion, ProxyKey, ProxyRole, ResourceId, Text};
 
 use crate::carried::Carried;
 use crate::identities::Nodes;
@@ -153,6 +153,8 @@ impl Pipeline {
         for proxy in asked.iter().map(|scope| &scope.proxy).collect::<BTreeSet<_>>() {
             self.retire(proxy);
         }
+        // Told as unpublished; what changes next is not to blame for it.
+        self.stumbled = None;
         if before != self.unpublished {
             self.show();
         }

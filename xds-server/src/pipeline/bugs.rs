@@ -89,7 +89,8 @@ impl Pipeline {
                 .chain(self.declared.set_aside.keys().cloned())
                 .collect(),
         };
-        self.planner.update(&self.declared, &self.not_planned(), &all)
+        let refused = self.not_planned();
+        caught(|| self.planner.update(&self.declared, &refused, &all)).unwrap_or_else(|bug| resume_unwind(Box::new(format!("a bug {bug}"))))
     }
 
     /// Those without which the others go on come last, so that they are found and not what they stand on.

@@ -21,6 +21,8 @@ pub(super) struct Served {
     /// Of a zone, in place of what is rendered: all but its endpoints are those of its class anywhere.
     near: Near,
     pub(super) resources: ResourceSet,
+    /// A bug keeps it as it was.
+    stuck: bool,
 }
 
 impl Served {
@@ -31,6 +33,7 @@ impl Served {
             rendered: Rendered::default(),
             near: Near::default(),
             resources: ResourceSet::new(),
+            stuck: false,
         }
     }
 }
@@ -76,6 +79,8 @@ impl Pipeline {
             }
             self.parts.accepted.forget(&scope);
         }
+        // Of some there is only the word that they cannot be rendered.
+        Arc::make_mut(&mut self.unpublished).retain(|scope, _| scope.proxy != *proxy);
         self.carried.forget(proxy);
     }
 
@@ -88,6 +93,8 @@ impl Pipeline {
         match rendered {
             Ok(()) => self.publish_served(scope, now),
             Err(bug) => {
+                // Of one that was never rendered there is nothing to keep, and an empty set would be taken for an answer.
+                self.served.entry(scope.clone()).and_modify(|served| served.stuck = true);
                 self.note_published(scope, Some(format!("a bug of the control plane {bug}")));
                 self.stumbled = Some(bug);
             }
@@ -95,8 +102,11 @@ impl Pipeline {
     }
 
     fn render(&mut self, scope: &Scope, program: Arc<Program>, before: &Plan) -> Result<(), Bug> {
-        let served = self.served.entry(scope.clone()).or_insert_with(|| Served::nothing(scope, &self.parts));
-        let rendered = bugs::caught(|| served.renderer.update(&served.rendered, &served.program, &program))?;
+        let nothing = Served::nothing(scope, &self.parts);
+        let former = self.served.get(scope).unwrap_or(&nothing);
+        let rendered = bugs::caught(|| former.renderer.update(&former.rendered, &former.program, &program))
+            .or_else(|_| bugs::caught(|| former.renderer.update(&Rendered::default(), &Program::default(), &program)))?;
+        let served = self.served.entry(scope.clone()).or_insert(nothing);
         for kind in ResourceKind::ALL {
             self.carried.follow((&scope.proxy, before), served.rendered.of_kind(kind), rendered.of_kind(kind));
             served.resources.set_kind(kind, rendered.of_kind(kind).clone());
@@ -104,7 +114,7 @@ impl Pipeline {
         if let Some(there) = self.plan.sources.get(&scope.proxy) {
             self.carried.tidy(&scope.proxy, there);
         }
-        (served.rendered, served.program) = (rendered, program);
+        (served.rendered, served.program, served.stuck) = (rendered, program, false);
         Ok(())
     }
 
@@ -112,24 +122,31 @@ impl Pipeline {
     fn render_near(&mut self, scope: &Scope, program: Arc<Program>, before: &Plan) -> Result<(), Bug> {
         let rendered = self.served.get(&scope.anywhere()).filter(|class| Arc::ptr_eq(&class.program, &program));
         let Some(class) = rendered.map(|class| class.resources.clone()) else { return Ok(()) };
-        let served = self.served.entry(scope.clone()).or_insert_with(|| Served::nothing(scope, &self.parts));
+        let nothing = Served::nothing(scope, &self.parts);
+        let former = self.served.get(scope).unwrap_or(&nothing);
         let endpoints = class.of_kind(ResourceKind::Endpoints);
-        let near = bugs::caught(|| served.renderer.near(&served.near, &served.program, (&program, endpoints)))?;
+        let near = bugs::caught(|| former.renderer.near(&former.near, &former.program, (&program, endpoints)))
+            .or_else(|_| bugs::caught(|| former.renderer.near(&Near::default(), &Program::default(), (&program, endpoints))))?;
+        let served = self.served.entry(scope.clone()).or_insert(nothing);
         // Else all that changed is the class' own.
         if !served.near.own().is_empty() || !near.own().is_empty() {
             self.carried.follow((&scope.proxy, before), served.near.endpoints(), near.endpoints());
         }
         served.resources = class;
         served.resources.set_kind(ResourceKind::Endpoints, near.endpoints().clone());
-        (served.near, served.program) = (near, program);
+        (served.near, served.program, served.stuck) = (near, program, false);
         Ok(())
     }
 
     pub(super) fn publish_served(&mut self, scope: &Scope, now: SystemTime) {
         let secrets = self.secrets(&scope.proxy, now);
         let Some(served) = self.served.get(scope) else { return };
+        let stuck = served.stuck;
         let Err(error) = self.parts.desired.publish(scope, &served.resources, &secrets) else {
-            return self.note_published(scope, None);
+            if !stuck {
+                self.note_published(scope, None);
+            }
+            return;
         };
         self.note_published(scope, Some(error.to_string()));
         if let Err(error) = self.parts.desired.publish_secrets(scope, &secrets) {

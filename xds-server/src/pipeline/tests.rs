@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use windrose_pki::{Authority, Directory, NodeAuthority, SystemEntropy};
-use windrose_vocab::TrustDomain;
+use windrose_vocab::{ResourceKind, TrustDomain};
 
 use super::*;
 use crate::judges;

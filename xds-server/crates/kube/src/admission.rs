@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 use windrose_api::{Source, decode};
-use windrose_vocab::{Code, Diagnostic, Severity, Text};
+use windrose_vocab::{Code, Diagnostic, Kind, Severity, Text};
 
 /// Bytes of a review: two objects as large as etcd takes them, with what is around them.
 pub const REVIEW_BYTES_MAX: usize = 7 << 20;
@@ -28,7 +28,9 @@ pub fn review(body: &[u8], leaves_out: impl Fn(&Text) -> bool) -> Result<Vec<u8>
     }
     let request = review.get_mut("request").map(Value::take).unwrap_or_default();
     let uid = request["uid"].as_str().filter(|uid| !uid.is_empty()).ok_or("a review without `request.uid`")?.to_owned();
-    let is_left_out = request["namespace"].as_str().is_some_and(|namespace| leaves_out(&namespace.into()));
+    // Parameters count wherever they are.
+    let counts = request["kind"]["kind"] == Kind::GatewayParameters.as_str();
+    let is_left_out = !counts && request["namespace"].as_str().is_some_and(|namespace| leaves_out(&namespace.into()));
     let (errors, warnings) = if is_left_out { Default::default() } else { judge(request) };
     let mut response = json!({"uid": uid, "allowed": errors.is_empty()});
     if !errors.is_empty() {

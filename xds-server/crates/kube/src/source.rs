@@ -14,7 +14,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde_json::Value;
 use windrose_api::Declared;
-use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectRef, ObjectVersion, Text};
+use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 
 pub use owner::follow;
 pub use selection::Selection;
@@ -39,6 +39,18 @@ pub struct World {
 }
 
 impl World {
+    /// Whether a namespace is known, and what is in it ours to serve.
+    #[must_use]
+    pub fn counts(&self, namespace: &Text) -> bool {
+        self.declared.namespaces.get(&ObjectKey::new("", namespace.clone())).is_some_and(|there| !there.spec.left_out)
+    }
+
+    /// Whether something that protects cannot be read: then what is here may be older than the cluster.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.unread.keys().any(|kind| protects(*kind))
+    }
+
     /// Whether what is in a namespace is none of ours to serve, to judge or to take away.
     #[must_use]
     pub fn leaves_out(&self, namespace: &Text) -> bool {

@@ -78,7 +78,8 @@ impl Known {
     }
 
     fn fail(&mut self, error: &watcher::Error) {
-        self.listed = true;
+        // Anything else may pass: whoever asks meanwhile waits a moment.
+        self.listed |= matches!(error, watcher::Error::InitialListFailed(kube::Error::Api(status)) if matches!(status.code, 403 | 404));
         if !std::mem::replace(&mut self.warned, true) {
             tracing::warn!(%error, "nodes cannot be followed; a Pod whose zone is unknown sends to the endpoints of all zones");
         }
@@ -132,6 +133,9 @@ mod tests {
     fn who_may_not_read_nodes_is_not_waited_for() {
         let mut known = Known::default();
         known.fail(&watcher::Error::NoResourceVersion);
+        assert!(!known.listed, "that may pass");
+        let forbidden = kube::core::Status::failure("no", "Forbidden").with_code(403);
+        known.fail(&watcher::Error::InitialListFailed(kube::Error::Api(Box::new(forbidden))));
         assert!(known.listed && known.zones.is_empty());
     }
 }

@@ -144,7 +144,7 @@ impl Mirror {
         let view = self.known.desired.current(&stream.opened.scope);
         let desired = view.as_ref().map(|view| view.of_kind(kind));
         let (mut now, mut strange) = match map.base {
-            0 => Default::default(),
+            0 => (desired.map(|desired| named(desired, map)).unwrap_or_default(), Vec::new()),
             base => {
                 let base = self.maps.get(&base).ok_or(Nonsense("resources that differ from unknown ones"))?;
                 (base.map.clone(), base.strange.clone())
@@ -161,8 +161,10 @@ impl Mirror {
         for entry in &map.set {
             let resource = entry.resource(kind).ok_or(Nonsense("a version of a wrong length"))?;
             let own = desired.and_then(|desired| own(desired, &resource));
-            if own.is_none() {
-                strange.push(resource.clone());
+            match &own {
+                None => strange.push(resource.clone()),
+                Some(own) if now.get(&*resource.id.name).is_some_and(|there| Arc::ptr_eq(there, own)) => continue,
+                Some(_) => {}
             }
             now.insert(resource.id.name.clone(), own.unwrap_or_else(|| Arc::new(resource)));
         }
@@ -250,6 +252,16 @@ impl Drop for Mirror {
     fn drop(&mut self) {
         self.streams.values().for_each(|stream| self.known.observed.close(stream.id));
     }
+}
+
+/// Ours, without what is not named: what is built on it has its nodes.
+fn named(ours: &KindMap, map: &Map) -> KindMap {
+    let named: HashSet<&str> = map.set.iter().map(|entry| entry.name.as_str()).collect();
+    let mut left = ours.clone();
+    for name in ours.keys().filter(|name| !named.contains(&***name)) {
+        left.remove(name);
+    }
+    left
 }
 
 fn kind(type_url: &str) -> Result<ResourceKind, Nonsense> {

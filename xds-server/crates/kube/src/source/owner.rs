@@ -12,7 +12,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch as latest};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use windrose_api::declared::AnyObject;
+use windrose_api::declared::{AnyObject, Objects};
 use windrose_api::{Source, decode};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, Text};
 
@@ -104,6 +104,17 @@ struct Owner {
     good: Vec<Good>,
 }
 
+/// What there is now, but of namespaces that came or fell out, of which it is as it was.
+fn moved_later<T: Clone>(now: &Objects<T>, then: &Objects<T>, moved: &BTreeSet<Text>) -> Objects<T> {
+    let mut all = now.clone();
+    if !moved.is_empty() {
+        let is_moved = |key: &&ObjectKey| moved.contains(&key.namespace);
+        now.keys().filter(is_moved).for_each(|key| drop(all.remove(key)));
+        all.extend(then.iter().filter(|(key, _)| is_moved(key)).map(|(key, object)| (key.clone(), Arc::clone(object))));
+    }
+    all
+}
+
 impl Owner {
     fn remembering(all: Vec<Good>) -> Self {
         let remembered = all.into_iter().filter_map(|good| Some((good.object, good.version?.1)));
@@ -180,16 +191,16 @@ impl Owner {
                 let (now, declared) = (&self.world.declared, &mut shown.declared);
                 // What comes or falls out with a Namespace does so together, Services and Gateways and what protects them.
                 let then = |name: &ObjectKey| declared.namespaces.get(name).map(|then| then.spec.left_out);
-                if now.namespaces.iter().any(|(name, now)| then(name).is_some_and(|then| then != now.spec.left_out)) {
-                    return shown.clone();
-                }
-                declared.endpoint_slices = now.endpoint_slices.clone();
-                declared.services = now.services.clone();
-                declared.secrets = now.secrets.clone();
-                declared.config_maps = now.config_maps.clone();
+                let moved = now.namespaces.iter().filter(|(name, now)| then(name).is_some_and(|then| then != now.spec.left_out));
+                let moved: BTreeSet<Text> = moved.map(|(name, _)| name.name.clone()).collect();
+                declared.endpoint_slices = moved_later(&now.endpoint_slices, &declared.endpoint_slices, &moved);
+                declared.services = moved_later(&now.services, &declared.services, &moved);
+                declared.secrets = moved_later(&now.secrets, &declared.secrets, &moved);
+                declared.config_maps = moved_later(&now.config_maps, &declared.config_maps, &moved);
                 // One that is gone protects nothing, and nothing may be made for it again.
                 let seen = &self.world.seen;
-                let gateways: Vec<ObjectRef> = shown.seen.keys().filter(|object| object.kind == Kind::Gateway).cloned().collect();
+                let is_there = |object: &&ObjectRef| object.kind == Kind::Gateway && !moved.contains(&object.key.namespace);
+                let gateways: Vec<ObjectRef> = shown.seen.keys().filter(is_there).cloned().collect();
                 for gateway in gateways {
                     let now = seen.get(&gateway).filter(|now| shown.seen.get(&gateway).is_some_and(|then| then.uid == now.uid));
                     match now {
@@ -291,7 +302,12 @@ impl Owner {
             tracing::info!(%namespace, selected, "a Namespace's labels came to say something else of it");
         }
         match selected {
-            true => self.outside.take(namespace).into_iter().for_each(|(object, kept)| self.enter(object, kept)),
+            true => {
+                // Values first: who refers to one that is there waits until it is read.
+                let (values, others): (Vec<_>, Vec<_>) =
+                    self.outside.take(namespace).into_iter().partition(|(_, kept)| matches!(kept, Kept::Value(_)));
+                values.into_iter().chain(others).for_each(|(object, kept)| self.enter(object, kept));
+            }
             false => self.inside(namespace).into_iter().for_each(|object| self.leave(object)),
         }
     }

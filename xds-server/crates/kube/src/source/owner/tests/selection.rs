@@ -184,6 +184,16 @@ fn while_policies_cannot_be_read_what_falls_out_is_not_taken_for_gone() {
     label(&mut owner, json!({}));
     let shown = owner.show();
     assert_eq!((counted(&shown.declared), shown.leaves_out(&"shop".into())), ([1, 2, 1, 1], false), "all of it stays as it was");
+    let slice = |namespace: &str| {
+        let metadata = json!({"name": "one", "namespace": namespace, "uid": "u", "resourceVersion": "1", "generation": 1});
+        json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "metadata": metadata, "addressType": "IPv4", "endpoints": []})
+    };
+    for namespace in ["ops", "shop"] {
+        take(&mut owner, Kind::EndpointSlice, Told::There(slice(namespace)));
+    }
+    let shown = owner.show();
+    let moves: Vec<_> = shown.declared.endpoint_slices.keys().map(|key| &*key.namespace).collect();
+    assert_eq!((counted(&shown.declared), moves), ([1, 2, 1, 1], vec!["ops"]), "endpoints elsewhere move on");
     take(&mut owner, Kind::AuthPolicy, Told::Listing);
     take(&mut owner, Kind::AuthPolicy, Told::There(policy()));
     take(&mut owner, Kind::AuthPolicy, Told::Listed);
