@@ -50,6 +50,28 @@ spec: {{ serviceAccount: {name}, address: 127.0.0.1, calls: [{{ service: one, po
     )
 }
 
+/// Gateways with a certificate each, and its Secret.
+pub(crate) fn with_certificates(names: &[&str]) -> String {
+    let one = |name: &&str| {
+        format!(
+            "---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  gatewayClassName: windrose
+  listeners: [{{ name: tls, port: 8443, protocol: HTTPS, tls: {{ certificateRefs: [{{ name: {name} }}] }} }}]
+---
+apiVersion: v1
+kind: Secret
+metadata: {{ name: {name}, namespace: shop }}
+stringData: {{ tls.crt: a, tls.key: b }}
+"
+        )
+    };
+    names.iter().map(one).collect()
+}
+
 /// What a text declares.
 pub(crate) fn declared(text: &str) -> windrose_api::Declared {
     let folder = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use windrose_tests::client::Call;
 use windrose_tests::load::Load;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, Stage, condition};
+use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, Stage, condition, gateway_parameters};
 
 /// A class of this story.
 const CLASS: &str = "windrose-test-fleets";
@@ -35,12 +35,32 @@ impl<'a> Class<'a> {
     fn deployments(&self) -> String {
         self.0.kubectl(&["get", "deployment", "-l", &format!("windrose.dev/gateway-class={CLASS}"), "-o", "name"])
     }
+
+    /// Parameters that are gone change nothing of what runs.
+    async fn loses_its_parameters(&self) {
+        self.0.kubectl(&["delete", "gatewayparameters", CLASS]);
+        wait_until(PATIENCE, "the class to say so", async || {
+            let accepted = condition(&self.0.object("gatewayclass", CLASS)["status"]["conditions"], "Accepted");
+            if accepted["status"] == "False" { Ok(()) } else { Err(accepted.to_string()) }
+        })
+        .await;
+    }
 }
 
 impl Drop for Class<'_> {
     fn drop(&mut self) {
         let _ = self.0.try_kubectl(&["delete", "gatewayclass", CLASS, "--ignore-not-found", "--wait=false"], None);
     }
+}
+
+/// One that had Envoys of its own comes, and they go.
+async fn one_with_envoys_of_its_own_joins(stage: &Stage) {
+    stage.gateway("late", "three");
+    stage.answered(&Call::get(stage.address("late", 80).await, "/"), "three").await;
+    stage.kubectl(&["patch", "gateway", "late", "--type=merge", "-p", &format!(r#"{{"spec":{{"gatewayClassName":"{CLASS}"}}}}"#)]);
+    let of_before = "gateway.networking.k8s.io/gateway-name=late,windrose.dev/gateway-class=windrose";
+    stage.gone("deployment,service,serviceaccount,configmap", of_before).await;
+    stage.answered(&Call::get(stage.address("late", 80).await, "/"), "three").await;
 }
 
 fn call(at: SocketAddr) -> Call {
@@ -96,22 +116,9 @@ async fn gateways_that_share_envoys_have_their_own_addresses_routes_and_mistakes
     stage.answered(&two, "one").await;
     assert_eq!(class.pods(), pods);
 
-    // One that had Envoys of its own comes, and they go.
-    stage.gateway("late", "three");
-    stage.answered(&Call::get(stage.address("late", 80).await, "/"), "three").await;
-    stage.kubectl(&["patch", "gateway", "late", "--type=merge", "-p", &format!(r#"{{"spec":{{"gatewayClassName":"{CLASS}"}}}}"#)]);
-    let of_before = "gateway.networking.k8s.io/gateway-name=late,windrose.dev/gateway-class=windrose";
-    stage.gone("deployment,service,serviceaccount,configmap", of_before).await;
-    stage.answered(&Call::get(stage.address("late", 80).await, "/"), "three").await;
+    one_with_envoys_of_its_own_joins(&stage).await;
     assert_eq!(class.pods(), pods);
-
-    // Parameters that are gone change nothing of what runs.
-    stage.kubectl(&["delete", "gatewayparameters", CLASS]);
-    wait_until(PATIENCE, "the class to say so", async || {
-        let accepted = condition(&stage.object("gatewayclass", CLASS)["status"]["conditions"], "Accepted");
-        if accepted["status"] == "False" { Ok(()) } else { Err(accepted.to_string()) }
-    })
-    .await;
+    class.loses_its_parameters().await;
     class.gateway("two", "two");
     stage.answered(&two, "two").await;
     stage.answered(&three, "three").await;
@@ -124,9 +131,7 @@ async fn gateways_that_share_envoys_have_their_own_addresses_routes_and_mistakes
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whose_envoys_are_is_said_once() {
     let Some(stage) = Stage::open("fleet-rule") else { return };
-    let parameters =
-        |spec: &str| format!("apiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: edge }}\nspec: {spec}\n");
-    let apply = |spec: &str| stage.try_kubectl(&["apply", "--server-side", "-f", "-"], Some(&parameters(spec)));
+    let apply = |spec: &str| stage.try_kubectl(&["apply", "--server-side", "-f", "-"], Some(&gateway_parameters("edge", spec)));
     apply("{ replicas: 1 }").unwrap();
     apply("{ replicas: 2, fleet: PerGateway }").unwrap();
     let refused = apply("{ replicas: 2, fleet: PerNamespace }").unwrap_err();

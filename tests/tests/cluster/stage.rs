@@ -165,13 +165,9 @@ spec:
 
     /// A class of ours with parameters; it is of no namespace, so whoever makes it takes it away.
     pub(crate) fn class(&self, name: &str, parameters: &str) {
+        self.apply(&gateway_parameters(name, parameters));
         self.apply(&format!(
             r"
-apiVersion: windrose.dev/v1alpha1
-kind: GatewayParameters
-metadata: {{ name: {name} }}
-spec: {parameters}
----
 apiVersion: gateway.networking.k8s.io/v1
 kind: GatewayClass
 metadata: {{ name: {name} }}
@@ -209,13 +205,9 @@ spec:
 
     /// A Gateway of one HTTP listener without routes, whose Envoys are run by these `GatewayParameters`.
     pub(crate) fn gateway_with(&self, name: &str, parameters: &str) {
+        self.apply(&gateway_parameters(name, parameters));
         self.apply(&format!(
             r"
-apiVersion: windrose.dev/v1alpha1
-kind: GatewayParameters
-metadata: {{ name: {name} }}
-spec: {parameters}
----
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {{ name: {name} }}
@@ -323,6 +315,11 @@ impl Drop for Stage {
         }
         let _ = self.try_kubectl(&["delete", "namespace", &self.namespace, "--wait=false"], None);
     }
+}
+
+/// How Envoys are run.
+pub(crate) fn gateway_parameters(name: &str, spec: &str) -> String {
+    format!("apiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: {name} }}\nspec: {spec}\n")
 }
 
 /// The condition of a type.

@@ -66,7 +66,12 @@ impl Pipeline {
 
     /// What is not planned in its newest version, whoever cannot take it.
     pub(super) fn not_planned(&self) -> Refused {
-        Refused { objects: self.bugs.objects.clone().union(self.refused.objects.clone()) }
+        self.beside(&self.bugs)
+    }
+
+    /// What Envoy refuses, and these.
+    fn beside(&self, bugs: &Refused) -> Refused {
+        Refused { objects: bugs.objects.clone().union(self.refused.objects.clone()) }
     }
 
     /// Plans from nothing, without those objects that we fail on. Who can be to blame is what changed, and at the beginning everything.
@@ -80,17 +85,9 @@ impl Pipeline {
             tracing::error!(object = %version.object, %bug, "a bug: it is set aside in this version, and all others are planned; please report it");
         }
         self.bugs = found;
-        self.planner = Planner::new(self.parts.settings.clone());
-        let all = Changed {
-            objects: self
-                .declared
-                .iter()
-                .map(|object| object.meta().object.clone())
-                .chain(self.declared.set_aside.keys().cloned())
-                .collect(),
-        };
-        let refused = self.not_planned();
-        caught(|| self.planner.update(&self.declared, &refused, &all)).unwrap_or_else(|bug| resume_unwind(Box::new(format!("a bug {bug}"))))
+        let planned = caught(|| Planner::from_nothing(self.parts.settings.clone(), &self.declared, &self.not_planned()));
+        self.planner = planned.unwrap_or_else(|bug| resume_unwind(Box::new(format!("a bug {bug}"))));
+        self.planner.plan().clone()
     }
 
     /// Those without which the others go on come last, so that they are found and not what they stand on.
@@ -129,7 +126,7 @@ impl Pipeline {
 
     /// Whether all can be planned and rendered from nothing without `found` and `aside`.
     fn stands(&self, found: &Refused, aside: &[ObjectVersion], bug: &Bug) -> bool {
-        let mut refused = Refused { objects: found.objects.clone().union(self.refused.objects.clone()) };
+        let mut refused = self.beside(found);
         for version in aside.iter().filter(|version| !self.refused.objects.contains_key(*version)) {
             refused.objects.insert(version.clone(), self.refusal(version, bug));
         }

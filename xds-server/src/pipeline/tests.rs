@@ -9,7 +9,7 @@ use windrose_vocab::{ResourceKind, TrustDomain};
 use super::*;
 use crate::judges;
 use crate::revocations::Revoked;
-use crate::test_world::{SHOP, declared, route, workload};
+use crate::test_world::{SHOP, declared, route, with_certificates, workload};
 
 struct Stage {
     folder: tempfile::TempDir,
@@ -58,28 +58,6 @@ impl windrose_plan::CertificateCheck for Bug {
     fn bundle(&self, _: &str) -> Result<(), String> {
         panic!("planted")
     }
-}
-
-/// Gateways with a certificate each, and its Secret.
-pub(crate) fn with_certificates(names: &[&str]) -> String {
-    let one = |name: &&str| {
-        format!(
-            "---
-apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: {name}, namespace: shop }}
-spec:
-  gatewayClassName: windrose
-  listeners: [{{ name: tls, port: 8443, protocol: HTTPS, tls: {{ certificateRefs: [{{ name: {name} }}] }} }}]
----
-apiVersion: v1
-kind: Secret
-metadata: {{ name: {name}, namespace: shop }}
-stringData: {{ tls.crt: a, tls.key: b }}
-"
-        )
-    };
-    names.iter().map(one).collect()
 }
 
 impl Stage {

@@ -72,11 +72,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems, surroundings: around, leads };
     join_others(&mut running, &sight, &namespace, (listens, known, judging), &writers);
     let root = running.authority.root_pem();
-    let place = Place {
-        server: Reached { host: reached.0.clone().into(), port: reached.1, name: reached.0.into(), trust: root.clone().into() },
-        image: given.envoy_image.clone(),
-        max_connections: MAX_CONNECTIONS,
-    };
+    let place = place(given, reached, &root);
     running.tasks.spawn(writers.with(deploy::follow(sight.clone(), place, shared.clone(), telling, end.child_token())));
     running.tasks.spawn(gates::follow(sight.clone(), end.child_token()));
     running.tasks.spawn(leaving::follow(sight.clone(), nodes, shared, end.child_token()));
@@ -152,6 +148,12 @@ fn join_others(
     tasks.spawn(replicas::lead(listens, authority.clone(), known, verdicts, sight.clone(), end.child_token()));
     let told = replicas::tell(sight.clone(), namespace.to_owned(), running.last_good.clone(), telling, end.child_token());
     tasks.spawn(writers.with(told));
+}
+
+/// Where Envoys find us, and what they run.
+fn place(given: &Controller, (host, port): (String, u16), root: &str) -> Place {
+    let server = Reached { host: host.clone().into(), port, name: host.into(), trust: root.into() };
+    Place { server, image: given.envoy_image.clone(), max_connections: MAX_CONNECTIONS }
 }
 
 /// Host and port by which Envoys reach us.

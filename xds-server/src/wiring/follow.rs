@@ -164,9 +164,9 @@ mod tests {
 
     use super::*;
     use crate::last_good::Remembered;
-    use crate::pipeline::tests::{Bug, parts, with_certificates};
+    use crate::pipeline::tests::{Bug, parts};
     use crate::report::{Memory, SourceReport};
-    use crate::test_world::{SHOP, declared};
+    use crate::test_world::{SHOP, declared, with_certificates};
 
     /// A follower whose pipeline fails on Gateways with a certificate, and who hands it worlds.
     fn follower(folder: &std::path::Path, on_bug: OnBug) -> (Pipeline, Follower, watch::Sender<Arc<News>>) {

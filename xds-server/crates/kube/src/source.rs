@@ -1,6 +1,7 @@
 //! What a cluster declares: one watch for each kind, one owner of what they tell, one world for whoever follows.
 //! Nothing is answered before every kind has been listed once, and a list that is read again takes nothing away before it is over.
 
+mod kept;
 mod outside;
 mod owner;
 mod selection;
@@ -36,6 +37,8 @@ pub struct World {
     pub unreadable: OrdMap<ObjectRef, Arc<Unreadable>>,
     /// Kinds that cannot be watched, with the reason.
     pub unread: BTreeMap<Kind, String>,
+    /// Something that protects cannot be read now, so most of this is as it was before, and may be older than the cluster.
+    pub kept: bool,
 }
 
 impl World {
@@ -43,12 +46,6 @@ impl World {
     #[must_use]
     pub fn counts(&self, namespace: &Text) -> bool {
         self.declared.namespaces.get(&ObjectKey::new("", namespace.clone())).is_some_and(|there| !there.spec.left_out)
-    }
-
-    /// Whether something that protects cannot be read: then what is here may be older than the cluster.
-    #[must_use]
-    pub fn is_kept(&self) -> bool {
-        self.unread.keys().any(|kind| protects(*kind))
     }
 
     /// Whether what is in a namespace is none of ours to serve, to judge or to take away.

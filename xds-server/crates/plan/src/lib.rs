@@ -19,7 +19,6 @@ mod tests;
 mod world;
 
 use windrose_api::Declared;
-use windrose_api::declared::Changed;
 
 pub use gateway::{FLEET_ANNOTATION, GATEWAY_ANNOTATION};
 pub use limits::READY_PORT;
@@ -32,7 +31,5 @@ pub use settings::{Addresses, CertificateCheck, FilterCheck, Refusal, Refused, R
 /// Plans the whole world from scratch.
 #[must_use]
 pub fn plan(declared: &Declared, refused: &Refused, settings: &Settings) -> Plan {
-    let there = declared.iter().map(|object| object.meta().object.clone());
-    let objects = there.chain(declared.set_aside.keys().cloned()).collect();
-    Planner::new(settings.clone()).update(declared, refused, &Changed { objects })
+    Planner::from_nothing(settings.clone(), declared, refused).plan().clone()
 }

@@ -78,6 +78,16 @@ impl Planner {
         }
     }
 
+    /// A planner that has planned this world.
+    #[must_use]
+    pub fn from_nothing(settings: Settings, declared: &Declared, refused: &Refused) -> Self {
+        let there = declared.iter().map(|object| object.meta().object.clone());
+        let objects = there.chain(declared.set_aside.keys().cloned()).collect();
+        let mut planner = Self::new(settings);
+        planner.update(declared, refused, &Changed { objects });
+        planner
+    }
+
     /// The plan for `declared`. `changed` names every object that differs from the last call; one too many costs time, one
     /// too few leaves its old content in force. Equal to [`crate::plan`] of the same world.
     pub fn update(&mut self, declared: &Declared, refused: &Refused, changed: &Changed) -> Plan {

@@ -1,5 +1,7 @@
 //! The one owner of what the watches tell.
 
+mod selecting;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -12,11 +14,12 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch as latest};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use windrose_api::declared::{AnyObject, Objects};
+use windrose_api::declared::AnyObject;
 use windrose_api::{Source, decode};
-use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, Text};
+use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
 
-use super::outside::{InEffect, Kept, Outside};
+use super::kept;
+use super::outside::{Kept, Outside};
 use super::selection::Selection;
 use super::values::Values;
 use super::watch::{Told, read};
@@ -104,17 +107,6 @@ struct Owner {
     good: Vec<Good>,
 }
 
-/// What there is now, but of namespaces that came or fell out, of which it is as it was.
-fn moved_later<T: Clone>(now: &Objects<T>, then: &Objects<T>, moved: &BTreeSet<Text>) -> Objects<T> {
-    let mut all = now.clone();
-    if !moved.is_empty() {
-        let is_moved = |key: &&ObjectKey| moved.contains(&key.namespace);
-        now.keys().filter(is_moved).for_each(|key| drop(all.remove(key)));
-        all.extend(then.iter().filter(|(key, _)| is_moved(key)).map(|(key, object)| (key.clone(), Arc::clone(object))));
-    }
-    all
-}
-
 impl Owner {
     fn remembering(all: Vec<Good>) -> Self {
         let remembered = all.into_iter().filter_map(|good| Some((good.object, good.version?.1)));
@@ -185,37 +177,13 @@ impl Owner {
     /// was, and only what moves by itself goes on.
     fn show(&mut self) -> World {
         let blind = self.is_blind();
-        match (&mut self.shown, blind) {
-            (Some(shown), true) => {
-                shown.unread = self.world.unread.clone();
-                let (now, declared) = (&self.world.declared, &mut shown.declared);
-                // What comes or falls out with a Namespace does so together, Services and Gateways and what protects them.
-                let then = |name: &ObjectKey| declared.namespaces.get(name).map(|then| then.spec.left_out);
-                let moved = now.namespaces.iter().filter(|(name, now)| then(name).is_some_and(|then| then != now.spec.left_out));
-                let moved: BTreeSet<Text> = moved.map(|(name, _)| name.name.clone()).collect();
-                declared.endpoint_slices = moved_later(&now.endpoint_slices, &declared.endpoint_slices, &moved);
-                declared.services = moved_later(&now.services, &declared.services, &moved);
-                declared.secrets = moved_later(&now.secrets, &declared.secrets, &moved);
-                declared.config_maps = moved_later(&now.config_maps, &declared.config_maps, &moved);
-                // One that is gone protects nothing, and nothing may be made for it again.
-                let seen = &self.world.seen;
-                let is_there = |object: &&ObjectRef| object.kind == Kind::Gateway && !moved.contains(&object.key.namespace);
-                let gateways: Vec<ObjectRef> = shown.seen.keys().filter(is_there).cloned().collect();
-                for gateway in gateways {
-                    let now = seen.get(&gateway).filter(|now| shown.seen.get(&gateway).is_some_and(|then| then.uid == now.uid));
-                    match now {
-                        Some(now) if now.deleting => drop(shown.seen.insert(gateway, now.clone())),
-                        Some(_) => {}
-                        None => {
-                            shown.seen.remove(&gateway);
-                            declared.gateways.remove(&gateway.key);
-                        }
-                    }
-                }
+        match &mut self.shown {
+            Some(shown) if blind => {
+                kept::go_on(shown, &self.world);
                 shown.clone()
             }
-            (_, _) => {
-                self.shown = self.world.complete.then(|| self.world.clone());
+            shown => {
+                *shown = self.world.complete.then(|| self.world.clone());
                 self.world.clone()
             }
         }
@@ -293,81 +261,6 @@ impl Owner {
             return self.values.there(object.clone(), None);
         }
         self.remove(object);
-    }
-
-    /// A Namespace is so now, or gone: what is in it comes or goes.
-    fn select(&mut self, namespace: &Text, now: Option<&Value>) {
-        let Some(selected) = self.selection.note(namespace, now) else { return };
-        if self.world.complete {
-            tracing::info!(%namespace, selected, "a Namespace's labels came to say something else of it");
-        }
-        match selected {
-            true => {
-                // Values first: who refers to one that is there waits until it is read.
-                let (values, others): (Vec<_>, Vec<_>) =
-                    self.outside.take(namespace).into_iter().partition(|(_, kept)| matches!(kept, Kept::Value(_)));
-                values.into_iter().chain(others).for_each(|(object, kept)| self.enter(object, kept));
-            }
-            false => self.inside(namespace).into_iter().for_each(|object| self.leave(object)),
-        }
-    }
-
-    /// Keeps what is not to count now. Of an object that changes outside, what was in effect is forgotten as if it were gone.
-    fn keep_outside(&mut self, object: ObjectRef, kept: Kept) {
-        if let Some(Kept::InEffect(_)) = self.outside.put(object.clone(), kept) {
-            self.forget(&object);
-        }
-    }
-
-    /// Everything of a namespace that counts because of the namespace.
-    fn inside(&self, namespace: &Text) -> BTreeSet<ObjectRef> {
-        let declared = self.world.declared.iter().map(|object| object.meta().object.clone());
-        let seen = self.world.seen.keys().chain(self.world.declared.set_aside.keys());
-        let values = Kind::ALL.into_iter().filter(|kind| is_value(*kind)).flat_map(|kind| self.values.known(kind));
-        let all = declared.chain(seen.chain(values).cloned());
-        all.filter(|object| object.key.namespace == *namespace && !self.selection.takes(object)).collect()
-    }
-
-    fn enter(&mut self, object: ObjectRef, kept: Kept) {
-        match kept {
-            Kept::Value(version) => self.values.there(object, Some(version)),
-            Kept::Told(text) => match serde_json::from_str(&text) {
-                Ok(value) => self.put(object, value),
-                Err(error) => tracing::error!(%object, %error, "what was kept of it cannot be read"),
-            },
-            Kept::InEffect(kept) => self.put_back(object, *kept),
-        }
-    }
-
-    fn put_back(&mut self, object: ObjectRef, kept: InEffect) {
-        let InEffect { good, aside, seen, problems, unreadable } = kept;
-        if let Some(good) = good {
-            self.values.refer(&object, Some(&good));
-            self.world.declared.insert(good);
-        }
-        aside.into_iter().for_each(|aside| drop(self.world.declared.set_aside.insert(object.clone(), aside)));
-        seen.into_iter().for_each(|seen| drop(self.world.seen.insert(object.clone(), seen)));
-        problems.into_iter().for_each(|problems| drop(self.world.problems.insert(object.clone(), problems)));
-        unreadable.into_iter().for_each(|unreadable| drop(self.world.unreadable.insert(object.clone(), unreadable)));
-        self.changed = true;
-    }
-
-    fn leave(&mut self, object: ObjectRef) {
-        if is_value(object.kind) {
-            let version = self.values.version(&object).cloned();
-            self.values.there(object.clone(), None);
-            return version.into_iter().for_each(|version| self.keep_outside(object.clone(), Kept::Value(version)));
-        }
-        let world = &self.world;
-        let kept = InEffect {
-            good: world.declared.get(&object),
-            aside: world.declared.set_aside.get(&object).cloned(),
-            seen: world.seen.get(&object).cloned(),
-            problems: world.problems.get(&object).cloned(),
-            unreadable: world.unreadable.get(&object).cloned(),
-        };
-        self.take_out(&object);
-        self.keep_outside(object, Kept::InEffect(Box::new(kept)));
     }
 
     fn remove(&mut self, object: &ObjectRef) {
