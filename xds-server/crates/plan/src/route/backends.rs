@@ -8,11 +8,12 @@ use windrose_ir::route::{PathMatch, RouteMatch, ValueMatch, ValuePattern};
 use windrose_vocab::{Code, Kind, ObjectRef, Port, Text};
 
 use super::matching::matcher;
-use super::{external_auth, pattern};
+use super::{external_auth, pattern, reachable};
 use crate::backend::{AppProtocol, BackendId};
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::policy::{self, PolicyOutcome};
 use crate::reference::{Problem, field, key_of, kind_of, missing, permitted, wrong_kind};
+use crate::settings::Addresses;
 use crate::world::View;
 
 /// The rules of a route, in its order.
@@ -240,6 +241,9 @@ fn speaks(target: &ObjectRef, protocol: AppProtocol, tls: bool, carries: Carries
 
 fn backend(view: &View<'_>, target: &ObjectRef, carries: Carries) -> Result<ResolvedBackend, Problem> {
     let backend = view.backend(&target.key).ok_or_else(|| missing(view, "BackendNotFound", target))?;
+    if view.settings().addresses == Addresses::Assigned {
+        reachable::by_everybody(target, &backend.spec)?;
+    }
     let protocol = match backend.spec.protocol {
         windrose_api::declared::backend::BackendProtocol::Http => AppProtocol::Http,
         windrose_api::declared::backend::BackendProtocol::Http2 => AppProtocol::H2c,
