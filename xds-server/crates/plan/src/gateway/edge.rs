@@ -112,12 +112,13 @@ impl At<'_, '_> {
         by_specificity.sort_by_key(|listener| std::cmp::Reverse(listener.hostname.specificity()));
         let mut taken: BTreeSet<Hostname> =
             listeners.iter().filter(|listener| listener.spoken == Spoken::Https).map(|listener| listener.hostname.clone()).collect();
+        chains.extend(self.closed_names(listeners, &mut taken));
         for listener in by_specificity {
             match listener.spoken {
                 Spoken::Http | Spoken::Udp | Spoken::Unknown => {}
                 Spoken::Https => chains.extend(self.https(listener, parts)),
                 Spoken::TlsTerminated | Spoken::TlsPassthrough | Spoken::Tcp => {
-                    chains.extend(self.connections(listener, &mut taken, parts))
+                    chains.extend(self.connections(listener, &mut taken, parts));
                 }
             }
         }

@@ -50,9 +50,10 @@ impl Frame {
         self.listeners.iter().filter(move |one| one.usable && one.spoken == spoken && one.port == port)
     }
 
-    /// The listeners that speak so and cannot be served, though they ask about every request: their hosts are no other's.
+    /// The listeners of a port that cannot be served and would speak so, or nobody knows what. Their hosts are no other's meanwhile: one
+    /// that names them more widely has other policies, and its routes were meant for other requests.
     pub(crate) fn closed(&self, spoken: Spoken, port: Port) -> impl Iterator<Item = &BoundListener> {
-        self.listeners.iter().filter(move |one| !one.usable && one.is_guarded() && one.spoken == spoken && one.port == port)
+        self.listeners.iter().filter(move |one| !one.usable && one.port == port && (one.spoken == spoken || one.spoken == Spoken::Unknown))
     }
 
     /// The one of them to which requests for this host belong: it names the host most specifically.

@@ -46,7 +46,7 @@ pub(crate) fn attach(view: &View<'_>, key: &ObjectRef) -> Option<Attachments> {
     let filters = Filter::ALL.into_iter().filter(|filter| policy::on_route(view, *filter, route)).map(Need::Filter);
     let sessions = route.spec.rules.iter().any(session::names_endpoints).then_some(Need::Sessions);
     let needs: Vec<Need> = filters.chain(sessions).collect();
-    attachments.guards = tables.into_iter().flat_map(|table| needs.iter().map(|need| (table.clone(), *need))).collect();
+    attachments.guards = tables.into_iter().flat_map(|table| needs.iter().map(|need| (table.counted_under(*need), *need))).collect();
     Some(attachments)
 }
 
@@ -150,12 +150,9 @@ fn put(
     }
 }
 
-/// Whether this host belongs to a more specific listener of the same port: a request meets one listener only.
+/// Whether this host belongs to a more specific listener of the same port, served or not: a request meets one listener only.
 fn isolated(frame: &Frame, listener: &BoundListener, host: &Hostname) -> bool {
-    let shared = |other: &&BoundListener| {
-        other.spoken == listener.spoken && other.port == listener.port && other.id != listener.id && (other.usable || other.is_guarded())
-    };
-    let mut others = frame.listeners.iter().filter(shared);
+    let mut others = frame.speaking(listener.spoken, listener.port).chain(frame.closed(listener.spoken, listener.port));
     others.any(|other| other.hostname.covers(host) && listener.hostname.covers(&other.hostname) && listener.hostname != other.hostname)
 }
 

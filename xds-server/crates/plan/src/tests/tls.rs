@@ -107,8 +107,10 @@ fn tls_passes_through_by_server_name_and_a_lost_share_goes_nowhere() {
     let tls = AnyObject::Route(object(Kind::TLSRoute, NS, "t", route_spec(&["a.example", "*.b.example"], vec![both])));
     let plan = plan([gateway(vec![tls_passthrough("tls", "")]), service("a", 80), tls]);
     let printed = crate::print(&plan);
-    let chain = "chain tls/TLSRoute/shop/t for *.b.example, a.example: tls passed through -> Nowhere/shop/edge 4, shop/a/80/tcp 1";
-    assert!(printed.contains(chain), "{printed}");
+    for host in ["*.b.example", "a.example"] {
+        let chain = format!("chain tls/TLSRoute/shop/t/{host} for {host}: tls passed through -> Nowhere/shop/edge 4, shop/a/80/tcp 1");
+        assert!(printed.contains(&chain), "{printed}");
+    }
     assert!(printed.contains("cluster Nowhere/shop/edge: Tcp, at none"), "{printed}");
 }
 
@@ -136,5 +138,43 @@ fn a_server_name_belongs_to_the_most_specific_listener() {
     let plan = plan([edge, certificate(NS, "cert", "GOOD"), service("a", 80), tls]);
     let printed = crate::print(&plan);
     assert!(printed.contains("chain narrow for a.example: tls with"), "{printed}");
-    assert!(printed.contains("chain wide/TLSRoute/shop/t for b.example: tls passed through"), "{printed}");
+    assert!(printed.contains("chain wide/TLSRoute/shop/t/b.example for b.example: tls passed through"), "{printed}");
+    assert_eq!(codes(&plan), ["Shadowed"]);
+}
+
+#[test]
+fn a_name_within_a_narrower_listener_is_not_the_wider_ones_whether_a_route_is_there_or_not() {
+    let tls = |name: &str, section: &str, host: &str| {
+        let mut spec = route_spec(&[host], vec![Rule { backends: vec![to("a")], ..Rule::default() }]);
+        spec.parents[0].section = Some(section.into());
+        AnyObject::Route(object(Kind::TLSRoute, NS, name, spec))
+    };
+    let edge = gateway(vec![tls_passthrough("wide", ""), tls_passthrough("narrow", "*.shop.example")]);
+    let plan = plan([edge, service("a", 80), tls("guest", "wide", "pay.shop.example"), tls("own", "narrow", "web.shop.example")]);
+    let printed = crate::print(&plan);
+    assert!(printed.contains("chain narrow/TLSRoute/shop/own/web.shop.example for web.shop.example"), "{printed}");
+    assert!(printed.contains("chain narrow for *.shop.example: tls passed through -> closed"), "{printed}");
+    assert!(!printed.contains("for pay.shop.example"), "{printed}");
+}
+
+#[test]
+fn a_listener_without_its_certificate_keeps_its_hosts_from_wider_ones() {
+    let edge = gateway(vec![https("own", "a.example", "gone"), https("wild", "*.example", "cert")]);
+    let guarded =
+        plan([edge, certificate(NS, "cert", "GOOD"), service("o", 80), route("r", &["a.example", "b.example"], vec![rule(vec![], "o")])]);
+    let table = "shop/edge/443/wild";
+    assert_eq!(virtual_host(edge_program(&guarded), table, "a.example").routes.len(), 0, "nobody answers");
+    assert_eq!(targets(virtual_host(edge_program(&guarded), table, "b.example")).len(), 1);
+
+    let mut terminated = https("own", "a.example", "gone");
+    terminated.protocol = Protocol::Tls;
+    let tls = AnyObject::Route(object(
+        Kind::TLSRoute,
+        NS,
+        "t",
+        route_spec(&["a.example"], vec![Rule { backends: vec![to("o")], ..Rule::default() }]),
+    ));
+    let printed = crate::print(&plan([gateway(vec![terminated, tls_passthrough("wild", "*.example")]), service("o", 80), tls]));
+    assert!(printed.contains("chain own for a.example: tls passed through -> closed"), "{printed}");
+    assert!(!printed.contains("TLSRoute/shop/t/a.example"), "{printed}");
 }

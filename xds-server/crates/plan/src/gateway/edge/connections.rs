@@ -11,6 +11,7 @@ use windrose_vocab::{Code, Diagnostic, Hostname, ObjectKey, ObjectRef, Text};
 use super::{At, BoundListener, Spoken, names};
 use crate::backend::{ClusterKey, Flavor};
 use crate::limits;
+use crate::plan::{Coverage, Covered};
 use crate::policy::{authorization, edge as edge_limits};
 use crate::proxy::ProxyParts;
 use crate::reference::field;
@@ -26,18 +27,20 @@ impl At<'_, '_> {
     /// The chains of a listener, for the hosts that are not in `taken`; its hosts are put there.
     pub(super) fn connections(self, listener: &BoundListener, taken: &mut BTreeSet<Hostname>, parts: &mut ProxyParts) -> Vec<Chain> {
         let mut won = self.winners(listener);
-        for hosts in won.values_mut() {
-            hosts.retain(|host| taken.insert(host.clone()));
+        for (route, hosts) in &mut won {
+            hosts.retain(|host| self.is_own(listener, route, host) && taken.insert(host.clone()));
         }
         won.retain(|_, hosts| !hosts.is_empty());
         let mut chains = Vec::new();
-        for (route, hosts) in &won {
+        for (route, host) in won.iter().flat_map(|(route, hosts)| hosts.iter().map(move |host| (route, host))) {
             let Some(transport) = self.transport(listener, parts) else { continue };
             let handler = self.tcp(listener, route, parts);
-            let server_names = if hosts.iter().any(Hostname::is_any) { Vec::new() } else { hosts.iter().cloned().collect() };
-            chains.push(Chain { name: format!("{}/{route}", listener.id).into(), server_names, transport, handler });
+            // One for each: connections by a name that stays are not cut when another comes.
+            let name = format!("{}/{route}{}", listener.id, if host.is_any() { String::new() } else { format!("/{host}") });
+            chains.push(Chain { name: name.into(), server_names: names(host), transport, handler });
         }
-        if won.is_empty()
+        // What no route of its own takes is no wider listener's.
+        if (won.is_empty() || self.has_wider(listener))
             && taken.insert(listener.hostname.clone())
             && let Some(transport) = self.transport(listener, parts)
         {
@@ -45,6 +48,48 @@ impl At<'_, '_> {
             chains.push(Chain { name, server_names, transport, handler: Handler::Close });
         }
         chains
+    }
+
+    /// A chain that takes no connection for each name of a TLS listener that cannot be served, where connections to a wider one are not
+    /// looked into: nothing else would tell them apart.
+    pub(super) fn closed_names(self, served: &[&BoundListener], taken: &mut BTreeSet<Hostname>) -> Vec<Chain> {
+        let blind = served.iter().filter(|one| matches!(one.spoken, Spoken::TlsTerminated | Spoken::TlsPassthrough));
+        let mut chains = Vec::new();
+        for wide in blind {
+            let closed = self.within(wide).filter(|closed| served.iter().all(|one| one.hostname != closed.hostname));
+            for closed in closed {
+                if taken.insert(closed.hostname.clone()) {
+                    let (name, server_names) = (closed.id.to_string().into(), names(&closed.hostname));
+                    chains.push(Chain { name, server_names, transport: Transport::Passthrough, handler: Handler::Close });
+                }
+            }
+        }
+        chains
+    }
+
+    /// The TLS listeners of this port that name some of the hosts of `wide` and no other, served or not.
+    fn within<'w>(self, wide: &'w BoundListener) -> impl Iterator<Item = &'w BoundListener>
+    where
+        Self: 'w,
+    {
+        let here = self.frame.listeners.iter().filter(move |one| one.port == self.port && speaks_tls(one));
+        here.filter(|one| wide.hostname.covers(&one.hostname) && wide.hostname != one.hostname)
+    }
+
+    /// Whether a server name belongs to this listener, and not to one of the port that names it more narrowly.
+    fn is_own(self, listener: &BoundListener, route: &ObjectRef, host: &Hostname) -> bool {
+        let narrower = speaks_tls(listener).then(|| self.within(listener).find(|other| other.hostname.covers(host))).flatten();
+        if let Some(narrower) = narrower {
+            let message =
+                format!("takes no connections for `{host}` at listener `{}`: the name is that of listener `{}`", listener.id, narrower.id);
+            self.view.tell(Diagnostic::warning(route.clone(), field("spec"), Code::Shadowed, message));
+        }
+        narrower.is_none()
+    }
+
+    fn has_wider(self, listener: &BoundListener) -> bool {
+        let mut served = self.frame.listeners.iter().filter(|one| one.usable && one.port == self.port && speaks_tls(one));
+        speaks_tls(listener) && served.any(|wide| wide.hostname.covers(&listener.hostname) && wide.hostname != listener.hostname)
     }
 
     /// The route of each host: the one that names it most specifically, then the oldest.
@@ -110,6 +155,7 @@ impl At<'_, '_> {
         if clusters.contains_key(&nowhere) {
             parts.clusters.insert(nowhere.clone(), Arc::new(without_endpoints(nowhere)));
         }
+        self.covers(listener, route, "connections");
         let limits = edge_limits::effective(self.view, self.gateway, Some(&listener.id));
         let rules = self.authorization(Some(listener)).map(authorization::of_connections);
         Handler::Tcp(TcpHandler {
@@ -119,6 +165,21 @@ impl At<'_, '_> {
             authorization: authorization::both(limits.addresses, rules),
             access_log: self.telemetry.access_log.clone(),
         })
+    }
+
+    /// Tells that no token is asked for: there is no place for one.
+    pub(super) fn covers(self, listener: &BoundListener, route: &ObjectRef, what: &str) {
+        let section = Some(Text::from(listener.id.to_string()));
+        let covered = Covered { route: route.clone(), parent: self.gateway.clone(), section, rule: what.into() };
+        self.view.covers(covered, Coverage::Open);
+    }
+}
+
+/// Whether connections to it name a server; of what cannot be served nobody knows.
+fn speaks_tls(listener: &BoundListener) -> bool {
+    match listener.spoken {
+        Spoken::Https | Spoken::TlsTerminated | Spoken::TlsPassthrough | Spoken::Unknown => true,
+        Spoken::Http | Spoken::Tcp | Spoken::Udp => false,
     }
 }
 

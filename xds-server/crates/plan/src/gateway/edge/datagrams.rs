@@ -14,6 +14,7 @@ impl At<'_, '_> {
     pub(super) fn datagrams(self, listener: &BoundListener, parts: &mut ProxyParts) -> DatagramListener {
         let route = self.winners(listener).into_keys().next();
         let key = route.as_ref().and_then(|route| self.sessions_go_to(route));
+        route.iter().for_each(|route| self.covers(listener, route, "datagrams"));
         let traffic = key.as_ref().map(|key| traffic::of_sessions(self.view, key)).unwrap_or_default();
         let cluster = key.as_ref().map(ClusterKey::name);
         parts.uses.extend(key);
