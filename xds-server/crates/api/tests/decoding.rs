@@ -383,3 +383,21 @@ fn problems_without_end_are_cut_off() {
     assert_eq!(told.len(), 101);
     assert!(told[100].contains("900 more problems are not shown"), "{}", told[100]);
 }
+
+#[test]
+fn what_a_broken_policy_attaches_to_is_read_however_it_is_written() {
+    let group = "gateway.networking.k8s.io";
+    for targets in [
+        json!({"targetRefs": [{"kind": "HTTPRoute", "name": "admin"}]}),
+        json!({"targetRefs": [{"group": "", "kind": "HTTPRoute", "name": "admin", "namespace": "shop"}]}),
+        json!({"targetRef": {"group": group, "kind": "HTTPRoute", "name": "admin", "sectionName": ""}}),
+    ] {
+        let mut spec = targets;
+        spec["jwtt"] = json!([]);
+        let decoded = decoded(ours("AuthPolicy", spec));
+        assert!(decoded.object.is_none());
+        let [target] = &decoded.targets[..] else { panic!("{:?}", decoded.targets) };
+        assert_eq!((&*target.group, &*target.name, &target.section_name), (group, "admin", &None));
+    }
+    assert!(decoded(ours("AuthPolicy", json!({"targetRefs": [{"kind": "HTTPRoute"}]}))).targets.is_empty());
+}

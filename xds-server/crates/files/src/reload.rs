@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use windrose_api::declared::{AnyObject, Changed};
+use windrose_api::declared::{AnyObject, Changed, is_set_aside};
 use windrose_api::policy::TargetRef;
-use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, Kind, ObjectRef, Severity};
+use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, ObjectRef, Severity};
 
 use crate::folder::{self, Listing, Problem};
 use crate::kept::Kept;
@@ -248,7 +248,7 @@ impl Merged {
                 let diagnostic = Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message);
                 self.findings.push(declaration.origin.find(diagnostic));
             }
-            (None, None) if object.kind.group() == "windrose.dev" || object.kind == Kind::Gateway => {
+            (None, None) if is_set_aside(object.kind) => {
                 self.set_aside.insert(object.clone(), declaration.targets.as_slice().into());
             }
             (None, None) => {}

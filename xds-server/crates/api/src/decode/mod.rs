@@ -101,9 +101,18 @@ fn is_kubernetes(kind: Kind) -> bool {
     matches!(kind, Kind::Namespace | Kind::Service | Kind::EndpointSlice | Kind::Secret | Kind::ConfigMap | Kind::ClusterTrustBundle)
 }
 
+/// What a policy attaches to, whatever else is wrong with how it says that: a kind has one group only, and what is no name of a part is
+/// taken for the whole.
 fn targets(node: &Node) -> Vec<TargetRef> {
     let listed = node.pointer("/spec/targetRefs").and_then(Value::as_array).into_iter().flatten();
-    listed.filter_map(|target| serde_json::from_value(target.clone()).ok()).collect()
+    listed.chain(node.pointer("/spec/targetRef")).filter_map(target).collect()
+}
+
+fn target(written: &Value) -> Option<TargetRef> {
+    let text = |field: &str| written.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
+    let kind = text("kind")?;
+    let group = Kind::parse(&kind).map_or_else(|| text("group").unwrap_or_default(), |kind| kind.group().to_owned());
+    Some(TargetRef { group, kind, name: text("name")?, section_name: text("sectionName") })
 }
 
 type Texts = std::collections::BTreeMap<windrose_vocab::Text, windrose_vocab::Text>;

@@ -17,5 +17,6 @@ pub struct TargetRef {
     pub name: String,
     /// The listener of a Gateway, the rule of a route (by its name), or the port of a Service (by its name). All of it where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
     pub section_name: Option<String>,
 }

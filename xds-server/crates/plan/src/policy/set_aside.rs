@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use windrose_api::declared::AnyObject;
-use windrose_api::policy::{Action, AddressRules, AuthPolicy, AuthorizationPolicy, EdgePolicy, RateLimitPolicy, TargetRef};
+use windrose_api::declared::backend::ObjectReference;
+use windrose_api::declared::{AnyObject, BackendTls};
+use windrose_api::policy::{
+    Action, AddressRules, AuthPolicy, AuthorizationPolicy, EdgePolicy, MeshPolicy, MtlsMode, RateLimitPolicy, TargetRef,
+};
 use windrose_api::{Declared, Meta, Object};
-use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef};
+use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, Text};
 
 /// Puts the stand-ins into `effective`, where `declared` has a protecting policy that is not in force there.
 pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
@@ -30,7 +33,21 @@ pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
 /// What holds in the place of an object that is not in force and was never good.
 #[must_use]
 pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
-    if closes(declared, object) { "until that is mended it lets nobody pass" } else { "it has no effect" }
+    let unread = declared.set_aside.get(object);
+    if unread.is_some_and(|targets| targets.is_empty()) && needs_target(object.kind) {
+        return "what it attaches to cannot be read, so it protects nothing until that is mended";
+    }
+    match object.kind {
+        _ if !closes(declared, object) => "it has no effect",
+        Kind::BackendTLSPolicy => "until that is mended nothing is sent there",
+        Kind::MeshPolicy => "until that is mended nobody comes in without mTLS",
+        _ => "until that is mended it lets nobody pass",
+    }
+}
+
+/// Kinds that hold for nothing where they name nothing.
+fn needs_target(kind: Kind) -> bool {
+    matches!(kind, Kind::AuthPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::BackendTLSPolicy)
 }
 
 /// Whether a policy is to refuse anybody, as far as it can be read: then nobody passes while it is not in force.
@@ -86,6 +103,23 @@ fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<A
             let spec = RateLimitPolicy { target_refs: targets.to_vec(), limits: Vec::new(), shadow: false, headers: Some(false) };
             Some(AnyObject::RateLimitPolicy(Arc::new(Object { meta, spec })))
         }
+        // It may have said that there is TLS: nothing is sent where nobody knows whom to trust.
+        Kind::BackendTLSPolicy => {
+            let targets = targets.iter().map(|target| (reference(target), target.section_name.as_deref().map(Text::from)));
+            let spec = BackendTls {
+                targets: targets.collect(),
+                hostname: Text::default(),
+                ca: Vec::new(),
+                system_ca: false,
+                subject_alt_names: Vec::new(),
+            };
+            Some(AnyObject::BackendTls(Arc::new(Object { meta, spec })))
+        }
+        // A wider one may let plain text in.
+        Kind::MeshPolicy => {
+            let spec = MeshPolicy { target_refs: targets.to_vec(), mtls: Some(MtlsMode::Strict), ports: Vec::new() };
+            Some(AnyObject::MeshPolicy(Arc::new(Object { meta, spec })))
+        }
         Kind::GatewayClass
         | Kind::Gateway
         | Kind::ListenerSet
@@ -95,7 +129,6 @@ fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<A
         | Kind::TCPRoute
         | Kind::UDPRoute
         | Kind::ReferenceGrant
-        | Kind::BackendTLSPolicy
         | Kind::Namespace
         | Kind::Service
         | Kind::EndpointSlice
@@ -106,9 +139,17 @@ fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<A
         | Kind::Workload
         | Kind::TranscodingPolicy
         | Kind::TrafficPolicy
-        | Kind::MeshPolicy
         | Kind::TelemetryPolicy
         | Kind::GatewayParameters => None,
+    }
+}
+
+fn reference(target: &TargetRef) -> ObjectReference {
+    ObjectReference {
+        group: target.group.as_str().into(),
+        kind: target.kind.as_str().into(),
+        namespace: None,
+        name: target.name.as_str().into(),
     }
 }
 
@@ -131,10 +172,27 @@ mod tests {
     }
 
     #[test]
+    fn under_a_tls_policy_that_cannot_be_read_nothing_is_sent_and_under_a_mesh_policy_nobody_comes_in_plainly() {
+        let mut declared = Declared::default();
+        let service = TargetRef { group: String::new(), kind: "Service".into(), name: "pay".into(), section_name: None };
+        let [tls, mesh] = [Kind::BackendTLSPolicy, Kind::MeshPolicy].map(|kind| ObjectRef::new(kind, "shop", "p"));
+        declared.set_aside.insert(tls.clone(), Arc::from([service]));
+        declared.set_aside.insert(mesh.clone(), Arc::from([]));
+        let mut effective = declared.clone();
+        close(&declared, &mut effective);
+        let Some(AnyObject::BackendTls(policy)) = effective.get(&tls) else { panic!("no stand-in") };
+        assert!(policy.spec.ca.is_empty() && !policy.spec.system_ca && *policy.spec.targets[0].0.name == *"pay");
+        assert_eq!(stead(&declared, &tls), "until that is mended nothing is sent there");
+        let Some(AnyObject::MeshPolicy(policy)) = effective.get(&mesh) else { panic!("no stand-in") };
+        assert_eq!(policy.spec.mtls, Some(MtlsMode::Strict));
+    }
+
+    #[test]
     fn an_edge_policy_that_cannot_be_read_may_have_been_about_addresses_so_none_may_come() {
         let mut declared = Declared::default();
         let object = ObjectRef::new(Kind::EdgePolicy, "shop", "edge");
         declared.set_aside.insert(object.clone(), Arc::from([]));
+        assert_eq!(stead(&declared, &object), "what it attaches to cannot be read, so it protects nothing until that is mended");
         let mut effective = declared.clone();
         close(&declared, &mut effective);
         let Some(AnyObject::EdgePolicy(policy)) = effective.get(&object) else { panic!("no stand-in") };
