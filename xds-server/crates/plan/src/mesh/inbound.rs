@@ -19,7 +19,7 @@ use windrose_vocab::{Code, Hostname, Kind, ObjectKey, ObjectRef, Port, Text};
 use super::sidecar::{Sidecar, connection_limits};
 use crate::backend::AppProtocol;
 use crate::limits;
-use crate::policy::{authorization, mesh};
+use crate::policy::{self, authorization, mesh};
 use crate::proxy::ProxyParts;
 use crate::reference::{field, missing};
 
@@ -97,9 +97,12 @@ fn service(sidecar: Sidecar<'_, '_>, serves: &Serves) -> ObjectRef {
 
 fn rules(sidecar: Sidecar<'_, '_>, serves: &Serves, port: Option<Text>) -> Option<Authorization> {
     let service = service(sidecar, serves);
-    let own = port.filter(|name| !name.is_empty()).map(|name| (service.clone(), Some(name)));
+    // Of a port that its Service does not name nobody knows which policies are its own, and which would let whom in.
+    let unplaced = port.is_none() && policy::is_any_part_named(sidecar.view, Kind::AuthorizationPolicy, &service);
+    let own = port.map(|name| (service.clone(), Some(name)));
     let targets: Vec<_> = [(sidecar.object(), None), (service, None)].into_iter().chain(own).collect();
-    authorization::effective(sidecar.view, &targets, Some(&sidecar.workload.meta.object.key.namespace))
+    let rules = authorization::effective(sidecar.view, &targets, Some(&sidecar.workload.meta.object.key.namespace));
+    authorization::both(rules, unplaced.then(authorization::nobody))
 }
 
 fn tls(sidecar: Sidecar<'_, '_>, opaque: bool) -> Transport {
@@ -189,5 +192,6 @@ fn table(name: &Text) -> RouteTable {
         authorities: Vec::new(),
         external_auth: Vec::new(),
         routes: vec![route.into()],
+        guards: Vec::new(),
     }])
 }

@@ -42,6 +42,11 @@ pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], 
     (all != Authorization::default()).then_some(all)
 }
 
+/// Rules that let nobody in.
+pub(crate) fn nobody() -> Authorization {
+    Authorization { allow: vec![Vec::new()], ..Authorization::default() }
+}
+
 /// Two sets of rules, of which both have to let in.
 pub(crate) fn both(one: Option<Authorization>, other: Option<Authorization>) -> Option<Authorization> {
     match (one, other) {

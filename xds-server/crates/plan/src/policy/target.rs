@@ -2,6 +2,7 @@
 
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
+use windrose_api::declared::gateway::{Listener, Protocol};
 use windrose_api::declared::route::ParentRef;
 use windrose_api::policy::TargetRef;
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Text};
@@ -46,6 +47,12 @@ pub(crate) fn all_at(view: &View<'_>, kind: Kind, target: &ObjectRef, section: O
     let mut found: Vec<_> = with_age.collect();
     found.sort();
     found.into_iter().map(|(_, policy)| policy).collect()
+}
+
+/// Whether a policy of a kind names a part of this target.
+pub(crate) fn is_any_part_named(view: &View<'_>, kind: Kind, target: &ObjectRef) -> bool {
+    let named = view.index(Index::Policies(kind, target.clone())).into_iter().filter_map(|policy| view.object(&policy));
+    named.flat_map(|object| targets(&object)).any(|(known, part)| known.as_ref() == Some(target) && part.is_some())
 }
 
 /// Judges the targets of a policy and tells its verdict for each.
@@ -118,6 +125,9 @@ fn attached(
             return Err(Problem::new(NOT_FOUND, Code::TargetNotFound, message).hint(hint));
         }
     }
+    if matches!(policy.kind, Kind::AuthPolicy | Kind::RateLimitPolicy) {
+        judge_connections(view, policy, target, &object, section)?;
+    }
     match winner(view, policy.kind, target, section) {
         Some(older) if older != *policy && !adds_up(policy.kind) => {
             let message = format!("{older} is older and already decides for {target}");
@@ -125,6 +135,38 @@ fn attached(
         }
         _ => Ok(()),
     }
+}
+
+/// What judges requests holds for no listener that carries connections or datagrams, and nobody shall think that it does.
+///
+/// # Errors
+/// Where it names such a listener; where it names one among others, that is told.
+fn judge_connections(
+    view: &View<'_>,
+    policy: &ObjectRef,
+    target: &ObjectRef,
+    object: &AnyObject,
+    section: Option<&Text>,
+) -> Result<(), Problem> {
+    let listeners: &[Listener] = match object {
+        AnyObject::Gateway(gateway) => &gateway.spec.listeners,
+        AnyObject::ListenerSet(set) => &set.spec.listeners,
+        _ => &[],
+    };
+    let named = listeners.iter().filter(|listener| section.is_none_or(|section| *section == listener.name));
+    let blind = named.filter(|listener| matches!(listener.protocol, Protocol::Tls | Protocol::Tcp | Protocol::Udp));
+    let blind: Vec<&str> = blind.map(|listener| &*listener.name).collect();
+    if blind.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("{} of {target} carries no HTTP, and a {} judges requests: it protects nothing there", blind.join(", "), policy.kind);
+    let hint = "say who may connect by an AuthorizationPolicy, or by `addresses` of an EdgePolicy";
+    if section.is_some() {
+        return Err(Problem::new("Invalid", Code::Unsupported, message).hint(Some(hint)));
+    }
+    view.tell(Diagnostic::warning(policy.clone(), field("spec.targetRefs"), Code::Unsupported, message).hint(hint));
+    Ok(())
 }
 
 /// Kinds of which several on one target all hold.

@@ -39,7 +39,8 @@ pub(crate) struct RouteTraffic {
 pub(crate) fn of_rule(view: &View<'_>, parts: &RuleParts<'_>) -> RouteTraffic {
     let rule = parts.rule.name.as_ref().and_then(|name| policy(view, winner(view, Kind::TrafficPolicy, parts.route, Some(name))));
     let route = policy(view, winner(view, Kind::TrafficPolicy, parts.route, None));
-    let mut backends = parts.resolved.backends.iter().flatten().map(|backend| of_backend(view, &backend.id));
+    let counted = parts.rule.backends.iter().zip(&parts.resolved.backends).filter(|(backend, _)| backend.weight.get() > 0);
+    let mut backends = counted.filter_map(|(_, backend)| backend.as_ref()).map(|backend| of_backend(view, &backend.id));
     let behind = backends.find(|found| !found.is_empty()).unwrap_or_default();
     let owns = |policy: Option<&TrafficPolicy>| policy.is_some_and(needs_cluster);
     let (owns_route, owns_rule) = (owns(route), owns(rule));

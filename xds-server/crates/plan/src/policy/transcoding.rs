@@ -81,11 +81,15 @@ pub(crate) fn buffer_bytes(entry: &ExtensionEntry) -> u64 {
     }
 }
 
-/// The entry for a rule, if its requests are transcoded.
-pub(crate) fn effective(view: &View<'_>, place: &Place<'_>, backends: &[Option<ResolvedBackend>]) -> Option<(Text, ExtensionEntry)> {
+/// The entry for a rule, if its requests are transcoded; `backends` are those that requests go to.
+pub(crate) fn effective<'r>(
+    view: &View<'_>,
+    place: &Place<'_>,
+    backends: impl Iterator<Item = &'r ResolvedBackend>,
+) -> Option<(Text, ExtensionEntry)> {
     let own = chain(view, Kind::TranscodingPolicy, place).pop();
     let behind = || {
-        let mut services = backends.iter().flatten().map(|backend| backend.id.object()).filter(|object| object.kind == Kind::Service);
+        let mut services = backends.map(|backend| backend.id.object()).filter(|object| object.kind == Kind::Service);
         services.find_map(|service| winner(view, Kind::TranscodingPolicy, &service, None))
     };
     let policy = own.or_else(behind)?;

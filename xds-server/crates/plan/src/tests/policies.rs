@@ -42,6 +42,16 @@ fn by_claim() -> KeyPart {
 }
 
 #[test]
+fn what_judges_requests_is_not_accepted_where_connections_are() {
+    let tcp = Listener { protocol: Protocol::Tcp, ..listener("db", 5432, "") };
+    let on = |section| limit_policy("limits", vec![target(Kind::Gateway, "edge", section)], by_claim());
+    let told_of = |policy| codes(&plan([gateway(vec![listener("web", 80, ""), tcp.clone()]), policy]));
+    assert_eq!(told_of(on(Some("db"))), ["Unsupported"]);
+    assert_eq!(told_of(on(None)), ["Unsupported"], "and a warning where it holds for others");
+    assert_eq!(told_of(on(Some("web"))), [] as [&str; 0]);
+}
+
+#[test]
 fn limits_of_a_gateway_and_of_its_routes_add_up_and_count_under_one_name() {
     let edge = limit_policy("edge", vec![target(Kind::Gateway, "edge", None)], by_claim());
     let own = limit_policy("own", vec![target(Kind::HTTPRoute, "r", Some("a"))], by_claim());
@@ -294,7 +304,8 @@ fn policies_of_a_listener_set_hold_at_its_listeners_and_at_no_others() {
     ]);
     assert_eq!(codes(&plan), [] as [&str; 0], "{:?}", told(&plan));
     let of = |host: &str| virtual_host(edge_program(&plan), "shop/edge/80", host).routes[0].policies.clone();
-    assert_eq!((of("a.example"), of("b.example")), (Vec::new(), vec![("ratelimit".into(), "shop/whole".into())]));
+    let open = ("policy".into(), "open".into());
+    assert_eq!((of("a.example"), of("b.example")), (vec![open.clone()], vec![open, ("ratelimit".into(), "shop/whole".into())]));
     let printed = crate::print(&plan);
     assert!(printed.contains("      of b.example\n      allow 10.0.0.0/8\n"), "{printed}");
     assert!(printed.contains("filter shop/edge/80/rate-limit"), "{printed}");
