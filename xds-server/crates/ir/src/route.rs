@@ -45,6 +45,8 @@ pub struct VirtualHost {
     pub external_auth: Vec<ExternalAuth>,
     /// Routes, first match wins. A declared route stands at each of its hosts.
     pub routes: Vec<Arc<Route>>,
+    /// Configurations of filters that protect the routes: they are in force before the routes are. Sorted.
+    pub guards: Vec<Text>,
 }
 
 impl VirtualHost {
@@ -243,6 +245,25 @@ pub struct HeaderChanges {
     pub remove: Vec<Text>,
 }
 
+impl HeaderChanges {
+    /// These, and on what comes of them `later`.
+    #[must_use]
+    pub fn then(&self, later: &Self) -> Self {
+        let replaced = |name: &Text| later.remove.contains(name) || later.set.iter().any(|(own, _)| own == name);
+        let kept = |all: &[(Text, Text)]| all.iter().filter(|(name, _)| !replaced(name)).cloned().collect::<Vec<_>>();
+        let (mut set, mut add, mut remove) = (kept(&self.set), kept(&self.add), self.remove.clone());
+        set.extend(later.set.iter().cloned());
+        add.extend(later.add.iter().cloned());
+        remove.extend(later.remove.iter().cloned());
+        set.sort();
+        // By name only: what is appended comes in order.
+        add.sort_by(|a, b| a.0.cmp(&b.0));
+        remove.sort();
+        remove.dedup();
+        Self { set, add, remove }
+    }
+}
+
 /// Rewrites on the way on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rewrite {
@@ -370,7 +391,7 @@ impl Canonical for RouteTable {
     }
 }
 
-canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes });
+canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes, guards });
 
 fn write_later<T: Canonical>(later: &Option<T>, w: &mut Writer) {
     if let Some(later) = later {
@@ -472,3 +493,24 @@ canonical!(
         Regex(o),
     }
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_later_is_done_to_what_came_before() {
+        let pairs = |all: &[(&str, &str)]| all.iter().map(|(name, value)| (Text::from(*name), Text::from(*value))).collect::<Vec<_>>();
+        let changes = |set: &[(&str, &str)], add: &[(&str, &str)], remove: &[&str]| HeaderChanges {
+            set: pairs(set),
+            add: pairs(add),
+            remove: remove.iter().map(|name| Text::from(*name)).collect(),
+        };
+        let rule = changes(&[("a", "1"), ("b", "1")], &[("c", "1"), ("d", "1")], &["e", "f"]);
+        let share = changes(&[("a", "2"), ("e", "2")], &[("c", "2"), ("f", "2")], &["b", "d"]);
+        let both = changes(&[("a", "2"), ("e", "2")], &[("c", "1"), ("c", "2"), ("f", "2")], &["b", "d", "e", "f"]);
+        assert_eq!(rule.then(&share), both);
+        assert_eq!(HeaderChanges::default().then(&share), share);
+        assert_eq!(rule.then(&HeaderChanges::default()), rule);
+    }
+}

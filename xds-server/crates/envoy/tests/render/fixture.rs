@@ -115,6 +115,7 @@ pub(crate) fn virtual_host(name: &str, hosts: &[&str], routes: Vec<Route>) -> Vi
         authorities: vec![],
         external_auth: vec![],
         routes,
+        guards: vec![],
     }
 }
 

@@ -9,7 +9,7 @@ use windrose_vocab::{Kind, ObjectVersion, ProxyKey, ResourceId, ResourceKind, Te
 
 use super::Assembly;
 use crate::plan::Sources;
-use crate::policy::ExtensionEntry;
+use crate::policy::{ExtensionEntry, auth};
 use crate::proxy::extension_name;
 use crate::route::{Rules, RulesKey};
 use crate::world::{Delta, Filter, Output};
@@ -140,7 +140,9 @@ impl ExtensionState {
                     ExtensionEntry::Auth(rule) => Some((id, rule.clone())),
                     ExtensionEntry::RateLimit(_) | ExtensionEntry::Transcoder(_, _) => None,
                 });
-                Extension::JwtAuth(JwtTable { policies: rules.collect() })
+                // Answers of the listener's own name it, whether a route does or not.
+                let open = (Text::from(auth::OPEN), AuthRule::Public);
+                Extension::JwtAuth(JwtTable { policies: rules.chain([open]).collect() })
             }
             Filter::RateLimit => {
                 let limits = entries().filter_map(|(id, entry)| match entry {

@@ -139,7 +139,7 @@ fn backends(
 ) -> Vec<(WeightedBackend, Option<PathRewrite>)> {
     let both = parts.rule.backends.iter().zip(&parts.resolved.backends).enumerate();
     let counted = both.filter(|(_, (declared, _))| declared.weight.get() > 0);
-    counted
+    let mut all: Vec<_> = counted
         .map(|(index, (declared, resolved))| {
             let own = own_filters(view, parts, index, declared);
             let resolved = resolved.as_ref().filter(|_| !own.unknown);
@@ -154,7 +154,12 @@ fn backends(
             };
             (backend, own.rewrite.path.or_else(|| parts.filters.rewrite.path.clone()))
         })
-        .collect()
+        .collect();
+    // A proxy does what a share says before what its route says; declared is the other way round.
+    if all.iter().any(|(backend, _)| backend.request_headers != HeaderChanges::default()) {
+        all.iter_mut().for_each(|(backend, _)| backend.request_headers = parts.filters.request_headers.then(&backend.request_headers));
+    }
+    all
 }
 
 /// The filters of one backend, as far as a share of a rule can have its own.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use windrose_ir::VirtualHost;
 use windrose_ir::route::{ExternalAuth, Forward, HeaderChanges, Rewrite, Route, RouteAction, RouteMatch, WeightedBackend};
-use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey};
+use windrose_vocab::{Code, Diagnostic, Hostname, Kind, ObjectKey, Text};
 
 use super::matching::{Precedence, everything};
 use super::rules::Ruled;
@@ -15,9 +15,10 @@ use super::{Attachment, Rules, RulesKey, Table, TableKey};
 use crate::backend::{BackendId, ClusterKey, Flavor};
 use crate::gateway::Spoken;
 use crate::limits;
-use crate::policy::traffic;
+use crate::policy::{auth, traffic};
+use crate::proxy::extension_name;
 use crate::reference::field;
-use crate::world::{HostSlot, View};
+use crate::world::{Filter, HostSlot, View};
 
 /// A virtual host as the table holds it, and the clusters that it needs besides those of its routes' own units.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +50,29 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
         }
     }
     let (route, cluster) = direct.unzip();
-    let external_auth = listener_filters(view, slot);
+    // Whoever comes to the wrong listener shows it nothing that was meant for the right one.
+    let external_auth = if misdirected.is_none() { listener_filters(view, slot) } else { Vec::new() };
     // Envoy asks nobody where it finds no route.
-    let unmatched = (!external_auth.is_empty() && misdirected.is_none()).then(|| answer("unmatched", 404));
+    let unmatched = (!external_auth.is_empty()).then(|| answer("unmatched", 404));
     routes.extend(route.into_iter().chain(misdirected).chain(unmatched).map(Arc::new));
     routes.shrink_to_fit();
     let hosts = vec![slot.host.clone()];
-    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts, authorities: Vec::new(), external_auth, routes };
+    let guards = guards(&slot.table, &routes);
+    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts, authorities: Vec::new(), external_auth, routes, guards };
     Host { virtual_host: Arc::new(virtual_host), clusters: cluster.into_iter().collect() }
+}
+
+/// The configurations that judge requests of these routes, and without which nobody would: those of a Gateway's listener, which comes
+/// and changes beside its routes. Where a route needs no token, nothing has to be there before it.
+fn guards(table: &Table, routes: &[Arc<Route>]) -> Vec<Text> {
+    let Table::Edge { .. } = table else { return Vec::new() };
+    let judged = |filter: &Filter| {
+        let entry = |(of, id): &(Text, Text)| **of == *filter.metadata() && **id != *auth::OPEN;
+        routes.iter().any(|route| route.policies.iter().any(entry))
+    };
+    let mut guards: Vec<Text> = Filter::ALL.into_iter().filter(judged).map(|filter| extension_name(&table.scope(), filter)).collect();
+    guards.sort();
+    guards
 }
 
 /// Whether requests for this host belong to another HTTPS listener than the one that the connection came to.
@@ -79,8 +95,9 @@ fn listener_filters(view: &View<'_>, slot: &HostSlot) -> Vec<ExternalAuth> {
     home.filters.iter().map(|filter| filter.asked(view, gateway).0).collect()
 }
 
-/// An answer without asking any backend, for whatever no other route takes.
+/// An answer without asking any backend, for whatever no other route takes: nobody needs a token to hear it.
 fn answer(name: &str, status: u16) -> Route {
+    let open = (Text::from(Filter::JwtAuth.metadata()), Text::from(auth::OPEN));
     Route {
         name: name.into(),
         matcher: everything(false),
@@ -90,7 +107,7 @@ fn answer(name: &str, status: u16) -> Route {
         cors: None,
         external_auth: None,
         buffer_bytes: 0,
-        policies: Vec::new(),
+        policies: vec![open],
         share: None,
     }
 }

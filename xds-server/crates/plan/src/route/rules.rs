@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use windrose_api::declared::route::{Filter as DeclaredFilter, Rule};
 use windrose_ir::extension::AuthRule;
-use windrose_ir::route::{ExternalAuth, Route, RouteMatch};
+use windrose_ir::route::{ExternalAuth, HeaderChanges, Route, RouteAction, RouteMatch};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
 use super::filters::filters;
@@ -53,7 +53,8 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         filters.unknown |= external_auth.as_ref().is_some_and(Option::is_none);
         let asks = external_auth.is_some() && matches!(*key.table, Table::Edge { .. });
         let external_auth = external_auth.flatten().map(|(asked, _)| asked);
-        let transcoder = transcoding::effective(view, &place, &resolved.backends);
+        let counted = rule.backends.iter().zip(&resolved.backends).filter(|(backend, _)| backend.weight.get() > 0);
+        let transcoder = transcoding::effective(view, &place, counted.filter_map(|(_, resolved)| resolved.as_ref()));
         let transcoded = transcoder.is_some();
         let buffer_bytes = transcoder.as_ref().map_or(0, |(_, entry)| transcoding::buffer_bytes(entry));
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
@@ -71,7 +72,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
                 name: route_name(&key.route, rule, &matcher),
                 action: action.clone(),
                 share: *share,
-                request_headers: filters.request_headers.clone(),
+                request_headers: if has_shares_own(action) { HeaderChanges::default() } else { filters.request_headers.clone() },
                 response_headers: filters.response_headers.clone(),
                 cors: filters.cors.clone(),
                 external_auth: external_auth.clone(),
@@ -149,6 +150,14 @@ fn place<'a>(key: &'a RulesKey, rule: &'a Rule) -> Place<'a> {
     Place { gateway, listener: key.listener.as_ref(), route: &key.route, rule: rule.name.as_ref() }
 }
 
+/// Whether the shares change request headers: they do what the rule says before what is their own.
+fn has_shares_own(action: &RouteAction) -> bool {
+    match action {
+        RouteAction::Forward(forward) => forward.backends.iter().any(|backend| backend.request_headers != HeaderChanges::default()),
+        RouteAction::Redirect(_) | RouteAction::Respond { .. } => false,
+    }
+}
+
 fn matchers(kind: Kind, rule: &Rule) -> Vec<RouteMatch> {
     if rule.matches.is_empty() { vec![everything(kind == Kind::GRPCRoute)] } else { rule.matches.iter().map(matcher).collect() }
 }
@@ -198,7 +207,9 @@ fn entries(
                 view.covers(covered, Coverage::Open);
                 auth::warn_open(view, &key.route);
             }
-            if policy::guarded(view, &key.table, Filter::JwtAuth) {
+            // At a Gateway also where nobody asks for tokens yet: the first policy that does changes no other route, and the last one
+            // that goes lets nobody wait for its listener.
+            if matches!(*key.table, Table::Edge { .. }) || policy::guarded(view, &key.table, Filter::JwtAuth) {
                 all.push((Filter::JwtAuth, auth::OPEN.into(), ExtensionEntry::Auth(AuthRule::Public)));
             }
         }

@@ -1,4 +1,5 @@
 use windrose_api::declared::AnyObject;
+use windrose_api::declared::gateway::{Listener, Namespaces};
 use windrose_api::policy::{AuthPolicy, ClaimToHeader, JwtProvider, KeyObject, KeySource, Public, TargetRef, TokenSource};
 use windrose_ir::Extension;
 use windrose_ir::extension::{AuthRule, JwtRule};
@@ -90,7 +91,7 @@ fn required(plan: &Plan, id: &str) -> JwtRule {
 #[test]
 fn without_policies_there_is_no_filter_and_every_route_is_told_open() {
     let plan = world([]);
-    assert_eq!(ids(&plan), ["-", "-", "-"]);
+    assert_eq!(ids(&plan), ["open", "open", "open"], "the first policy changes no other route");
     assert_eq!(edge_program(&plan).extensions.len(), 0);
     assert!(plan.coverage.values().all(|coverage| *coverage == Coverage::Open));
     assert_eq!(plan.diagnostics.iter().filter(|told| told.code.as_str() == "Open").count(), 2);
@@ -261,5 +262,28 @@ fn of_two_policies_that_want_one_header_for_token_and_claim_the_newer_closes_its
         assert!(matches!(entry(&plan, open), AuthRule::Jwt(_)), "{open} is older");
         assert_eq!(codes(&plan), ["Conflicted"]);
         assert!(told(&plan).iter().any(|told| told.contains(&format!("AuthPolicy/{closed}"))), "{:?}", told(&plan));
+    }
+}
+
+#[test]
+fn a_stranger_is_nobodys_rival_and_a_guest_comes_after_the_gateways_own() {
+    let guest = |name: &str, spec: AuthPolicy| AnyObject::AuthPolicy(aged(&object(Kind::AuthPolicy, "guest", name, spec), 1));
+    let from = vec![TokenSource { header: Some("x-user".to_owned()), query: None, cookie: None, prefix: None }];
+    let reads = AuthPolicy { jwt: vec![JwtProvider { from, ..provider("https://idp", KEYS) }], ..spec(target(Kind::HTTPRoute, "g", None)) };
+    let sets = AnyObject::AuthPolicy(aged(&object(Kind::AuthPolicy, NS, "sets", setting("sub", on_route(None), "x-user")), 2));
+    for (allowed, conflicts) in [(Namespaces::Same, 0), (Namespaces::All, 1)] {
+        let web = Listener { allowed_namespaces: allowed, ..listener("web", 80, "") };
+        let mut route_of_guest = route_spec(&["g.example"], vec![rule(vec![], "o")]);
+        route_of_guest.parents[0].target.namespace = Some(NS.into());
+        let objects = [
+            gateway(vec![web]),
+            service("o", 80),
+            route("r", &[], vec![rule(vec![prefix("/a")], "o")]),
+            AnyObject::Route(object(Kind::HTTPRoute, "guest", "g", route_of_guest)),
+        ];
+        let plan = plan(objects.into_iter().chain([sets.clone(), guest("reads", reads.clone())]));
+        assert!(matches!(entry(&plan, "shop/sets"), AuthRule::Jwt(_)), "the owner's holds, though it is younger");
+        let conflicted = plan.diagnostics.iter().filter(|told| told.code.as_str() == "Conflicted").count();
+        assert_eq!(conflicted, conflicts, "{:?}", told(&plan));
     }
 }

@@ -1,6 +1,7 @@
 //! One stream of one client, from its first request to its end.
 
 mod answer;
+mod guard;
 mod order;
 mod send;
 mod silence;

@@ -1,14 +1,14 @@
 //! The next response: what is due, may go now and differs from what the client has. Kinds are asked in
 //! make-before-break order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use windrose_state::{KindMap, Observation, Protocol, changes};
 use windrose_vocab::{Canonical, Fingerprint, Resource, ResourceId, ResourceKind, Text, Writer};
 
 use super::order::may_wait;
-use super::{SUPPORTS_WRAPPED, Session};
+use super::{SUPPORTS_WRAPPED, Session, guard};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Moment, Response};
@@ -160,10 +160,11 @@ impl Session {
     fn collect(&mut self, kind: ResourceKind, now: Moment) -> Batch {
         let whole = self.collect_whole(kind);
         self.spread(kind);
+        let unguarded = self.unguarded(kind);
         let mut batch = Batch { since: whole.as_ref().map_or(u64::MAX, |(_, since)| *since), ..Batch::default() };
         let (mut send, mut waiting) = (Vec::new(), BTreeMap::new());
         for (name, mut due) in std::mem::take(&mut self.track_mut(kind).due) {
-            match self.step(kind, &name, &mut due, now) {
+            match self.step(kind, &name, &mut due, (&unguarded, now)) {
                 Step::Send(resource) => {
                     batch.since = batch.since.min(due.since);
                     send.push(resource);
@@ -217,7 +218,7 @@ impl Session {
         self.is_full_state(kind) && self.returning && track.last_nonce.is_none() && track.has_due()
     }
 
-    fn step(&self, kind: ResourceKind, name: &Text, due: &mut Due, now: Moment) -> Step {
+    fn step(&self, kind: ResourceKind, name: &Text, due: &mut Due, (unguarded, now): (&BTreeSet<Text>, Moment)) -> Step {
         let track = self.track(kind);
         let withheld = || self.wants.withheld.contains_key(&ResourceId { kind, name: name.clone() });
         if !track.interest.covers(name) || (!self.wants.withheld.is_empty() && withheld()) {
@@ -225,7 +226,7 @@ impl Session {
         }
         let held = track.held.get(&**name);
         let Some(wanted) = self.wants.of_kind(kind).get(&**name) else {
-            return self.step_of_absent(kind, held.is_some(), due, now);
+            return self.step_of_absent(kind, held, due, now);
         };
         if !due.force && held.is_some_and(|held| held.version == wanted.version) {
             return Step::Settle;
@@ -236,11 +237,12 @@ impl Session {
                 due.gate = Some(Box::new(Gate { waiting_for, since, open: false }));
                 Step::Wait
             }
+            _ if guard::needs(wanted, unguarded) || self.would_open(wanted) => Step::Wait,
             Some(_) | None => Step::Send(Arc::clone(wanted)),
         }
     }
 
-    fn step_of_absent(&self, kind: ResourceKind, held: bool, due: &Due, now: Moment) -> Step {
+    fn step_of_absent(&self, kind: ResourceKind, held: Option<&Arc<Resource>>, due: &Due, now: Moment) -> Step {
         let delta = self.params.protocol == Protocol::Delta;
         match kind {
             // A removal would keep a port closed for ever, or cut what still drains.
@@ -252,9 +254,9 @@ impl Session {
             | ResourceKind::Secret
             | ResourceKind::Listener
             | ResourceKind::ScopedRoutes => match (held, due.force && delta) {
-                (true, _) if !self.may_remove(kind, due, now) => Step::Wait,
-                (true, _) | (false, true) => Step::Remove,
-                (false, false) => Step::Settle,
+                (Some(held), _) if !self.may_remove(kind, due, now) && !self.is_waited_for(held) => Step::Wait,
+                (Some(_), _) | (None, true) => Step::Remove,
+                (None, false) => Step::Settle,
             },
         }
     }
