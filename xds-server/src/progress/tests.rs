@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use windrose_plan::Planner;
-use windrose_state::{Desired, KindMap, Observation, Observed, Opened, Protocol, Reason, ResourceSet};
+use windrose_state::{Desired, Fault, KindMap, Observation, Observed, Opened, Protocol, Reason, ResourceSet};
 use windrose_vocab::{Fingerprint, Kind, ObjectRef, Resource, ResourceId, ResourceKind, TrustDomain};
 
 use super::*;
@@ -83,7 +83,7 @@ impl Stage {
         let view = self.desired.reader().current(&scope()).unwrap();
         let (name, table) = view.of_kind(ResourceKind::Routes).iter().next().unwrap();
         let (kind, name, version) = (ResourceKind::Routes, Some(name.clone()), table.version);
-        let news = Observation::Rejected { kind, name, version, reason: Reason::new("no such thing") };
+        let news = Observation::Rejected { kind, name, version, fault: Fault::Content, reason: Reason::new("no such thing") };
         self.observed.record(stream, [news], at(seconds));
     }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use windrose_api::Declared;
 use windrose_plan::{Plan, Refused};
-use windrose_state::{Accepted, Scope, StreamStatus};
+use windrose_state::{Accepted, Fault, Rejection, Scope, StreamStatus};
 use windrose_vocab::{Fingerprint, ObjectVersion, ProxyKey, ResourceId, ResourceKind};
 
 use super::trial::Answer;
@@ -45,7 +45,7 @@ enum Word {
 
 impl Evidence<'_> {
     /// What proxies refuse now of what they should have, once for each scope and resource, for a reason that is not their
-    /// surroundings (those are not remembered in `accepted`) and that no other proxy contradicts.
+    /// surroundings and that no other proxy contradicts.
     pub(super) fn rejections(&self) -> Vec<Rejected> {
         let mut all = BTreeMap::new();
         for stream in self.streams {
@@ -59,7 +59,7 @@ impl Evidence<'_> {
     /// What the stream refused itself.
     fn said<'s>(&'s self, stream: &'s StreamStatus) -> impl Iterator<Item = Rejected> + 's {
         let kinds = ResourceKind::ALL.into_iter().flat_map(|kind| stream.of_kind(kind).rejected.iter().map(move |one| (kind, one)));
-        kinds.filter_map(|(kind, (name, rejection))| {
+        kinds.filter(|(_, (_, rejection))| blames(rejection)).filter_map(|(kind, (name, rejection))| {
             self.rejected(stream, ResourceId::new(kind, name.clone()), rejection.version, rejection.at)
         })
     }
@@ -159,7 +159,7 @@ impl Evidence<'_> {
             let is_wanted = |version: Fingerprint| Some(version) == wanted;
             if status.acked.get(&*resource.name).is_some_and(|acked| is_wanted(acked.version)) {
                 Word::Accepted
-            } else if status.rejected.get(&*resource.name).is_some_and(|rejection| is_wanted(rejection.version))
+            } else if status.rejected.get(&*resource.name).is_some_and(|rejection| blames(rejection) && is_wanted(rejection.version))
                 || wanted.is_some_and(|version| self.accepted.withheld(&stream.opened.identity, resource, version).is_some())
             {
                 Word::Refused
@@ -167,5 +167,13 @@ impl Evidence<'_> {
                 Word::None
             }
         })
+    }
+}
+
+/// Whether it says anything about what was sent: what one client's surroundings keep out is no answer.
+fn blames(rejection: &Rejection) -> bool {
+    match rejection.fault {
+        Fault::Content => true,
+        Fault::Client => false,
     }
 }

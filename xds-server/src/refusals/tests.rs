@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use windrose_api::Declared;
 use windrose_plan::{Plan, Planner, Refused};
-use windrose_state::{Accepted, Observation, Observed, Opened, Protocol, Reason, Scope, StreamId};
+use windrose_state::{Accepted, Fault, Observation, Observed, Opened, Protocol, Reason, Scope, StreamId};
 use windrose_vocab::{Fingerprint, NodeClass, ProxyKey, Resource, ResourceId, ResourceKind, TrustDomain};
 
 use super::{ANSWER_MAX, Evidence, Refusals, SECOND_OPINION};
@@ -134,7 +134,13 @@ impl Stage {
                 let news = if proxy.refuses && bad {
                     let reason = Reason::new("no such thing");
                     self.accepted.rejected(&proxy.identity.as_str().into(), &sent, &reason);
-                    Observation::Rejected { kind: id.kind, name: Some(id.name.clone()), version: sent.version, reason }
+                    Observation::Rejected {
+                        kind: id.kind,
+                        name: Some(id.name.clone()),
+                        version: sent.version,
+                        fault: Fault::Content,
+                        reason,
+                    }
                 } else {
                     self.accepted.acked(&proxy.scope, &proxy.identity, [&sent]);
                     acked.insert(id.name.clone(), sent);
@@ -293,6 +299,23 @@ fn where_the_culprit_is_none_of_the_suspects_nobody_is_set_aside() {
     stage.settle();
     assert_eq!(stage.aside(), Vec::<String>::new(), "the new one is not to blame for the old one");
     assert!(!stage.refusals.is_waiting());
+}
+
+#[test]
+fn what_the_surroundings_of_a_proxy_keep_out_blames_nobody_though_another_one_refused_it_for_its_own_sake() {
+    let mut stage = Stage::set(&[("old", "/")]);
+    let held = stage.connect(edge(), "held", true);
+    stage.settle();
+    stage.proxies[held].answers = false;
+    stage.declare(&[("old", "/"), ("bad", "/")]);
+    let id = stage.plan.sources[&edge().proxy].keys().find(|id| id.kind == ResourceKind::Routes).cloned().unwrap();
+    let (name, sent, reason) = (Some(id.name.clone()), resource(&stage.plan, &edge(), &id).unwrap(), Reason::new("no such thing"));
+    stage.accepted.rejected(&"another that is gone".into(), &sent, &reason);
+    let news = Observation::Rejected { kind: id.kind, name, version: sent.version, fault: Fault::Client, reason };
+    stage.observed.record(stage.proxies[held].stream, [news], stage.now);
+    stage.now += SECOND_OPINION;
+    stage.settle();
+    assert_eq!(stage.aside(), [""; 0]);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use windrose_state::{Accepted, DesiredReader, Feed, KindMap, KindStatus, Observed, Opened, StreamId};
+use windrose_state::{Accepted, DesiredReader, Fault, Feed, KindMap, KindStatus, Observed, Opened, StreamId};
 use windrose_vocab::{Resource, ResourceId, ResourceKind};
 
 use crate::message::{Map, News, Said, known_by_name};
@@ -201,7 +201,8 @@ impl Mirror {
             let new = windrose_state::changes(&former.acked, &now.acked).filter_map(windrose_state::Change::after);
             accepted.acked(scope, identity, new.filter(|resource| !resource.bytes.is_empty()));
         }
-        for (name, rejection) in now.rejected.iter().filter(|(name, one)| former.rejected.get(*name) != Some(one)) {
+        let new = now.rejected.iter().filter(|(name, one)| former.rejected.get(*name) != Some(one));
+        for (name, rejection) in new.filter(|(_, one)| one.fault == Fault::Content) {
             let resource = known_by_name(ResourceId { kind, name: name.clone() }, rejection.version);
             accepted.rejected(identity, &resource, &rejection.reason);
         }

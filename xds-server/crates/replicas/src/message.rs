@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prost::bytes::Bytes;
-use windrose_state::{KindStatus, Missing, Opened, Protocol, Reason, Rejection, Scope};
+use windrose_state::{Fault, KindStatus, Missing, Opened, Protocol, Reason, Rejection, Scope};
 use windrose_vocab::{Fingerprint, NodeClass, ProxyKey, Resource, ResourceId, ResourceKind};
 
 /// Anything that either end says; nothing at all is a sign of life.
@@ -135,6 +135,9 @@ pub(crate) struct Refused {
     /// Milliseconds since 1970.
     #[prost(uint64, tag = "3")]
     at: u64,
+    /// Only this one client is at fault. A follower that cannot say it yet says of nobody that he is.
+    #[prost(bool, tag = "4")]
+    of_client: bool,
 }
 
 impl Stream {
@@ -212,11 +215,17 @@ impl News {
 
 impl Refused {
     fn new(rejection: &Rejection) -> Self {
-        Self { version: version(rejection.version), reason: rejection.reason.to_string(), at: milliseconds(rejection.at) }
+        Self {
+            version: version(rejection.version),
+            reason: rejection.reason.to_string(),
+            at: milliseconds(rejection.at),
+            of_client: rejection.fault == Fault::Client,
+        }
     }
 
     fn rejection(&self) -> Option<Rejection> {
-        Some(Rejection { version: fingerprint(&self.version)?, reason: Reason::new(&self.reason), at: time(self.at) })
+        let fault = if self.of_client { Fault::Client } else { Fault::Content };
+        Some(Rejection { version: fingerprint(&self.version)?, fault, reason: Reason::new(&self.reason), at: time(self.at) })
     }
 }
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use prost::Message;
 use tokio::sync::watch;
 use windrose_state::{
-    Accepted, Desired, KindMap, KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, ResourceSet, Scope, StreamId,
+    Accepted, Desired, Fault, KindMap, KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, ResourceSet, Scope, StreamId,
 };
 use windrose_vocab::{Fingerprint, ProxyKey, Resource, ResourceId, ResourceKind, Text};
 
@@ -138,6 +138,17 @@ fn what_a_follower_planned_first_is_known_once_the_leader_has_planned_it() {
 }
 
 #[test]
+fn what_only_the_surroundings_of_a_followers_proxy_keep_out_is_held_against_nobody() {
+    let leader = Leader::serving(&[("a", 2), ("b", 2)]);
+    let (follower, mut teller, mut mirror) = (Observed::new(), Teller::default(), leader.mirror());
+    let id = follower.open(opened("n")).unwrap();
+    follower.record(id, [refused("a", 2, Fault::Client), refused("b", 2, Fault::Content)], at(2));
+    tell_all(&mut teller, &follower, &mut mirror);
+    let reason = |name: &str| leader.known.accepted.reason(&ResourceId::new(KIND, name), Fingerprint::from_bits(2));
+    assert_eq!((reason("a"), reason("b")), (None, Some(Reason::new("no"))));
+}
+
+#[test]
 fn a_change_costs_its_size_however_many_streams_and_resources_there_are() {
     let names: Vec<String> = (0..1_000).map(|n| format!("cluster-{n:04}")).collect();
     let wanted: Vec<(&str, u128)> = names.iter().map(|name| (name.as_str(), 1)).collect();
@@ -236,6 +247,11 @@ fn acked(all: &[(&str, u128)]) -> Observation {
     Observation::Acked { kind: KIND, acked: resources(all) }
 }
 
+fn refused(name: &str, version: u128, fault: Fault) -> Observation {
+    let version = Fingerprint::from_bits(version);
+    Observation::Rejected { kind: KIND, name: Some(name.into()), version, fault, reason: Reason::new("no") }
+}
+
 /// One thing that happens to the follower's streams.
 #[derive(Clone, Debug)]
 enum Deed {
@@ -283,8 +299,8 @@ proptest! {
                 Deed::Send(stream) => say(stream, Observation::Sent { kind: KIND, held: sets[stream % 2].clone() }),
                 Deed::Ack(stream) => say(stream, Observation::Acked { kind: KIND, acked: sets[stream % 2].clone() }),
                 Deed::Reject(stream, name) => {
-                    let version = Fingerprint::from_bits(9);
-                    say(stream, Observation::Rejected { kind: KIND, name: Some(format!("r{name}").as_str().into()), version, reason: Reason::new("no") });
+                    let fault = if name % 2 == 0 { Fault::Content } else { Fault::Client };
+                    say(stream, refused(&format!("r{name}"), 9, fault));
                 }
                 Deed::Miss(stream, name) => {
                     let missing = Missing { count: 1, first: vec![format!("r{name}").as_str().into()] };

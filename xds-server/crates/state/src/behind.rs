@@ -51,7 +51,7 @@ mod tests {
 
     use super::*;
     use crate::observed::tests::{clusters, opened};
-    use crate::observed::{Observation, Observed, Reason};
+    use crate::observed::{Fault, Observation, Observed, Reason};
     use crate::set::ResourceSet;
 
     fn view(all: &[(&str, u128)]) -> View {
@@ -87,6 +87,7 @@ mod tests {
             kind: ResourceKind::Cluster,
             name: Some("a".into()),
             version: Fingerprint::from_bits(version),
+            fault: Fault::Content,
             reason: Reason::new("no"),
         };
         let view = view(&[("a", 2)]);

@@ -19,7 +19,7 @@ pub use behind::{Behind, Lack};
 pub use desired::{Desired, DesiredReader, NotClosed, Published, TooManyScopes};
 pub use names::Names;
 pub use observed::{
-    KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, Rejection, StreamId, StreamStatus, TooManyStreams,
+    Fault, KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, Rejection, StreamId, StreamStatus, TooManyStreams,
 };
 pub use scope::Scope;
 pub use selection::{Selection, Selections};

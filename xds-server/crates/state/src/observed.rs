@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use tokio::sync::watch;
-use windrose_vocab::{Fingerprint, ResourceKind, Text};
+use windrose_vocab::{Fingerprint, ProxyKey, ResourceKind, Text};
 
 use crate::limits;
 use crate::scope::Scope;
@@ -90,11 +90,22 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Whose fault it is that a client refused something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// That of what was sent: whoever else is sent it may refuse it too.
+    Content,
+    /// That of this one client, such as a port that another process holds, or silence: it blames nobody.
+    Client,
+}
+
 /// A version that a client refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// The version.
     pub version: Fingerprint,
+    /// Whose fault it is.
+    pub fault: Fault,
     /// In the client's words, reduced.
     pub reason: Reason,
     /// When it was said.
@@ -136,6 +147,8 @@ pub enum Observation {
         name: Option<Text>,
         /// The version; that of nothing where no resource is named.
         version: Fingerprint,
+        /// Whose fault it is.
+        fault: Fault,
         /// The client's words, reduced.
         reason: Reason,
     },
@@ -293,6 +306,12 @@ impl Observed {
         self.streams().open.values().cloned().collect()
     }
 
+    /// The open streams of one proxy, in order of opening. Costs a look at each stream, and a copy of its own.
+    #[must_use]
+    pub fn streams_of(&self, proxy: &ProxyKey) -> Vec<StreamStatus> {
+        self.streams().open.values().filter(|stream| stream.opened.scope.proxy == *proxy).cloned().collect()
+    }
+
     /// One stream.
     #[must_use]
     pub fn stream(&self, id: StreamId) -> Option<StreamStatus> {
@@ -333,8 +352,8 @@ impl StreamStatus {
         match news {
             Observation::Sent { kind, held } => self.kinds[kind.index()].sent = held,
             Observation::Acked { kind, acked } => self.kinds[kind.index()].accept(acked, now),
-            Observation::Rejected { kind, name, version, reason } => {
-                self.kinds[kind.index()].reject(name, Rejection { version, reason, at: now });
+            Observation::Rejected { kind, name, version, fault, reason } => {
+                self.kinds[kind.index()].reject(name, Rejection { version, fault, reason, at: now });
             }
             Observation::Recovered { kind, name } => drop(self.kinds[kind.index()].rejected.remove(&name)),
             Observation::Missing { kind, missing } => self.kinds[kind.index()].missing = missing,
@@ -375,7 +394,7 @@ pub(crate) mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use windrose_vocab::{ProxyKey, Resource, ResourceId};
+    use windrose_vocab::{Resource, ResourceId};
 
     use super::*;
 
@@ -402,8 +421,8 @@ pub(crate) mod tests {
     }
 
     fn rejected(name: &str, version: u128) -> Observation {
-        let version = Fingerprint::from_bits(version);
-        Observation::Rejected { kind: ResourceKind::Cluster, name: Some(name.into()), version, reason: Reason::new("bad") }
+        let (kind, version, fault) = (ResourceKind::Cluster, Fingerprint::from_bits(version), Fault::Content);
+        Observation::Rejected { kind, name: Some(name.into()), version, fault, reason: Reason::new("bad") }
     }
 
     fn acked(all: &[(&str, u128)]) -> Observation {
@@ -423,6 +442,15 @@ pub(crate) mod tests {
         assert!(observed.stream(b).unwrap().of_kind(ResourceKind::Cluster).acked.is_empty());
         observed.close(a);
         assert_eq!(observed.snapshot().len(), 1);
+    }
+
+    #[test]
+    fn the_streams_of_a_proxy_are_seen_without_those_of_others() {
+        let observed = Observed::new();
+        let other = Opened { scope: ProxyKey::gateway("shop", "other").into(), ..opened("n") };
+        let ids = [opened("a"), other, opened("b")].map(|opened| observed.open(opened).unwrap());
+        let seen: Vec<_> = observed.streams_of(&ProxyKey::gateway("shop", "edge")).iter().map(|stream| stream.id).collect();
+        assert_eq!(seen, [ids[0], ids[2]]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! be shown. Envoy's texts can contain a whole resource with its private key, so they are reduced here and nowhere
 //! else are they kept.
 
-use windrose_state::Reason;
+use windrose_state::{Fault, Reason};
 use windrose_vocab::ResourceKind;
 
 use crate::limits;
@@ -31,6 +31,16 @@ pub(crate) enum Cause {
     Surroundings,
     /// Nobody said so: it was sent alone, and that was not answered. It may be slow for reasons of that one proxy.
     Silence,
+}
+
+impl Cause {
+    /// What others need to know of it.
+    pub(crate) fn fault(self) -> Fault {
+        match self {
+            Self::Itself => Fault::Content,
+            Self::Surroundings | Self::Silence => Fault::Client,
+        }
+    }
 }
 
 /// The resources that `text` names, among those that `is_known` knows. Only CDS and LDS name any, and ECDS the Wasm plugin,

@@ -119,9 +119,9 @@ impl Session {
         if let [only] = &suspects[..] {
             return self.repair(kind, flight, &[(Arc::clone(only), blame)], now);
         }
-        let (resources, reason) = (suspects.len(), blame.reason);
+        let (resources, fault, reason) = (suspects.len(), blame.cause.fault(), blame.reason);
         self.tell(Effect::Diagnose(Diagnosis::RejectedUnnamed { kind, resources, reason: reason.clone() }));
-        self.tell(Effect::Observe(Observation::Rejected { kind, name: None, version: Fingerprint::default(), reason }));
+        self.tell(Effect::Observe(Observation::Rejected { kind, name: None, version: Fingerprint::default(), fault, reason }));
         if !suspects.is_empty() {
             self.suspect_all(kind, flight, &suspects);
         }
@@ -187,7 +187,7 @@ impl Session {
         if news {
             self.tell(Effect::Diagnose(Diagnosis::Rejected { resource: resource.id.clone(), version, reason: reason.clone() }));
         }
-        self.tell(Effect::Observe(Observation::Rejected { kind, name: Some(name), version, reason }));
+        self.tell(Effect::Observe(Observation::Rejected { kind, name: Some(name), version, fault: cause.fault(), reason }));
         newest
     }
 

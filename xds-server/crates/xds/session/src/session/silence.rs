@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use windrose_state::{Change, Observation, Reason, changes};
+use windrose_state::{Change, Fault, Observation, Reason, changes};
 use windrose_vocab::{Fingerprint, Resource, ResourceKind};
 
 use super::Session;
@@ -43,7 +43,8 @@ impl Session {
     fn tell_unanswered(&mut self, kind: ResourceKind, resources: usize) {
         let reason = Reason::new("the proxy does not answer: something of it may never become ready");
         self.tell(Effect::Diagnose(Diagnosis::Unanswered { kind, resources }));
-        self.tell(Effect::Observe(Observation::Rejected { kind, name: None, version: Fingerprint::default(), reason }));
+        let (version, fault) = (Fingerprint::default(), Fault::Client);
+        self.tell(Effect::Observe(Observation::Rejected { kind, name: None, version, fault, reason }));
     }
 
     /// A listener once more, which every client that reads answers at once.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use windrose_state::{Accepted, Ledger, Protocol};
+use windrose_state::{Accepted, Fault, Ledger, Protocol};
 
 use crate::stream::{Stream, delta, line, setup, sotw};
 
@@ -309,6 +309,18 @@ fn rule_05_a_port_that_is_taken_is_tried_again_in_growing_intervals_until_it_is_
     assert_eq!((stream.last_acked("LDS"), stream.recovered()), (vec!["k@1".into(), "l@1".into()], vec!["l".into()]));
     stream.wait(1_000);
     assert_eq!(stream.accept_all(), NONE);
+}
+
+#[test]
+fn rule_05_of_a_refusal_it_is_told_whose_fault_it_is() {
+    let faults = |text: &str| {
+        let mut stream = after(delta(), "LDS l@1", &[]);
+        stream.subscribe("LDS", &[]);
+        refuse(&mut stream, "LDS +l@1", text);
+        stream.faults()
+    };
+    assert_eq!(faults(HELD), [Fault::Client]);
+    assert_eq!(faults("Error adding/updating listener(s) l: bad\n"), [Fault::Content]);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use windrose_state::{Accepted, KindMap, Observation, Protocol, ResourceSet, Selections, View};
+use windrose_state::{Accepted, Fault, KindMap, Observation, Protocol, ResourceSet, Selections, View};
 use windrose_vocab::{NodeClass, ProxyKey, ResourceKind};
 use windrose_xds_session::{DeltaRequest, Diagnosis, Effect, Failure, NodeClaim, Params, Response, Session, SotwRequest, StreamError};
 
@@ -306,5 +306,16 @@ impl Stream {
             Effect::Observe(_) | Effect::Diagnose(_) => None,
         });
         names.collect()
+    }
+}
+
+impl Stream {
+    /// Whose fault each refusal was.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        let faults = self.effects.iter().filter_map(|effect| match effect {
+            Effect::Observe(Observation::Rejected { fault, .. }) => Some(*fault),
+            Effect::Observe(_) | Effect::Diagnose(_) => None,
+        });
+        faults.collect()
     }
 }
