@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use windrose_state::{Accepted, DesiredReader, Fault, Feed, KindMap, KindStatus, Observed, Opened, StreamId};
-use windrose_vocab::{Resource, ResourceId, ResourceKind};
+use windrose_state::{Accepted, DesiredReader, Fault, Feed, KindMap, KindStatus, Observed, Opened, StreamId, View};
+use windrose_vocab::{ProxyKey, Resource, ResourceId, ResourceKind};
 
 use crate::message::{Map, News, Said, known_by_name};
 
@@ -34,7 +34,11 @@ pub struct Mirror {
     /// What the follower is called.
     replica: String,
     streams: BTreeMap<u64, Mirrored>,
+    /// Streams that there was no room for: what they have is kept for others that have it too, and not shown.
+    left_out: BTreeMap<u64, LeftOut>,
     maps: BTreeMap<u64, Held>,
+    /// That streams are left out was told.
+    told: bool,
 }
 
 #[derive(Debug)]
@@ -46,6 +50,12 @@ struct Mirrored {
     numbers: [(u64, u64); KINDS],
     /// Sees to it that we have what the proxies of its scope should have.
     _feed: Feed,
+}
+
+#[derive(Debug)]
+struct LeftOut {
+    proxy: ProxyKey,
+    numbers: [(u64, u64); KINDS],
 }
 
 #[derive(Debug)]
@@ -71,7 +81,8 @@ impl Mirror {
     /// A follower that has told nothing yet.
     #[must_use]
     pub fn new(known: Known, replica: &str) -> Self {
-        Self { known, replica: replica.to_owned(), streams: BTreeMap::new(), maps: BTreeMap::new() }
+        let (streams, left_out, maps) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { known, replica: replica.to_owned(), streams, left_out, maps, told: false }
     }
 
     /// Takes in a message.
@@ -80,6 +91,10 @@ impl Mirror {
     /// [`Nonsense`], and then the connection is of no more use.
     pub fn hear(&mut self, said: &Said) -> Result<(), Nonsense> {
         for number in &said.closed {
+            if let Some(stream) = self.left_out.remove(number) {
+                stream.numbers.into_iter().for_each(|numbers| self.count(numbers, false));
+                continue;
+            }
             let stream = self.streams.remove(number).ok_or(Nonsense("it closes a stream that it never opened"))?;
             stream.numbers.into_iter().for_each(|numbers| self.count(numbers, false));
             self.known.observed.close(stream.id);
@@ -124,24 +139,48 @@ impl Mirror {
         }
     }
 
-    fn open(&mut self, number: u64, mut opened: Opened) -> Result<(), Nonsense> {
-        let (scope, feed) = self.known.desired.subscribe_near(&opened.scope).map_err(|_| Nonsense("too many classes of one proxy"))?;
-        opened.scope = scope;
-        let id = self.known.observed.open(opened.clone()).map_err(|_| Nonsense("too many streams"))?;
-        let stream = Mirrored { id, opened, kinds: Default::default(), numbers: Default::default(), _feed: feed };
-        match self.streams.insert(number, stream) {
-            None => Ok(()),
-            Some(former) => {
-                self.known.observed.close(former.id);
-                Err(Nonsense("it opens a stream twice"))
+    fn open(&mut self, number: u64, opened: Opened) -> Result<(), Nonsense> {
+        if self.streams.contains_key(&number) || self.left_out.contains_key(&number) {
+            return Err(Nonsense("it opens a stream twice"));
+        }
+        let proxy = opened.scope.proxy.clone();
+        match self.mirrored(opened) {
+            Ok(stream) => drop(self.streams.insert(number, stream)),
+            Err(why) => {
+                self.left_out.insert(number, LeftOut { proxy, numbers: Default::default() });
+                self.tell_left_out(&why);
             }
         }
+        Ok(())
+    }
+
+    /// What a proxy says of itself may be one class too many here, although it was not there: that is no fault of the follower's.
+    fn mirrored(&self, mut opened: Opened) -> Result<Mirrored, String> {
+        let (scope, feed) = self.known.desired.subscribe_near(&opened.scope).map_err(|error| error.to_string())?;
+        opened.scope = scope;
+        let id = self.known.observed.open(opened.clone()).map_err(|error| error.to_string())?;
+        Ok(Mirrored { id, opened, kinds: Default::default(), numbers: Default::default(), _feed: feed })
+    }
+
+    fn tell_left_out(&mut self, why: &str) {
+        if !std::mem::replace(&mut self.told, true) {
+            tracing::warn!(replica = self.replica, why, "a stream of another replica is left out");
+        }
+    }
+
+    /// What the proxies of a stream should have. Of one that is left out: what its proxy has in any class, for a version is the content.
+    fn view(&self, number: u64) -> Result<Option<Arc<View>>, Nonsense> {
+        let scope = match (self.streams.get(&number), self.left_out.get(&number)) {
+            (Some(stream), _) => stream.opened.scope.clone(),
+            (None, Some(stream)) => stream.proxy.clone().into(),
+            (None, None) => return Err(Nonsense("resources of no stream")),
+        };
+        Ok(self.known.desired.current(&scope))
     }
 
     fn build(&self, map: &Map) -> Result<Held, Nonsense> {
         let kind = kind(&map.type_url)?;
-        let stream = self.streams.get(&map.stream).ok_or(Nonsense("resources of no stream"))?;
-        let view = self.known.desired.current(&stream.opened.scope);
+        let view = self.view(map.stream)?;
         let desired = view.as_ref().map(|view| view.of_kind(kind));
         let (mut now, mut strange) = match map.base {
             0 => (desired.map(|desired| named(desired, map)).unwrap_or_default(), Vec::new()),
@@ -177,6 +216,12 @@ impl Mirror {
 
     fn take(&mut self, news: &News) -> Result<(), Nonsense> {
         let kind = kind(&news.type_url)?;
+        if let Some(stream) = self.left_out.get_mut(&news.stream) {
+            let before = std::mem::replace(&mut stream.numbers[kind.index()], (news.sent, news.acked));
+            self.count((news.sent, news.acked), true);
+            self.count(before, false);
+            return Ok(());
+        }
         let mut status = news.status().ok_or(Nonsense("a version of a wrong length"))?;
         status.sent = self.map(news.sent)?;
         status.acked = self.map(news.acked)?;

@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use windrose_state::{
     Accepted, Desired, Fault, KindMap, KindStatus, Missing, Observation, Observed, Opened, Protocol, Reason, ResourceSet, Scope, StreamId,
 };
-use windrose_vocab::{Fingerprint, ProxyKey, Resource, ResourceId, ResourceKind, Text};
+use windrose_vocab::{Fingerprint, NodeClass, ProxyKey, Resource, ResourceId, ResourceKind, Text};
 
-use crate::{Ended, Known, Mirror, Said, Teller, Verdicts, follow, lead};
+use crate::{Ended, Known, Mirror, Said, Teller, Verdicts, follow, lead, limits};
 
 const KIND: ResourceKind = ResourceKind::Cluster;
 
@@ -172,6 +172,57 @@ fn a_change_costs_its_size_however_many_streams_and_resources_there_are() {
     assert!(then < 100 * 120, "one resource, and a word of each stream: {then} bytes");
     assert_eq!(shown(&leader.known.observed), shown(&follower));
     assert_eq!(tell_all(&mut teller, &follower, &mut mirror), 0);
+}
+
+#[test]
+fn what_one_stream_has_to_tell_is_split_by_its_size() {
+    let leader = Leader::serving(&[]);
+    let (follower, mut teller, mut mirror) = (Observed::new(), Teller::default(), leader.mirror());
+    let id = follower.open(opened("n")).unwrap();
+    let names: Vec<String> = (0..3_000).map(|n| format!("{n:01000}")).collect();
+    let held = resources(&names.iter().map(|name| (name.as_str(), 1)).collect::<Vec<_>>());
+    let say = |map: &KindMap, seconds| {
+        for kind in [ResourceKind::Cluster, ResourceKind::Endpoints] {
+            let (held, acked) = (map.clone(), map.clone());
+            follower.record(id, [Observation::Sent { kind, held }, Observation::Acked { kind, acked }], at(seconds));
+        }
+    };
+    let mut hear_all = || {
+        let mut messages = 0;
+        while let Some(said) = teller.tell(&follower.snapshot()) {
+            assert!(said.encoded_len() < 2 * limits::TOLD, "{} bytes", said.encoded_len());
+            mirror.hear(&told(&said)).unwrap();
+            messages += 1;
+        }
+        assert_eq!(shown(&leader.known.observed), shown(&follower));
+        messages
+    };
+    say(&held, 2);
+    assert_eq!(hear_all(), 3, "twice 3 MB by 2 MB, acknowledged for nothing");
+    say(&resources(&[("0", 1)]), 3);
+    assert_eq!(hear_all(), 3, "and to forget them costs as much");
+}
+
+#[test]
+fn a_class_too_many_at_the_leader_costs_its_own_streams_and_not_the_connection() {
+    let leader = Leader::serving(&[("a", 1)]);
+    let (follower, mut teller, mut mirror) = (Observed::new(), Teller::default(), leader.mirror());
+    let class = |n: usize| Scope::new(scope().proxy, NodeClass { modules: Some(format!("/{n}").into()), zone: None });
+    let max = windrose_state::limits::CLASSES_PER_PROXY;
+    let _own: Vec<_> = (0..max - 1).map(|n| leader.known.desired.subscribe(&class(n)).unwrap()).collect();
+    let strange = follower.open(Opened { scope: class(99), ..opened("strange") }).unwrap();
+    let set = resources(&[("a", 1)]);
+    follower.record(strange, [Observation::Acked { kind: KIND, acked: set.clone() }], at(2));
+    tell_all(&mut teller, &follower, &mut mirror);
+    assert!(leader.known.observed.is_empty(), "there is no room for it");
+    let good = follower.open(opened("good")).unwrap();
+    follower.record(good, [Observation::Acked { kind: KIND, acked: set }], at(3));
+    tell_all(&mut teller, &follower, &mut mirror);
+    assert_eq!((leader.known.observed.len(), leader.last("a")), (1, Some(1)), "what it shares with the other is known");
+    follower.close(strange);
+    follower.record(good, [acked(&[("a", 1), ("b", 1)])], at(4));
+    tell_all(&mut teller, &follower, &mut mirror);
+    assert_eq!(shown(&leader.known.observed), shown(&follower));
 }
 
 #[test]
