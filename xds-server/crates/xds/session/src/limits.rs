@@ -8,8 +8,12 @@ pub const NAMES_PER_REQUEST: usize = 100_000;
 /// Names subscribed per stream, all kinds together.
 pub const NAMES_PER_STREAM: usize = 200_000;
 
-/// Bytes of all names subscribed per stream that do not exist: those cost memory that nobody shares.
-pub const UNKNOWN_NAME_BYTES: usize = 4 << 20;
+/// Bytes per stream of all subscribed names that do not exist, and the same of those that a client says it has: they cost memory that
+/// nobody shares. Before the first view no name exists, and 50,000 may have gone while nobody told a client.
+pub const UNKNOWN_NAME_BYTES: usize = 8 << 20;
+
+/// Bytes that such a name costs beside its letters, about: short ones would be many.
+pub const UNKNOWN_NAME_COST: usize = 100;
 
 /// Bytes of a resource name: ours are namespace/name/port and a suffix, below 600.
 pub const NAME_BYTES: usize = 1_024;

@@ -67,6 +67,8 @@ pub struct Session {
     begun: Option<Moment>,
     /// The client was connected before: it has resources that this stream has not seen yet.
     returning: bool,
+    /// Of the names that the client said it has and that do not exist.
+    claimed_bytes: usize,
     unknown_type_told: bool,
     repaired_unasked: bool,
     grace_over: bool,
@@ -96,6 +98,7 @@ impl Session {
             heard: 0,
             begun: None,
             returning: false,
+            claimed_bytes: 0,
             unknown_type_told: false,
             repaired_unasked: false,
             grace_over: false,

@@ -199,14 +199,14 @@ impl Track {
     /// Takes note that a subscribed name is not there.
     pub(crate) fn miss(&mut self, name: &Text) -> bool {
         let new = self.interest.names().contains(name) && self.missing.insert(name.clone());
-        self.missing_bytes += if new { name.len() } else { 0 };
+        self.missing_bytes += if new { name.len() + limits::UNKNOWN_NAME_COST } else { 0 };
         new
     }
 
     /// Takes note that a name is there, or no longer subscribed.
     pub(crate) fn unmiss(&mut self, name: &str) -> bool {
         let known = self.missing.remove(name);
-        self.missing_bytes -= if known { name.len() } else { 0 };
+        self.missing_bytes -= if known { name.len() + limits::UNKNOWN_NAME_COST } else { 0 };
         known
     }
 

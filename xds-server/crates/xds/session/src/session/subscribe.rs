@@ -75,7 +75,7 @@ impl Session {
         let legacy = request.subscribe.is_empty() && kind.is_wildcard() && self.track(kind).interest.allows_legacy_wildcard();
         if first {
             self.returning |= !request.initial_resource_versions.is_empty();
-            self.begin_delta(kind, &request.subscribe, legacy, &request.initial_resource_versions);
+            self.begin_delta(kind, &request.subscribe, legacy, &request.initial_resource_versions)?;
         } else {
             self.subscribe(kind, &request.subscribe);
         }
@@ -141,7 +141,13 @@ impl Session {
         }
     }
 
-    fn begin_delta(&mut self, kind: ResourceKind, names: &[String], legacy: bool, claimed: &BTreeMap<String, String>) {
+    fn begin_delta(
+        &mut self,
+        kind: ResourceKind,
+        names: &[String],
+        legacy: bool,
+        claimed: &BTreeMap<String, String>,
+    ) -> Result<(), StreamError> {
         let explicit = names.iter().any(|name| name == WILDCARD);
         let track = self.track_mut(kind);
         if legacy || explicit {
@@ -149,6 +155,7 @@ impl Session {
             track.owes_answer = claimed.is_empty();
         }
         let names = self.add_names(kind, names);
+        self.check_claims(kind, claimed)?;
         self.claim(kind, claimed);
         if self.track(kind).held.is_empty() {
             self.mark_new(kind, &names);
@@ -158,6 +165,15 @@ impl Session {
         if legacy || explicit {
             self.mark_all(kind);
         }
+        Ok(())
+    }
+
+    /// What the client says it has and we do not is kept until its removal is answered, and nobody shares that memory.
+    fn check_claims(&mut self, kind: ResourceKind, claimed: &BTreeMap<String, String>) -> Result<(), StreamError> {
+        let (track, wanted) = (self.track(kind), self.wants.of_kind(kind));
+        let unknown = claimed.keys().filter(|name| track.interest.covers(name) && !wanted.contains_key(name.as_str()));
+        self.claimed_bytes += unknown.map(|name| name.len() + limits::UNKNOWN_NAME_COST).sum::<usize>();
+        at_most("bytes of claimed names that do not exist", self.claimed_bytes, limits::UNKNOWN_NAME_BYTES)
     }
 
     /// Subscribes to names, and returns them as they are shared.

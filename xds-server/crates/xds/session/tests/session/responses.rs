@@ -318,6 +318,32 @@ fn rule_45_names_that_do_not_exist_are_bounded_over_many_requests() {
 }
 
 #[test]
+fn rule_45_what_a_client_claims_to_have_and_does_not_exist_is_bounded_over_all_kinds() {
+    let mut stream = delta();
+    stream.view("CDS a@1");
+    let half = limits::UNKNOWN_NAME_BYTES / 2 / (limits::UNKNOWN_NAME_COST + 6);
+    let mut claim = |short: &str| {
+        let names: Vec<String> = (0..half).map(|n| format!("{n:06}")).collect();
+        let claimed = names.iter().map(|name| (name.clone(), String::new())).collect();
+        let subscribe = if short == "CDS" { Vec::new() } else { vec!["*".to_owned()] };
+        let request = DeltaRequest { subscribe, initial_resource_versions: claimed, ..delta_of(short, &[], "") };
+        stream.delta_request(request)
+    };
+    assert_eq!((claim("CDS"), claim("LDS")), (Ok(()), Ok(())));
+    let ended = claim("RDS");
+    assert!(matches!(ended, Err(StreamError::TooMany { max: limits::UNKNOWN_NAME_BYTES, .. })), "{ended:?}");
+}
+
+#[test]
+fn rule_45_short_names_that_do_not_exist_are_bounded_too() {
+    let mut stream = delta();
+    stream.view("CDS a@1");
+    let names = (0..limits::NAMES_PER_REQUEST).map(|n| n.to_string()).collect();
+    let ended = stream.delta_request(DeltaRequest { subscribe: names, ..delta_of("EDS", &[], "") });
+    assert!(matches!(ended, Err(StreamError::TooMany { max: limits::UNKNOWN_NAME_BYTES, .. })), "{ended:?}");
+}
+
+#[test]
 fn rule_45_a_client_that_refuses_everything_ends_in_silence_and_not_in_a_loop() {
     for protocol in [Protocol::Delta, Protocol::Sotw] {
         let mut stream = setup(protocol).open();
