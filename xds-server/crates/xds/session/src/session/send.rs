@@ -1,7 +1,7 @@
 //! The next response: what is due, may go now and differs from what the client has. Kinds are asked in
 //! make-before-break order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use windrose_state::{KindMap, Observation, Protocol, changes};
@@ -162,24 +162,28 @@ impl Session {
         self.spread(kind);
         let unguarded = self.unguarded(kind);
         let mut batch = Batch { since: whole.as_ref().map_or(u64::MAX, |(_, since)| *since), ..Batch::default() };
-        let (mut send, mut waiting) = (Vec::new(), BTreeMap::new());
-        for (name, mut due) in std::mem::take(&mut self.track_mut(kind).due) {
-            match self.step(kind, &name, &mut due, (&unguarded, now)) {
-                Step::Send(resource) => {
-                    batch.since = batch.since.min(due.since);
-                    send.push(resource);
-                }
-                Step::Remove => {
-                    batch.since = batch.since.min(due.since);
-                    batch.remove.push(name);
-                }
-                Step::Settle => self.adopt(kind, &name),
-                Step::Wait => {
-                    waiting.insert(name, due);
-                }
+        let (mut send, mut settled) = (Vec::new(), Vec::new());
+        let mut looked_at = std::mem::take(&mut self.track_mut(kind).due);
+        // What waits stays where it is: often that is most of it, and every answer is a reason to look.
+        looked_at.retain(|name, due| match self.step(kind, name, due, (&unguarded, now)) {
+            Step::Send(resource) => {
+                batch.since = batch.since.min(due.since);
+                send.push(resource);
+                false
             }
-        }
-        self.track_mut(kind).due = waiting;
+            Step::Remove => {
+                batch.since = batch.since.min(due.since);
+                batch.remove.push(name.clone());
+                false
+            }
+            Step::Settle => {
+                settled.push(name.clone());
+                false
+            }
+            Step::Wait => true,
+        });
+        settled.iter().for_each(|name| self.adopt(kind, name));
+        self.track_mut(kind).due = looked_at;
         batch.send = whole.map_or_else(|| send.into(), |(all, _)| Resources::All(all));
         if self.would_delete_unseen(kind) {
             batch.send.iter().for_each(|one| self.mark(kind, &one.id.name, true));
