@@ -64,7 +64,7 @@ impl Evidence<'_> {
         })
     }
 
-    /// What it was not even sent, because its identity, or two others, refused it before.
+    /// What it was not even sent, because its identity, or others enough, refused it before.
     fn withheld<'s>(&'s self, stream: &'s StreamStatus) -> impl Iterator<Item = Rejected> + 's {
         let versions = self.accepted.quarantine(&stream.opened.identity).into_iter();
         versions.filter_map(|(resource, version)| self.rejected(stream, resource, version, stream.opened.since))

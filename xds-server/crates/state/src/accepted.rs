@@ -42,9 +42,33 @@ struct RejectedVersion {
 }
 
 impl RejectedVersion {
+    /// Several instances of one proxy are one witness to all others: whoever runs it could bring any number of them.
     fn binds(&self, identity: &str) -> bool {
-        !self.accepted && (self.by.contains(identity) || self.by.len() >= limits::REJECTING_IDENTITIES)
+        let agree = self.of_proxy(identity) >= limits::REJECTING_INSTANCES || self.proxies() >= limits::REJECTING_PROXIES;
+        !self.accepted && (self.by.contains(identity) || agree)
     }
+
+    /// Remembers who refused it, as far as that can decide anything.
+    fn note(&mut self, identity: &Text) {
+        let (of_proxy, proxies) = (self.of_proxy(identity), self.proxies());
+        if of_proxy < limits::REJECTING_INSTANCES && (of_proxy > 0 || proxies < limits::REJECTING_PROXIES) {
+            self.by.insert(identity.clone());
+        }
+    }
+
+    /// How many instances of the same proxy refused it.
+    fn of_proxy(&self, identity: &str) -> usize {
+        self.by.iter().filter(|one| proxy(one) == proxy(identity)).count()
+    }
+
+    fn proxies(&self) -> usize {
+        self.by.iter().map(|one| proxy(one)).collect::<BTreeSet<_>>().len()
+    }
+}
+
+/// The proxy of an identity, which is written `PROXY#CREDENTIAL`.
+fn proxy(identity: &str) -> &str {
+    identity.split_once('#').map_or(identity, |(proxy, _)| proxy)
 }
 
 impl Default for Accepted {
@@ -120,8 +144,8 @@ impl Accepted {
         self.inner().accepted.get(&*scope.of_kind(id.kind))?.lookup(id).cloned()
     }
 
-    /// The versions that a new stream of this identity is not sent: those it or two others rejected, and nobody
-    /// accepted.
+    /// The versions that a new stream of this identity is not sent: those that it, two instances of its proxy or two
+    /// proxies rejected, and nobody accepted.
     #[must_use]
     pub fn quarantine(&self, identity: &str) -> Vec<(ResourceId, Fingerprint)> {
         let inner = self.inner();
@@ -217,9 +241,7 @@ impl Inner {
         match versions.iter_mut().find(|one| one.version == resource.version) {
             Some(known) => {
                 known.reason = reason.clone();
-                if known.by.len() < limits::REJECTING_IDENTITIES {
-                    known.by.insert(identity.clone());
-                }
+                known.note(identity);
             }
             None => versions.push_back(RejectedVersion {
                 version: resource.version,
@@ -267,6 +289,21 @@ mod tests {
         accepted.acked(&scope(), "a", [&cluster("c", 1)]);
         refuse(&accepted, "a", &cluster("c", 2));
         assert_eq!(accepted.last(&scope(), &cluster("c", 2).id), Some(cluster("c", 1)));
+    }
+
+    #[test]
+    fn two_instances_of_one_proxy_bind_that_proxy_and_no_other() {
+        let (accepted, bad) = (Accepted::new(), cluster("c", 2));
+        let binds = |identity: &str| accepted.withheld(identity, &bad.id, bad.version).is_some();
+        refuse(&accepted, "gateway/shop/edge#pod/shop/edge-1", &bad);
+        assert!(binds("gateway/shop/edge#pod/shop/edge-1") && !binds("gateway/shop/edge#pod/shop/edge-2"));
+        for pod in 2..10 {
+            refuse(&accepted, &format!("gateway/shop/edge#pod/shop/edge-{pod}"), &bad);
+        }
+        assert!(binds("gateway/shop/edge#pod/shop/edge-99"));
+        assert!(!binds("gateway/other/edge#pod/other/edge-1"), "however many there are, it is one proxy's word");
+        refuse(&accepted, "workload/shop/orders#1", &bad);
+        assert!(binds("gateway/other/edge#pod/other/edge-1"), "a second proxy agrees");
     }
 
     #[test]

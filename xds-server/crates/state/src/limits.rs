@@ -24,8 +24,11 @@ pub const REJECTED_RESOURCES: usize = 4_096;
 /// Rejected versions remembered per resource; the oldest goes. Enough for an operator who tries and rolls back.
 pub const REJECTED_VERSIONS: usize = 8;
 
-/// Identities remembered per rejected version: two make it binding for all, so more are never needed.
-pub const REJECTING_IDENTITIES: usize = 2;
+/// Proxies remembered per rejected version: two make it binding for all, so more are never needed.
+pub const REJECTING_PROXIES: usize = 2;
+
+/// Instances of each of them: two make it binding for all instances of their proxy.
+pub const REJECTING_INSTANCES: usize = 2;
 
 /// Scopes whose last accepted resources are remembered; the first in order of name goes.
 pub const ACCEPTED_SCOPES: usize = 16_384;

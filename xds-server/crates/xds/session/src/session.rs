@@ -76,7 +76,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A stream that has said nothing yet. Versions that its identity alone, or two others, refused and nobody
+    /// A stream that has said nothing yet. Versions that its identity alone, or others enough, refused and nobody
     /// accepted are not sent on it.
     #[must_use]
     pub fn new(params: Params) -> Self {
