@@ -16,14 +16,14 @@ use crate::connection::Circumstances;
 use crate::counters::Open;
 use crate::frame::Frame;
 use crate::identity::Peer;
-use crate::message::Messages;
+use crate::message::{Messages, Spoken};
 use crate::request::Node;
 use crate::service::Shared;
 use crate::{limits, node, request};
 
 /// One of the two variants of the protocol.
 pub(crate) trait Variant: 'static {
-    type Request: prost::Message + Default + Send + 'static;
+    type Request: Spoken + Send + 'static;
     const PROTOCOL: Protocol;
     fn node(request: &Self::Request) -> Option<&Node>;
     fn take(session: &mut Session, request: Self::Request, now: Moment) -> Result<(), StreamError>;

@@ -17,6 +17,7 @@ mod request;
 mod router;
 pub mod server;
 pub mod service;
+mod shares;
 mod status;
 pub mod tls;
 mod together;

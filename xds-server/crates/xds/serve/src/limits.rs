@@ -26,6 +26,27 @@ pub const LOCAL_ERROR_RESETS: usize = 100;
 /// Bytes of one request message. A reconnecting proxy names every resource it has: 50,000 of them are about 6 MB.
 pub const REQUEST_BYTES: usize = 16 << 20;
 
+/// Time in which a request that began to arrive has to be there: 16 MB in that come from far away, and what stops half-way is let go.
+pub const REQUEST_TIME: Duration = Duration::from_secs(30);
+
+/// Bytes of a request that need no room of their own: almost all are smaller, and the window of the stream holds more.
+pub const REQUEST_FREE: usize = 16 << 10;
+
+/// Bytes of larger requests that one proxy may have here at a time, over all its streams: ten Envoys that name 50,000 resources each.
+pub const REQUEST_BYTES_OF_PROXY: usize = 64 << 20;
+
+/// The same of all proxies: a quarter of what the Pod has. More than that waits at the other end.
+pub const REQUEST_BYTES_OF_ALL: usize = 256 << 20;
+
+/// Larger requests of one proxy that are here or wait for room. One that waits costs what fills the window of its connection.
+pub const LARGE_REQUESTS_OF_PROXY: usize = 256;
+
+/// Fields of one request: as many names as a session takes in each of three lists, and what is said once.
+pub const REQUEST_FIELDS: usize = 3 * windrose_xds_session::limits::NAMES_PER_REQUEST + 64;
+
+/// Bytes of what a node says of itself in one request. Envoy lists its extensions, about 100 KB.
+pub const NODE_BYTES: usize = 1 << 20;
+
 /// Capacity in bytes that a request buffer keeps between messages: an ACK is below 1 KB.
 pub const REQUEST_BUFFER_KEPT: usize = 4 << 10;
 
@@ -80,6 +101,15 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Bytes of one CSDS answer; more must be asked for by narrower matchers.
 pub const STATUS_BYTES: usize = 32 << 20;
+
+/// CSDS answers that one proxy may have in memory at a time: one on its way, and one that is being made.
+pub const STATUS_ANSWERS_OF_PROXY: usize = 2;
+
+/// The same of all proxies: a quarter of what the Pod has.
+pub const STATUS_ANSWERS_OF_ALL: usize = 8;
+
+/// Bytes of one CSDS request: matchers, and what a client says of itself.
+pub const STATUS_REQUEST_BYTES: usize = 256 << 10;
 
 /// Matchers in one CSDS request.
 pub const NODE_MATCHERS: usize = 64;

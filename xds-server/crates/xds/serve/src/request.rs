@@ -3,7 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use tonic::Status;
 use windrose_xds_session::{DeltaRequest, Failure, NodeClaim, SotwRequest};
+
+use crate::message::{Spoken, check_sizes};
 
 /// `envoy.service.discovery.v3.DiscoveryRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
@@ -86,6 +89,18 @@ pub(crate) struct RpcStatus {
     code: i32,
     #[prost(string, tag = "2")]
     message: String,
+}
+
+impl Spoken for Sotw {
+    fn check(bytes: &[u8]) -> Result<(), Status> {
+        check_sizes(bytes, 2)
+    }
+}
+
+impl Spoken for Delta {
+    fn check(bytes: &[u8]) -> Result<(), Status> {
+        check_sizes(bytes, 1)
+    }
 }
 
 impl From<Sotw> for SotwRequest {

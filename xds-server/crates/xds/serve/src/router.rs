@@ -6,15 +6,16 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tonic::Status;
-use windrose_state::{Observed, StreamStatus};
+use windrose_state::Observed;
 
 use crate::ads::{self, Delta, Sotw, Variant};
 use crate::body::{self, ResponseBody, trailers};
 use crate::connection::Circumstances;
 use crate::identity::{Peer, authenticate};
+use crate::limits;
 use crate::message::Messages;
 use crate::service::{self, Shared};
-use crate::status::{self, Sight};
+use crate::status::{self, Seen, Sight};
 
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -78,7 +79,7 @@ async fn status_of_all(
 
 fn open<V: Variant>(shared: &Arc<Shared>, request: Request<Incoming>, peer: Peer, at: &Arc<Circumstances>) -> Response<ResponseBody> {
     let (outbox, body) = body::stream();
-    let messages = Messages::new(request.into_body());
+    let messages = Messages::new(request.into_body(), limits::REQUEST_BYTES).within(shared.room.clone(), peer.proxy.clone());
     at.spawn(ads::run::<V>(shared.clone(), peer, messages, outbox, at.clone()));
     grpc(ResponseBody::Stream(body))
 }
@@ -90,12 +91,14 @@ fn itself(shared: &Arc<Shared>, peer: Peer) -> impl Sight {
         if shared.now() >= peer.expires_at || shared.xds.identify.is_revoked(&peer) {
             return Err(Status::unauthenticated("the credential is no longer valid"));
         }
-        Ok(observed.snapshot().into_iter().filter(|stream| stream.opened.scope.proxy == peer.proxy).collect())
+        let place = shared.answers.try_take(peer.proxy.clone());
+        let place = place.ok_or_else(|| Status::resource_exhausted("too many answers are on their way; read them first"))?;
+        Ok(Seen { clients: observed.streams_of(&peer.proxy), place: Some(place) })
     }
 }
 
-fn everybody(observed: &Observed) -> Result<Vec<StreamStatus>, Status> {
-    Ok(observed.snapshot())
+fn everybody(observed: &Observed) -> Result<Seen, Status> {
+    Ok(Seen { clients: observed.snapshot(), place: None })
 }
 
 fn is_grpc(request: &Request<Incoming>) -> bool {

@@ -7,11 +7,14 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use windrose_state::{Accepted, DesiredReader, Observed};
+use windrose_vocab::ProxyKey;
 use windrose_xds_session::Moment;
 
 use crate::counters::Counters;
 use crate::identity::Identify;
 use crate::limits;
+use crate::message::{Room, UNIT};
+use crate::shares::Shares;
 
 /// What time it is.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -66,6 +69,10 @@ pub struct Status {
 /// What all streams of one listener share.
 pub(crate) struct Shared {
     pub(crate) xds: Xds,
+    /// For large requests.
+    pub(crate) room: Room,
+    /// CSDS answers in memory.
+    pub(crate) answers: Arc<Shares<ProxyKey>>,
     origin: Instant,
     streams: AtomicU64,
     /// When, in whole seconds since the origin and one more, a stranger was last written about.
@@ -74,7 +81,9 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(xds: Xds) -> Self {
-        Self { xds, origin: Instant::now(), streams: AtomicU64::new(0), told: AtomicU64::new(0) }
+        let room = Shares::new(limits::REQUEST_BYTES_OF_PROXY / UNIT, limits::REQUEST_BYTES_OF_ALL / UNIT);
+        let answers = Shares::new(limits::STATUS_ANSWERS_OF_PROXY, limits::STATUS_ANSWERS_OF_ALL);
+        Self { xds, room, answers, origin: Instant::now(), streams: AtomicU64::new(0), told: AtomicU64::new(0) }
     }
 
     /// Monotonic time for sessions.

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes};
 use envoy_types::pb::envoy::service::status::v3::ClientStatusRequest;
 use http::Request;
 use hyper::body::Incoming;
@@ -11,20 +11,36 @@ use prost::Message;
 use tokio::sync::mpsc;
 use tonic::Status;
 use windrose_state::{Observed, StreamStatus};
+use windrose_vocab::ProxyKey;
 
 use crate::body::ResponseBody;
 use crate::connection::Circumstances;
-use crate::csds;
-use crate::message::Messages;
+use crate::message::{Messages, Spoken};
+use crate::shares::Share;
+use crate::{csds, limits};
 
-/// Which clients a caller sees at this moment, or why it sees none any more.
-pub(crate) trait Sight: Fn(&Observed) -> Result<Vec<StreamStatus>, Status> + Send + Sync + 'static {}
+/// What a caller sees at this moment.
+pub(crate) struct Seen {
+    pub(crate) clients: Vec<StreamStatus>,
+    /// A place for the answer, as long as it is in memory; none where nobody counts them.
+    pub(crate) place: Option<Share<ProxyKey>>,
+}
 
-impl<F: Fn(&Observed) -> Result<Vec<StreamStatus>, Status> + Send + Sync + 'static> Sight for F {}
+/// What a caller sees at this moment, or why it sees nothing any more.
+pub(crate) trait Sight: Fn(&Observed) -> Result<Seen, Status> + Send + Sync + 'static {}
+
+impl<F: Fn(&Observed) -> Result<Seen, Status> + Send + Sync + 'static> Sight for F {}
+
+impl Spoken for ClientStatusRequest {
+    /// It is small.
+    fn check(_: &[u8]) -> Result<(), Status> {
+        Ok(())
+    }
+}
 
 /// Answers one question.
 pub(crate) async fn fetch(observed: &Observed, request: Request<Incoming>, sight: impl Sight) -> Result<ResponseBody, Status> {
-    let mut messages = Messages::new(request.into_body());
+    let mut messages = Messages::new(request.into_body(), limits::STATUS_REQUEST_BYTES);
     let asked = messages.next().await?.ok_or_else(|| Status::invalid_argument("no request message"))?;
     Ok(ResponseBody::Unary { message: Some(answer(observed, &asked, &sight)?) })
 }
@@ -32,7 +48,7 @@ pub(crate) async fn fetch(observed: &Observed, request: Request<Incoming>, sight
 /// Answers each question when the answer before was taken, until the client is done or the connection drains.
 pub(crate) fn stream(observed: Arc<Observed>, request: Request<Incoming>, at: &Arc<Circumstances>, sight: impl Sight) -> ResponseBody {
     let (put, answers) = mpsc::channel(1);
-    let mut messages = Messages::new(request.into_body());
+    let mut messages = Messages::new(request.into_body(), limits::STATUS_REQUEST_BYTES);
     at.spawn({
         let at = at.clone();
         async move {
@@ -64,15 +80,29 @@ async fn converse(
 }
 
 fn answer(observed: &Observed, asked: &ClientStatusRequest, sight: &impl Sight) -> Result<Bytes, Status> {
-    framed(&csds::answer(&sight(observed)?, asked)?)
+    let Seen { clients, place } = sight(observed)?;
+    let bytes = framed(&csds::answer(&clients, asked)?)?;
+    Ok(Bytes::from_owner(Answer { bytes, _place: place }))
 }
 
-fn framed(message: &impl Message) -> Result<Bytes, Status> {
+/// An answer in memory, which gives its place back once the transport has written it.
+struct Answer {
+    bytes: Vec<u8>,
+    _place: Option<Share<ProxyKey>>,
+}
+
+impl AsRef<[u8]> for Answer {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+fn framed(message: &impl Message) -> Result<Vec<u8>, Status> {
     let length = message.encoded_len();
     let prefix = u32::try_from(length).map_err(|_| Status::resource_exhausted("the answer is too long"))?;
-    let mut framed = BytesMut::with_capacity(5 + length);
+    let mut framed = Vec::with_capacity(5 + length);
     framed.put_u8(0);
     framed.put_u32(prefix);
     message.encode(&mut framed).map_err(|_| Status::internal("the answer cannot be encoded"))?;
-    Ok(framed.freeze())
+    Ok(framed)
 }

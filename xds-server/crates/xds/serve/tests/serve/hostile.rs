@@ -137,6 +137,7 @@ async fn rule_45_hostile_messages_end_their_stream_with_a_clean_error() {
         ("a node id of 1 MB", modules.encode_to_vec(), Code::InvalidArgument),
         ("invalid UTF-8", vec![0x12, 2, 0xff, 0xfe], Code::InvalidArgument),
         ("no protobuf", vec![0xff; 64], Code::InvalidArgument),
+        ("millions of empty names", [&request().encode_to_vec()[..], &[0x1a, 0].repeat(4 << 20)].concat(), Code::ResourceExhausted),
         ("deep metadata", deep(2_000), Code::InvalidArgument),
         ("17 MB", vec![0; 17 << 20], Code::ResourceExhausted),
     ];

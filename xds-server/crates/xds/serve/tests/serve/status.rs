@@ -160,3 +160,38 @@ async fn the_status_address_shows_all_clients_and_narrows_by_node_id() {
     stop.cancel();
     crate::client::within(task).await.unwrap();
 }
+
+#[tokio::test]
+async fn rule_45_answers_that_nobody_reads_are_few() {
+    let (mut stage, _streams) = stage().await;
+    stage.publish(&orders(), [cluster("a", vec![b'x'; 1 << 20])]);
+    let large = stage.observed.clone();
+    until("it is sent", || large.snapshot().iter().any(|one| one.of_kind(ResourceKind::Cluster).sent["a"].bytes.len() == 1 << 20)).await;
+    let credential = stage.bearer(&orders());
+    let mut client = ClientStatusDiscoveryServiceClient::new(stage.channel(&credential).await.unwrap());
+    let mut refused = false;
+    for _ in 0..20 {
+        let mut unread = Vec::new();
+        for _ in 0..=windrose_xds_serve::limits::STATUS_ANSWERS_OF_PROXY {
+            let question = tokio_stream::once(ClientStatusRequest::default());
+            unread.push(client.stream_client_status(with_token(question, &credential)).await.unwrap().into_inner());
+        }
+        // All are answered by now, unless the machine is busy.
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        for mut answers in unread {
+            refused |= within(answers.message()).await.is_err_and(|status| status.code() == Code::ResourceExhausted);
+        }
+        if refused {
+            break;
+        }
+    }
+    assert!(refused);
+    for _ in 0..20 {
+        let asked = client.fetch_client_status(with_token(ClientStatusRequest::default(), &credential));
+        if within(asked).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("the places are not given back");
+}
