@@ -62,8 +62,11 @@ impl Tokens {
     }
 
     async fn review(&self, token: &str) -> Result<Peer, Refusal> {
-        let shown = tokens::review(&self.client, token).await.map_err(|problem| match problem {
+        let accounts = self.accounts.load_full();
+        let is_ours = |namespace: &str, name: &str| accounts.contains_key(&ObjectKey::new(namespace, name));
+        let shown = tokens::review(&self.client, token, is_ours).await.map_err(|problem| match problem {
             Problem::Wrong(why) => Refusal::Wrong(why.to_owned()),
+            Problem::Busy => Refusal::Unavailable,
             Problem::Unavailable(why) => {
                 tracing::warn!(why, "tokens of proxies cannot be reviewed");
                 Refusal::Unavailable

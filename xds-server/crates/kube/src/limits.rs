@@ -10,6 +10,8 @@ pub const EVENTS_AT_ONCE: usize = 512;
 pub const READS_AT_ONCE: usize = 16;
 /// Time for one request; watches are open-ended and have their own.
 pub const REQUEST_TIME: Duration = Duration::from_secs(20);
+/// How long a token waits until others were reviewed: honest ones need milliseconds each.
+pub const REVIEW_WAIT: Duration = Duration::from_secs(10);
 /// Between two looks whether a kind that the cluster does not have is there now.
 pub const ABSENT_KIND_RETRY: Duration = Duration::from_secs(5);
 /// The same for a kind that protects: what it protects is shown without it until it is found.

@@ -8,7 +8,7 @@ use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, TokenRe
 use kube::api::PostParams;
 use kube::{Api, Client};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::client::explain;
 use crate::deploy::AUDIENCE;
@@ -43,17 +43,17 @@ pub enum Problem {
     Wrong(&'static str),
     /// The API server cannot be asked; for the log.
     Unavailable(String),
+    /// Too many others ask.
+    Busy,
 }
 
-/// Asks the API server about a token.
+/// Asks the API server about a token of one of the accounts that `is_ours` knows, by namespace and name.
 ///
 /// # Errors
 /// When it is no good, or nobody can tell.
-pub async fn review(client: &Client, token: &str) -> Result<Shown, Problem> {
-    // Nobody makes us ask who cannot be right anyway.
-    let times = times(token).filter(|(_, end)| *end > SystemTime::now() && token.len() <= TOKEN_BYTES_MAX);
-    let times = times.ok_or(Problem::Wrong("not a service account's token for us that is still good"))?;
-    let _turn = REVIEWS.acquire().await.map_err(|_| Problem::Unavailable("ending".into()))?;
+pub async fn review(client: &Client, token: &str, is_ours: impl Fn(&str, &str) -> bool) -> Result<Shown, Problem> {
+    let times = worth_asking(token, SystemTime::now(), is_ours)?;
+    let _turn = turn(&REVIEWS, limits::REVIEW_WAIT).await?;
     let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![AUDIENCE.to_owned()]) };
     let review = TokenReview { spec, ..TokenReview::default() };
     let parameters = PostParams::default();
@@ -64,7 +64,23 @@ pub async fn review(client: &Client, token: &str) -> Result<Shown, Problem> {
     named(answer.status.unwrap_or_default(), times)
 }
 
-fn named(status: TokenReviewStatus, (issued_at, expires_at): (SystemTime, SystemTime)) -> Result<Shown, Problem> {
+/// Nobody makes us ask who cannot be right anyway, and whoever only writes the name of an account of ours has to wait with all others.
+fn worth_asking(token: &str, now: SystemTime, is_ours: impl Fn(&str, &str) -> bool) -> Result<Times, Problem> {
+    let claimed = Some(token).filter(|token| token.len() <= TOKEN_BYTES_MAX).and_then(claimed).filter(|claimed| claimed.times.1 > now);
+    let Claimed { subject, times } = claimed.ok_or(Problem::Wrong("not a service account's token for us that is still good"))?;
+    let (namespace, name) = account(&subject).ok_or(Problem::Wrong("not a service account's token"))?;
+    if is_ours(namespace, name) { Ok(times) } else { Err(Problem::Wrong("its service account belongs to no Gateway")) }
+}
+
+async fn turn(reviews: &Semaphore, wait_max: Duration) -> Result<SemaphorePermit<'_>, Problem> {
+    let turn = tokio::time::timeout(wait_max, reviews.acquire()).await;
+    turn.map_err(|_| Problem::Busy)?.map_err(|_| Problem::Unavailable("ending".into()))
+}
+
+/// From when to when a token is good.
+type Times = (SystemTime, SystemTime);
+
+fn named(status: TokenReviewStatus, (issued_at, expires_at): Times) -> Result<Shown, Problem> {
     if status.authenticated != Some(true) {
         return Err(Problem::Wrong("the cluster does not know this token"));
     }
@@ -73,8 +89,7 @@ fn named(status: TokenReviewStatus, (issued_at, expires_at): (SystemTime, System
     }
     let user = status.user.unwrap_or_default();
     let name = user.username.unwrap_or_default();
-    let account = name.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
-    let (namespace, account) = account.ok_or(Problem::Wrong("not a service account's token"))?;
+    let (namespace, account) = account(&name).ok_or(Problem::Wrong("not a service account's token"))?;
     let mut extra = user.extra.unwrap_or_default();
     let mut bound_to = |what: &str| extra.remove(&format!("authentication.kubernetes.io/{what}-name"))?.into_iter().next();
     let pod = bound_to("pod").ok_or(Problem::Wrong("the token is bound to no Pod"))?;
@@ -82,13 +97,25 @@ fn named(status: TokenReviewStatus, (issued_at, expires_at): (SystemTime, System
     Ok(Shown { namespace: namespace.to_owned(), account: account.to_owned(), pod, node, issued_at, expires_at })
 }
 
-/// From when to when it says it is good. Believed only after the API server vouched for it.
-fn times(token: &str) -> Option<(SystemTime, SystemTime)> {
+/// Namespace and name of a service account by its user name.
+fn account(user: &str) -> Option<(&str, &str)> {
+    user.strip_prefix("system:serviceaccount:")?.split_once(':')
+}
+
+/// What a token says of itself. Believed only after the API server vouched for it.
+#[derive(Debug, PartialEq, Eq)]
+struct Claimed {
+    subject: String,
+    times: Times,
+}
+
+fn claimed(token: &str) -> Option<Claimed> {
     #[derive(Deserialize)]
     struct Claims {
         iat: u64,
         exp: u64,
         aud: Vec<String>,
+        sub: String,
     }
     let payload = token.split('.').nth(1)?;
     let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()?;
@@ -96,7 +123,7 @@ fn times(token: &str) -> Option<(SystemTime, SystemTime)> {
         return None;
     }
     let at = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
-    Some((at(claims.iat)?, at(claims.exp)?))
+    Some(Claimed { subject: claims.sub, times: (at(claims.iat)?, at(claims.exp)?) })
 }
 
 #[cfg(test)]
@@ -135,14 +162,39 @@ mod tests {
         }
     }
 
+    fn token(account: &str, audience: &str, end: u64) -> String {
+        let claims = format!(r#"{{"iat":1,"exp":{end},"aud":["{audience}"],"sub":"{account}"}}"#);
+        format!("a.{}.c", URL_SAFE_NO_PAD.encode(claims))
+    }
+
     #[test]
-    fn what_is_no_token_asks_nobody() {
-        for text in ["", "a", "a.b.c", "a.e30.c"] {
-            assert_eq!(times(text), None, "{text}");
+    fn who_cannot_be_right_asks_nobody() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10);
+        let is_ours = |namespace: &str, name: &str| (namespace, name) == ("shop", "edge-windrose");
+        let good = "system:serviceaccount:shop:edge-windrose";
+        assert!(worth_asking(&token(good, AUDIENCE, 3601), now, is_ours).is_ok());
+        let wrong = [
+            ("no token", String::new()),
+            ("no token", "a".to_owned()),
+            ("no base64", "a.b.c".to_owned()),
+            ("no claims", "a.e30.c".to_owned()),
+            ("too long", token(&"x".repeat(TOKEN_BYTES_MAX), AUDIENCE, 3601)),
+            ("for somebody else", token(good, "https://kubernetes.default.svc", 3601)),
+            ("over", token(good, AUDIENCE, 10)),
+            ("a user", token("jane", AUDIENCE, 3601)),
+            ("another account", token("system:serviceaccount:shop:default", AUDIENCE, 3601)),
+        ];
+        for (what, token) in wrong {
+            assert!(matches!(worth_asking(&token, now, is_ours), Err(Problem::Wrong(_))), "{what}");
         }
-        let payload = URL_SAFE_NO_PAD.encode(r#"{"iat":1,"exp":3601,"aud":["windrose.dev/xds"]}"#);
-        assert!(times(&format!("a.{payload}.c")).is_some());
-        let foreign = URL_SAFE_NO_PAD.encode(r#"{"iat":1,"exp":3601,"aud":["https://kubernetes.default.svc"]}"#);
-        assert_eq!(times(&format!("a.{foreign}.c")), None, "for somebody else");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_others_too_long_is_told() {
+        let (reviews, wait) = (Semaphore::const_new(1), Duration::from_millis(10));
+        let first = turn(&reviews, wait).await.unwrap();
+        assert_eq!(turn(&reviews, wait).await.err(), Some(Problem::Busy));
+        drop(first);
+        assert!(turn(&reviews, wait).await.is_ok());
     }
 }

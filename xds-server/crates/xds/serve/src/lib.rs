@@ -21,6 +21,7 @@ mod shares;
 mod status;
 pub mod tls;
 mod together;
+mod visitors;
 mod wire;
 
 pub use bind::{BindError, bind};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tonic::Status;
 use windrose_state::Observed;
@@ -16,6 +16,7 @@ use crate::limits;
 use crate::message::Messages;
 use crate::service::{self, Shared};
 use crate::status::{self, Seen, Sight};
+use crate::visitors::Crowded;
 
 const SOTW: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 const DELTA: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
@@ -48,9 +49,7 @@ impl Router {
 }
 
 async fn xds(shared: &Arc<Shared>, request: Request<Incoming>, at: &Arc<Circumstances>) -> Result<Response<ResponseBody>, Status> {
-    let identify = shared.xds.identify.as_ref();
-    let authenticated = authenticate(identify, at.certificate.as_ref(), request.headers(), shared.now()).await;
-    let peer = authenticated.inspect_err(|status| {
+    let peer = identify(shared, request.headers(), at).await.inspect_err(|status| {
         shared.xds.counters.unauthenticated.up();
         if shared.may_tell() {
             tracing::warn!(remote = %at.remote, reason = status.message(), "stream refused");
@@ -63,6 +62,15 @@ async fn xds(shared: &Arc<Shared>, request: Request<Incoming>, at: &Arc<Circumst
         STREAM_STATUS => Ok(grpc(status::stream(shared.xds.observed.clone(), request, at, itself(shared, peer)))),
         _ => Err(Status::unimplemented("no such method")),
     }
+}
+
+/// Who opens a stream.
+async fn identify(shared: &Shared, headers: &HeaderMap, at: &Circumstances) -> Result<Peer, Status> {
+    let too_many = |Crowded| Status::unavailable("too many credentials of this address are being checked");
+    let _place = at.visit.check().map_err(too_many)?;
+    let peer = authenticate(shared.xds.identify.as_ref(), at.certificate.as_ref(), headers, shared.now()).await?;
+    at.visit.is_known();
+    Ok(peer)
 }
 
 async fn status_of_all(

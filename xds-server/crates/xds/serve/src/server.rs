@@ -19,20 +19,21 @@ use crate::limits;
 use crate::router::Router;
 use crate::service::{Settings, Shared, Status, Xds};
 use crate::tls::Tls;
+use crate::visitors::{Crowded, Visit, Visitors};
 
 /// Serves discovery over TLS on `listener` until `stop` is cancelled, then ends everything in order within the grace of the settings.
 pub async fn serve(listener: TcpListener, tls: Tls, xds: Xds, stop: CancellationToken) {
     let (settings, counters) = (xds.settings, xds.counters.clone());
     let router = Router::Xds(Arc::new(Shared::new(xds)));
     let acceptor = Some(TlsAcceptor::from(tls.config()));
-    Listening { router, acceptor, settings, counters, handshakes: Arc::default() }.run(listener, stop).await;
+    Listening::new(router, acceptor, settings, counters).run(listener, stop).await;
 }
 
 /// Serves the status of all clients on `listener`, in plain text and to anybody: give it a loopback address.
 pub async fn serve_status(listener: TcpListener, status: Status, stop: CancellationToken) {
     let (settings, counters) = (status.settings, status.counters.clone());
     let router = Router::Status(status);
-    Listening { router, acceptor: None, settings, counters, handshakes: Arc::default() }.run(listener, stop).await;
+    Listening::new(router, None, settings, counters).run(listener, stop).await;
 }
 
 /// Something to accept connections from.
@@ -54,9 +55,14 @@ struct Listening {
     counters: Arc<Counters>,
     /// Connections that are not through their handshake.
     handshakes: Arc<AtomicUsize>,
+    visitors: Visitors,
 }
 
 impl Listening {
+    fn new(router: Router, acceptor: Option<TlsAcceptor>, settings: Settings, counters: Arc<Counters>) -> Self {
+        Self { router, acceptor, settings, counters, handshakes: Arc::default(), visitors: Visitors::new() }
+    }
+
     async fn run(self, listener: impl Accept, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
@@ -79,19 +85,19 @@ impl Listening {
 
     fn take(&self, stream: TcpStream, remote: SocketAddr, connections: &mut JoinSet<()>, stop: &CancellationToken) {
         self.counters.connections.up();
-        if connections.len() >= limits::CONNECTIONS || self.handshakes.load(Ordering::Relaxed) >= limits::HANDSHAKES {
-            self.counters.connections_dropped.up();
-            return;
+        let full = connections.len() >= limits::CONNECTIONS || self.handshakes.load(Ordering::Relaxed) >= limits::HANDSHAKES;
+        match self.visitors.admit(remote.ip()) {
+            Ok(visit) if !full => drop(connections.spawn(self.clone().connection(stream, (remote, visit), stop.clone()))),
+            Ok(_) | Err(Crowded) => self.counters.connections_dropped.up(),
         }
-        connections.spawn(self.clone().connection(stream, remote, stop.clone()));
     }
 
-    async fn connection(self, stream: TcpStream, remote: SocketAddr, stop: CancellationToken) {
+    async fn connection(self, stream: TcpStream, (remote, visit): (SocketAddr, Visit), stop: CancellationToken) {
         let _open = Open::new(&self.counters.connections_open);
         let _ = stream.set_nodelay(true);
         let lifetime = Lifetime { age: self.age(), grace: self.settings.grace };
         let Some(acceptor) = &self.acceptor else {
-            let at = Arc::new(Circumstances::new(remote, None));
+            let at = Arc::new(Circumstances::new(remote, visit, None));
             return self.finish(connection::run(stream, self.router.clone(), at, lifetime, stop).await);
         };
         let handshake = Handshake::begin(&self.handshakes);
@@ -104,7 +110,7 @@ impl Listening {
             Err(_) => return self.refuse(remote, "the handshake took too long"),
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
-        let at = Arc::new(Circumstances::new(remote, shown));
+        let at = Arc::new(Circumstances::new(remote, visit, shown));
         self.finish(connection::run(stream, self.router.clone(), at, lifetime, stop).await);
     }
 
