@@ -328,12 +328,18 @@ fn tell(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {
         Diagnosis::Rejected { resource: ResourceId { kind, .. }, .. } | Diagnosis::RejectedUnnamed { kind, .. } => {
             shared.xds.counters.rejections.up();
             shared.xds.counters.rejections_of[kind.index()].up();
-            tracing::warn!(peer = %peer.identity, "{diagnosis}");
+            warn(shared, peer, diagnosis);
         }
         Diagnosis::GateOpened { .. } | Diagnosis::Withheld { .. } | Diagnosis::UnaskedRepair { .. } | Diagnosis::Unanswered { .. } => {
-            tracing::warn!(peer = %peer.identity, "{diagnosis}");
+            warn(shared, peer, diagnosis);
         }
         Diagnosis::UnknownType => tracing::debug!(peer = %peer.identity, "{diagnosis}"),
+    }
+}
+
+fn warn(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {
+    if shared.may_tell_of(&peer.identity, diagnosis) {
+        tracing::warn!(peer = %peer.identity, "{diagnosis}");
     }
 }
 

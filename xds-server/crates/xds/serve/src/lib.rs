@@ -19,6 +19,7 @@ pub mod server;
 pub mod service;
 mod shares;
 mod status;
+mod telling;
 pub mod tls;
 mod together;
 mod visitors;

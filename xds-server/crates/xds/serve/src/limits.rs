@@ -122,6 +122,12 @@ pub const STATUS_ANSWERS_OF_ALL: usize = 8;
 /// Bytes of one CSDS request: matchers, and what a client says of itself.
 pub const STATUS_REQUEST_BYTES: usize = 256 << 10;
 
+/// Lines of one sort that are logged about one client in a minute; what goes beyond is logged once a second for all of them, and counted.
+pub const LINES_OF_SORT: u32 = 8;
+
+/// Sorts of lines that are remembered within a minute: several of each of a thousand proxies.
+pub const TOLD_SORTS: usize = 16_384;
+
 /// Matchers in one CSDS request.
 pub const NODE_MATCHERS: usize = 64;
 

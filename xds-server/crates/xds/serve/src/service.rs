@@ -1,20 +1,21 @@
 //! What the listeners serve: everything a stream needs to know, shared by all of them.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use windrose_state::{Accepted, DesiredReader, Observed};
-use windrose_vocab::ProxyKey;
-use windrose_xds_session::Moment;
+use windrose_vocab::{ProxyKey, Text};
+use windrose_xds_session::{Diagnosis, Moment};
 
 use crate::counters::Counters;
 use crate::identity::Identify;
 use crate::limits;
 use crate::message::{Room, UNIT};
 use crate::shares::Shares;
+use crate::telling::Told;
 
 /// What time it is.
 pub type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
@@ -77,13 +78,15 @@ pub(crate) struct Shared {
     streams: AtomicU64,
     /// When, in whole seconds since the origin and one more, a stranger was last written about.
     told: AtomicU64,
+    /// What was written about clients.
+    told_of: Mutex<Told>,
 }
 
 impl Shared {
     pub(crate) fn new(xds: Xds) -> Self {
         let room = Shares::new(limits::REQUEST_BYTES_OF_PROXY / UNIT, limits::REQUEST_BYTES_OF_ALL / UNIT);
         let answers = Shares::new(limits::STATUS_ANSWERS_OF_PROXY, limits::STATUS_ANSWERS_OF_ALL);
-        Self { xds, room, answers, origin: Instant::now(), streams: AtomicU64::new(0), told: AtomicU64::new(0) }
+        Self { xds, room, answers, origin: Instant::now(), streams: AtomicU64::new(0), told: AtomicU64::new(0), told_of: Mutex::default() }
     }
 
     /// Monotonic time for sessions.
@@ -104,6 +107,13 @@ impl Shared {
     pub(crate) fn may_tell(&self) -> bool {
         let second = self.origin.elapsed().as_secs() + 1;
         self.told.fetch_max(second, Ordering::Relaxed) < second
+    }
+
+    /// The same about a client that is known: besides, a few lines of each sort a minute.
+    pub(crate) fn may_tell_of(&self, peer: &Text, diagnosis: &Diagnosis) -> bool {
+        let minute = self.origin.elapsed().as_secs() / 60;
+        let is_news = self.told_of.lock().unwrap_or_else(PoisonError::into_inner).is_news(peer, diagnosis, minute);
+        is_news || self.may_tell()
     }
 
     /// A number that no other stream has.
