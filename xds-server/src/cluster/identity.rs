@@ -29,7 +29,12 @@ pub(crate) struct Shared {
     pub(crate) accounts: Arc<ArcSwap<Accounts>>,
     /// Pods whose listeners are withdrawn.
     pub(crate) leaving: Arc<ArcSwap<BTreeSet<ObjectKey>>>,
+    /// Pods that were there and are not, and since when.
+    pub(crate) gone: Arc<ArcSwap<Gone>>,
 }
+
+/// Pods that were there and are not, and since when: a token of before that is nobody's.
+pub(crate) type Gone = BTreeMap<ObjectKey, SystemTime>;
 
 impl Shared {
     /// Follows what is planned.
@@ -54,11 +59,13 @@ pub(crate) struct Tokens {
     zones: Zoned,
     accounts: Arc<ArcSwap<Accounts>>,
     leaving: Arc<ArcSwap<BTreeSet<ObjectKey>>>,
+    gone: Arc<ArcSwap<Gone>>,
 }
 
 impl Tokens {
     pub(crate) fn new(client: Client, nodes: Arc<Nodes>, zones: Zoned, shared: &Shared) -> Self {
-        Self { client, nodes, zones, accounts: shared.accounts.clone(), leaving: shared.leaving.clone() }
+        let Shared { accounts, leaving, gone } = shared.clone();
+        Self { client, nodes, zones, accounts, leaving, gone }
     }
 
     async fn review(&self, token: &str) -> Result<Peer, Refusal> {
@@ -99,6 +106,12 @@ async fn zone(mut zones: Zoned, node: Option<&str>) -> Option<Text> {
     known.as_ref()?.get(node?).cloned()
 }
 
+/// Whether the Pod that its token was made for is no more. One of the same name that came since has a newer token.
+fn is_gone(gone: &Gone, peer: &Peer) -> bool {
+    let since = pod(&peer.identity).and_then(|pod| gone.get(&pod));
+    since.is_some_and(|since| peer.issued_at <= *since)
+}
+
 /// The Pod of an identity, if it is one.
 pub(crate) fn pod(identity: &str) -> Option<ObjectKey> {
     let (namespace, name) = identity.split_once("#pod/")?.1.split_once('/')?;
@@ -121,7 +134,7 @@ impl Identify for Tokens {
     }
 
     fn is_revoked(&self, peer: &Peer) -> bool {
-        self.nodes.is_revoked(peer)
+        self.nodes.is_revoked(peer) || is_gone(&self.gone.load(), peer)
     }
 
     fn is_leaving(&self, peer: &Peer) -> bool {
@@ -149,6 +162,24 @@ fn accounts(picture: &Picture) -> Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_of_a_pod_that_is_gone_is_nobodys_and_one_of_a_new_pod_of_that_name_is() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let peer = |identity: &str, issued_at| Peer {
+            proxy: ProxyKey::gateway("shop", "edge"),
+            identity: identity.into(),
+            credential: identity.into(),
+            issued_at,
+            expires_at: at(3_600),
+            zone: None,
+        };
+        let gone = Gone::from([(ObjectKey::new("shop", "edge-1"), at(10))]);
+        assert!(is_gone(&gone, &peer("gateway/shop/edge#pod/shop/edge-1", at(5))));
+        assert!(!is_gone(&gone, &peer("gateway/shop/edge#pod/shop/edge-1", at(11))));
+        assert!(!is_gone(&gone, &peer("gateway/shop/edge#pod/shop/edge-2", at(5))));
+        assert!(!is_gone(&gone, &peer("gateway/shop/edge#certificate", at(5))), "a machine outside has no Pod");
+    }
 
     #[tokio::test]
     async fn a_pod_is_in_the_zone_of_its_node_and_waits_until_that_is_known() {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use windrose_vocab::{ObjectKey, Text};
 
 pub use apply::{Applier, Sweep, sweep};
-pub use objects::{Object, objects};
+pub use objects::{Object, TOKEN_SECONDS, objects};
 pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
 
 /// Whom objects of ours belong to, in `app.kubernetes.io/managed-by` and as field manager.

@@ -43,7 +43,7 @@ impl Object {
 }
 
 /// Seconds that a token is good for; the kubelet replaces it at four fifths.
-const TOKEN_SECONDS: u32 = 3600;
+pub const TOKEN_SECONDS: u32 = 3600;
 /// Seconds for Envoy to end after its connections did.
 const END_SECONDS: u32 = 15;
 /// The user that Envoy runs as.
