@@ -57,7 +57,11 @@ impl Journal {
             }
             at += HEAD + place.length;
         }
-        damaged |= at != bytes.len();
+        if at != bytes.len() {
+            damaged = true;
+            // What follows is no record, and must not be taken for one behind those that are written next.
+            file.set_len(at as u64)?;
+        }
         Ok((Self { path: path.to_owned(), file, end: at as u64 }, damaged))
     }
 
@@ -104,7 +108,13 @@ impl Journal {
                 return Err(cause);
             }
         }
+        self.sync_folder()?;
         Ok(places)
+    }
+
+    /// A rename is on the disk only when its directory is.
+    fn sync_folder(&self) -> io::Result<()> {
+        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
     }
 }
 
@@ -177,6 +187,23 @@ mod tests {
             log.append(&of(&["new"])).unwrap();
             assert_eq!(open(&path).1, ["one", "new"], "{cut}");
         }
+    }
+
+    #[test]
+    fn what_is_no_record_is_cut_off_and_is_not_found_behind_what_is_written_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("log");
+        let (mut log, ..) = open(&path);
+        log.append(&of(&["one"])).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let lost = framed(&of(&["new", "lost"]), 0).0;
+        // A length that leads beyond the end, where a record of the same size as the next one stood.
+        let torn = [&whole[..], &[0xff, 0xff, 0xff, 0x7f], &lost[4..]].concat();
+        std::fs::write(&path, torn).unwrap();
+        let (mut log, records, damaged) = open(&path);
+        assert_eq!((records, damaged), (vec!["one".to_owned()], true));
+        log.append(&of(&["two"])).unwrap();
+        assert_eq!((open(&path).1, open(&path).2), (vec!["one".to_owned(), "two".to_owned()], false));
     }
 
     #[test]
