@@ -60,13 +60,15 @@ async fn keep_one<T: Send + Sync>(
 }
 
 pub(super) async fn follow_revocations(revocations: Revocations, nodes: Arc<Nodes>, end: CancellationToken) {
-    let (revocations, mut known) = (Arc::new(revocations), None);
+    let (revocations, mut known, mut again) = (Arc::new(revocations), None, false);
     loop {
         let changed = revocations.changed();
-        if changed != known {
+        if changed != known || again {
             let reader = revocations.clone();
             match tokio::task::spawn_blocking(move || reader.all()).await.map_err(anyhow::Error::new).flatten() {
                 Ok(all) => {
+                    // One that came since in the same tick of the file system's clock changes no time: the next look sees it.
+                    again = changed != known;
                     known = changed;
                     nodes.revoke(all);
                 }
@@ -76,5 +78,46 @@ pub(super) async fn follow_revocations(revocations: Revocations, nodes: Arc<Node
         if end.run_until_cancelled(tokio::time::sleep(REVOCATIONS_INTERVAL)).await.is_none() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use windrose_pki::{Directory, NodeAuthority, SystemEntropy};
+    use windrose_vocab::{ProxyKey, TrustDomain};
+    use windrose_xds_serve::Identify;
+
+    use super::*;
+    use crate::revocations::Revoked;
+
+    const MONTH: Duration = Duration::from_secs(30 * 86_400);
+
+    #[tokio::test]
+    async fn a_second_revocation_within_one_tick_of_the_clock_is_seen() {
+        let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
+        let directory = Directory::open(folder.path().join("state")).unwrap();
+        let domain = TrustDomain::parse("windrose.local").unwrap();
+        let authority = Arc::new(NodeAuthority::open(&directory, &domain, now, &SystemEntropy).unwrap());
+        let nodes = Arc::new(Nodes::new(authority.clone(), Revoked::default()));
+        let proxies = ["one", "two"].map(|name| ProxyKey::workload("shop", name));
+        let tokens = proxies.clone().map(|proxy| authority.issue_token(&proxy, MONTH, now, &SystemEntropy).unwrap());
+        let refuses = async |at: usize| nodes.by_token(tokens[at].expose(), now).await.is_err();
+        // As if both came in the same tick.
+        let revoke = |proxy: &ProxyKey| {
+            Revocations::open(folder.path()).unwrap().revoke(proxy, now + REVOCATIONS_INTERVAL).unwrap();
+            std::fs::File::open(folder.path().join("revoked")).unwrap().set_modified(now).unwrap();
+        };
+        revoke(&proxies[0]);
+        let revocations = Revocations::open(folder.path()).unwrap();
+        let follows = tokio::spawn(follow_revocations(revocations, nodes.clone(), CancellationToken::new()));
+        while !refuses(0).await {
+            tokio::time::sleep(REVOCATIONS_INTERVAL / 100).await;
+        }
+        revoke(&proxies[1]);
+        tokio::time::sleep(2 * REVOCATIONS_INTERVAL).await;
+        assert!(refuses(1).await);
+        follows.abort();
     }
 }
