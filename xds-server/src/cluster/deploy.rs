@@ -309,11 +309,7 @@ fn of_gateway(gateway: &Object<Gateway>, edge: &Edge, uid: &str, picture: &Pictu
         GatewayAddress::Ip(ip) => Some(*ip),
         GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
     };
-    let mut ports: BTreeSet<(u16, Carries)> = edge.ports.iter().map(|port| bound(*port)).collect();
-    if edge.ports.iter().all(|port| port.datagrams) {
-        ports.insert((READY_PORT, Carries::Tcp));
-    }
-    let envoys = Envoys { bootstrap: bootstrap_of(&edge.proxy, place), ports };
+    let envoys = envoys(&edge.proxy, place);
     let class = class_of(Some(edge), gateway);
     let (of, envoys, marks) = match edge.proxy.role {
         ProxyRole::Gateway | ProxyRole::Workload => (For::Gateway(key.clone()), Some(envoys), BTreeMap::new()),
@@ -348,7 +344,7 @@ fn of_fleet(proxy: &ProxyKey, owners: BTreeMap<Text, String>, picture: &Picture,
         labels: BTreeMap::new(),
         annotations: BTreeMap::new(),
         service: None,
-        envoys: Some(Envoys { bootstrap: bootstrap_of(proxy, place), ports: BTreeSet::from([(READY_PORT, Carries::Tcp)]) }),
+        envoys: Some(envoys(proxy, place)),
         parameters: parameters::of_class(&proxy.object.name, picture, place)?,
     })
 }
@@ -357,8 +353,8 @@ fn carries(port: OpenPort) -> Carries {
     if port.datagrams { Carries::Udp } else { Carries::Tcp }
 }
 
-fn bound(port: OpenPort) -> (u16, Carries) {
-    (port.bound.get(), carries(port))
+fn envoys(proxy: &ProxyKey, place: &Place) -> Envoys {
+    Envoys { bootstrap: bootstrap_of(proxy, place), ready_port: READY_PORT }
 }
 
 fn bootstrap_of(proxy: &ProxyKey, place: &Place) -> BTreeMap<String, String> {

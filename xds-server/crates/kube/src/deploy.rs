@@ -93,8 +93,8 @@ pub struct Service {
 pub struct Envoys {
     /// The files that they are started with, by name.
     pub bootstrap: BTreeMap<String, String>,
-    /// Ports that they open; the first one for connections says whether they are up.
-    pub ports: BTreeSet<(u16, Carries)>,
+    /// The port by which each says that it is up: none that comes or goes with a listener, for another one needs other Pods.
+    pub ready_port: u16,
 }
 
 impl Wanted {

@@ -15,8 +15,8 @@ pub(crate) const FLEET_PORTS: RangeInclusive<u16> = 10_000..=32_767;
 /// The longest value of a label: a longer name stands there in another form.
 pub(crate) const LABEL_MAX: usize = 63;
 
-/// The port by which a proxy says that it has its listeners, where none of a Gateway's own can: one that is shared, or whose Gateway
-/// takes datagrams alone.
+/// The port by which a proxy in a cluster says that it has its listeners: no port of a Gateway, so that none that comes or goes changes
+/// its Pods or takes them out of a Service.
 pub const READY_PORT: u16 = 9_999;
 
 /// Bytes of a regular expression, as Gateway API bounds the paths and values it stands for.

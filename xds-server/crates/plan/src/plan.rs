@@ -77,7 +77,7 @@ pub struct Edge {
 pub struct OpenPort {
     /// As it is declared.
     pub declared: Port,
-    /// As its proxies open it: another one where they open ports for other Gateways too.
+    /// As its proxies open it: another one where they open ports for other Gateways too, or say by this one that they are up.
     pub bound: Port,
     /// Whether it takes datagrams, not connections.
     pub datagrams: bool,

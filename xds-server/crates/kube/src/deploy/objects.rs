@@ -157,11 +157,11 @@ fn deployment(wanted: &Wanted, envoys: &Envoys) -> Object {
     object("apps/v1", "Deployment", "deployments", json!({"metadata": metadata(wanted), "spec": spec}))
 }
 
+/// Without the ports that it opens: nobody needs to read them here, and one that comes or goes would replace all Pods.
 fn container(wanted: &Wanted, envoys: &Envoys) -> Value {
     let parameters = &wanted.parameters;
     let field = |name: &str, path: &str| json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}});
-    let first = envoys.ports.iter().find(|(_, carries)| *carries == Carries::Tcp).map(|(number, _)| *number);
-    let mut container = json!({
+    json!({
         "name": "envoy",
         "image": parameters.image,
         "imagePullPolicy": "IfNotPresent",
@@ -176,9 +176,6 @@ fn container(wanted: &Wanted, envoys: &Envoys) -> Value {
             "--log-level", "warning",
         ],
         "env": [field("POD_NAME", "metadata.name")],
-        "ports": envoys.ports.iter().map(|(number, carries)| {
-            json!({"containerPort": number, "protocol": if *carries == Carries::Tcp { "TCP" } else { "UDP" }})
-        }).collect::<Vec<_>>(),
         "resources": parameters.resources,
         "securityContext": {
             "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true, "runAsNonRoot": true,
@@ -191,11 +188,9 @@ fn container(wanted: &Wanted, envoys: &Envoys) -> Value {
             {"name": "token", "mountPath": TOKEN_FOLDER, "readOnly": true},
             {"name": "run", "mountPath": RUN_FOLDER},
         ],
-    });
-    // An Envoy that starts again in its Pod has no listener at first, and its gate is open already.
-    let probe = |number| json!({"tcpSocket": {"port": number}, "periodSeconds": 2, "failureThreshold": 2});
-    set(&mut container, "readinessProbe", first.map(probe));
-    container
+        // An Envoy that starts again in its Pod has no listener at first, and its gate is open already.
+        "readinessProbe": {"tcpSocket": {"port": envoys.ready_port}, "periodSeconds": 2, "failureThreshold": 2},
+    })
 }
 
 /// Seconds that a Pod is held before Envoy is told to end: its connections have the whole drain after its listeners are withdrawn.
@@ -301,7 +296,7 @@ fn set(object: &mut Value, name: &str, value: Option<Value>) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use windrose_vocab::{ObjectKey, Text};
 
@@ -323,7 +318,7 @@ mod tests {
             labels: BTreeMap::new(),
             annotations: BTreeMap::new(),
             service: service.then(|| Service { ports: [((port, Carries::Tcp), target)].into(), addresses: Vec::new() }),
-            envoys: envoys.then(|| Envoys { bootstrap: BTreeMap::new(), ports: BTreeSet::from([(target, Carries::Tcp)]) }),
+            envoys: envoys.then(|| Envoys { bootstrap: BTreeMap::new(), ready_port: 9_999 }),
             parameters: Parameters { replicas: 2, ..Parameters::default() },
         }
     }
@@ -353,6 +348,19 @@ mod tests {
         assert_eq!(kinds(&member), ["Service"]);
         assert_eq!(kinds(&fleet), ["ServiceAccount", "ConfigMap", "Deployment", "PodDisruptionBudget"]);
         assert_eq!(of_kind(&member, "Service").unwrap()["spec"]["ports"][0]["targetPort"], 12_345);
+    }
+
+    #[test]
+    fn a_port_that_comes_or_goes_changes_no_pod() {
+        let with = |ports: &[u16]| {
+            let of = wanted(For::Gateway(ObjectKey::new("shop", "a")), &["a"]);
+            let ports = ports.iter().map(|port| ((*port, Carries::Tcp), *port)).collect();
+            let objects = objects(&Wanted { service: Some(Service { ports, addresses: Vec::new() }), ..of });
+            of_kind(&objects, "Deployment").unwrap()["spec"]["template"].clone()
+        };
+        let template = with(&[80, 443]);
+        assert_eq!([with(&[443]), with(&[443, 8443])], [template.clone(), template.clone()]);
+        assert_eq!(template["spec"]["containers"][0]["readinessProbe"]["tcpSocket"]["port"], 9_999);
     }
 
     #[test]

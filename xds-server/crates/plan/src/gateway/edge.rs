@@ -15,7 +15,7 @@ use windrose_ir::listener::{ClientValidation, Direction, ServerTls, Transport};
 use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Code, Hostname, Kind, ObjectKey, ObjectRef, Port, ProxyKey, ProxyRole, SpiffeId, Text};
 
-use super::{BoundListener, Frame, Spoken, ready};
+use super::{BoundListener, Frame, Spoken, own_port, ready};
 use crate::limits::MISDIRECTED_LISTENERS_MAX;
 use crate::plan::OpenPort;
 use crate::policy::edge::EdgeLimits;
@@ -57,9 +57,13 @@ pub(crate) fn edge(view: &View<'_>, key: &ObjectKey, runner: Runner) -> Option<E
         ports.entry(listener.port).or_default().push(listener);
     }
     let bound = |port: Port| {
-        let bound = fleet.map_or(Some(port), |fleet| view.fleet(fleet)?.of(key, port));
+        let bound = match (fleet, view.settings().addresses) {
+            (Some(fleet), _) => view.fleet(fleet).and_then(|ports| ports.of(key, port)),
+            (None, Addresses::Assigned) => own_port(key, port, &frame.listeners),
+            (None, Addresses::Bind) => Some(port),
+        };
         if bound.is_none() {
-            view.error(&gateway, field("spec.listeners"), Code::OutOfRange, format!("the fleet has no port left for port {port}"));
+            view.error(&gateway, field("spec.listeners"), Code::OutOfRange, format!("the proxies have no port left for port {port}"));
         }
         bound
     };
@@ -79,8 +83,8 @@ pub(crate) fn edge(view: &View<'_>, key: &ObjectKey, runner: Runner) -> Option<E
     }
     if !parts.listeners.is_empty() {
         parts.uses.extend(telemetry.collector);
-    } else if fleet.is_none() && !parts.datagram_listeners.is_empty() && view.settings().addresses == Addresses::Assigned {
-        // Nobody can ask a port of datagrams whether it is open.
+    }
+    if fleet.is_none() && view.settings().addresses == Addresses::Assigned {
         let (name, ready) = ready();
         parts.listeners.insert(name, Arc::new(ready));
     }

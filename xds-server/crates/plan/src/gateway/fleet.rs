@@ -11,6 +11,7 @@ use windrose_ir::listener::{Direction, Transport};
 use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Fingerprint, ObjectKey, Port, Text};
 
+use super::BoundListener;
 use super::frame::parameters;
 use crate::limits::{FLEET_PORTS, LABEL_MAX, READY_PORT};
 use crate::policy::edge;
@@ -41,6 +42,14 @@ pub(crate) fn ready() -> (Text, Listener) {
 pub(crate) struct FleetPorts(BTreeMap<(ObjectKey, Port), Port>);
 
 impl FleetPorts {
+/// The port that a Gateway's own proxies open for one of its ports: the same, unless [`ready()`] has it. None where all are taken.
+pub(crate) fn own_port(gateway: &ObjectKey, port: Port, listeners: &[BoundListener]) -> Option<Port> {
+    if port.get() != READY_PORT {
+        return Some(port);
+    }
+    candidates(gateway, port).find(|inner| listeners.iter().all(|listener| listener.port != *inner))
+}
+
     /// None where the fleet has no port left for it.
     pub(crate) fn of(&self, gateway: &ObjectKey, port: Port) -> Option<Port> {
         self.0.get(&(gateway.clone(), port)).copied()

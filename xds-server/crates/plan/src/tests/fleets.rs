@@ -147,9 +147,26 @@ fn shared_proxies_say_that_they_are_up_whoever_of_their_gateways_is() {
         listeners.get("windrose/ready").map(|listener| listener.addresses.clone())
     };
     let datagrams = || Listener { protocol: Protocol::Udp, ..listener("dns", 53, "") };
-    assert_eq!(own(web()), None, "its own port says it");
-    assert_eq!(own(vec![web().remove(0), datagrams()]), None);
-    assert_eq!(own(vec![datagrams()]), ready, "nobody can ask a port of datagrams");
+    for listeners in [web(), vec![web().remove(0), datagrams()], vec![datagrams()]] {
+        assert_eq!(own(listeners), ready, "whatever ports come and go");
+    }
+    let files = super::world::plan([named("a", web())]);
+    assert!(!files.programs[&ProxyKey::gateway(NS, "a")].listeners.contains_key("windrose/ready"), "nobody asks those of files");
+}
+
+#[test]
+fn the_port_by_which_proxies_say_that_they_are_up_may_be_declared_and_is_another_one_inside() {
+    let first = bound(&plan_in_cluster([named("a", vec![listener("web", 9_999, "")])]), "a")[0];
+    let both = || vec![listener("web", 9_999, ""), listener("other", first.into(), "")];
+    let plan = plan_in_cluster([named("a", both())]);
+    let edge = &plan.edges[&ObjectKey::new(NS, "a")];
+    let ports: Vec<(u16, u16)> = edge.ports.iter().map(|port| (port.declared.get(), port.bound.get())).collect();
+    assert_eq!(ports, [(9_999, ports[0].1), (first, first)]);
+    let program = &plan.programs[&ProxyKey::gateway(NS, "a")];
+    let addresses: BTreeSet<_> = program.listeners.values().flat_map(|listener| listener.addresses.clone()).collect();
+    assert_eq!(addresses.len(), 3, "no two have one address");
+    assert_eq!(program.listeners["windrose/ready"].addresses, ["[::]:9999".parse().unwrap()]);
+    assert_eq!(bound(&super::world::plan([named("a", both())]), "a"), [9_999, first]);
 }
 
 #[test]
