@@ -10,6 +10,7 @@ use imbl::ordmap::DiffItem;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
 use windrose_envoy::{Modules, VersionKey};
+use windrose_ir::Program;
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_replicas::Verdicts;
 use windrose_state::{Accepted, Desired, DesiredReader, Scope};
@@ -26,6 +27,7 @@ use publish::{Served, with_classes};
 
 mod bugs;
 mod publish;
+mod standing;
 
 /// What is served now, for reports.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +52,8 @@ pub(crate) struct Picture {
     pub(crate) on_trial: bool,
     /// What is planned and not served, because it is not complete in itself, and why.
     pub(crate) unpublished: Arc<BTreeMap<Scope, String>>,
+    /// Proxies that nothing is planned for just now, and whose streams go on.
+    pub(crate) standing: Arc<BTreeSet<ProxyKey>>,
 }
 
 impl Picture {
@@ -104,6 +108,9 @@ pub(crate) struct Pipeline {
     served: BTreeMap<Scope, Served>,
     certificates: Arc<Vec<(String, SystemTime, bool)>>,
     unpublished: Arc<BTreeMap<Scope, String>>,
+    standing: Arc<BTreeSet<ProxyKey>>,
+    /// The program of who has to close all: one for all scopes, so that zones know it from their class.
+    nothing: Arc<Program>,
     generation: u64,
     published: Option<SystemTime>,
 }
@@ -126,6 +133,8 @@ impl Pipeline {
             served: BTreeMap::new(),
             certificates: Arc::default(),
             unpublished: Arc::default(),
+            standing: Arc::default(),
+            nothing: Arc::default(),
             generation: 0,
             published: None,
             parts,
@@ -298,10 +307,15 @@ impl Pipeline {
         if self.generation == 1 || changed.objects.iter().any(|object| matches!(object.kind, Kind::Gateway | Kind::Workload)) {
             self.follow_absences(now);
         }
-        let differing = differing(&before, &self.plan);
-        if self.generation == 1 || differing.iter().any(|proxy| is_known(&before, proxy) != is_known(&self.plan, proxy)) {
-            self.parts.nodes.declare(self.plan.programs.keys().cloned().collect());
+        let mut differing = differing(&before, &self.plan);
+        let standing = self.find_standing(&differing);
+        let known_differ = differing.iter().any(|proxy| is_known(&before, proxy) != is_known(&self.plan, proxy));
+        if self.generation == 1 || known_differ || *self.standing != standing {
+            self.parts.nodes.declare(self.plan.programs.keys().chain(&standing).cloned().collect());
         }
+        // What becomes of those may be another thing now, although their program is none still.
+        differing.extend(self.standing.iter().cloned());
+        self.standing = Arc::new(standing);
         for proxy in &differing {
             self.publish(proxy, &before, now);
         }
@@ -354,6 +368,7 @@ impl Pipeline {
             judged_here: self.judge == Judge::Ourselves,
             on_trial: self.refusals.is_trying(),
             unpublished: Arc::clone(&self.unpublished),
+            standing: Arc::clone(&self.standing),
         };
         self.parts.picture.store(Arc::new(picture));
     }

@@ -37,10 +37,13 @@ pub(crate) struct Shared {
 pub(crate) type Gone = BTreeMap<ObjectKey, SystemTime>;
 
 impl Shared {
-    /// Follows what is planned.
+    /// Follows what is planned. Who goes on without a program comes by the account that it had.
     pub(crate) fn keep_accounts(&self, picture: &Picture) {
-        let now = accounts(picture);
-        if **self.accounts.load() != now {
+        let (former, mut now) = (self.accounts.load(), accounts(picture));
+        for (account, proxy) in former.iter().filter(|(_, proxy)| picture.standing.contains(*proxy)) {
+            now.entry(account.clone()).or_insert_with(|| proxy.clone());
+        }
+        if **former != now {
             self.accounts.store(Arc::new(now));
         }
     }
@@ -179,6 +182,18 @@ mod tests {
         assert!(!is_gone(&gone, &peer("gateway/shop/edge#pod/shop/edge-1", at(11))));
         assert!(!is_gone(&gone, &peer("gateway/shop/edge#pod/shop/edge-2", at(5))));
         assert!(!is_gone(&gone, &peer("gateway/shop/edge#certificate", at(5))), "a machine outside has no Pod");
+    }
+
+    #[test]
+    fn who_goes_on_without_a_program_keeps_its_account() {
+        let (shared, edge) = (Shared::default(), ProxyKey::gateway("shop", "edge"));
+        let account = ObjectKey::new("shop", "edge-own");
+        shared.accounts.store(Arc::new(BTreeMap::from([(account.clone(), edge.clone())])));
+        let standing = Picture { standing: Arc::new([edge.clone()].into()), ..Picture::default() };
+        shared.keep_accounts(&standing);
+        assert_eq!(shared.accounts.load().get(&account), Some(&edge));
+        shared.keep_accounts(&Picture::default());
+        assert!(shared.accounts.load().is_empty(), "it is gone");
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ use windrose_state::{ResourceSet, Scope};
 use windrose_vocab::{ProxyKey, ResourceKind};
 
 use super::bugs::{self, Bug};
+use super::standing::Fate;
 use super::{Parts, Pipeline, is_known};
 
 /// One scope as it was last rendered.
@@ -43,7 +44,11 @@ impl Pipeline {
     /// `before` is the plan that the former resources come from.
     pub(super) fn publish(&mut self, proxy: &ProxyKey, before: &Plan, now: SystemTime) {
         if !is_known(&self.plan, proxy) {
-            return self.withdraw(proxy);
+            match self.fate(proxy) {
+                fate @ (Fate::Gone | Fate::HandedOver) => return self.withdraw(proxy, fate),
+                Fate::Kept => return,
+                Fate::Closed => {}
+            }
         }
         self.retire(proxy);
         let asked = self.reader.scopes_of(proxy);
@@ -68,11 +73,11 @@ impl Pipeline {
         }
     }
 
-    fn withdraw(&mut self, proxy: &ProxyKey) {
+    fn withdraw(&mut self, proxy: &ProxyKey, fate: Fate) {
         for scope in self.scopes_of(proxy) {
             self.served.remove(&scope);
             self.note_published(&scope, None);
-            if self.declared.leaves_out(&proxy.object.namespace) {
+            if fate == Fate::HandedOver {
                 self.parts.desired.hand_over(&scope);
             } else {
                 self.parts.desired.withdraw(&scope);
@@ -85,7 +90,8 @@ impl Pipeline {
     }
 
     pub(super) fn publish_scope(&mut self, scope: &Scope, before: &Plan, now: SystemTime) {
-        let Some(program) = self.plan.programs.get(&scope.proxy).cloned() else { return };
+        let planned = self.plan.programs.get(&scope.proxy).cloned();
+        let Some(program) = planned.or_else(|| self.is_closed(&scope.proxy).then(|| Arc::clone(&self.nothing))) else { return };
         let rendered = match scope.class.zone {
             None => self.render(scope, program, before),
             Some(_) => self.render_near(scope, program, before),

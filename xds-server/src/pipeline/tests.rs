@@ -221,6 +221,101 @@ fn a_gateway_whose_namespace_is_left_out_keeps_what_it_has_and_its_credentials()
     assert!(feed.current().of_kind(ResourceKind::Listener).is_empty(), "one that is deleted ends");
 }
 
+/// Our class under another name, and the shop under it.
+fn under_own_class() -> (String, String) {
+    let class = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: { name: own }\n\
+                 spec: { controllerName: windrose.dev/gateway-controller }\n";
+    (SHOP.replace("gatewayClassName: windrose", "gatewayClassName: own"), class.to_owned())
+}
+
+impl Stage {
+    /// Whether a stream of this proxy goes on.
+    fn goes_on(&self, proxy: &ProxyKey) -> bool {
+        let peer = windrose_xds_serve::Peer {
+            identity: "pod".into(),
+            proxy: proxy.clone(),
+            credential: "pod".into(),
+            issued_at: self.now,
+            expires_at: self.now + Duration::from_secs(60),
+            zone: None,
+        };
+        !windrose_xds_serve::Identify::is_revoked(&*self.pipeline.parts.nodes, &peer)
+    }
+}
+
+#[test]
+fn a_gateway_whose_class_is_gone_for_a_moment_keeps_what_it_has_and_its_streams() {
+    let (mut stage, edge) = (Stage::set("shop.test"), ProxyKey::gateway("shop", "edge"));
+    let (shop, class) = under_own_class();
+    stage.declare(&format!("{shop}{class}"));
+    let mut feed = stage.pipeline.reader.subscribe(&edge.clone().into()).unwrap();
+    let before = feed.current();
+    for _ in 0..2 {
+        stage.declare(&shop);
+        assert!(Arc::ptr_eq(&before, &feed.current()), "nobody tells its Envoys to close their listeners");
+        assert!(stage.goes_on(&edge));
+        assert_eq!(*stage.picture.load().standing, BTreeSet::from([edge.clone()]));
+        stage.declare(&format!("{shop}{}", route("web", "/web")));
+    }
+    stage.declare(&format!("{shop}{class}{}", route("web", "/web")));
+    assert!(!Arc::ptr_eq(&before, &feed.current()) && stage.goes_on(&edge), "it is served again");
+    assert!(stage.picture.load().standing.is_empty());
+
+    stage.declare(&shop);
+    let foreign = class.replace("windrose.dev/", "other.example/");
+    stage.declare(&format!("{shop}{foreign}"));
+    assert!(feed.current().ready && feed.current().of_kind(ResourceKind::Listener).is_empty(), "another controller's");
+    stage.declare(&format!("{shop}{class}"));
+    assert!(!feed.current().of_kind(ResourceKind::Listener).is_empty());
+    stage.declare(&shop);
+    stage.declare(&class);
+    assert!(feed.current().of_kind(ResourceKind::Listener).is_empty() && !stage.goes_on(&edge), "one that is deleted ends");
+}
+
+#[test]
+fn a_gateway_without_a_listener_that_may_be_served_closes_and_its_streams_go_on() {
+    let (mut stage, edge) = (Stage::set("shop.test"), ProxyKey::gateway("shop", "edge"));
+    let good = format!("{SHOP}{}", route("web", "/web"));
+    stage.declare(&good);
+    let mut feed = stage.pipeline.reader.subscribe(&edge.clone().into()).unwrap();
+    let mut zone = stage.asked(&in_zone("a"));
+    assert!(!zone.current().of_kind(ResourceKind::Listener).is_empty());
+    let bad = good.replace("protocol: HTTP }]", "protocol: HTTPS, tls: { certificateRefs: [{ name: gone }] } }]");
+    stage.declare(&bad);
+    for feed in [&mut feed, &mut zone, &mut stage.asked(&in_zone("b"))] {
+        assert!(feed.current().ready && feed.current().resources.is_empty(), "it must close, whoever hears of it when");
+    }
+    assert!(stage.goes_on(&edge));
+    stage.declare(&good);
+    assert!([&mut feed, &mut zone].iter_mut().all(|feed| !feed.current().of_kind(ResourceKind::Listener).is_empty()));
+    stage.declare(&bad);
+    stage.declare("apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
+    assert!(!stage.goes_on(&edge), "one that is deleted ends");
+}
+
+#[test]
+fn envoys_of_a_gateway_keep_what_they_have_until_those_that_it_shares_are_there() {
+    let (edge, fleet) = (ProxyKey::gateway("shop", "edge"), ProxyKey::fleet("shop", "own"));
+    let mut stage = Stage::of("shop.test", |mut parts| {
+        parts.settings = parts.settings.with_addresses(windrose_plan::Addresses::Assigned);
+        parts
+    });
+    let (shop, class) = under_own_class();
+    let parameters = "  parametersRef: { group: windrose.dev, kind: GatewayParameters, name: shared, namespace: ops }\n---\n\
+                      apiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: { name: shared, namespace: ops }\n\
+                      spec: { fleet: PerNamespace }\n";
+    let shares = class.replace("spec: { controllerName: windrose.dev/gateway-controller }", "spec:\n  controllerName: windrose.dev/gateway-controller") + parameters;
+    let [apart, together] = [class, shares].map(|class| format!("{shop}{class}"));
+    stage.declare(&apart);
+    let mut feed = stage.pipeline.reader.subscribe(&edge.clone().into()).unwrap();
+    let before = feed.current();
+    stage.declare(&together);
+    assert!(Arc::ptr_eq(&before, &feed.current()) && stage.goes_on(&edge) && stage.goes_on(&fleet));
+    stage.declare(&apart);
+    assert!(stage.goes_on(&edge) && stage.goes_on(&fleet), "and back");
+    assert!(!feed.current().of_kind(ResourceKind::Listener).is_empty());
+}
+
 /// What a leader refuses, as it tells others: the route `web` as it is declared now, in place of which it has `in_place`.
 fn refused(leader: &Stage, in_place: Option<&str>) -> Arc<Verdicts> {
     let route = windrose_vocab::ObjectRef::new(Kind::HTTPRoute, "shop", "web");

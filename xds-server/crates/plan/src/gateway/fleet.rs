@@ -23,6 +23,11 @@ pub const FLEET_ANNOTATION: &str = "windrose.dev/fleet";
 /// The annotation of such a Service that names the Gateway whose ports it has.
 pub const GATEWAY_ANNOTATION: &str = "windrose.dev/gateway";
 
+/// The label of what is made for a Gateway: its name, as far as that fits (GEP-1762).
+pub(crate) const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
+/// The label of what is made for a Gateway that names its class, as far as that fits.
+const CLASS_LABEL: &str = "windrose.dev/gateway-class";
+
 /// The listener by which a proxy says that it has its listeners, see [`READY_PORT`]: it takes connections and closes them.
 pub(crate) fn ready() -> (Text, Listener) {
     let chain = Chain { name: "none".into(), server_names: Vec::new(), transport: Transport::Plain, handler: Handler::Close };
@@ -37,11 +42,6 @@ pub(crate) fn ready() -> (Text, Listener) {
     ("windrose/ready".into(), listener)
 }
 
-/// The port of the Envoys for each port of each Gateway.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FleetPorts(BTreeMap<(ObjectKey, Port), Port>);
-
-impl FleetPorts {
 /// The port that a Gateway's own proxies open for one of its ports: the same, unless [`ready()`] has it. None where all are taken.
 pub(crate) fn own_port(gateway: &ObjectKey, port: Port, listeners: &[BoundListener]) -> Option<Port> {
     if port.get() != READY_PORT {
@@ -50,6 +50,11 @@ pub(crate) fn own_port(gateway: &ObjectKey, port: Port, listeners: &[BoundListen
     candidates(gateway, port).find(|inner| listeners.iter().all(|listener| listener.port != *inner))
 }
 
+/// The port of the Envoys for each port of each Gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FleetPorts(BTreeMap<(ObjectKey, Port), Port>);
+
+impl FleetPorts {
     /// None where the fleet has no port left for it.
     pub(crate) fn of(&self, gateway: &ObjectKey, port: Port) -> Option<Port> {
         self.0.get(&(gateway.clone(), port)).copied()
@@ -141,11 +146,26 @@ fn in_force(view: &View<'_>, fleet: &ObjectKey) -> Vec<((ObjectKey, Port), Port)
     all
 }
 
+/// Whether whoever deploys proxies made a Service for the Gateway under the class that it names: then it was ours, whether that class
+/// is there or not. Longer names than a label takes are not found.
+pub(super) fn is_reached(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
+    match view.settings().addresses {
+        Addresses::Bind => return false,
+        Addresses::Assigned => {}
+    }
+    let made_for_it = |service: &Meta| is_made_by_us(service) && service.labels.get(CLASS_LABEL) == Some(&gateway.spec.class);
+    let named = view.index(Index::ServicesOfGateway(gateway.meta.object.key.clone()));
+    named.iter().filter_map(|service| view.service(&service.key)).any(|service| made_for_it(&service.meta))
+}
+
+fn is_made_by_us(service: &Meta) -> bool {
+    service.labels.get("app.kubernetes.io/managed-by").is_some_and(|by| &**by == "windrose")
+}
+
 /// Whether whoever deploys proxies made it, for the Gateway that it names.
 fn is_ours(service: &Meta) -> bool {
-    let label = |name: &str| service.labels.get(name);
-    label("app.kubernetes.io/managed-by").is_some_and(|by| &**by == "windrose")
-        && label("gateway.networking.k8s.io/gateway-name").is_some_and(|label| {
+    is_made_by_us(service)
+        && service.labels.get(GATEWAY_LABEL).is_some_and(|label| {
             let named = service.annotations.get(GATEWAY_ANNOTATION);
             named.is_some_and(|named| named == label || named.len() > LABEL_MAX)
         })

@@ -189,7 +189,8 @@ fn is_ours(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
         None => {
             let target = ObjectRef { kind: Kind::GatewayClass, key: class };
             view.tell(missing(view, "Pending", &target).at(&gateway.meta.object, field("spec.gatewayClassName")));
-            false
+            // What runs goes on as it is, and so do its routes: a class that is made anew must cost nothing.
+            fleet::is_reached(view, gateway)
         }
     }
 }

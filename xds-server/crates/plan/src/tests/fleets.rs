@@ -258,6 +258,32 @@ fn parameters_that_are_gone_leave_both_what_a_gateway_has_and_what_it_shares() {
 }
 
 #[test]
+fn a_gateway_that_is_reached_goes_on_when_its_class_is_gone() {
+    let programs = |labels: &[(&str, &str)], addresses| {
+        let mut spec = gateway_spec(vec![listener("web", 80, "")]);
+        spec.class = "own".into();
+        let gateway = AnyObject::Gateway(object(Kind::Gateway, NS, "a", spec));
+        let AnyObject::Service(made) = service("a-own", 80) else { unreachable!() };
+        let mut made = Object::clone(&made);
+        made.meta.labels = labels.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        let world = declared([gateway, AnyObject::Service(made.into()), to_gateway("ra", "a", "a-own")]);
+        let plan = crate::plan(&world, &Refused::default(), &settings().with_addresses(addresses));
+        let parents = plan.verdicts.keys().filter(|subject| subject.object.kind == Kind::HTTPRoute).count();
+        (self::programs(&plan), parents, told(&plan).iter().any(|told| told.contains("spec.gatewayClassName")))
+    };
+    let by = ("app.kubernetes.io/managed-by", "windrose");
+    let [of_it, of_other] = ["a", "b"].map(|name| ("gateway.networking.k8s.io/gateway-name", name));
+    let [under, under_other] = ["own", "other"].map(|name| ("windrose.dev/gateway-class", name));
+    let (goes_on, parents, told) = programs(&[by, of_it, under], Addresses::Assigned);
+    assert_eq!((goes_on, parents), (vec!["gateway/shop/a".to_owned(), "fleet/shop/own".to_owned()], 1));
+    assert!(told, "and it is said");
+    for labels in [vec![by, of_other, under], vec![by, of_it, under_other], vec![of_it, under]] {
+        assert_eq!(programs(&labels, Addresses::Assigned).0, [""; 0], "nothing of ours leads to it");
+    }
+    assert_eq!(programs(&[by, of_it, under], Addresses::Bind).0, [""; 0], "for files nobody makes Services");
+}
+
+#[test]
 fn a_gateway_says_of_what_is_shared_no_more_than_its_service() {
     let judged = |parameters: GatewayParameters, of_class: [AnyObject; 2]| {
         let mut spec = gateway_spec(vec![listener("web", 80, "")]);

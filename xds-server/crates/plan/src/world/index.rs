@@ -6,7 +6,7 @@ use windrose_api::declared::AnyObject;
 use windrose_api::policy::TargetRef;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, Text};
 
-use crate::gateway::FLEET_ANNOTATION;
+use crate::gateway::{FLEET_ANNOTATION, GATEWAY_LABEL};
 use crate::policy::target;
 
 /// One bucket.
@@ -26,6 +26,8 @@ pub(crate) enum Index {
     ClaimsIn(Text),
     /// Services that lead to a shared fleet, by namespace and class.
     ServicesOfFleet(ObjectKey),
+    /// Services that say they were made for a Gateway.
+    ServicesOfGateway(ObjectKey),
     /// EndpointSlices of a Service.
     Slices(ObjectKey),
     /// Workloads that serve a Service.
@@ -77,6 +79,8 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         AnyObject::Service(_) => {
             let class = meta.annotations.get(FLEET_ANNOTATION);
             all.extend(class.map(|class| Index::ServicesOfFleet(ObjectKey::new(namespace.clone(), class.clone()))));
+            let gateway = meta.labels.get(GATEWAY_LABEL);
+            all.extend(gateway.map(|gateway| Index::ServicesOfGateway(ObjectKey::new(namespace.clone(), gateway.clone()))));
         }
         AnyObject::ListenerSet(set) => drop(all.insert(Index::ListenerSets(set.spec.gateway.clone()))),
         AnyObject::Grant(_) => drop(all.insert(Index::Grants(namespace.clone()))),
