@@ -26,7 +26,9 @@ async fn after_the_gateways_and_the_installation_are_deleted_nothing_is_left() {
     };
     stage.anywhere(&["delete", "gateway", "--all", "--all-namespaces"], "");
     delete(&["uninstall"]);
+    assert!(of_us(&stage).contains(&format!("namespace/{SYSTEM}")), "what is declared there stays");
     delete(&["uninstall", "--definitions"]);
+    stage.anywhere(&["delete", "namespace", SYSTEM, "--timeout=120s"], "");
 
     wait_until(PATIENCE, "nothing to be left", async || {
         let left = [of_us(&stage), by_label(&stage)].concat();

@@ -5,7 +5,7 @@ use windrose_kube::install::{self, Options};
 
 use super::install::check_namespace;
 use crate::args;
-use crate::output::{put, tell};
+use crate::output::put;
 
 pub(crate) fn run(given: &args::Uninstall) -> anyhow::Result<()> {
     check_namespace(&given.namespace)?;
@@ -13,16 +13,14 @@ pub(crate) fn run(given: &args::Uninstall) -> anyhow::Result<()> {
 }
 
 fn control_plane(namespace: &str) -> anyhow::Result<()> {
-    if !install::may_delete(namespace) {
-        tell(&format!("namespace {namespace} belongs to the cluster, and stays"));
-    }
     // Also what only some installations have.
     let options = Options { namespace: namespace.to_owned(), webhook: true, ..Options::default() };
     let objects: Vec<Value> = install::removal(&options).iter().map(named).collect();
     put(&format!(
         "# Windrose {}: the control plane, {} objects. What was declared stays.\n\
          #   windrose uninstall | kubectl delete --ignore-not-found --cascade=foreground -f -\n\
-         # Envoys of Gateways that are still there go on with what they have, and go with their Gateways.\n{}",
+         # Envoys of Gateways that are still there go on with what they have, and go with their Gateways.\n\
+         # Namespace {namespace} stays, with what was declared in it. Where nobody needs that: kubectl delete namespace {namespace}\n{}",
         install::VERSION,
         objects.len(),
         install::documents(&objects),

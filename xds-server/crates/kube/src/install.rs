@@ -32,9 +32,6 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The image of that version.
 pub const IMAGE: &str = concat!("docker.io/windrose/windrose:", env!("CARGO_PKG_VERSION"));
 
-/// Namespaces that a cluster needs for itself: they are never deleted with us.
-const FOREIGN_NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
-
 /// What differs between two installations.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -86,7 +83,8 @@ fn resources(options: &Options) -> Vec<Value> {
     all
 }
 
-/// Everything but the definitions, in the order it is deleted. Definitions are another step, after the Pods are gone:
+/// Everything but the definitions and the namespace, in the order it is deleted. The namespace holds what others declared there (policies
+/// for the whole mesh, parameters of classes), which would go with it. Definitions are another step, after the Pods are gone:
 /// `kubectl delete` sends all deletions before it waits for any, and a control plane that still runs would tell
 /// Envoys that the policies are gone.
 #[must_use]
@@ -94,14 +92,7 @@ pub fn removal(options: &Options) -> Vec<Value> {
     let mut all: Vec<Value> = resources(options);
     all.reverse();
     all.extend(objects::made_by_itself(options));
-    all.extend(may_delete(&options.namespace).then(|| objects::namespace(options)));
     all
-}
-
-/// Whether a namespace is one that goes with us.
-#[must_use]
-pub fn may_delete(namespace: &str) -> bool {
-    !FOREIGN_NAMESPACES.contains(&namespace)
 }
 
 #[cfg(test)]
