@@ -7,10 +7,13 @@ use std::time::SystemTime;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use windrose_api::declared::values;
 use windrose_files::Kept;
 use windrose_kube::source::{Good, World};
-use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectVersion, Severity};
+use windrose_plan::Refused;
+use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion, Severity};
 
+use super::Sight;
 use crate::last_good::LastGood;
 use crate::report::{SourceReport, describe};
 use crate::source::News;
@@ -23,6 +26,28 @@ pub(crate) async fn follow(mut worlds: watch::Receiver<Arc<World>>, news: watch:
         let declared = if world.complete { world.declared.clone() } else { Default::default() };
         news.send_replace(Arc::new(News { declared, complete: world.complete, report: Arc::new(report(&world)) }));
     }
+}
+
+/// Tells what versions refer to that are in effect in the place of refused ones, until the end.
+pub(crate) async fn hold(mut sight: Sight, in_place: watch::Sender<Arc<BTreeSet<ObjectRef>>>, end: CancellationToken) {
+    while let Some(Ok(())) = end.run_until_cancelled(sight.looks.changed()).await {
+        let picture = sight.reports.picture.load();
+        if picture.generation > 0 {
+            let now = referred_in_place(&picture.refused);
+            in_place.send_if_modified(|former| {
+                let differs = **former != now;
+                if differs {
+                    *former = Arc::new(now);
+                }
+                differs
+            });
+        }
+    }
+}
+
+/// The Secrets and ConfigMaps of versions that are in effect in the place of refused ones: the newest versions may not name them.
+pub(crate) fn referred_in_place(refused: &Refused) -> BTreeSet<ObjectRef> {
+    refused.objects.values().filter_map(|refusal| refusal.last_good.as_ref()).flat_map(values).collect()
 }
 
 /// Takes note of good versions, by which what Envoy refuses is replaced.
@@ -63,5 +88,26 @@ fn report(world: &World) -> SourceReport {
         held: BTreeSet::new(),
         read_at: Some(SystemTime::now()),
         places: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use windrose_plan::{Refusal, RefusedBy};
+    use windrose_vocab::Kind;
+
+    use super::*;
+    use crate::test_world::{declared, with_certificates};
+
+    #[test]
+    fn what_a_version_in_the_place_of_a_refused_one_refers_to_is_held() {
+        let text = with_certificates(&["tls"]);
+        let good = declared(&text).get(&ObjectRef::new(Kind::Gateway, "shop", "tls")).unwrap();
+        let newest = declared(&text.replace("certificateRefs: [{ name: tls }]", "certificateRefs: [{ name: other }]"));
+        let version = newest.get(&good.meta().object).unwrap().meta().identity();
+        let refusal = Refusal { by: RefusedBy::Envoy, reason: "no such thing".into(), last_good: Some(good) };
+        let refused = Refused { objects: [(version, refusal)].into_iter().collect() };
+        assert_eq!(referred_in_place(&refused), BTreeSet::from([ObjectRef::new(Kind::Secret, "shop", "tls")]));
+        assert!(referred_in_place(&Refused::default()).is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! The tasks of a control plane in a Kubernetes cluster.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use windrose_kube::source::{Good, Selection, World};
 use windrose_kube::{Client, deploy as kube_deploy, events, lease, limits, source as kube_source, zones};
 use windrose_plan::Addresses;
 use windrose_replicas::Known;
-use windrose_vocab::Kind;
+use windrose_vocab::{Kind, ObjectRef};
 
 use super::follow::OnBug;
 use super::{Running, trust_domain};
@@ -42,6 +43,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let lock = state.lock()?;
     let mut running = Running::new(&options, &state)?;
     let held = replicas::remember(&cluster.client, &namespace, &running.last_good, &mut running.remembered).await?;
+    let (holding, in_place) = watch::channel(Arc::new(source::referred_in_place(&running.remembered.refused)));
     let end = running.end.clone();
     let (leading, leads) = watch::channel(Leadership::Unknown);
     let shared = Shared::default();
@@ -53,7 +55,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     running.serve(&server, &options).await?;
 
     let selection = Selection::new(given.namespace_selector.clone(), &namespace);
-    let (worlds, news) = read(&mut running, &cluster.client, selection, held);
+    let (worlds, news) = read(&mut running, &cluster.client, selection, (held, in_place));
     let (reports, nodes) = (server.reports.clone(), server.nodes.clone());
     let known = Known { desired: server.xds.desired.clone(), observed: server.xds.observed.clone(), accepted: server.xds.accepted.clone() };
     let (judging, judge) = watch::channel(Judge::Another(None));
@@ -70,6 +72,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let (found, around) = watch::channel(None);
     running.tasks.spawn(surroundings::follow(cluster.client.clone(), namespace.clone(), leads.clone(), found, end.child_token()));
     let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems, surroundings: around, leads };
+    running.tasks.spawn(source::hold(sight.clone(), holding, end.child_token()));
     join_others(&mut running, &sight, &namespace, (listens, known, judging), &writers);
     let root = running.authority.root_pem();
     let place = place(given, reached, &root);
@@ -91,12 +94,13 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     told
 }
 
-/// Starts what reads the cluster. `held` are the last good versions of what cannot be read now.
+/// Starts what reads the cluster. `held` are the last good versions of what cannot be read now, and what versions refer to that are in
+/// effect in the place of others.
 fn read(
     running: &mut Running,
     client: &Client,
     selection: Selection,
-    held: Vec<Good>,
+    (held, in_place): (Vec<Good>, watch::Receiver<Arc<BTreeSet<ObjectRef>>>),
 ) -> (watch::Receiver<Arc<World>>, watch::Receiver<Arc<News>>) {
     let (tasks, end) = (&mut running.tasks, &running.end);
     let (events, told) = mpsc::channel(limits::EVENTS_MAX);
@@ -104,7 +108,7 @@ fn read(
         tasks.spawn(kube_source::watch::watch(client.clone(), kind, events.clone(), end.child_token()));
     }
     let (world, worlds) = watch::channel(Arc::new(World::default()));
-    let known = (held, source::keep(running.last_good.clone()));
+    let known = (held, source::keep(running.last_good.clone()), in_place);
     tasks.spawn(kube_source::follow(client.clone(), (selection, told), world, known, end.child_token()));
     let (reading, news) = watch::channel(Arc::new(News::default()));
     tasks.spawn(source::follow(worlds.clone(), reading, end.child_token()));

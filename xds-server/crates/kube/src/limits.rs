@@ -34,6 +34,9 @@ pub const WATCH_RESUME: Duration = Duration::from_millis(500);
 pub const FORBIDDEN_RETRY: Duration = Duration::from_secs(30);
 /// How long who refers to a Secret is held back until it is read: it is milliseconds, unless the cluster does not answer.
 pub const AWAIT_VALUES: Duration = Duration::from_secs(3);
+/// How long a Secret or ConfigMap is kept that nobody refers to any more: Envoy may refuse the version that came last, which takes it 20 s
+/// where a cluster fails late, and the former version is to go on whole.
+pub const VALUES_STAY: Duration = Duration::from_secs(60);
 /// Time without a word before the other side's kernel is asked whether it is there.
 pub const KEEPALIVE: Duration = Duration::from_secs(15);
 /// Between two such questions.

@@ -8,16 +8,20 @@ use windrose_vocab::{Kind, ObjectKey, ObjectRef, Text};
 
 use super::World;
 
-/// Takes into the world that was shown last what may move without what protects.
-pub(super) fn go_on(shown: &mut World, now: &World) {
+/// Takes into the world that was shown last what may move without what protects. A Secret or ConfigMap that nobody needs any more by the
+/// newest word is left as it was while it is there: those who are shown in an older version may need it.
+pub(super) fn go_on(shown: &mut World, now: &World, is_there: &impl Fn(&ObjectRef) -> bool) {
     shown.kept = true;
     shown.unread = now.unread.clone();
     let moved = moved(shown, now);
     let (declared, newest) = (&mut shown.declared, &now.declared);
     declared.endpoint_slices = but_of(&moved, &newest.endpoint_slices, &declared.endpoint_slices);
     declared.services = but_of(&moved, &newest.services, &declared.services);
-    declared.secrets = but_of(&moved, &newest.secrets, &declared.secrets);
-    declared.config_maps = but_of(&moved, &newest.config_maps, &declared.config_maps);
+    let is_left = |kind| move |key: &ObjectKey| is_there(&ObjectRef { kind, key: key.clone() });
+    let secrets = but_of(&moved, &newest.secrets, &declared.secrets);
+    declared.secrets = with_left(secrets, &declared.secrets, is_left(Kind::Secret));
+    let config_maps = but_of(&moved, &newest.config_maps, &declared.config_maps);
+    declared.config_maps = with_left(config_maps, &declared.config_maps, is_left(Kind::ConfigMap));
     take_away_gateways(shown, now, &moved);
 }
 
@@ -38,6 +42,14 @@ fn but_of<T: Clone>(moved: &BTreeSet<Text>, now: &Objects<T>, then: &Objects<T>)
         all.extend(then.iter().filter(|(key, _)| is_moved(key)).map(|(key, object)| (key.clone(), Arc::clone(object))));
     }
     all
+}
+
+/// These, and of those that were there before what is there still.
+fn with_left<T: Clone>(mut now: Objects<T>, then: &Objects<T>, is_there: impl Fn(&ObjectKey) -> bool) -> Objects<T> {
+    let left = then.iter().filter(|(key, _)| !now.contains_key(*key) && is_there(key));
+    let left: Vec<_> = left.map(|(key, object)| (key.clone(), Arc::clone(object))).collect();
+    now.extend(left);
+    now
 }
 
 /// One that is gone protects nothing, and nothing may be made for it again.

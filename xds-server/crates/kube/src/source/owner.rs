@@ -32,24 +32,27 @@ type Read = BoxFuture<'static, (ObjectRef, Result<Option<Value>, kube::Error>)>;
 
 /// Takes in what the watches tell and shows the world after each burst, until the end. `keep` is handed the good versions of what
 /// Envoy may refuse, before the world that has them is shown. `remembered` are versions that were good before we started, of objects
-/// whose newest version may be no good.
+/// whose newest version may be no good. `in_place` is what versions refer to that are in effect in the place of newer ones.
 pub async fn follow(
     client: Client,
     (selection, mut events): (Selection, mpsc::Receiver<Event>),
     worlds: latest::Sender<Arc<World>>,
-    (remembered, keep): (Vec<Good>, impl Fn(Vec<Good>)),
+    (remembered, keep, mut in_place): (Vec<Good>, impl Fn(Vec<Good>), latest::Receiver<Arc<BTreeSet<ObjectRef>>>),
     end: CancellationToken,
 ) {
     let mut owner = Owner { selection, ..Owner::remembering(remembered) };
     let mut reads: FuturesUnordered<Read> = FuturesUnordered::new();
     let mut held: Option<Instant> = None;
+    owner.values.hold(in_place.borrow_and_update().clone());
     loop {
         let deadline = held.map_or_else(Instant::now, |since| since + limits::AWAIT_VALUES);
         let retry = owner.values.next_retry().filter(|_| reads.len() < limits::READS_AT_ONCE);
+        let retry = retry.into_iter().chain(owner.values.next_end()).min();
         tokio::select! {
             () = end.cancelled() => return,
             () = sleep_until(deadline), if held.is_some() => owner.values.await_no_longer(),
             () = sleep_until(retry.unwrap_or(deadline)), if retry.is_some() => {}
+            Ok(()) = in_place.changed() => owner.values.hold(in_place.borrow_and_update().clone()),
             Some((value, found)) = reads.next() => owner.read(&value, found, Instant::now()),
             event = events.recv() => {
                 let Some(event) = event else { return };
@@ -179,7 +182,7 @@ impl Owner {
         let blind = self.is_blind();
         match &mut self.shown {
             Some(shown) if blind => {
-                kept::go_on(shown, &self.world);
+                kept::go_on(shown, &self.world, &|value: &ObjectRef| self.values.version(value).is_some());
                 shown.clone()
             }
             shown => {

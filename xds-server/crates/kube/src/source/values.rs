@@ -1,6 +1,7 @@
 //! Secrets and ConfigMaps: which are referred to, which have been read, and in which version.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use tokio::time::Instant;
 use windrose_api::declared::AnyObject;
@@ -15,6 +16,10 @@ pub(super) struct Values {
     needs: BTreeMap<ObjectRef, BTreeSet<ObjectRef>>,
     /// How many refer to it.
     needed: BTreeMap<ObjectRef, usize>,
+    /// What versions refer to that are in effect in the place of newer ones.
+    in_place: Arc<BTreeSet<ObjectRef>>,
+    /// What nobody refers to any more, and since when.
+    left: BTreeMap<ObjectRef, Instant>,
     /// What is there, in which resource version.
     there: BTreeMap<ObjectRef, String>,
     /// What was read or is being read, in which resource version it was there then.
@@ -61,6 +66,12 @@ impl Values {
         }
     }
 
+    /// Takes in what versions refer to that are in effect in the place of newer ones.
+    pub(super) fn hold(&mut self, now: Arc<BTreeSet<ObjectRef>>) {
+        let former = std::mem::replace(&mut self.in_place, now);
+        self.due.extend(former.symmetric_difference(&self.in_place).cloned());
+    }
+
     /// A value is there in this version, or gone.
     pub(super) fn there(&mut self, value: ObjectRef, version: Option<String>) {
         match version {
@@ -101,17 +112,26 @@ impl Values {
         self.retries.first().map(|(at, _)| *at)
     }
 
+    /// When something that nobody refers to any more is forgotten.
+    pub(super) fn next_end(&self) -> Option<Instant> {
+        self.left.values().min().map(|since| *since + limits::VALUES_STAY)
+    }
+
     /// What to do next: at most `room` to read, and what to forget.
     pub(super) fn take_due(&mut self, room: usize, now: Instant) -> (Vec<ObjectRef>, Vec<ObjectRef>) {
         let (mut reads, mut forget) = (Vec::new(), Vec::new());
+        self.due.extend(self.left.iter().filter(|(_, since)| now >= **since + limits::VALUES_STAY).map(|(value, _)| value.clone()));
         for value in std::mem::take(&mut self.due) {
             if self.open.contains(&value) {
                 self.again.insert(value);
-            } else if !self.is_needed(&value) {
+            } else if self.is_needed(&value) {
+                self.left.remove(&value);
+                if self.read.get(&value) != self.there.get(&value) && self.queued.insert(value.clone()) {
+                    self.queue.push_back(value);
+                }
+            } else if !self.stays(&value, now) {
                 self.forget(&value);
                 forget.push(value);
-            } else if self.read.get(&value) != self.there.get(&value) && self.queued.insert(value.clone()) {
-                self.queue.push_back(value);
             }
         }
         while reads.len() < room {
@@ -120,7 +140,7 @@ impl Values {
                 self.again.insert(value);
                 continue;
             }
-            let Some(version) = self.there.get(&value).filter(|_| self.needed.contains_key(&value)) else { continue };
+            let Some(version) = self.there.get(&value).filter(|_| self.is_needed(&value)) else { continue };
             if self.read.get(&value) == Some(version) {
                 continue;
             }
@@ -141,7 +161,17 @@ impl Values {
         if is_due { self.retries.pop_first().map(|(_, value)| value) } else { None }
     }
 
+    /// Whether a value that nobody refers to stays for now: the version that no longer does may be refused, and the former one needs it.
+    fn stays(&mut self, value: &ObjectRef, now: Instant) -> bool {
+        if !self.there.contains_key(value) || !self.read.contains_key(value) {
+            return false;
+        }
+        let since = *self.left.entry(value.clone()).or_insert(now);
+        now < since + limits::VALUES_STAY
+    }
+
     fn forget(&mut self, value: &ObjectRef) {
+        self.left.remove(value);
         self.read.remove(value);
         self.awaited.remove(value);
         self.fails_no_longer(value);
@@ -190,7 +220,7 @@ impl Values {
 
     /// Whether somebody still refers to it.
     pub(super) fn is_needed(&self, value: &ObjectRef) -> bool {
-        self.needed.contains_key(value) && self.there.contains_key(value)
+        (self.needed.contains_key(value) || self.in_place.contains(value)) && self.there.contains_key(value)
     }
 }
 
@@ -276,5 +306,29 @@ mod tests {
         assert_eq!(values.take_due(ROOM, now).0, [secret("a")]);
         values.over(&secret("a"));
         assert!(values.is_settled());
+    }
+
+    #[test]
+    fn what_nobody_refers_to_any_more_stays_for_a_moment_and_as_long_as_a_version_in_place_does() {
+        let (start, mut values) = (Instant::now(), needed(["a".to_owned()].into_iter()));
+        let forgotten = |values: &mut Values, seconds| values.take_due(ROOM, start + Duration::from_secs(seconds)).1;
+        assert_eq!(values.take_due(ROOM, start).0, [secret("a")]);
+        values.over(&secret("a"));
+        let no_longer = |values: &mut Values| {
+            values.needed.clear();
+            values.due.insert(secret("a"));
+        };
+        no_longer(&mut values);
+        assert!(forgotten(&mut values, 1).is_empty(), "the newer version may be refused");
+        assert_eq!(values.next_end(), Some(start + Duration::from_secs(1) + limits::VALUES_STAY));
+        values.hold(Arc::new([secret("a")].into()));
+        assert!(forgotten(&mut values, 500).is_empty() && values.next_end().is_none());
+        values.there(secret("a"), Some("2".into()));
+        assert_eq!(values.take_due(ROOM, start + Duration::from_secs(501)).0, [secret("a")], "and it is followed");
+        values.over(&secret("a"));
+        values.hold(Arc::default());
+        assert!(forgotten(&mut values, 600).is_empty());
+        assert_eq!(forgotten(&mut values, 661), [secret("a")]);
+        assert!(values.next_end().is_none() && forgotten(&mut values, 900).is_empty());
     }
 }

@@ -217,3 +217,34 @@ fn a_gateway_that_is_being_deleted_is_seen_to_be() {
     owner.take(Event { kind: Kind::Gateway, told: Told::There(going) });
     assert!(owner.take_changed() && owner.show().seen[&edge].deleting);
 }
+
+#[test]
+fn a_secret_of_a_version_that_is_shown_stays_while_what_protects_cannot_be_read() {
+    let mut secret = object(Kind::Secret, "cert", Value::Null);
+    secret["apiVersion"] = json!("v1");
+    let mut owner = Owner::default();
+    for kind in Kind::ALL {
+        let there = match kind {
+            Kind::Secret => Some(secret.clone()),
+            Kind::Gateway => Some(gateway("cert")),
+            _ => None,
+        };
+        [Told::Listing].into_iter().chain(there.map(Told::There)).chain([Told::Listed]).for_each(|told| owner.take(Event { kind, told }));
+    }
+    let (wanted, _) = owner.values.take_due(limits::READS_AT_ONCE, Instant::now());
+    secret.as_object_mut().unwrap().remove("spec");
+    secret["data"] = json!({"tls.crt": "eA=="});
+    owner.read(&wanted[0], Ok(Some(secret.clone())), Instant::now());
+    assert!(owner.take_changed() && owner.show().declared.secrets.len() == 1);
+
+    let take = |owner: &mut Owner, kind, told| owner.take(Event { kind, told });
+    take(&mut owner, Kind::AuthPolicy, Told::Failed("forbidden".into()));
+    let mut edited = gateway("other");
+    edited["metadata"]["generation"] = json!(2);
+    take(&mut owner, Kind::Gateway, Told::There(edited));
+    // It is forgotten, for the newest version does not name it.
+    owner.remove(&wanted[0]);
+    assert_eq!(owner.show().declared.secrets.len(), 1, "the version that is shown does");
+    take(&mut owner, Kind::Secret, Told::Gone(secret));
+    assert_eq!(owner.show().declared.secrets.len(), 0, "one that is deleted is gone");
+}
