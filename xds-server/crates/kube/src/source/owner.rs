@@ -145,13 +145,16 @@ impl Owner {
     fn listing(&mut self, kind: Kind) {
         let there = self.all(kind);
         let progress = self.kinds.entry(kind).or_default();
-        let comes_back = progress.absent;
+        let (comes_back, was_known) = (progress.absent, progress.known);
         if comes_back {
             *progress = Progress::default();
         }
         (progress.missing, progress.said_absent) = (Some(there), None);
         if comes_back {
             self.fails(kind, "its definition is new, and its objects are being read".to_owned());
+        } else if protects(kind) && was_known && !self.world.unread.contains_key(&kind) {
+            // What came meanwhile is not known before the list is over.
+            self.fails(kind, "its objects are being read again".to_owned());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::pin::pin;
+use std::time::Duration;
 
 use futures::StreamExt;
 use kube::api::{ApiResource, DynamicObject, ListParams, PartialObjectMeta};
@@ -75,10 +76,10 @@ async fn follow_always(client: &Client, kind: Kind, events: &mpsc::Sender<Event>
     loop {
         let pause = match served_version(client, kind).await {
             Ok(Some(version)) => {
-                if follow(client, kind, &version, events).await.is_err() {
-                    return;
+                match follow(client, kind, &version, events).await {
+                    Ok(pause) => pause,
+                    Err(Over) => return,
                 }
-                limits::FAILURE_RETRY
             }
             Ok(None) => {
                 if tell(Told::NoSuchKind).await.is_err() {
@@ -118,8 +119,8 @@ pub(crate) async fn served_version(client: &Client, kind: Kind) -> Result<Option
 /// Nobody wants to hear it any more.
 struct Over;
 
-/// Follows until the kind is gone.
-async fn follow(client: &Client, kind: Kind, version: &str, events: &mpsc::Sender<Event>) -> Result<(), Over> {
+/// Follows until it has to be begun again, after the time that is returned.
+async fn follow(client: &Client, kind: Kind, version: &str, events: &mpsc::Sender<Event>) -> Result<Duration, Over> {
     let resource = resource(kind, version);
     let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
     let config = watcher::Config { field_selector: unwanted(kind), page_size: Some(limits::PAGE), ..watcher::Config::default() };
@@ -142,26 +143,29 @@ async fn drain(
     kind: Kind,
     stream: impl futures::Stream<Item = Result<Told, watcher::Error>>,
     events: &mpsc::Sender<Event>,
-) -> Result<(), Over> {
+) -> Result<Duration, Over> {
     let mut stream = pin!(stream);
     while let Some(event) = stream.next().await {
-        let told = match event.map_err(|error| after(&error)) {
-            Ok(told) => told,
+        let (told, again) = match event.map_err(|error| after(&error)) {
+            Ok(told) => (told, None),
+            // What it misses until it is there again may be what protects: a watch does not say when it is, and a list does.
+            Err(After::GoOn | After::BeginAgain) if protects(kind) => {
+                (Told::Failed("its watch broke off".to_owned()), Some(limits::WATCH_RESUME))
+            }
             Err(After::GoOn) => {
                 tokio::time::sleep(limits::WATCH_RESUME).await;
                 continue;
             }
-            Err(After::BeginAgain) => return Ok(()),
-            Err(After::Tell(why)) => Told::Failed(why),
+            Err(After::BeginAgain) => return Ok(limits::FAILURE_RETRY),
+            // The same: one that goes on after a failure does not say when it is cured.
+            Err(After::Tell(why)) => (Told::Failed(why), Some(limits::FAILURE_RETRY)),
         };
-        // A watch that goes on after a failure does not say when it is cured: a new list does.
-        let failed = matches!(told, Told::Failed(_));
         events.send(Event { kind, told }).await.map_err(|_| Over)?;
-        if failed {
-            return Ok(());
+        if let Some(pause) = again {
+            return Ok(pause);
         }
     }
-    Ok(())
+    Ok(limits::FAILURE_RETRY)
 }
 
 /// What follows from an error of a watch.
@@ -270,10 +274,14 @@ mod tests {
 
     /// What the owner is told of these events, and how many were taken.
     async fn told(events: Vec<Result<Told, watcher::Error>>) -> (Vec<String>, usize) {
+        told_of(Kind::HTTPRoute, events).await
+    }
+
+    async fn told_of(kind: Kind, events: Vec<Result<Told, watcher::Error>>) -> (Vec<String>, usize) {
         let (sender, mut receiver) = mpsc::channel(16);
         let count = events.len();
         let mut left = stream::iter(events);
-        assert!(drain(Kind::HTTPRoute, &mut left, &sender).await.is_ok());
+        assert!(drain(kind, &mut left, &sender).await.is_ok());
         drop(sender);
         let mut told = Vec::new();
         while let Some(event) = receiver.recv().await {
@@ -289,6 +297,19 @@ mod tests {
         let too_old = Status::failure("too old", "Expired").with_code(410);
         let events = vec![Err(watcher::Error::WatchError(Box::new(too_old))), Ok(Told::Listing)];
         assert_eq!(told(events).await, (vec!["Listing".to_owned()], 2));
+    }
+
+    #[tokio::test]
+    async fn of_what_protects_a_watch_that_breaks_off_is_told_and_all_is_listed_again() {
+        let too_old = || Status::failure("too old", "Expired").with_code(410);
+        for error in [
+            watcher::Error::WatchFailed(broken()),
+            watcher::Error::WatchError(Box::new(too_old())),
+            watcher::Error::WatchStartFailed(refused(410)),
+        ] {
+            let events = vec![Ok(Told::Listed), Err(error), Ok(Told::There(Value::Null))];
+            assert_eq!(told_of(Kind::AuthPolicy, events).await, (vec!["Listed".to_owned(), "Failed".to_owned()], 2));
+        }
     }
 
     #[tokio::test]

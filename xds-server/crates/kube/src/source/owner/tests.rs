@@ -248,3 +248,17 @@ fn a_secret_of_a_version_that_is_shown_stays_while_what_protects_cannot_be_read(
     take(&mut owner, Kind::Secret, Told::Gone(secret));
     assert_eq!(owner.show().declared.secrets.len(), 0, "one that is deleted is gone");
 }
+
+#[test]
+fn while_policies_are_listed_again_no_new_route_is_shown() {
+    let mut owner = read_once(&[(Kind::HTTPRoute, route("a"))]);
+    let take = |owner: &mut Owner, kind, told| owner.take(Event { kind, told });
+    take(&mut owner, Kind::AuthPolicy, Told::Listing);
+    take(&mut owner, Kind::HTTPRoute, Told::There(route("b")));
+    assert_eq!(routes(&owner.show()), 1, "the list may have a policy for it");
+    take(&mut owner, Kind::AuthPolicy, Told::Listed);
+    assert_eq!(routes(&owner.show()), 2);
+    take(&mut owner, Kind::HTTPRoute, Told::Listing);
+    take(&mut owner, Kind::HTTPRoute, Told::There(route("c")));
+    assert_eq!(routes(&owner.show()), 3, "a list of what does not protect holds nothing back");
+}
