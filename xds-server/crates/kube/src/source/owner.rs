@@ -317,6 +317,10 @@ impl Owner {
     }
 
     fn put(&mut self, object: ObjectRef, mut value: Value) {
+        if self.world.seen.get(&object).is_some_and(|seen| seen.uid != text(&value, "/metadata/uid")) {
+            // Of the former object of that name nothing is left, its last good version neither.
+            self.remove(&object);
+        }
         let unchanged = has_status(object.kind) && self.see(&object, &mut value);
         if unchanged {
             return;

@@ -262,3 +262,17 @@ fn while_policies_are_listed_again_no_new_route_is_shown() {
     take(&mut owner, Kind::HTTPRoute, Told::There(route("c")));
     assert_eq!(routes(&owner.show()), 3, "a list of what does not protect holds nothing back");
 }
+
+#[test]
+fn the_last_good_version_of_an_object_is_none_of_another_of_its_name() {
+    let mut owner = read_once(&[(Kind::HTTPRoute, route("a"))]);
+    let mut bad = route("a");
+    bad["spec"]["rules"] = json!(7);
+    bad["metadata"]["generation"] = json!(2);
+    owner.take(Event { kind: Kind::HTTPRoute, told: Told::There(bad.clone()) });
+    assert_eq!(routes(&owner.world), 1);
+    // A list that is read again after a pause tells nothing of the deletion between.
+    bad["metadata"]["uid"] = json!("another");
+    owner.take(Event { kind: Kind::HTTPRoute, told: Told::There(bad) });
+    assert_eq!((routes(&owner.world), owner.world.held().len()), (0, 0));
+}
