@@ -140,6 +140,20 @@ impl Progress {
         Some(Standing { targets, acknowledged, holds: condition.holds, since: condition.since, lags, unpublished })
     }
 
+    /// Counts what was planned, as far as it is looked at.
+    pub(crate) fn generation(&self) -> u64 {
+        self.picture.generation
+    }
+
+    /// Whether all streams of that proxy have a version now, and there is one.
+    pub(crate) fn runs_at(&self, proxy: &ProxyKey, version: &ObjectVersion) -> bool {
+        let Some(present) = self.present.get(proxy).filter(|present| present.joining == 0 && !present.streams.is_empty()) else {
+            return false;
+        };
+        let lags = self.lagging.get(version);
+        self.conditions.contains_key(version) && lags.is_none_or(|lags| present.streams.iter().all(|stream| !lags.contains_key(stream)))
+    }
+
     /// The proxies that get something of a version.
     pub(crate) fn proxies(&self, version: &ObjectVersion) -> impl Iterator<Item = &ProxyKey> {
         self.concerns.proxies(version)
@@ -322,4 +336,4 @@ impl Progress {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

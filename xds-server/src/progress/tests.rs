@@ -11,13 +11,13 @@ use super::*;
 use crate::judges;
 use crate::test_world::{SHOP, declared, route};
 
-struct Stage {
+pub(crate) struct Stage {
     planner: Planner,
     desired: Desired,
     observed: Observed,
     accepted: Accepted,
-    picture: Arc<Picture>,
-    progress: Progress,
+    pub(crate) picture: Arc<Picture>,
+    pub(crate) progress: Progress,
 }
 
 fn scope() -> Scope {
@@ -30,6 +30,11 @@ fn at(seconds: u64) -> SystemTime {
 
 impl Stage {
     fn set(routes: &[String]) -> Self {
+        Self::of(&format!("{SHOP}{}", routes.concat()))
+    }
+
+    /// What this text declares, planned at second 1.
+    pub(crate) fn of(text: &str) -> Self {
         let mut stage = Self {
             planner: Planner::new(judges::settings(TrustDomain::parse("windrose.local").unwrap())),
             desired: Desired::new(),
@@ -38,12 +43,16 @@ impl Stage {
             picture: Arc::default(),
             progress: Progress::default(),
         };
-        stage.declare(routes, 1);
+        stage.declare_text(text, 1);
         stage
     }
 
     fn declare(&mut self, routes: &[String], seconds: u64) {
-        let declared = declared(&format!("{SHOP}{}", routes.concat()));
+        self.declare_text(&format!("{SHOP}{}", routes.concat()), seconds);
+    }
+
+    pub(crate) fn declare_text(&mut self, text: &str, seconds: u64) {
+        let declared = declared(text);
         let changed = declared.changed_since(&self.picture.declared);
         let former = Arc::clone(&self.picture);
         let plan = self.planner.update(&declared, &former.refused, &changed);
@@ -59,7 +68,7 @@ impl Stage {
         self.picture = Arc::new(Picture { generation, published, declared, plan, carried, ..Picture::default() });
     }
 
-    fn connect(&self, seconds: u64) -> StreamId {
+    pub(crate) fn connect(&self, seconds: u64) -> StreamId {
         let opened = Opened {
             node: "edge".into(),
             identity: "edge".into(),
@@ -73,7 +82,7 @@ impl Stage {
     }
 
     /// The stream acknowledges everything of these kinds as it should be now.
-    fn acknowledge(&self, stream: StreamId, kinds: &[ResourceKind], seconds: u64) {
+    pub(crate) fn acknowledge(&self, stream: StreamId, kinds: &[ResourceKind], seconds: u64) {
         let view = self.desired.reader().current(&scope()).unwrap();
         let news = kinds.iter().map(|kind| Observation::Acked { kind: *kind, acked: view.of_kind(*kind).clone() });
         self.observed.record(stream, news, at(seconds));
@@ -87,7 +96,7 @@ impl Stage {
         self.observed.record(stream, [news], at(seconds));
     }
 
-    fn look(&mut self, seconds: u64) {
+    pub(crate) fn look(&mut self, seconds: u64) {
         let (streams, desired) = (self.observed.snapshot(), self.desired.reader());
         let moment = Moment { picture: &self.picture, streams: &streams, desired: &desired, accepted: &self.accepted, now: at(seconds) };
         self.progress.look(&moment);
@@ -113,7 +122,7 @@ fn resource(plan: &windrose_plan::Plan, id: &ResourceId) -> Resource {
     Resource { id: id.clone(), version, bytes: Bytes::new(), refs: tables.cloned().collect() }
 }
 
-const ALL: [ResourceKind; 7] = ResourceKind::ALL;
+pub(crate) const ALL: [ResourceKind; 7] = ResourceKind::ALL;
 
 #[test]
 fn without_a_proxy_nothing_is_programmed_and_then_it_is_since_the_last_acknowledgement() {
@@ -124,8 +133,11 @@ fn without_a_proxy_nothing_is_programmed_and_then_it_is_since_the_last_acknowled
     stage.acknowledge(a, &ALL, 4);
     stage.look(5);
     assert_eq!(stage.standing(Kind::HTTPRoute, "web"), (false, 1, 2, 1));
+    let runs_at = |stage: &Stage| stage.progress.runs_at(&scope().proxy, &stage.version(Kind::HTTPRoute, "web"));
+    assert!(!runs_at(&stage));
     stage.acknowledge(b, &ALL, 6);
     stage.look(60);
+    assert!(runs_at(&stage));
     assert_eq!(stage.standing(Kind::HTTPRoute, "web"), (true, 2, 2, 6), "not when it was looked at");
     assert_eq!(stage.progress.behind_since(a), None);
 }

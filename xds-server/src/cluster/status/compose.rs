@@ -6,7 +6,7 @@ mod unreadable;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress, Listener as Declared, Reach};
+use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress, Listener as Declared, Protocol, Reach};
 use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{AnyObject, Gateway, Object};
 use windrose_kube::deploy::{Made, PodMade, ServiceMade};
@@ -15,7 +15,7 @@ use windrose_kube::source::{Seen, World};
 use windrose_kube::status::{Address, Condition, Listener, Status};
 use windrose_kube::surroundings::Surroundings;
 use windrose_plan::{ConditionType, Edge, Subject, Verdict};
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, Severity};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, ResourceId, ResourceKind, Severity};
 
 use super::features::features;
 use crate::cluster::deploy::{Problems, envoys_of, service_of};
@@ -42,12 +42,14 @@ pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Opti
         AnyObject::Gateway(gateway) => known.gateway(gateway, seen),
         AnyObject::ListenerSet(set) => {
             let verdict = known.verdict(&Subject::object(object.clone()))?;
-            let mut conditions = with_problem(conditions(verdict), problem(known, object).as_ref());
+            let problem = problem(known, object);
+            let mut conditions = with_problem(conditions(verdict), problem.as_ref());
             let parent = known.picture.declared.gateways.get(&set.spec.gateway);
             let runs = parent.and_then(|gateway| Some(known.runs(gateway, known.world.seen.get(&gateway.meta.object)?)));
-            let runs = runs.unwrap_or_else(|| Runs::no("Pending", "its Gateway is not there"));
-            conditions.push(programmed(verdict, &runs));
-            let listeners = known.listeners(object, &set.spec.listeners, &runs);
+            let runs = runs.unwrap_or_else(|| Runs::no("Pending", "its Gateway is not there")).unless(problem.is_some());
+            let listeners = known.listeners((&set.spec.gateway, object), &set.spec.listeners, &runs, seen);
+            let late = set.spec.listeners.iter().find_map(|listener| known.late(&set.spec.gateway, listener));
+            conditions.push(programmed(verdict, &runs, late.filter(|_| !was_programmed(seen))));
             Some(Status::Listeners { conditions, listeners, addresses: None, sets: None })
         }
         AnyObject::Route(route) => Some(Status::Parents(known.parents(object, &route.spec.parents))),
@@ -159,6 +161,11 @@ impl Runs {
             (false, None, _) => Self::no("Pending", "no Envoy is connected yet"),
         }
     }
+
+    /// What runs is not what is declared now, where that cannot be read.
+    fn unless(self, unreadable: bool) -> Self {
+        if unreadable { Self::no("Invalid", "see Accepted") } else { self }
+    }
 }
 
 /// How many Envoys have it, and what one lacks that has not.
@@ -171,12 +178,13 @@ fn lacking(standing: &Standing<'_>, lag: Option<&Lag>) -> String {
     }
 }
 
-/// What is not accepted is not programmed, for the same reason.
-fn programmed(verdict: &Verdict, runs: &Runs) -> Condition {
+/// What is not accepted is not programmed, for the same reason; nor is what came later than the rest, and is `late`.
+fn programmed(verdict: &Verdict, runs: &Runs, late: Option<String>) -> Condition {
     let refused = verdict.conditions.get(&ConditionType::Accepted).filter(|condition| !condition.status);
     let (status, reason, message) = match refused {
         Some(refused) => (false, refused.reason, refused.message.clone()),
         None if holds(verdict, ConditionType::ResolvedRefs) == Some(false) => (false, "Invalid", "see ResolvedRefs".to_owned()),
+        None if runs.status && late.is_some() => (false, "Pending", late.unwrap_or_default()),
         // What is wrong beside it is said once, on the Gateway.
         None => (runs.status, runs.reason, if runs.status { String::new() } else { runs.message.clone() }),
     };
@@ -191,9 +199,10 @@ impl Known<'_> {
     fn gateway(&self, gateway: &Object<Gateway>, seen: &Seen) -> Option<Status> {
         let object = &gateway.meta.object;
         let verdict = self.verdict(&Subject::object(object.clone()))?;
-        let runs = self.runs(gateway, seen);
-        let mut conditions = with_problem(conditions(verdict), problem(self, object).as_ref());
-        let accepted = holds(verdict, ConditionType::Accepted) != Some(false);
+        let problem = problem(self, object);
+        let runs = self.runs(gateway, seen).unless(problem.is_some());
+        let mut conditions = with_problem(conditions(verdict), problem.as_ref());
+        let accepted = problem.is_none() && holds(verdict, ConditionType::Accepted) != Some(false);
         conditions.push(Condition {
             kind: "Programmed",
             status: accepted && runs.status,
@@ -206,7 +215,7 @@ impl Known<'_> {
         });
         Some(Status::Listeners {
             conditions,
-            listeners: self.listeners(object, &gateway.spec.listeners, &runs),
+            listeners: self.listeners((&object.key, object), &gateway.spec.listeners, &runs, seen),
             addresses: Some(self.addresses(gateway)),
             sets: u32::try_from(sets.count()).ok(),
         })
@@ -232,7 +241,9 @@ impl Known<'_> {
         if let Some(problem) = self.problems.get(key) {
             return Runs::no("NoResources", problem);
         }
-        let Some(service) = self.made.services.get(&service_of(self.edge(gateway), gateway)) else {
+        let made = self.made.services.get(&service_of(self.edge(gateway), gateway));
+        // What was made for another Gateway of this name goes with that.
+        let Some(service) = made.filter(|service| service.owner.as_ref().is_none_or(|owner| *owner == seen.uid)) else {
             return Runs::no("AddressNotAssigned", "no address is assigned yet");
         };
         let missing = not_given(&gateway.spec.addresses, service);
@@ -270,12 +281,25 @@ impl Known<'_> {
         pod.or_else(|| self.made.deployments.get(&name)?.problem.clone())
     }
 
-    fn listeners(&self, owner: &ObjectRef, declared: &[Declared], runs: &Runs) -> Vec<Listener> {
+    /// What a listener carries that some Envoy has not acknowledged: it may be able to serve only since something else came.
+    fn late(&self, gateway: &ObjectKey, listener: &Declared) -> Option<String> {
+        let datagrams = if listener.protocol == Protocol::Udp { "-udp" } else { "" };
+        let id = ResourceId::new(ResourceKind::Listener, format!("{gateway}/{}{datagrams}", listener.port));
+        let proxy = &self.picture.plan.edges.get(gateway)?.proxy;
+        let mut carried = self.picture.plan.sources.get(proxy)?.get(&id)?.iter();
+        let runs = self.progress.generation() >= self.picture.generation && carried.all(|version| self.progress.runs_at(proxy, version));
+        (!runs).then(|| "not all Envoys have acknowledged it yet".to_owned())
+    }
+
+    /// The listeners that an object of that Gateway declares.
+    fn listeners(&self, (gateway, owner): (&ObjectKey, &ObjectRef), declared: &[Declared], runs: &Runs, seen: &Seen) -> Vec<Listener> {
         let one = |listener: &Declared| {
             let subject = Subject::section(owner.clone(), listener.name.clone());
             let verdict = self.verdict(&subject)?;
             let mut conditions = conditions(verdict);
-            conditions.push(programmed(verdict, runs));
+            let is_new = runs.status && !was_listener_programmed(seen, &listener.name);
+            let late = is_new.then(|| self.late(gateway, listener)).flatten();
+            conditions.push(programmed(verdict, runs, late));
             Some(Listener {
                 name: listener.name.to_string(),
                 kinds: verdict.supported_kinds.clone(),
@@ -391,8 +415,18 @@ fn not_given(asked: &[GatewayAddress], service: &ServiceMade) -> Vec<String> {
 
 /// Once true for a generation, only a refusal ends it; that it was true before a restart is written there.
 fn was_programmed(seen: &Seen) -> bool {
+    is_programmed(&seen.status()["conditions"], seen)
+}
+
+/// The same of one listener.
+fn was_listener_programmed(seen: &Seen, name: &str) -> bool {
     let status = seen.status();
-    let conditions = status["conditions"].as_array().into_iter().flatten();
+    let mut listeners = status["listeners"].as_array().into_iter().flatten();
+    listeners.find(|listener| listener["name"] == name).is_some_and(|listener| is_programmed(&listener["conditions"], seen))
+}
+
+fn is_programmed(conditions: &serde_json::Value, seen: &Seen) -> bool {
+    let conditions = conditions.as_array().into_iter().flatten();
     let mut programmed = conditions.filter(|one| one["type"] == "Programmed" && one["observedGeneration"] == seen.generation);
     programmed.any(|one| one["status"] == "True")
 }

@@ -171,6 +171,84 @@ fn a_gateway_that_waits_says_for_how_many_and_one_that_runs_what_is_wrong_all_th
     assert_eq!(Runs::by(false, stuck(), None).reason, "NoResources");
 }
 
+/// What is said of the shop's Gateway or one of its ListenerSets, of whose proxies the stage knows. `edit` says what else there is.
+fn said_of(stage: &crate::progress::tests::Stage, kind: Kind, name: &str, edit: impl Fn(&mut World, &mut Made)) -> (Vec<Condition>, Vec<Listener>) {
+    let (mut world, mut made) = (World::default(), Made::default());
+    let edge = ObjectRef::new(Kind::Gateway, "shop", "edge");
+    let mut seen = Seen::default();
+    seen.uid = "of the edge".to_owned();
+    world.seen.insert(edge, Arc::new(seen.clone()));
+    let service = ServiceMade { addresses: ["192.0.2.1".into()].into(), owner: Some("of the edge".to_owned()), ..ServiceMade::default() };
+    made.services.insert(ObjectKey::new("shop", "edge-windrose"), service);
+    edit(&mut world, &mut made);
+    let known = Known {
+        world: &world,
+        picture: &stage.picture,
+        progress: &stage.progress,
+        made: &made,
+        problems: &Problems::default(),
+        surroundings: None,
+    };
+    match status(&known, &ObjectRef::new(kind, "shop", name), &seen) {
+        Some(Status::Listeners { conditions, listeners, .. }) => (conditions, listeners),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Whether they say that it is programmed, and why.
+fn is_programmed_by(conditions: &[Condition]) -> (bool, &str) {
+    let programmed = conditions.iter().find(|condition| condition.kind == "Programmed").unwrap();
+    (programmed.status, &programmed.reason)
+}
+
+#[test]
+fn a_listener_that_comes_later_is_not_claimed_before_it_is_acknowledged() {
+    let shop = SHOP.replace("windrose, listeners", "windrose, allowedListeners: { namespaces: { from: Same } }, listeners");
+    let set = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: { name: guest, namespace: shop }\n\
+               spec: { parentRef: { name: edge }, listeners: [{ name: more, port: 8081, protocol: HTTP }] }\n";
+    let mut stage = crate::progress::tests::Stage::of(&shop);
+    let stream = stage.connect(2);
+    stage.acknowledge(stream, &crate::progress::tests::ALL, 3);
+    stage.look(4);
+    stage.declare_text(&format!("{shop}{set}"), 10);
+    let gateway = |stage: &_| said_of(stage, Kind::Gateway, "edge", |_, _| ());
+    let guest = |stage: &_| said_of(stage, Kind::ListenerSet, "guest", |_, _| ());
+    for looked in [false, true] {
+        if looked {
+            stage.look(11);
+        }
+        assert_eq!(is_programmed_by(&gateway(&stage).0), (true, "Programmed"), "all that it says itself runs");
+        let (conditions, listeners) = guest(&stage);
+        assert_eq!([is_programmed_by(&conditions), is_programmed_by(&listeners[0].conditions)], [(false, "Pending"); 2]);
+    }
+    stage.acknowledge(stream, &crate::progress::tests::ALL, 12);
+    stage.look(13);
+    let (conditions, listeners) = guest(&stage);
+    assert_eq!([is_programmed_by(&conditions), is_programmed_by(&listeners[0].conditions)], [(true, "Programmed"); 2]);
+}
+
+#[test]
+fn a_version_that_cannot_be_read_is_not_programmed_although_the_last_good_one_runs() {
+    let mut stage = crate::progress::tests::Stage::of(SHOP);
+    let stream = stage.connect(2);
+    stage.acknowledge(stream, &crate::progress::tests::ALL, 3);
+    stage.look(4);
+    let of = |edit: fn(&mut World, &mut Made)| said_of(&stage, Kind::Gateway, "edge", edit);
+    let said = |(conditions, listeners): &(Vec<Condition>, Vec<Listener>)| {
+        [conditions, &listeners[0].conditions].map(|conditions| (is_programmed_by(conditions).0, is_programmed_by(conditions).1.to_owned()))
+    };
+    let both = |status, reason: &str| [(status, reason.to_owned()), (status, reason.to_owned())];
+    assert_eq!(said(&of(|_, _| ())), both(true, "Programmed"));
+    let unreadable = |world: &mut World, _: &mut Made| {
+        let edge = ObjectRef::new(Kind::Gateway, "shop", "edge");
+        let told = Diagnostic::error(edge.clone(), FieldPath::root(), Code::File, "no such field");
+        world.problems.insert(edge, Arc::from([told]));
+    };
+    assert_eq!(said(&of(unreadable)), both(false, "Invalid"));
+    let of_another = |_: &mut World, made: &mut Made| made.services.values_mut().for_each(|one| one.owner = Some("of the former".to_owned()));
+    assert_eq!(said(&of(of_another)), both(false, "AddressNotAssigned"), "a Gateway that was made anew");
+}
+
 #[test]
 fn a_pod_of_a_long_name_is_known_by_its_deployment() {
     let gateway = declared(&(CLASS.to_owned() + SHOP)).gateways.values().next().unwrap().clone();
