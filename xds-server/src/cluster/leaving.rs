@@ -1,5 +1,6 @@
 //! Pods that are going away: once nobody sends them anything new, their Envoy's listeners are withdrawn, so that it ends what
-//! is in flight in its own time. A `preStop` sleep holds the Pod meanwhile. What is gone has no stream any more.
+//! is in flight in its own time. A `preStop` sleep holds the Pod meanwhile. Whoever goes by endpoints is seen here; of a load balancer
+//! that goes by nodes, or addresses Pods itself, the Pod says how long that may take to hear of it. What is gone has no stream any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -42,7 +43,7 @@ pub(crate) async fn follow(mut sight: Sight, nodes: Arc<Nodes>, shared: Shared, 
             if state.unheard.is_none() && !is_endpoint(&world, key, &pod.address) {
                 state.unheard = Some(Instant::now());
             }
-            state.withdrawn |= state.unheard.is_some_and(|at| at.elapsed() >= HEARD) || state.since.elapsed() >= limits::LISTENERS_STAY;
+            state.withdrawn |= state.is_over(pod.accepts_for, Instant::now());
         }
         let now: BTreeSet<ObjectKey> = pods.iter().filter(|(_, pod)| pod.withdrawn).map(|(key, _)| key.clone()).collect();
         if **shared.leaving.load() != now {
@@ -77,6 +78,15 @@ struct Leaving {
     withdrawn: bool,
 }
 
+impl Leaving {
+    /// Whether nothing new is sent to it any more, or may be: an endpoint that stays is not waited for.
+    fn is_over(&self, accepts_for: Duration, now: Instant) -> bool {
+        let left = now.duration_since(self.since);
+        let is_heard = self.unheard.is_some_and(|at| now.duration_since(at) >= HEARD);
+        left >= accepts_for && (is_heard || left >= limits::LISTENERS_STAY)
+    }
+}
+
 /// Whether some Service of its namespace still sends new connections to that address.
 fn is_endpoint(world: &World, pod: &ObjectKey, address: &str) -> bool {
     let first = ObjectKey::new(pod.namespace.clone(), "");
@@ -106,5 +116,20 @@ mod tests {
         assert_eq!(after(&made(&["a", "b"]), &made(&["b", "c"]), 3), [("a".to_owned(), at(3))]);
         assert_eq!(after(&made(&["b", "c"]), &made(&["a", "b"]), 4), [("c".to_owned(), at(4))], "a is there again");
         assert_eq!(after(&made(&["b"]), &made(&["b"]), 5 + u64::from(TOKEN_SECONDS)), [], "no token is that old");
+    }
+
+    #[test]
+    fn a_pod_accepts_as_long_as_it_says_and_until_its_endpoint_is_gone_for_a_moment() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        // From when on its listeners are withdrawn, by when its endpoint is gone.
+        let over = |accepts_for, gone: Option<u64>| {
+            let pod = |second| Leaving { since: start, unheard: gone.filter(|gone| *gone <= second).map(at), withdrawn: false };
+            (0..100).find(|second| pod(*second).is_over(Duration::from_secs(accepts_for), at(*second)))
+        };
+        assert_eq!(over(0, Some(1)), Some(3));
+        assert_eq!(over(0, None), Some(8), "an endpoint that stays is not waited for");
+        assert_eq!(over(30, Some(1)), Some(30), "a load balancer may not have heard of it");
+        assert_eq!(over(30, None), Some(30));
     }
 }

@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use serde_json::Value;
 use windrose_vocab::{ObjectKey, Text};
 
+use crate::limits;
 pub use apply::{Applier, Sweep, sweep};
 pub use objects::{Object, TOKEN_SECONDS, objects};
 pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
@@ -25,6 +26,8 @@ pub const CLASS_LABEL: &str = "windrose.dev/gateway-class";
 pub const FLEET_LABEL: &str = "windrose.dev/fleet";
 /// The condition of a Pod that says that its Envoy runs what it should (`readinessGates`).
 pub const READY_GATE: &str = "windrose.dev/programmed";
+/// The annotation of a Pod that says for how many seconds it accepts connections at least, once it is to end.
+pub const ACCEPT_ANNOTATION: &str = "windrose.dev/accept-for";
 /// For whom the token of a proxy is good.
 pub const AUDIENCE: &str = "windrose.dev/xds";
 /// Where the bootstrap lies in the container.
@@ -162,8 +165,20 @@ pub struct Parameters {
     pub autoscaling: Option<Autoscaling>,
     /// Worker threads of each Envoy.
     pub concurrency: u32,
+    /// Seconds that a Pod accepts connections at least, once it is to end; where none are said, see [`Self::accept_seconds`].
+    pub accept_for_seconds: Option<u32>,
     /// Seconds that a Pod goes on while its connections end.
     pub drain_seconds: u32,
+}
+
+impl Parameters {
+    /// Seconds that a Pod accepts connections at least, once it is to end.
+    #[must_use]
+    pub fn accept_seconds(&self) -> u64 {
+        let by_nodes = self.external_traffic_policy.as_deref() == Some("Local");
+        let otherwise = if by_nodes { limits::ACCEPT_LOCAL.as_secs() } else { 0 };
+        self.accept_for_seconds.map_or(otherwise, u64::from)
+    }
 }
 
 /// Scaling by load.
@@ -194,6 +209,7 @@ impl Default for Parameters {
             image_pull_secrets: Vec::new(),
             autoscaling: None,
             concurrency: 2,
+            accept_for_seconds: None,
             drain_seconds: 30,
         }
     }

@@ -52,6 +52,11 @@ pub const SILENCE: Duration = Duration::from_secs(100);
 /// How long the listeners of a Pod that goes away may stay: until no endpoint names it any more and every node has heard of it. Only then
 /// the time begins that its connections have.
 pub const LISTENERS_STAY: Duration = Duration::from_secs(8);
+/// How long a Pod that goes away accepts connections at least where external traffic goes by nodes: load balancers find out by asking each
+/// node, the slowest of the large clouds three times in 10 s.
+pub const ACCEPT_LOCAL: Duration = Duration::from_secs(30);
+/// The longest that a Pod may ask to accept connections: as long as its connections may take to end.
+pub const ACCEPT_MAX: Duration = Duration::from_secs(600);
 /// Events that wait to be written; what comes on top of them is dropped.
 pub const EVENTS_WAITING: usize = 256;
 /// How long a cause of which an object has told that it degrades it is no news: Pods of a rollout come and go with the same one.

@@ -7,6 +7,7 @@ use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::GatewayAddress;
 use windrose_api::declared::{Gateway, Object};
 use windrose_api::policy::{ExternalTraffic, GatewayParameters, PodParameters, ServiceParameters, ServiceType, Spread};
+use windrose_api::scalar::Duration;
 use windrose_kube::deploy::{Autoscaling, Parameters};
 use windrose_vocab::{Kind, ObjectKey, Text};
 
@@ -75,6 +76,7 @@ fn take(parameters: &mut Parameters, said: &GatewayParameters) {
         replicas,
         image,
         concurrency,
+        accept_for,
         drain,
         resources,
         autoscaling,
@@ -90,8 +92,12 @@ fn take(parameters: &mut Parameters, said: &GatewayParameters) {
     if let Some(concurrency) = concurrency {
         parameters.concurrency = *concurrency;
     }
+    let seconds = |time: &Duration| u32::try_from(time.0.as_secs()).unwrap_or(u32::MAX);
+    if let Some(accept_for) = accept_for {
+        parameters.accept_for_seconds = Some(seconds(accept_for));
+    }
     if let Some(drain) = drain {
-        parameters.drain_seconds = u32::try_from(drain.0.as_secs()).unwrap_or(u32::MAX);
+        parameters.drain_seconds = seconds(drain);
     }
     if let Some(resources) = resources {
         parameters.resources = json!({"requests": resources.requests, "limits": resources.limits});

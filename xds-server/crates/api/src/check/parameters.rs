@@ -1,5 +1,7 @@
 //! GatewayParameters.
 
+use std::time::Duration;
+
 use windrose_vocab::Code;
 
 use super::{Check, telemetry};
@@ -25,8 +27,9 @@ impl Check for GatewayParameters {
         let external = at.field("service");
         let external = external.field("externalAddresses");
         networks.enumerate().for_each(|(index, text)| super::network(text, &external.index(index), report));
-        if let Some(drain) = self.drain {
-            super::within(drain.0, (std::time::Duration::from_secs(1), std::time::Duration::from_secs(600)), &at.field("drain"), report);
+        for (field, said) in [("acceptFor", self.accept_for), ("drain", self.drain)] {
+            let range = (Duration::from_secs(1), Duration::from_secs(600));
+            said.iter().for_each(|time| super::within(time.0, range, &at.field(field), report));
         }
     }
 }

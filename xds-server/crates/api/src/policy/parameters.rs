@@ -20,8 +20,8 @@ pub struct GatewayParameters {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fleet: Option<Fleet>,
     /// What Gateways may say for themselves by parameters of their own; none where empty. `accessLog`, `replicas`, `autoscaling`,
-    /// `resources`, `concurrency`, `drain`, `pod.topologySpread` and `service.externalTrafficPolicy` where absent: who may make Gateways
-    /// does not choose images, nodes or load balancers by that. A narrower `service.type` needs no leave. Only the parameters of a class can say it.
+    /// `resources`, `concurrency`, `acceptFor`, `drain`, `pod.topologySpread` and `service.externalTrafficPolicy` where absent: who may make
+    /// Gateways does not choose images, nodes or load balancers by that. A narrower `service.type` needs no leave. Only the parameters of a class can say it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub overridable: Option<Vec<Overridable>>,
@@ -41,7 +41,11 @@ pub struct GatewayParameters {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 256))]
     pub concurrency: Option<u32>,
-    /// How long a Pod that is to end lets its connections end, once nothing new is sent to it. 30s where absent.
+    /// How long a Pod that is to end accepts connections at least: as long as a load balancer that goes by nodes or addresses Pods may take
+    /// to hear of it. Where absent, 30s with `service.externalTrafficPolicy: Local`, else until 2s after no Service leads to it any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accept_for: Option<Duration>,
+    /// How long a Pod that is to end lets its connections end, once it accepts no more. 30s where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Duration>,
     /// What the container asks for, and what it may use at most. 50m of CPU and 64Mi, at most 1Gi, where absent.
@@ -80,6 +84,8 @@ pub enum Overridable {
     Image,
     #[serde(rename = "concurrency")]
     Concurrency,
+    #[serde(rename = "acceptFor")]
+    AcceptFor,
     #[serde(rename = "drain")]
     Drain,
     #[serde(rename = "resources")]
@@ -108,12 +114,13 @@ pub enum Overridable {
 
 /// What is left to Gateways where their class says nothing: how much of what they may have anyway. A log is written by the Envoys of
 /// the Gateway itself, and a TelemetryPolicy in its namespace could say it as well.
-const LEFT_TO_GATEWAYS: [Overridable; 8] = [
+const LEFT_TO_GATEWAYS: [Overridable; 9] = [
     Overridable::AccessLog,
     Overridable::Replicas,
     Overridable::Autoscaling,
     Overridable::Resources,
     Overridable::Concurrency,
+    Overridable::AcceptFor,
     Overridable::Drain,
     Overridable::TopologySpread,
     Overridable::ExternalTrafficPolicy,
@@ -128,6 +135,7 @@ impl Overridable {
             Self::Replicas => "replicas",
             Self::Image => "image",
             Self::Concurrency => "concurrency",
+            Self::AcceptFor => "acceptFor",
             Self::Drain => "drain",
             Self::Resources => "resources",
             Self::Autoscaling => "autoscaling",
@@ -167,8 +175,21 @@ impl GatewayParameters {
     }
 
     /// Every field that a class can leave to Gateways, and whether these say it.
-    fn said(&self, class: &Self) -> [(Overridable, bool); 16] {
-        let Self { fleet: _, overridable: _, access_log, replicas, image, concurrency, drain, resources, autoscaling, service, pod } = self;
+    fn said(&self, class: &Self) -> [(Overridable, bool); 17] {
+        let Self {
+            fleet: _,
+            overridable: _,
+            access_log,
+            replicas,
+            image,
+            concurrency,
+            accept_for,
+            drain,
+            resources,
+            autoscaling,
+            service,
+            pod,
+        } = self;
         let service = |said: fn(&ServiceParameters) -> bool| service.as_ref().is_some_and(said);
         let pod = |said: fn(&PodParameters) -> bool| pod.as_ref().is_some_and(said);
         [
@@ -176,6 +197,7 @@ impl GatewayParameters {
             (Overridable::Replicas, replicas.is_some()),
             (Overridable::Image, image.is_some()),
             (Overridable::Concurrency, concurrency.is_some()),
+            (Overridable::AcceptFor, accept_for.is_some()),
             (Overridable::Drain, drain.is_some()),
             (Overridable::Resources, resources.is_some()),
             (Overridable::Autoscaling, autoscaling.is_some()),
@@ -369,7 +391,7 @@ mod tests {
     #[test]
     fn who_may_make_gateways_does_not_choose_what_runs_where() {
         let harmless = json!({
-            "replicas": 2, "concurrency": 1, "drain": "3s", "resources": {}, "pod": {"topologySpread": [{"topologyKey": "zone"}]},
+            "replicas": 2, "concurrency": 1, "acceptFor": "1m", "drain": "3s", "resources": {}, "pod": {"topologySpread": [{"topologyKey": "zone"}]},
             "service": {"externalTrafficPolicy": "Local"}, "accessLog": {"minimumStatus": 500},
         });
         assert_eq!(kept(&harmless, &json!({})), None);

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    AUDIENCE, BOOTSTRAP_FOLDER, CLASS_LABEL, Carries, Envoys, FLEET_LABEL, For, GATEWAY_LABEL, MANAGER, READY_GATE, RUN_FOLDER, Service,
+    ACCEPT_ANNOTATION, AUDIENCE, BOOTSTRAP_FOLDER, CLASS_LABEL, Carries, Envoys, FLEET_LABEL, For, GATEWAY_LABEL, MANAGER, READY_GATE, RUN_FOLDER, Service,
     TOKEN_FOLDER, Wanted,
 };
 use crate::limits;
@@ -116,6 +116,8 @@ fn deployment(wanted: &Wanted, envoys: &Envoys) -> Object {
     let mut template_annotations = annotations(wanted);
     // Envoy reads its bootstrap once: another one needs other Pods.
     template_annotations.insert("windrose.dev/bootstrap".to_owned(), fingerprint(envoys).into());
+    // By what it says itself: the parameters may say something else by the time that it ends.
+    template_annotations.insert(ACCEPT_ANNOTATION.to_owned(), parameters.accept_seconds().to_string().into());
     let mut pod = json!({
         "serviceAccountName": wanted.name(),
         "automountServiceAccountToken": false,
@@ -195,7 +197,8 @@ fn container(wanted: &Wanted, envoys: &Envoys) -> Value {
 
 /// Seconds that a Pod is held before Envoy is told to end: its connections have the whole drain after its listeners are withdrawn.
 fn held_seconds(wanted: &Wanted) -> u64 {
-    limits::LISTENERS_STAY.as_secs() + u64::from(wanted.parameters.drain_seconds)
+    let parameters = &wanted.parameters;
+    limits::LISTENERS_STAY.as_secs().max(parameters.accept_seconds()) + u64::from(parameters.drain_seconds)
 }
 
 /// What the Envoys say they are part of.
@@ -370,6 +373,25 @@ mod tests {
         let pod = &of_kind(&objects, "Deployment").unwrap()["spec"]["template"]["spec"];
         assert_eq!(pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"], 30 + limits::LISTENERS_STAY.as_secs());
         assert_eq!(pod["terminationGracePeriodSeconds"], 30 + limits::LISTENERS_STAY.as_secs() + u64::from(END_SECONDS));
+    }
+
+    #[test]
+    fn a_pod_is_held_as_long_as_it_has_to_accept_and_its_connections_have_the_drain_after_that() {
+        let held = |accept_for_seconds, policy: Option<&str>| {
+            let of = wanted(For::Gateway(ObjectKey::new("shop", "a")), &["a"]);
+            let external_traffic_policy = policy.map(str::to_owned);
+            let parameters = Parameters { accept_for_seconds, external_traffic_policy, drain_seconds: 30, ..Parameters::default() };
+            let template = of_kind(&objects(&Wanted { parameters, ..of }), "Deployment").unwrap()["spec"]["template"].clone();
+            let says = template["metadata"]["annotations"][ACCEPT_ANNOTATION].as_str().unwrap().to_owned();
+            let pod = &template["spec"];
+            let held = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
+            assert_eq!(pod["terminationGracePeriodSeconds"], held + u64::from(END_SECONDS));
+            (held, says)
+        };
+        assert_eq!(held(None, Some("Cluster")), (38, "0".to_owned()));
+        assert_eq!(held(None, Some("Local")), (60, "30".to_owned()));
+        assert_eq!(held(Some(90), None), (120, "90".to_owned()));
+        assert_eq!(held(Some(3), Some("Local")), (38, "3".to_owned()), "what is said holds, and endpoints take their time");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -14,7 +15,7 @@ use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 use windrose_vocab::{ObjectKey, Text};
 
-use super::{CLASS_LABEL, FLEET_LABEL, MANAGER, READY_GATE};
+use super::{ACCEPT_ANNOTATION, CLASS_LABEL, FLEET_LABEL, MANAGER, READY_GATE};
 use crate::limits;
 
 /// What is there, by the name of what was made (namespace and name).
@@ -77,6 +78,8 @@ pub struct PodMade {
     pub terminating: bool,
     /// Whether its gate is open.
     pub gate: bool,
+    /// How long it accepts connections at least, once it goes away.
+    pub accepts_for: Duration,
     /// Why it does not run, in Kubernetes' words.
     pub problem: Option<String>,
 }
@@ -191,6 +194,11 @@ fn deployment_of(pod: &Pod) -> Option<String> {
     set.name.rsplit_once('-').map(|(name, _)| name.to_owned())
 }
 
+fn accepts_for(pod: &Pod) -> Duration {
+    let said = pod.annotations().get(ACCEPT_ANNOTATION).and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(said.unwrap_or_default()).min(limits::ACCEPT_MAX)
+}
+
 fn pod(pod: &Pod) -> PodMade {
     let status = pod.status.clone().unwrap_or_default();
     let conditions = status.conditions.unwrap_or_default();
@@ -208,6 +216,7 @@ fn pod(pod: &Pod) -> PodMade {
         address: status.pod_ip.clone().unwrap_or_default(),
         terminating: pod.metadata.deletion_timestamp.is_some(),
         gate: conditions.iter().any(|one| one.type_ == READY_GATE && one.status == "True"),
+        accepts_for: accepts_for(pod),
         problem: problem.or_else(|| unscheduled.map(|one| words(one.reason.clone(), one.message.clone()))),
     }
 }
@@ -227,5 +236,15 @@ mod tests {
         one.metadata.owner_references = Some(vec![owner]);
         assert_eq!(pod(&one).deployment, name);
         assert_eq!(pod(&Pod::default()).deployment, "");
+    }
+
+    #[test]
+    fn a_pod_says_how_long_it_accepts_within_bounds() {
+        let of = |said: Option<&str>| {
+            let mut one = Pod::default();
+            one.metadata.annotations = said.map(|said| [(ACCEPT_ANNOTATION.to_owned(), said.to_owned())].into());
+            pod(&one).accepts_for.as_secs()
+        };
+        assert_eq!([of(None), of(Some("30")), of(Some("x")), of(Some("99999999"))], [0, 30, 0, 600]);
     }
 }
