@@ -19,12 +19,12 @@ const TRIES: usize = 30;
 /// A Lease that is not renewed for that long is nobody's: its holders renew it every few seconds.
 const HOLDS: Duration = Duration::from_secs(20);
 
-/// Fills the state folder with the keys of the cluster, or the cluster with new ones.
-pub(crate) async fn fetch(client: &Client, namespace: &str, options: &ServerOptions) -> anyhow::Result<()> {
+/// Fills the state folder with the keys of the cluster, or the cluster with new ones; what the cluster has.
+pub(crate) async fn fetch(client: &Client, namespace: &str, options: &ServerOptions) -> anyhow::Result<Files> {
     let (mut tries, mut others) = (0, Others::default());
     loop {
         match try_fetch(client, namespace, options, &mut others).await {
-            Ok(()) => return Ok(()),
+            Ok(files) => return Ok(files),
             Err(error) if tries < TRIES => {
                 tracing::warn!(error = format!("{error:#}"), "the keys cannot be had yet; trying again");
                 tries += 1;
@@ -35,21 +35,48 @@ pub(crate) async fn fetch(client: &Client, namespace: &str, options: &ServerOpti
     }
 }
 
-async fn try_fetch(client: &Client, namespace: &str, options: &ServerOptions, others: &mut Others) -> anyhow::Result<()> {
+async fn try_fetch(client: &Client, namespace: &str, options: &ServerOptions, others: &mut Others) -> anyhow::Result<Files> {
     let folder = &options.common.state;
     if let Some(files) = keys::read(client, namespace).await.map_err(anyhow::Error::msg)? {
-        return put(folder, &files);
+        put(folder, &files)?;
+        return whole(client, namespace, options, (files, others)).await;
     }
     others.allow(keys::holder(client, namespace).await.map_err(anyhow::Error::msg)?, Instant::now())?;
     let made = make(options)?;
     if keys::create(client, namespace, &made).await.map_err(anyhow::Error::msg)? {
         tracing::info!("the keys of the control plane were made");
-        return Ok(());
+        return Ok(made);
     }
     // Another replica was faster: its keys are the ones.
     let files = keys::read(client, namespace).await.map_err(anyhow::Error::msg)?.context("the keys are gone again")?;
     made.keys().for_each(|name| drop(std::fs::remove_file(folder.join(name))));
-    put(folder, &files)
+    put(folder, &files)?;
+    Ok(files)
+}
+
+/// The keys of the Secret, once it has all that a control plane needs: what each replica made for itself, no other would trust.
+async fn whole(
+    client: &Client,
+    namespace: &str,
+    options: &ServerOptions,
+    (there, others): (Files, &mut Others),
+) -> anyhow::Result<Files> {
+    let made = make(options).with_context(|| format!("Secret {} is not whole", keys::SECRET))?;
+    let lacking = lacking(&made, &there);
+    if lacking.is_empty() {
+        return Ok(there);
+    }
+    let names = lacking.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    others.allow(keys::holder(client, namespace).await.map_err(anyhow::Error::msg)?, Instant::now())?;
+    let is_whole = keys::complete(client, namespace, &lacking).await.map_err(anyhow::Error::msg)?;
+    anyhow::ensure!(is_whole, "Secret {} lacked {names}, and another replica writes it", keys::SECRET);
+    tracing::warn!(names, "Secret {} lacked keys, and new ones were put there", keys::SECRET);
+    Ok(there.into_iter().chain(lacking).collect())
+}
+
+/// Keys that were made because the Secret does not have them.
+fn lacking(made: &Files, there: &Files) -> Files {
+    made.iter().filter(|(name, _)| !there.contains_key(*name)).map(|(name, bytes)| (name.clone(), bytes.clone())).collect()
 }
 
 /// Another replica that runs, as far as its Lease tells: two authorities would trust no proxy of each other.
@@ -71,7 +98,7 @@ impl Others {
         self.seen = Some((held, since));
         anyhow::ensure!(
             now.duration_since(since) >= HOLDS,
-            "Secret {} is gone while replica {holder} leads, who has its keys and puts it back",
+            "Secret {} is gone, or not whole, while replica {holder} leads, who has its keys and puts them back",
             keys::SECRET
         );
         Ok(())
@@ -142,6 +169,15 @@ mod tests {
         assert!(others.allow(held("2"), after(19)).is_err());
         assert!(others.allow(held("2"), after(38)).is_err(), "it was renewed since");
         assert!(others.allow(held("2"), after(39)).is_ok(), "whoever held it is gone");
+    }
+
+    #[test]
+    fn a_key_that_the_secret_lacks_is_known_by_its_name() {
+        let files = |names: &[&str]| -> Files { names.iter().map(|name| (name.to_string(), name.as_bytes().to_vec())).collect() };
+        let mut there = files(&["root.pem", "unknown.pem"]);
+        there.insert("intermediate.pem".to_owned(), b"renewed by another one".to_vec());
+        let made = files(&["root.pem", "intermediate.pem", "node-root.pem"]);
+        assert_eq!(lacking(&made, &there), files(&["node-root.pem"]));
     }
 
     #[test]

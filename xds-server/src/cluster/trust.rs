@@ -14,9 +14,14 @@ const LOOK: Duration = Duration::from_secs(30);
 /// Between two tries after the cluster refused something.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Follows until the end.
-pub(crate) async fn follow(mut sight: Sight, namespace: String, state: PathBuf, trust: String, end: CancellationToken) {
-    let mut known = keys::files(&state).unwrap_or_default();
+/// Follows until the end. `known` is what the Secret has: what the folder has besides was renewed before anybody led.
+pub(crate) async fn follow(
+    mut sight: Sight,
+    namespace: String,
+    (state, mut known): (PathBuf, secret::Files),
+    trust: String,
+    end: CancellationToken,
+) {
     let mut pause = Duration::ZERO;
     loop {
         let due = async {
@@ -58,11 +63,14 @@ pub(crate) async fn follow(mut sight: Sight, namespace: String, state: PathBuf, 
     }
 }
 
-/// Puts renewed keys into the Secret, and all of them where it is gone.
+/// Puts renewed keys into the Secret, those that it lacks, and all of them where it is gone.
 async fn kept(client: &Client, namespace: &str, all: &secret::Files, renewed: &secret::Files) -> Result<(), String> {
     if secret::restore(client, namespace, all).await? {
         tracing::warn!("Secret {} was gone, and is put back", secret::SECRET);
         return Ok(());
+    }
+    if !secret::complete(client, namespace, all).await? {
+        return Err(format!("Secret {} is being written by another one", secret::SECRET));
     }
     if renewed.is_empty() { Ok(()) } else { secret::update(client, namespace, renewed).await }
 }

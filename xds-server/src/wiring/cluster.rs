@@ -38,7 +38,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let namespace = given.namespace.clone().unwrap_or_else(|| cluster.namespace.clone());
     let reached = reached(given, &namespace)?;
     let options = options(given, &reached.0);
-    keys::fetch(&cluster.client, &namespace, &options).await?;
+    let kept_keys = keys::fetch(&cluster.client, &namespace, &options).await?;
     let state = Arc::new(StateFolder::open(&options.common.state)?);
     let lock = state.lock()?;
     let mut running = Running::new(&options, &state)?;
@@ -82,7 +82,7 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     let names = vec![format!("{}.{namespace}.svc", given.service), format!("{}.{namespace}.svc.cluster.local", given.service)];
     running.tasks.spawn(admission::serve(webhook, (running.authority.clone(), names), sight.worlds.clone(), end.child_token()));
     let state_folder = state.path().to_owned();
-    running.tasks.spawn(writers.with(trust::follow(sight.clone(), namespace, state_folder, root, end.child_token())));
+    running.tasks.spawn(writers.with(trust::follow(sight.clone(), namespace, (state_folder, kept_keys), root, end.child_token())));
     let (events, writes) = events::events(sight.client.clone(), &given.name, end.child_token());
     running.tasks.spawn(writes);
     running.tasks.spawn(writers.with(status::follow(sight, events, end.child_token())));

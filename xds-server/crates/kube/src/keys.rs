@@ -59,6 +59,27 @@ pub async fn restore(client: &Client, namespace: &str, files: &Files) -> Result<
     }
 }
 
+/// Puts keys there that the Secret lacks, and no others: whether it lacks none of them now, and they are these. Not so where somebody
+/// else wrote it meanwhile, or it is gone.
+///
+/// # Errors
+/// What the cluster refused.
+pub async fn complete(client: &Client, namespace: &str, files: &Files) -> Result<bool, String> {
+    let Some(secret) = api(client, namespace).get_opt(SECRET).await.map_err(|error| failed("read", &error))? else { return Ok(false) };
+    let there = secret.data.unwrap_or_default();
+    let lacking = files.iter().filter(|(name, _)| !there.contains_key(*name));
+    let lacking: BTreeMap<&String, ByteString> = lacking.map(|(name, bytes)| (name, ByteString(bytes.clone()))).collect();
+    if lacking.is_empty() {
+        return Ok(true);
+    }
+    let patch = json!({"metadata": {"resourceVersion": secret.metadata.resource_version}, "data": lacking});
+    match write(client, namespace, &patch).await {
+        Ok(()) => Ok(true),
+        Err(error) if code(&error) == Some(409) => Ok(false),
+        Err(error) => Err(failed("written", &error)),
+    }
+}
+
 /// Whoever holds the Lease of the control plane, and the version of its last renewal: a replica that runs has keys.
 ///
 /// # Errors
@@ -77,9 +98,12 @@ pub async fn holder(client: &Client, namespace: &str) -> Result<Option<(String, 
 /// What the cluster refused.
 pub async fn update(client: &Client, namespace: &str, files: &Files) -> Result<(), String> {
     let data: BTreeMap<&String, ByteString> = files.iter().map(|(name, bytes)| (name, ByteString(bytes.clone()))).collect();
-    let patch = json!({"data": data});
+    write(client, namespace, &json!({"data": data})).await.map_err(|error| failed("written", &error))
+}
+
+async fn write(client: &Client, namespace: &str, patch: &serde_json::Value) -> Result<(), kube::Error> {
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    api(client, namespace).patch(SECRET, &parameters, &Patch::Merge(&patch)).await.map(drop).map_err(|error| failed("written", &error))
+    api(client, namespace).patch(SECRET, &parameters, &Patch::Merge(patch)).await.map(drop)
 }
 
 fn api(client: &Client, namespace: &str) -> Api<Secret> {
@@ -132,6 +156,23 @@ mod tests {
         let served = tokio::spawn(serve(listener, vec![("200 OK", there)]));
         assert_eq!(restore(&client, "own", &files()).await, Ok(false));
         assert_eq!(served.await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_entry_that_is_lacking_is_put_there_unless_somebody_else_was_faster() {
+        let there = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": SECRET, "resourceVersion": "7"}, "data": {"other.pem": "eA=="},
+        });
+        let faster = json!({"kind": "Status", "status": "Failure", "reason": "Conflict", "message": "modified", "code": 409});
+        for (status, answer, expected) in [("200 OK", there.clone(), true), ("409 Conflict", faster, false)] {
+            let (listener, client) = listening().await;
+            let served = tokio::spawn(serve(listener, vec![("200 OK", there.clone()), (status, answer)]));
+            let all = Files::from([("other.pem".to_owned(), b"ours".to_vec()), ("node-root.pem".to_owned(), b"root".to_vec())]);
+            assert_eq!(complete(&client, "own", &all).await, Ok(expected));
+            let asked = served.await.unwrap();
+            assert!(asked[1].starts_with("PATCH ") && asked[1].contains(r#""resourceVersion":"7""#), "{}", asked[1]);
+            assert!(asked[1].contains("node-root.pem") && !asked[1].contains("other.pem"), "{}", asked[1]);
+        }
     }
 
     #[tokio::test]

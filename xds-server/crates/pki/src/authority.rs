@@ -39,7 +39,8 @@ struct Own {
 }
 
 impl Authority {
-    /// The authority in `directory`, made when there is none. An intermediate that is past half its life is replaced.
+    /// The authority in `directory`, made when there is none. An intermediate that is not valid is replaced; one that is past half its
+    /// life is [`Self::renew`]'s to replace, by whoever decides for all that share the directory.
     ///
     /// # Errors
     /// When files cannot be read or written, do not fit together, are for another trust domain, or the root is not valid at `now`.
@@ -219,7 +220,7 @@ impl Own {
             return Err(Error::NotIssued { file: path(INTERMEDIATE), subject: found.facts().subject.clone(), issuers: path(ROOT) });
         }
         let is_stale = is_former && !is_issued_by(found.der(), self.root.der());
-        if is_stale || found.is_past_half_life(now) || !found.facts().is_valid_at(now) {
+        if is_stale || !found.facts().is_valid_at(now) {
             return self.new_intermediate(domain, now, entropy);
         }
         Ok(found)

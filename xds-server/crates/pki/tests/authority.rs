@@ -117,6 +117,17 @@ fn the_intermediate_is_renewed_at_half_life_and_old_leaves_are_still_taken() {
 }
 
 #[test]
+fn who_only_opens_an_authority_renews_nothing_that_is_valid() {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = open(folder.path(), noon()).unwrap();
+    let later = noon() + 183 * DAY;
+    assert_eq!(open(folder.path(), later).unwrap().version(&orders(), later), authority.version(&orders(), later));
+    let ended = noon() + 400 * DAY;
+    let reopened = open(folder.path(), ended).unwrap();
+    assert_ne!(reopened.version(&orders(), ended), authority.version(&orders(), ended), "one that is over serves nobody");
+}
+
+#[test]
 fn a_server_that_shares_the_folder_follows_a_renewal() {
     let folder = tempfile::tempdir().unwrap();
     let (mut one, mut other) = (open(folder.path(), noon()).unwrap(), open(folder.path(), noon()).unwrap());
