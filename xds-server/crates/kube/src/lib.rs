@@ -12,6 +12,7 @@ pub mod gate;
 pub mod inspect;
 pub mod install;
 pub mod keys;
+mod lasting;
 pub mod lease;
 pub mod limits;
 pub mod names;

@@ -1,20 +1,18 @@
 //! In which zone each node of the cluster is: a Pod does not know that of itself, and who serves it has to.
 
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Node;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windrose_vocab::Text;
 
-use crate::limits;
+use crate::{lasting, limits};
 
 /// The label by which a cloud says where a node is.
 const LABEL: &str = "topology.kubernetes.io/zone";
@@ -26,7 +24,7 @@ pub type Zones = BTreeMap<Text, Text>;
 /// as if no node had a zone.
 pub async fn follow(client: Client, told: watch::Sender<Option<Arc<Zones>>>, end: CancellationToken) {
     let nodes = Api::<PartialObjectMeta<Node>>::all(client);
-    let mut nodes = pin!(watcher(nodes, watcher::Config::default()).default_backoff());
+    let mut nodes = lasting::watch(nodes, watcher::Config::default());
     let mut known = Known::default();
     loop {
         // What is ready is taken in together: a first list becomes one copy.

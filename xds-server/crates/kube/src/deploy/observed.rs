@@ -1,22 +1,20 @@
 //! What the cluster made of the Envoys of Gateways: addresses of Services, Pods, and why they do not start.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::runtime::WatchStreamExt;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch as latest;
 use tokio_util::sync::CancellationToken;
 use windrose_vocab::{ObjectKey, Text};
 
 use super::{ACCEPT_ANNOTATION, CLASS_LABEL, FLEET_LABEL, MANAGER, READY_GATE};
-use crate::limits;
+use crate::{lasting, limits};
 
 /// What is there, by the name of what was made (namespace and name).
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -88,9 +86,9 @@ pub struct PodMade {
 pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: CancellationToken) {
     let labels = format!("app.kubernetes.io/managed-by={MANAGER},{CLASS_LABEL}");
     let config = watcher::Config::default().labels(&labels);
-    let mut services = pin!(watcher(Api::<Service>::all(client.clone()), config.clone()).default_backoff());
-    let mut deployments = pin!(watcher(Api::<Deployment>::all(client.clone()), config.clone()).default_backoff());
-    let mut pods = pin!(watcher(Api::<Pod>::all(client), config).default_backoff());
+    let mut services = lasting::watch(Api::<Service>::all(client.clone()), config.clone());
+    let mut deployments = lasting::watch(Api::<Deployment>::all(client.clone()), config.clone());
+    let mut pods = lasting::watch(Api::<Pod>::all(client), config);
     let mut now = Made::default();
     let mut stale: [BTreeSet<ObjectKey>; 3] = Default::default();
     let mut listed = [false; 3];

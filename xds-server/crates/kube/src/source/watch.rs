@@ -16,8 +16,8 @@ use windrose_vocab::Kind;
 
 use super::{by_metadata, protects};
 use crate::client::{code, explain};
-use crate::limits;
 use crate::names::plural;
+use crate::{lasting, limits};
 
 /// What one watch tells its owner.
 #[derive(Debug)]
@@ -180,14 +180,13 @@ enum After {
 }
 
 fn after(error: &watcher::Error) -> After {
+    if lasting::cannot_go_on(error) {
+        return After::BeginAgain;
+    }
     match error {
         // A connection that breaks says nothing of the kind: the watch goes on from the version that it has seen.
         watcher::Error::WatchFailed(kube::Error::ReadEvents(_) | kube::Error::HyperError(_) | kube::Error::Service(_)) => After::GoOn,
         watcher::Error::WatchError(status) if status.code == 410 => After::GoOn,
-        // The version that it has seen is too old, and the watch would ask for it for ever.
-        watcher::Error::WatchStartFailed(cause) | watcher::Error::InitialListFailed(cause) if code(cause) == Some(410) => After::BeginAgain,
-        // An event that cannot be read would be missed for ever.
-        watcher::Error::WatchFailed(cause) if code(cause).is_none() => After::BeginAgain,
         watcher::Error::InitialListFailed(cause) | watcher::Error::WatchStartFailed(cause) | watcher::Error::WatchFailed(cause) => {
             After::Tell(explain(cause))
         }
