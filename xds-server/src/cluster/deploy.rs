@@ -93,8 +93,8 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
             continue;
         }
         if made_now != made {
+            forget_deleted(&mut applier, &made, &made_now);
             (made, looked) = (made_now, None);
-            forget_deleted(&mut applier, &made);
         }
         let world = sight.worlds.borrow().clone();
         let again = failed && tried.elapsed() >= RETRY;
@@ -210,15 +210,18 @@ pub(in crate::cluster) fn envoys_of(edge: Option<&Edge>, gateway: &Object<Gatewa
 }
 
 /// What somebody deleted is put there again.
-fn forget_deleted(applier: &mut Applier, made: &Made) {
-    let is_gone = |wanted: &&Wanted| {
-        let name = ObjectKey::new(wanted.namespace().clone(), wanted.name());
-        (wanted.service.is_some() && !made.services.contains_key(&name))
-            || (wanted.envoys.is_some() && !made.deployments.contains_key(&name))
-    };
-    for of in applier.whole().filter(is_gone).map(|wanted| wanted.of.clone()).collect::<Vec<_>>() {
-        applier.forget(&of);
-    }
+fn forget_deleted(applier: &mut Applier, former: &Made, made: &Made) {
+    let gone: Vec<For> = applier.whole().filter(|wanted| lacks(wanted, former, made)).map(|wanted| wanted.of.clone()).collect();
+    gone.iter().for_each(|of| applier.forget(of));
+}
+
+/// Whether something of what was made is gone. That a service account is shows by a Deployment that came to a halt: nobody may watch those.
+fn lacks(wanted: &Wanted, former: &Made, made: &Made) -> bool {
+    let name = ObjectKey::new(wanted.namespace().clone(), wanted.name());
+    let problem = |made: &Made| made.deployments.get(&name).and_then(|deployment| deployment.problem.clone());
+    let halts = || problem(made).is_some_and(|now| problem(former).as_ref() != Some(&now));
+    let envoys = || !made.deployments.contains_key(&name) || !made.bootstraps.contains_key(&name) || halts();
+    (wanted.service.is_some() && !made.services.contains_key(&name)) || (wanted.envoys.is_some() && envoys())
 }
 
 /// Puts everything there, and takes away what is wanted no more. What the cluster refused before is not tried where it is given.

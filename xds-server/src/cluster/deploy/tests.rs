@@ -77,6 +77,7 @@ fn made_of(wanted: &[Wanted]) -> Made {
             made.services.insert(name.clone(), ServiceMade { addresses, owner: owner.clone(), ..ServiceMade::default() });
         }
         if one.envoys.is_some() {
+            made.bootstraps.insert(name.clone(), ());
             let mut deployment = DeploymentMade { available: 1, ..DeploymentMade::default() };
             match one.of {
                 For::Fleet(_) => deployment.shared_by = one.owners.values().cloned().collect(),
@@ -178,6 +179,30 @@ fn what_a_gateway_had_goes_once_what_it_has_now_runs() {
     );
     let (left, fates) = taken(&now, &before, |_| (), false);
     assert_eq!((left, fates), (vec!["Service a-windrose".to_owned(), "Envoys a-windrose".to_owned()], vec!["forgotten"]));
+}
+
+#[test]
+fn what_somebody_deleted_is_missed() {
+    let (picture, world) = world(&[("a", "windrose")]);
+    let all = all_wanted(&picture, &world);
+    let there = made_of(&all);
+    let name = ObjectKey::new("shop", "a-windrose");
+    let is_missed = |edit: fn(&mut Made, &ObjectKey), former: &Made| {
+        let mut made = there.clone();
+        edit(&mut made, &name);
+        lacks(&all[0], former, &made)
+    };
+    assert!(!is_missed(|_, _| (), &there));
+    assert!(is_missed(|made, name| drop(made.services.remove(name)), &there));
+    assert!(is_missed(|made, name| drop(made.deployments.remove(name)), &there));
+    assert!(is_missed(|made, name| drop(made.bootstraps.remove(name)), &there));
+    let halts = |made: &mut Made, name: &ObjectKey| {
+        made.deployments.get_mut(name).unwrap().problem = Some("serviceaccount \"a-windrose\" not found".to_owned());
+    };
+    assert!(is_missed(halts, &there), "something that nobody may watch may be gone");
+    let mut halted = there.clone();
+    halts(&mut halted, &name);
+    assert!(!is_missed(halts, &halted), "which is looked for once");
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Service};
+use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::watch as latest;
@@ -27,6 +28,8 @@ pub struct Made {
     pub deployments: BTreeMap<ObjectKey, DeploymentMade>,
     /// Pods.
     pub pods: BTreeMap<ObjectKey, PodMade>,
+    /// ConfigMaps with the bootstraps of Envoys.
+    pub bootstraps: BTreeMap<ObjectKey, ()>,
 }
 
 /// A Service of a Gateway.
@@ -88,10 +91,11 @@ pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: Canc
     let config = watcher::Config::default().labels(&labels);
     let mut services = lasting::watch(Api::<Service>::all(client.clone()), config.clone());
     let mut deployments = lasting::watch(Api::<Deployment>::all(client.clone()), config.clone());
-    let mut pods = lasting::watch(Api::<Pod>::all(client), config);
+    let mut pods = lasting::watch(Api::<Pod>::all(client.clone()), config.clone());
+    let mut bootstraps = lasting::watch(Api::<PartialObjectMeta<ConfigMap>>::all(client), config);
     let mut now = Made::default();
-    let mut stale: [BTreeSet<ObjectKey>; 3] = Default::default();
-    let mut listed = [false; 3];
+    let mut stale: [BTreeSet<ObjectKey>; 4] = Default::default();
+    let mut listed = [false; 4];
     loop {
         // What is ready is taken in together: a rollout of many Pods becomes few comparisons of the whole.
         for taken in 0..limits::EVENTS_AT_ONCE {
@@ -100,6 +104,7 @@ pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: Canc
                     Some(event) = services.next() => take(event, &mut now.services, (&mut stale[0], &mut listed[0]), service),
                     Some(event) = deployments.next() => take(event, &mut now.deployments, (&mut stale[1], &mut listed[1]), deployment),
                     Some(event) = pods.next() => take(event, &mut now.pods, (&mut stale[2], &mut listed[2]), pod),
+                    Some(event) = bootstraps.next() => take(event, &mut now.bootstraps, (&mut stale[3], &mut listed[3]), |_| ()),
                 }
             };
             match if taken == 0 { end.run_until_cancelled(next).await } else { next.now_or_never() } {
@@ -109,7 +114,7 @@ pub async fn observed(client: Client, made: latest::Sender<Arc<Made>>, end: Canc
                 Some(Some(problem)) => tracing::warn!(problem, "what was made for Gateways cannot be followed; trying again"),
             }
         }
-        now.complete = listed == [true; 3];
+        now.complete = listed == [true; 4];
         if !now.complete {
             continue;
         }
