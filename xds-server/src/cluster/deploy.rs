@@ -233,23 +233,24 @@ async fn put(
     former: Option<&Refused>,
 ) -> Refused {
     let mut refused = Refused::new();
-    for one in all {
-        let fleet = match &one.of {
-            // Envoys come first: no Service leads to some that are not there.
-            For::Member(gateway) => refused.get(&For::Fleet(ObjectKey::new(gateway.namespace.clone(), one.class.clone()))),
-            For::Gateway(_) | For::Fleet(_) => None,
-        };
-        if let Some(problem) = fleet.or_else(|| former.and_then(|former| former.get(&one.of))).cloned() {
-            refused.insert(one.of.clone(), Problem { gateways: one.owners(), ..problem });
-            continue;
+    // Envoys come first: no Service leads to some that are not there.
+    let (fleets, others): (Vec<&Wanted>, Vec<&Wanted>) = all.iter().partition(|one| matches!(one.of, For::Fleet(_)));
+    for of_a_kind in [fleets, others] {
+        let mut tried = Vec::new();
+        for one in of_a_kind {
+            if let Some(problem) = known_problem(one, &refused, former).cloned() {
+                refused.insert(one.of.clone(), Problem { gateways: one.owners(), ..problem });
+                continue;
+            }
+            if applier.former(&one.of).is_some_and(|made| made.class != one.class) {
+                // Its class is another one: what it had goes once the new runs.
+                applier.forget(&one.of);
+            }
+            tried.push(one);
         }
-        if applier.former(&one.of).is_some_and(|made| made.class != one.class) {
-            // Its class is another one: what it had goes once the new runs.
-            applier.forget(&one.of);
-        }
-        if let Err(problem) = applier.apply(&sight.client, one).await {
-            refused.insert(one.of.clone(), Problem { gateways: one.owners(), why: problem });
-        }
+        let mut whys = applier.apply(&sight.client, tried.iter().copied()).await;
+        let problem = |one: &&Wanted| Some((one.of.clone(), Problem { gateways: one.owners(), why: whys.remove(&one.of)? }));
+        refused.extend(tried.iter().filter_map(problem));
     }
     let still: BTreeSet<&For> = all.iter().map(|one| &one.of).collect();
     let unwanted: Vec<Wanted> = applier.applied().filter(|made| !still.contains(&made.of)).cloned().collect();
@@ -257,6 +258,15 @@ async fn put(
         applier.forget(&made.of);
     }
     refused
+}
+
+/// Why something is not tried: its Envoys were refused just now, or it was before.
+fn known_problem<'a>(one: &Wanted, refused: &'a Refused, former: Option<&'a Refused>) -> Option<&'a Problem> {
+    let fleet = match &one.of {
+        For::Member(gateway) => refused.get(&For::Fleet(ObjectKey::new(gateway.namespace.clone(), one.class.clone()))),
+        For::Gateway(_) | For::Fleet(_) => None,
+    };
+    fleet.or_else(|| former.and_then(|former| former.get(&one.of)))
 }
 
 /// Whether something that was made and is not wanted is nothing of ours to keep: it goes with its owners, or [`sweep()`] takes it away,

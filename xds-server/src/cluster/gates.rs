@@ -4,9 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};
 
+use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
 use windrose_kube::deploy::PodMade;
-use windrose_kube::gate;
+use windrose_kube::{Client, gate, limits};
 use windrose_vocab::ObjectKey;
 
 use super::Sight;
@@ -39,16 +40,25 @@ pub(crate) async fn follow(mut sight: Sight, end: CancellationToken) {
             closed.filter(|(key, pod)| !opened.contains_key(&((*key).clone(), pod.uid.clone()))).collect();
         if !closed.is_empty() {
             let settled: BTreeSet<ObjectKey> = sight.reports.settled().iter().filter_map(|identity| pod(identity)).collect();
-            for (key, pod) in closed.into_iter().filter(|(key, _)| settled.contains(*key)) {
-                match gate::set(&sight.client, key, &pod.uid, true, "its Envoy runs what it should", SystemTime::now()).await {
-                    Ok(()) => drop(opened.insert((key.clone(), pod.uid.clone()), tokio::time::Instant::now())),
+            let due = closed.into_iter().filter(|(key, _)| settled.contains(*key));
+            let due: Vec<_> = due.map(|(key, pod)| open(sight.client.clone(), (key.clone(), pod.uid.clone()))).collect();
+            let mut writes = stream::iter(due).buffer_unordered(limits::APPLIES_AT_ONCE);
+            while let Some((pod, done)) = writes.next().await {
+                match done {
+                    Ok(()) => drop(opened.insert(pod, tokio::time::Instant::now())),
                     Err(error) => {
                         failed = true;
-                        tracing::warn!(pod = %key, error, "its readiness cannot be written; trying again");
+                        tracing::warn!(pod = %pod.0, error, "its readiness cannot be written; trying again");
                     }
                 }
             }
         }
         end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
     }
+}
+
+/// Opens one gate, of a Pod by its name and identity.
+async fn open(client: Client, pod: (ObjectKey, String)) -> ((ObjectKey, String), Result<(), String>) {
+    let done = gate::set(&client, &pod.0, &pod.1, true, "its Envoy runs what it should", SystemTime::now()).await;
+    (pod, done)
 }

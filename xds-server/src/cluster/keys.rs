@@ -55,12 +55,7 @@ async fn try_fetch(client: &Client, namespace: &str, options: &ServerOptions, ot
 }
 
 /// The keys of the Secret, once it has all that a control plane needs: what each replica made for itself, no other would trust.
-async fn whole(
-    client: &Client,
-    namespace: &str,
-    options: &ServerOptions,
-    (there, others): (Files, &mut Others),
-) -> anyhow::Result<Files> {
+async fn whole(client: &Client, namespace: &str, options: &ServerOptions, (there, others): (Files, &mut Others)) -> anyhow::Result<Files> {
     let made = make(options).with_context(|| format!("Secret {} is not whole", keys::SECRET))?;
     let lacking = lacking(&made, &there);
     if lacking.is_empty() {

@@ -304,7 +304,9 @@ fn envoys_of_a_gateway_keep_what_they_have_until_those_that_it_shares_are_there(
     let parameters = "  parametersRef: { group: windrose.dev, kind: GatewayParameters, name: shared, namespace: ops }\n---\n\
                       apiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: { name: shared, namespace: ops }\n\
                       spec: { fleet: PerNamespace }\n";
-    let shares = class.replace("spec: { controllerName: windrose.dev/gateway-controller }", "spec:\n  controllerName: windrose.dev/gateway-controller") + parameters;
+    let shares = class
+        .replace("spec: { controllerName: windrose.dev/gateway-controller }", "spec:\n  controllerName: windrose.dev/gateway-controller")
+        + parameters;
     let [apart, together] = [class, shares].map(|class| format!("{shop}{class}"));
     stage.declare(&apart);
     let mut feed = stage.pipeline.reader.subscribe(&edge.clone().into()).unwrap();

@@ -195,7 +195,7 @@ fn what_somebody_deleted_is_missed() {
     assert!(!is_missed(|_, _| (), &there));
     assert!(is_missed(|made, name| drop(made.services.remove(name)), &there));
     assert!(is_missed(|made, name| drop(made.deployments.remove(name)), &there));
-    assert!(is_missed(|made, name| drop(made.bootstraps.remove(name)), &there));
+    assert!(is_missed(|made, name| made.bootstraps.retain(|known, ()| known != name), &there));
     let halts = |made: &mut Made, name: &ObjectKey| {
         made.deployments.get_mut(name).unwrap().problem = Some("serviceaccount \"a-windrose\" not found".to_owned());
     };

@@ -293,11 +293,12 @@ impl Known<'_> {
 
     /// The listeners that an object of that Gateway declares.
     fn listeners(&self, (gateway, owner): (&ObjectKey, &ObjectRef), declared: &[Declared], runs: &Runs, seen: &Seen) -> Vec<Listener> {
+        let former = listeners_that_were_programmed(seen);
         let one = |listener: &Declared| {
             let subject = Subject::section(owner.clone(), listener.name.clone());
             let verdict = self.verdict(&subject)?;
             let mut conditions = conditions(verdict);
-            let is_new = runs.status && !was_listener_programmed(seen, &listener.name);
+            let is_new = runs.status && !former.contains(&*listener.name);
             let late = is_new.then(|| self.late(gateway, listener)).flatten();
             conditions.push(programmed(verdict, runs, late));
             Some(Listener {
@@ -418,11 +419,12 @@ fn was_programmed(seen: &Seen) -> bool {
     is_programmed(&seen.status()["conditions"], seen)
 }
 
-/// The same of one listener.
-fn was_listener_programmed(seen: &Seen, name: &str) -> bool {
+/// The names of listeners of which the same is written.
+fn listeners_that_were_programmed(seen: &Seen) -> BTreeSet<String> {
     let status = seen.status();
-    let mut listeners = status["listeners"].as_array().into_iter().flatten();
-    listeners.find(|listener| listener["name"] == name).is_some_and(|listener| is_programmed(&listener["conditions"], seen))
+    let listeners = status["listeners"].as_array().into_iter().flatten();
+    let programmed = listeners.filter(|listener| is_programmed(&listener["conditions"], seen));
+    programmed.filter_map(|listener| listener["name"].as_str().map(str::to_owned)).collect()
 }
 
 fn is_programmed(conditions: &serde_json::Value, seen: &Seen) -> bool {

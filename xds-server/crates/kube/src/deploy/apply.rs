@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt, stream};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ObjectMeta, Patch, PatchParams, Preconditions};
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -36,25 +37,30 @@ impl std::fmt::Debug for Applier {
 }
 
 impl Applier {
-    /// Makes the cluster have what is wanted. Nothing is sent where it is what was applied last.
-    ///
-    /// # Errors
-    /// The first thing that the cluster refused, in words for the owner of a Gateway.
-    pub async fn apply(&mut self, client: &Client, wanted: &Wanted) -> Result<(), String> {
+    /// Makes the cluster have all that is wanted, some of it at a time, so that who is slow holds up few. Nothing is sent where it is
+    /// what was applied last. Returns the first thing that the cluster refused of each, in words for the owner of a Gateway.
+    pub async fn apply<'a>(&mut self, client: &Client, all: impl IntoIterator<Item = &'a Wanted>) -> BTreeMap<For, String> {
+        let steps: Vec<Step> = all.into_iter().filter_map(|wanted| self.step(wanted)).collect();
+        let mut open = stream::iter(steps.into_iter().map(|step| step.take(client))).buffer_unordered(limits::APPLIES_AT_ONCE);
+        let mut refused = BTreeMap::new();
+        while let Some((applied, outcome)) = open.next().await {
+            refused.extend(outcome.err().map(|why| (applied.wanted.of.clone(), why)));
+            self.applied.insert(applied.wanted.of.clone(), applied);
+        }
+        refused
+    }
+
+    /// What is to be done for something that is wanted; nothing where it was done.
+    fn step(&self, wanted: &Wanted) -> Option<Step> {
         let former = self.applied.get(&wanted.of);
         if former.is_some_and(|former| former.whole && former.wanted == *wanted) {
-            return Ok(());
+            return None;
         }
         let now = objects(wanted);
         let before = former.map_or_else(|| optional(wanted), |former| former.objects.clone());
-        let known = if former.is_some_and(|former| former.whole) { &before[..] } else { &[] };
-        let stale: Vec<Object> = before.iter().filter(|former| !now.iter().any(|kept| kept.is_called_as(former))).cloned().collect();
-        // Whatever fails meanwhile, what was there before is not forgotten.
-        let all = now.iter().cloned().chain(stale.clone()).collect();
-        let outcome = bring(client, wanted, &now, known, &stale).await;
-        let (objects, whole) = if outcome.is_ok() { (now, true) } else { (all, false) };
-        self.applied.insert(wanted.of.clone(), Applied { wanted: wanted.clone(), objects, whole });
-        outcome
+        let stale = before.iter().filter(|former| !now.iter().any(|kept| kept.is_called_as(former))).cloned().collect();
+        let known = if former.is_some_and(|former| former.whole) { before } else { Vec::new() };
+        Some(Step { wanted: wanted.clone(), now, known, stale })
     }
 
     /// Forgets what was made: it is gone with its owners, or somebody deleted it and the next [`Self::apply`] puts it right.
@@ -79,15 +85,35 @@ impl Applier {
     }
 }
 
-/// Puts what is wanted, but for what is known to be there, and takes away the rest.
-async fn bring(client: &Client, wanted: &Wanted, now: &[Object], known: &[Object], stale: &[Object]) -> Result<(), String> {
-    for object in now.iter().filter(|object| !known.contains(object)) {
-        put(client, wanted, object).await?;
+/// What is to be done for one that is wanted.
+struct Step {
+    wanted: Wanted,
+    now: Vec<Object>,
+    /// What is known to be there.
+    known: Vec<Object>,
+    /// What is wanted no more.
+    stale: Vec<Object>,
+}
+
+impl Step {
+    /// Does it. Whatever fails meanwhile, what was there before is not forgotten.
+    async fn take(self, client: &Client) -> (Applied, Result<(), String>) {
+        let outcome = self.bring(client).await;
+        let Self { wanted, now, known: _, stale } = self;
+        let objects = if outcome.is_ok() { now } else { now.into_iter().chain(stale).collect() };
+        (Applied { wanted, objects, whole: outcome.is_ok() }, outcome)
     }
-    for object in stale {
-        remove(client, wanted.namespace(), &owners(wanted), object).await?;
+
+    /// Puts what is wanted, but for what is known to be there, and takes away the rest.
+    async fn bring(&self, client: &Client) -> Result<(), String> {
+        for object in self.now.iter().filter(|object| !self.known.contains(object)) {
+            put(client, &self.wanted, object).await?;
+        }
+        for object in &self.stale {
+            remove(client, self.wanted.namespace(), &owners(&self.wanted), object).await?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 fn owners(wanted: &Wanted) -> Vec<Owner> {

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{
-    ACCEPT_ANNOTATION, AUDIENCE, BOOTSTRAP_FOLDER, CLASS_LABEL, Carries, Envoys, FLEET_LABEL, For, GATEWAY_LABEL, MANAGER, READY_GATE, RUN_FOLDER, Service,
-    TOKEN_FOLDER, Wanted,
+    ACCEPT_ANNOTATION, AUDIENCE, BOOTSTRAP_FOLDER, CLASS_LABEL, Carries, Envoys, FLEET_LABEL, For, GATEWAY_LABEL, MANAGER, READY_GATE,
+    RUN_FOLDER, Service, TOKEN_FOLDER, Wanted,
 };
 use crate::limits;
 use crate::names::label_value;

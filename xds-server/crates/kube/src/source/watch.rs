@@ -75,12 +75,10 @@ async fn follow_always(client: &Client, kind: Kind, events: &mpsc::Sender<Event>
     let tell = async |told| events.send(Event { kind, told }).await;
     loop {
         let pause = match served_version(client, kind).await {
-            Ok(Some(version)) => {
-                match follow(client, kind, &version, events).await {
-                    Ok(pause) => pause,
-                    Err(Over) => return,
-                }
-            }
+            Ok(Some(version)) => match follow(client, kind, &version, events).await {
+                Ok(pause) => pause,
+                Err(Over) => return,
+            },
             Ok(None) => {
                 if tell(Told::NoSuchKind).await.is_err() {
                     return;

@@ -172,7 +172,12 @@ fn a_gateway_that_waits_says_for_how_many_and_one_that_runs_what_is_wrong_all_th
 }
 
 /// What is said of the shop's Gateway or one of its ListenerSets, of whose proxies the stage knows. `edit` says what else there is.
-fn said_of(stage: &crate::progress::tests::Stage, kind: Kind, name: &str, edit: impl Fn(&mut World, &mut Made)) -> (Vec<Condition>, Vec<Listener>) {
+fn said_of(
+    stage: &crate::progress::tests::Stage,
+    kind: Kind,
+    name: &str,
+    edit: impl Fn(&mut World, &mut Made),
+) -> (Vec<Condition>, Vec<Listener>) {
     let (mut world, mut made) = (World::default(), Made::default());
     let edge = ObjectRef::new(Kind::Gateway, "shop", "edge");
     let mut seen = Seen::default();
@@ -245,7 +250,8 @@ fn a_version_that_cannot_be_read_is_not_programmed_although_the_last_good_one_ru
         world.problems.insert(edge, Arc::from([told]));
     };
     assert_eq!(said(&of(unreadable)), both(false, "Invalid"));
-    let of_another = |_: &mut World, made: &mut Made| made.services.values_mut().for_each(|one| one.owner = Some("of the former".to_owned()));
+    let of_another =
+        |_: &mut World, made: &mut Made| made.services.values_mut().for_each(|one| one.owner = Some("of the former".to_owned()));
     assert_eq!(said(&of(of_another)), both(false, "AddressNotAssigned"), "a Gateway that was made anew");
 }
 

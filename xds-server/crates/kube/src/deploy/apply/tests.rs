@@ -38,7 +38,8 @@ fn made_by(managers: &[&str]) -> Value {
 
 async fn applied(answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static) -> (Result<(), String>, Log) {
     let (client, log) = cluster(answer).await;
-    (Applier::default().apply(&client, &wanted()).await, log)
+    let refused = Applier::default().apply(&client, [&wanted()]).await;
+    (refused.into_values().next().map_or(Ok(()), Err), log)
 }
 
 /// The bodies of requests for the Service by that method, with what they were asked by.
@@ -92,6 +93,22 @@ async fn what_is_ours_is_applied_to_that_very_object_and_what_is_not_is_let_be()
     let (outcome, log) = applied(|(method, ..)| if method == "GET" { (200, there("another")) } else { failure(500, "asked") }).await;
     assert!(outcome.unwrap_err().contains("is there and not of this Gateway"));
     assert_eq!(of_service(&log, "PATCH"), []);
+}
+
+#[tokio::test]
+async fn a_gateway_that_the_cluster_is_slow_with_holds_up_no_other() {
+    let (client, log) = cluster(|(method, path, _)| match method.as_str() {
+        _ if path.contains("/namespaces/slow/") => (0, Value::Null),
+        "PATCH" => (201, made_by(&["windrose"])),
+        _ => failure(404, "NotFound"),
+    })
+    .await;
+    let slow = Wanted { of: For::Member(ObjectKey::new("slow", "edge")), ..wanted() };
+    let mut applier = Applier::default();
+    let all = [slow, wanted()];
+    let waits = timeout(std::time::Duration::from_secs(2), applier.apply(&client, &all)).await;
+    assert!(waits.is_err() && of_service(&log, "PATCH").len() == 1);
+    assert_eq!(applier.whole().map(|wanted| wanted.of.clone()).collect::<Vec<_>>(), [For::Member(ObjectKey::new("shop", "edge"))]);
 }
 
 async fn swept(namespace: &str, answer: impl Fn(&Asked) -> (u16, Value) + Send + Sync + 'static) -> (Result<(), String>, Log) {
