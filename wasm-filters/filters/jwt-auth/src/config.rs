@@ -1,7 +1,7 @@
 //! The filter's configuration as JSON: a table from policy id to policy. The control plane writes it with these very
 //! types and compiles it ([`Config::compile`]) before Envoy sees it, so a mistake has a reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,6 +14,10 @@ use serde_json::Value;
 pub struct Config {
     /// Policies by the id that routes name in their metadata.
     pub policies: BTreeMap<String, Policy>,
+    /// Headers that policies which are not here would set from claims, in lower case. What a client sends under these names is removed
+    /// on every route of the listener too: that a policy admits nobody opens its headers on no other route.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub taken_off: BTreeSet<String>,
 }
 
 /// What a route asks of a request.
@@ -347,7 +351,7 @@ mod tests {
 
     #[test]
     fn a_config_reads_back_as_it_was_written() {
-        let text = r#"{"policies":{"open":{"public":{}},"orders":{"jwt":{"providers":[{"name":"main","issuer":"https://id.example","audiences":["orders"],"jwks":"{\"keys\":[]}","algorithms":["ES256"],"leeway_seconds":5,"from":[{"header":{"name":"authorization","scheme":"Bearer"}},{"query":{"name":"access_token"}},{"cookie":{"name":"session"}}],"typ":["at+jwt"],"forward":true}],"require":{"claims":[{"claim":"realm_access.roles","any_of":["admin",1,true]}],"scopes":["orders:read"]},"any_of":[{"scopes":["a"]}],"claims_to_headers":[{"claim":["https://id.example/tier"],"header":"x-tier"}],"claims_to_properties":["sub"],"allow_cors_preflight":true}}}}"#;
+        let text = r#"{"policies":{"open":{"public":{}},"orders":{"jwt":{"providers":[{"name":"main","issuer":"https://id.example","audiences":["orders"],"jwks":"{\"keys\":[]}","algorithms":["ES256"],"leeway_seconds":5,"from":[{"header":{"name":"authorization","scheme":"Bearer"}},{"query":{"name":"access_token"}},{"cookie":{"name":"session"}}],"typ":["at+jwt"],"forward":true}],"require":{"claims":[{"claim":"realm_access.roles","any_of":["admin",1,true]}],"scopes":["orders:read"]},"any_of":[{"scopes":["a"]}],"claims_to_headers":[{"claim":["https://id.example/tier"],"header":"x-tier"}],"claims_to_properties":["sub"],"allow_cors_preflight":true}}},"taken_off":["x-user"]}"#;
         let config: Config = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&config).unwrap(), text);
     }

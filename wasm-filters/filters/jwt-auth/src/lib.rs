@@ -24,7 +24,7 @@ mod verify;
 
 pub use config::{Algorithm, ClaimPath, ClaimRule, ClaimToHeader, Config, JwtPolicy, Location, Policy, Provider, Requirement};
 pub use logic::{JwtAuth, JwtRequest, NAME};
-pub use table::Table;
+pub use table::{Table, can_carry_a_claim};
 
 #[cfg(target_arch = "wasm32")]
 windrose_filter_shell::export!(JwtAuth: request_headers);

@@ -16,7 +16,7 @@ use crate::signature::as_theirs;
 #[derive(Debug)]
 pub struct Table {
     pub(crate) policies: BTreeMap<String, Compiled>,
-    /// Every header that any policy sets from claims; clients never get theirs through, on any route.
+    /// Every header that any policy sets from claims, or would; clients never get theirs through, on any route.
     pub(crate) stripped: BTreeSet<String>,
 }
 
@@ -59,7 +59,10 @@ type Parsed<'a> = BTreeMap<(&'a str, Vec<Algorithm>, bool), Rc<KeySet>>;
 impl Config {
     /// Checks everything that can be wrong and parses the keys. The error names policy, provider and key.
     pub fn compile(&self) -> Result<Table, ConfigError> {
-        let (mut policies, mut stripped, mut parsed) = (BTreeMap::new(), BTreeSet::new(), Parsed::new());
+        for header in &self.taken_off {
+            check_header(header).map_err(|reason| ConfigError::new(format!("taken_off: {reason}")))?;
+        }
+        let (mut policies, mut stripped, mut parsed) = (BTreeMap::new(), self.taken_off.clone(), Parsed::new());
         for (number, (id, policy)) in (0..).zip(&self.policies) {
             let compiled = match policy {
                 Policy::Public {} => Ok(Compiled::Public),
@@ -79,7 +82,8 @@ impl Config {
 impl JwtPolicy {
     /// Checks one policy alone, as the table it will be part of would.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let config = Config { policies: BTreeMap::from([(String::new(), Policy::Jwt(self.clone()))]) };
+        let policies = BTreeMap::from([(String::new(), Policy::Jwt(self.clone()))]);
+        let config = Config { policies, taken_off: BTreeSet::new() };
         config.compile().map(|_| ()).map_err(|error| ConfigError::new(error.0.trim_start_matches("policy \"\": ")))
     }
 }
@@ -97,7 +101,7 @@ fn compile_jwt<'a>(number: u32, policy: &'a JwtPolicy, parsed: &mut Parsed<'a>) 
         issuers.push(issuer);
     }
     policy.any_of.iter().chain([&policy.require]).try_for_each(check_requirement)?;
-    policy.claims_to_headers.iter().try_for_each(check_header)?;
+    policy.claims_to_headers.iter().try_for_each(|claim| check_header(&claim.header))?;
     let paths = policy.claims_to_headers.iter().map(|claim| &claim.claim).chain(&policy.claims_to_properties);
     paths.into_iter().try_for_each(check_path)?;
     let locations: BTreeSet<Location> = issuers.iter().flat_map(|issuer| issuer.from.iter().cloned()).collect();
@@ -187,15 +191,20 @@ fn check_path(path: &ClaimPath) -> Result<(), String> {
     if fine { Ok(()) } else { Err(format!("claim path \"{path}\" has an empty name or a NUL in it")) }
 }
 
-fn check_header(claim: &ClaimToHeader) -> Result<(), String> {
+/// Whether a header can carry a claim, so that what clients send under its name can be taken off.
+#[must_use]
+pub fn can_carry_a_claim(header: &str) -> bool {
+    check_header(header).is_ok()
+}
+
+fn check_header(header: &str) -> Result<(), String> {
     /// Headers that carry the connection or Envoy's own word.
     const TAKEN: [&str; 9] =
         ["host", "connection", "content-length", "transfer-encoding", "te", "upgrade", "trailer", "cookie", "authorization"];
-    let header = &claim.header;
     if !is_header_name(header) {
         return Err(format!("header {header:?} is not a header name in lower case"));
     }
-    if TAKEN.contains(&header.as_str()) || header.starts_with("x-envoy-") || header.starts_with("x-forwarded-") {
+    if TAKEN.contains(&header) || header.starts_with("x-envoy-") || header.starts_with("x-forwarded-") {
         return Err(format!("header {header:?} has a meaning of its own and cannot carry a claim"));
     }
     Ok(())

@@ -8,7 +8,7 @@ mod rfc;
 mod signatures;
 mod traffic;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use base64::Engine;
@@ -58,9 +58,12 @@ fn filter(policy: JwtPolicy) -> Rc<JwtAuth> {
 }
 
 fn configured(policies: &[(&str, Policy)]) -> Rc<JwtAuth> {
-    let policies: BTreeMap<String, Policy> = policies.iter().map(|(id, policy)| ((*id).to_owned(), policy.clone())).collect();
-    let text = serde_json::to_vec(&Config { policies }).unwrap();
-    Rc::new(JwtAuth::configure(&text, &FakeHost::new()).unwrap())
+    let policies = policies.iter().map(|(id, policy)| ((*id).to_owned(), policy.clone())).collect();
+    configured_as(&Config { policies, taken_off: BTreeSet::new() })
+}
+
+fn configured_as(config: &Config) -> Rc<JwtAuth> {
+    Rc::new(JwtAuth::configure(&serde_json::to_vec(config).unwrap(), &FakeHost::new()).unwrap())
 }
 
 /// A request on a route with policy `p`, with this token as bearer.

@@ -1,6 +1,6 @@
 //! The tables of our own filters: policies by id, one table per filter and listener. Routes name ids; an unknown id is denied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use windrose_vocab::{Duration, Sensitive, Text, canonical};
 
@@ -30,7 +30,10 @@ pub enum AuthRule {
     /// A token of one of these providers.
     Jwt(JwtRule),
     /// Nobody passes: the policy could not be understood.
-    Deny,
+    Deny {
+        /// Headers that it would set from claims: clients' own copies are taken off on every route all the same.
+        taken_off: BTreeSet<Text>,
+    },
 }
 
 /// A token of one of some providers, with claims.
@@ -188,7 +191,7 @@ canonical!(
     enum AuthRule {
         Public,
         Jwt(rule),
-        Deny,
+        Deny { taken_off },
     }
 );
 canonical!(struct JwtRule { providers, claims, scopes, claims_to_headers, shared_claims });

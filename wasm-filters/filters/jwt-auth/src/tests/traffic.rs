@@ -56,6 +56,20 @@ fn what_a_client_sends_under_a_claim_s_header_is_stripped_on_every_path() {
     assert_eq!(spoofed(FakeHost::new().with_policy("unknown")), (Some(403), vec![]), "unknown policy");
 }
 
+#[test]
+fn a_header_that_an_absent_policy_would_set_is_stripped_on_every_route() {
+    let policies = BTreeMap::from([("open".to_owned(), Policy::Public {}), ("p".to_owned(), Policy::Jwt(policy()))]);
+    let filter = configured_as(&Config { policies, taken_off: BTreeSet::from(["x-user".to_owned()]) });
+    let spoofed = |host: FakeHost| {
+        let host = host.with_header(":method", "GET").with_header("x-user", "admin").with_header("x-other", "kept");
+        let refused = refusal(&filter, &host).map(|(status, _)| status);
+        (refused, host.request_header("x-user").len(), host.request_header("x-other").len())
+    };
+    assert_eq!(spoofed(FakeHost::new().with_policy("open")), (None, 0, 1));
+    assert_eq!(spoofed(bearing(vector("RS256"))), (None, 0, 1));
+    assert_eq!(spoofed(FakeHost::new().with_policy("gone")), (Some(403), 0, 1));
+}
+
 fn preflight(policy: &str) -> FakeHost {
     let host = FakeHost::new().with_policy(policy).with_header(":method", "OPTIONS");
     host.with_header("origin", "https://app.example").with_header("access-control-request-method", "POST")
@@ -255,7 +269,8 @@ fn a_clock_that_steps_back_does_not_revive_a_token_before_its_time() {
 #[test]
 fn requests_are_counted() {
     let host = bearing(vector("RS256"));
-    let text = serde_json::to_vec(&Config { policies: BTreeMap::from([("p".to_owned(), Policy::Jwt(policy()))]) }).unwrap();
+    let policies = BTreeMap::from([("p".to_owned(), Policy::Jwt(policy()))]);
+    let text = serde_json::to_vec(&Config { policies, taken_off: BTreeSet::new() }).unwrap();
     let filter = Rc::new(JwtAuth::configure(&text, &host).unwrap());
     assert_eq!(refusal(&filter, &host), None);
     host.next_stream();

@@ -362,7 +362,8 @@ pub(crate) fn jwt_table() -> JwtTable {
         claims_to_headers: vec![(text("sub"), text("x-sub"))],
         shared_claims: vec![text("https://id.example/tier")],
     };
-    let rules = [("closed", AuthRule::Deny), ("orders", AuthRule::Jwt(rule)), ("public", AuthRule::Public)];
+    let rules =
+        [("closed", AuthRule::Deny { taken_off: [text("x-user")].into() }), ("orders", AuthRule::Jwt(rule)), ("public", AuthRule::Public)];
     JwtTable { policies: rules.into_iter().map(|(name, rule)| (text(name), rule)).collect() }
 }
 

@@ -132,7 +132,7 @@ impl ExtensionState {
                     ExtensionEntry::Auth(AuthRule::Jwt(rule))
                         if rule.claims_to_headers.iter().any(|(_, header)| places.contains(header)) =>
                     {
-                        Some((id, AuthRule::Deny))
+                        Some((id, AuthRule::Deny { taken_off: rule.claims_to_headers.iter().map(|(_, header)| header.clone()).collect() }))
                     }
                     ExtensionEntry::Auth(AuthRule::Jwt(rule)) => {
                         Some((id, AuthRule::Jwt(JwtRule { shared_claims: shared_claims.to_vec(), ..rule.clone() })))

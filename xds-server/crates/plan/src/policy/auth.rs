@@ -4,13 +4,15 @@ mod keys;
 mod merge;
 mod rivals;
 
+use std::collections::BTreeSet;
+
 use windrose_api::declared::Object;
 use windrose_api::policy::{AuthPolicy, JwtProvider as DeclaredProvider, TokenSource as DeclaredSource};
 use windrose_ir::Extension;
 use windrose_ir::extension::{AuthRule, ClaimRequirement, JwtProvider, JwtRule, JwtTable, TokenSource};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
-use super::headers::is_reserved;
+use super::headers::{is_reserved, is_token};
 use super::{Place, PolicyOutcome, chain};
 use crate::limits;
 use crate::plan::Coverage;
@@ -30,6 +32,8 @@ const ASYMMETRIC: [&str; 9] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS5
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AuthPart {
     pub(crate) says: Says,
+    /// Headers that it sets from claims. What clients send under them is taken off, also where nobody passes.
+    pub(crate) sets: BTreeSet<Text>,
     /// Whether it stands in place of what is more general.
     pub(crate) replace: bool,
 }
@@ -82,7 +86,12 @@ pub(crate) fn part(view: &View<'_>, policy: &Object<AuthPolicy>) -> AuthPart {
     if rivals::judge(view, policy) {
         says = Says::Deny;
     }
-    AuthPart { says, replace: spec.replace }
+    AuthPart { says, sets: sets(spec), replace: spec.replace }
+}
+
+fn sets(spec: &AuthPolicy) -> BTreeSet<Text> {
+    let names = spec.claims_to_headers.iter().map(|mapping| mapping.header.to_ascii_lowercase());
+    names.filter(|name| is_token(name) && !is_reserved(name)).map(Text::from).collect()
 }
 
 fn alone(policy: &ObjectRef, rule: &JwtRule) -> Extension {

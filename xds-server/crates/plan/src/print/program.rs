@@ -1,5 +1,7 @@
 //! The listeners, clusters, endpoints, secrets and filter configurations of one program.
 
+use std::collections::BTreeSet;
+
 use windrose_ir::cluster::{Cluster, Discovery, LoadBalancing, Probe, UpstreamTls};
 use windrose_ir::endpoint::{Address, Health};
 use windrose_ir::extension::{AuthRule, Extension, JwtRule, KeyPart, Quota, RateLimit};
@@ -281,7 +283,7 @@ fn extension(out: &mut Text, name: &str, extension: &Extension) {
             for (id, rule) in &table.policies {
                 let rule = match rule {
                     AuthRule::Public => "public".to_owned(),
-                    AuthRule::Deny => "deny".to_owned(),
+                    AuthRule::Deny { taken_off } => denied(taken_off),
                     AuthRule::Jwt(rule) => jwt(rule),
                 };
                 out.line(2, &format!("{id}: {rule}"));
@@ -301,6 +303,11 @@ fn extension(out: &mut Text, name: &str, extension: &Extension) {
             }
         }
     }
+}
+
+fn denied(taken_off: &BTreeSet<windrose_vocab::Text>) -> String {
+    let taken_off = taken_off.iter().map(|header| format!(", takes off {header}"));
+    format!("deny{}", taken_off.collect::<String>())
 }
 
 fn jwt(rule: &JwtRule) -> String {

@@ -126,7 +126,7 @@ fn set_before(view: &View<'_>, key: &RulesKey, place: &Place<'_>) -> BTreeSet<Te
     let by_listener = listener(view, key).map(BoundListener::answered).unwrap_or_default();
     let from_claims = match auth::effective(view, place).map(|effective| effective.rule) {
         Some(AuthRule::Jwt(rule)) => rule.claims_to_headers.into_iter().map(|(_, header)| header).collect(),
-        Some(AuthRule::Public | AuthRule::Deny) | None => Vec::new(),
+        Some(AuthRule::Public | AuthRule::Deny { .. }) | None => Vec::new(),
     };
     by_listener.into_iter().chain(from_claims).collect()
 }

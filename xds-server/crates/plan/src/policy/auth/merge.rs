@@ -1,5 +1,7 @@
 //! Several AuthPolicies around one rule, from the most general to the most specific: they add up, unless one says `override`.
 
+use std::collections::BTreeSet;
+
 use windrose_ir::extension::{AuthRule, JwtProvider, JwtRule};
 use windrose_vocab::{Code, Diagnostic, ObjectRef, Text};
 
@@ -12,20 +14,23 @@ use crate::world::View;
 pub(super) fn merge<'a>(view: &View<'_>, parts: impl Iterator<Item = (ObjectRef, &'a AuthPart)>) -> Option<Effective> {
     let mut policies: Vec<ObjectRef> = Vec::new();
     let mut says: Option<Says> = None;
+    let mut sets = BTreeSet::new();
     for (policy, part) in parts {
         says = Some(match says {
             Some(general) if !part.replace => both(view, &policy, general, &part.says),
             _ => {
                 policies.clear();
+                sets.clear();
                 part.says.clone()
             }
         });
         policies.push(policy);
+        sets.extend(part.sets.iter().cloned());
     }
-    says.map(|says| effective(view, policies, says))
+    says.map(|says| effective(view, policies, (says, sets)))
 }
 
-fn effective(view: &View<'_>, policies: Vec<ObjectRef>, says: Says) -> Effective {
+fn effective(view: &View<'_>, policies: Vec<ObjectRef>, (says, sets): (Says, BTreeSet<Text>)) -> Effective {
     let id: Text = policies.iter().map(|policy| policy.key.to_string()).collect::<Vec<_>>().join("+").into();
     match (says, policies.last()) {
         (Says::Public { reason, approved_by }, Some(policy)) => {
@@ -40,10 +45,12 @@ fn effective(view: &View<'_>, policies: Vec<ObjectRef>, says: Says) -> Effective
                 "no provider of tokens, here or more generally; nobody passes",
             );
             view.tell(told.hint("set `jwt`, or attach a policy with providers to the Gateway"));
-            Effective { id, rule: AuthRule::Deny, coverage: Coverage::Denied(policies) }
+            Effective { id, rule: AuthRule::Deny { taken_off: sets }, coverage: Coverage::Denied(policies) }
         }
         (Says::Require(rule), _) => Effective { id, rule: AuthRule::Jwt(rule), coverage: Coverage::Protected(policies) },
-        (Says::Deny | Says::Public { .. }, _) => Effective { id, rule: AuthRule::Deny, coverage: Coverage::Denied(policies) },
+        (Says::Deny | Says::Public { .. }, _) => {
+            Effective { id, rule: AuthRule::Deny { taken_off: sets }, coverage: Coverage::Denied(policies) }
+        }
     }
 }
 
