@@ -76,14 +76,15 @@ impl Stream {
             return Verdict::Continue;
         }
         let headers = host.headers(HeaderMap::Request);
+        // It needs nothing of the policy, also where that is not in force.
+        if headers.caller() == Caller::Grpc {
+            return Verdict::Continue;
+        }
         let policy = id.ok().flatten().and_then(|id| self.filter.policies.get(std::str::from_utf8(&id).ok()?));
         let Some(policy) = policy else {
             let denial = Denial::new(500, "transcode_policy_unknown", "the transcoding policy of this route is not in force");
             return Verdict::Reply(denial.into_reply(headers.caller()));
         };
-        if headers.caller() == Caller::Grpc {
-            return Verdict::Continue;
-        }
         match Call::begin(policy, &headers) {
             // Envoy lets a filter of this kind change a body and not make one.
             Ok(_) if end_of_stream => Verdict::Reply(refusal(501, &without_body(), "transcode_no_body")),

@@ -176,6 +176,9 @@ fn other_routes_and_native_grpc_are_not_touched() {
     let mut unknown = Envoy::new(&filter);
     unknown.host.put_property(&["xds", "route_metadata", "filter_metadata", "windrose", "transcode"], "gone");
     assert_eq!(reply(unknown.headers("POST", "/v1/cook", JSON, &[])).status, 500);
+    let mut native = Envoy::new(&filter);
+    native.host.put_property(&["xds", "route_metadata", "filter_metadata", "windrose", "transcode"], "gone");
+    assert_eq!(native.headers("POST", "/kitchen.v1.Kitchen/Cook", "application/grpc", &[]), Verdict::Continue);
 }
 
 #[test]

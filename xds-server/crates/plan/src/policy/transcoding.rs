@@ -17,7 +17,7 @@ use crate::world::View;
 
 const CONFIG_MAP_KEY: &str = "descriptors.pb";
 
-/// What one policy says; none where its descriptors cannot be had, which is told.
+/// What one policy says; none where its descriptors cannot be had, which is told. Then what it transcodes is denied.
 pub(crate) fn rule(view: &View<'_>, policy: &Object<TranscodingPolicy>) -> Option<(Bytes, TranscoderRule)> {
     let spec = &policy.spec;
     let descriptors = descriptors(view, &policy.meta.object, &spec.descriptors)?;
@@ -81,22 +81,22 @@ pub(crate) fn buffer_bytes(entry: &ExtensionEntry) -> u64 {
     }
 }
 
-/// The entry for a rule, if its requests are transcoded; `backends` are those that requests go to.
+/// The id for a rule whose requests are to be transcoded, and what stands under it: nothing where the policy cannot be used. Then the filter
+/// denies them, for it does not know the id. `backends` are those that requests go to.
 pub(crate) fn effective<'r>(
     view: &View<'_>,
     place: &Place<'_>,
     backends: impl Iterator<Item = &'r ResolvedBackend>,
-) -> Option<(Text, ExtensionEntry)> {
+) -> Option<(Text, Option<ExtensionEntry>)> {
     let own = chain(view, Kind::TranscodingPolicy, place).pop();
     let behind = || {
         let mut services = backends.map(|backend| backend.id.object()).filter(|object| object.kind == Kind::Service);
         services.find_map(|service| winner(view, Kind::TranscodingPolicy, &service, None))
     };
     let policy = own.or_else(behind)?;
-    match view.policy(&policy) {
-        Some(PolicyOutcome::Transcoding(Some((descriptors, rule)))) => {
-            Some((policy.key.to_string().into(), ExtensionEntry::Transcoder(descriptors.clone(), rule.clone())))
-        }
+    let entry = match view.policy(&policy) {
+        Some(PolicyOutcome::Transcoding(Some((descriptors, rule)))) => Some(ExtensionEntry::Transcoder(descriptors.clone(), rule.clone())),
         _ => None,
-    }
+    };
+    Some((policy.key.to_string().into(), entry))
 }

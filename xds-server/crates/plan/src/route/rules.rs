@@ -56,18 +56,21 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         let counted = rule.backends.iter().zip(&resolved.backends).filter(|(backend, _)| backend.weight.get() > 0);
         let transcoder = transcoding::effective(view, &place, counted.filter_map(|(_, resolved)| resolved.as_ref()));
         let transcoded = transcoder.is_some();
-        let buffer_bytes = transcoder.as_ref().map_or(0, |(_, entry)| transcoding::buffer_bytes(entry));
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
         let actions = actions(view, &parts, &mut clusters);
         let asked = if asks { Some(key.route.clone()) } else { asked_before(view, key) };
-        let entries = entries(view, key, &place, (transcoder, asked), &rule_label(key.route.kind, rule));
+        let entries = entries(view, key, &place, asked, &rule_label(key.route.kind, rule));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
         all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
+        let (transcode, transcoder) = transcoder.unzip();
+        let buffer_bytes = transcoder.iter().flatten().map(transcoding::buffer_bytes).sum();
+        all_entries.extend(transcode.iter().cloned().zip(transcoder.flatten()).map(|(id, entry)| ((Filter::Transcoder, id), entry)));
         let understood =
             matchers(key.route.kind, rule).into_iter().enumerate().filter(|(position, _)| !resolved.unmatched.contains(position));
         for (position, matcher, (share, action)) in
             understood.flat_map(|(position, matcher)| actions.iter().map(move |action| (position, matcher.clone(), action)))
         {
+            let transcode = transcode.iter().map(|id| (Filter::Transcoder.metadata().into(), id.clone()));
             let route = Route {
                 name: route_name(&key.route, rule, &matcher),
                 action: action.clone(),
@@ -77,7 +80,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
                 cors: filters.cors.clone(),
                 external_auth: external_auth.clone(),
                 buffer_bytes,
-                policies: sorted(policies.clone()),
+                policies: sorted(policies.iter().cloned().chain(transcode).collect()),
                 matcher,
             };
             routes.push(Ruled { precedence: Precedence::of(&route.matcher), rule: index, position, route: route.into() });
@@ -180,12 +183,12 @@ fn sorted(mut policies: Vec<(Text, Text)>) -> Vec<(Text, Text)> {
     policies
 }
 
-/// The entries that the rule names, and what protects it.
+/// The entries that every route of the rule names, and what protects it.
 fn entries(
     view: &View<'_>,
     key: &RulesKey,
     place: &Place<'_>,
-    (transcoder, asked): (Option<(Text, ExtensionEntry)>, Option<ObjectRef>),
+    asked: Option<ObjectRef>,
     rule: &Text,
 ) -> Vec<(Filter, Text, ExtensionEntry)> {
     let mut all = Vec::new();
@@ -217,6 +220,5 @@ fn entries(
     if let Some((id, limits)) = rate_limit::effective(view, place) {
         all.push((Filter::RateLimit, id, ExtensionEntry::RateLimit(limits)));
     }
-    all.extend(transcoder.map(|(id, entry)| (Filter::Transcoder, id, entry)));
     all
 }

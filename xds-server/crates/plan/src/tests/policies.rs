@@ -109,19 +109,39 @@ fn traffic_of_a_rule_wins_field_by_field_and_gets_a_cluster_of_its_own_only_wher
     assert!(printed.contains("endpoints shop/o/80@HTTPRoute/shop/r/a: none"), "{printed}");
 }
 
+fn transcoding(inline: &str) -> AnyObject {
+    let spec = TranscodingPolicy {
+        target_refs: vec![target(Kind::HTTPRoute, "r", Some("a"))],
+        descriptors: DescriptorSource { file: None, config_map: None, inline: Some(inline.to_owned()) },
+        services: vec!["shop.Orders".to_owned()],
+        json: JsonOptions::default(),
+        max_request_bytes: None,
+        max_response_bytes: None,
+    };
+    AnyObject::TranscodingPolicy(object(Kind::TranscodingPolicy, NS, "t", spec))
+}
+
+/// The policies that the routes of `r` name, and the ids that the transcoder knows.
+fn transcoded(plan: &Plan) -> (Vec<Vec<(String, String)>>, Vec<String>) {
+    let program = edge_program(plan);
+    let Extension::Transcoder(table) = &*program.extensions["shop/edge/80/grpc-transcoder"] else { panic!("not a transcoder") };
+    let host = virtual_host(program, "shop/edge/80", "*");
+    let named = |policies: &[(windrose_vocab::Text, windrose_vocab::Text)]| {
+        policies.iter().map(|(filter, id)| (filter.to_string(), id.to_string())).collect()
+    };
+    (host.routes.iter().map(|route| named(&route.policies)).collect(), table.policies.keys().map(ToString::to_string).collect())
+}
+
+#[test]
+fn what_a_transcoding_policy_that_cannot_be_used_is_about_is_denied() {
+    let named = || vec![vec![("transcode".to_owned(), "shop/t".to_owned())], vec![]];
+    assert_eq!(transcoded(&world([transcoding("CgA=")])), (named(), vec!["shop/t".to_owned()]));
+    assert_eq!(transcoded(&world([transcoding("!")])), (named(), vec![]), "the filter denies an id that it does not know");
+}
+
 #[test]
 fn a_transcoded_route_speaks_grpc_and_lost_descriptors_are_told() {
-    let policy = |inline: &str| {
-        let spec = TranscodingPolicy {
-            target_refs: vec![target(Kind::HTTPRoute, "r", Some("a"))],
-            descriptors: DescriptorSource { file: None, config_map: None, inline: Some(inline.to_owned()) },
-            services: vec!["shop.Orders".to_owned()],
-            json: JsonOptions::default(),
-            max_request_bytes: None,
-            max_response_bytes: None,
-        };
-        AnyObject::TranscodingPolicy(object(Kind::TranscodingPolicy, NS, "t", spec))
-    };
+    let policy = transcoding;
     let printed = crate::print(&world([policy("CgA=")]));
     assert!(printed.contains("/a* -> shop/o/80/grpc 1\n"), "{printed}");
     assert!(printed.contains("transcode shop/t\n"), "{printed}");
