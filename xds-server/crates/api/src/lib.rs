@@ -4,6 +4,7 @@
 mod check;
 pub mod declared;
 pub mod decode;
+pub mod header;
 pub mod limits;
 mod name;
 pub mod policy;

@@ -227,6 +227,10 @@ fn policies_are_checked_beyond_their_schema() {
         provider.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         ours("AuthPolicy", json!({"targetRefs": target("Gateway"), "jwt": [provider]}))
     };
+    let claim = |header: &str| {
+        let claims_to_headers = json!([{"claim": "sub", "header": header}]);
+        ours("AuthPolicy", json!({"targetRefs": target("Gateway"), "claimsToHeaders": claims_to_headers}))
+    };
     let limit = |limit: Value| ours("RateLimitPolicy", json!({"targetRefs": target("Gateway"), "limits": [limit]}));
     let traffic = |field: &str, value: Value| ours("TrafficPolicy", json!({"targetRefs": target("Service"), field: value}));
     let authorization = |from: Value| ours("AuthorizationPolicy", json!({"action": "Allow", "rules": [{"from": [from]}]}));
@@ -244,6 +248,8 @@ fn policies_are_checked_beyond_their_schema() {
             ours("AuthPolicy", json!({"targetRefs": target("Gateway")})),
             "spec.jwt: one of `jwt`, `requiredClaims`, `requiredScopes`, `claimsToHeaders`, `public` must be there",
         ),
+        (claim("x-api-key"), "spec.claimsToHeaders[0].header: header `x-api-key` has a meaning of its own and is not set from a claim"),
+        (claim("grpc-timeout"), "spec.claimsToHeaders[0].header: header `grpc-timeout` has a meaning of its own"),
         (
             ours("AuthPolicy", json!({"targetRefs": [{"kind": "HTTPRoute", "name": "a"}], "public": {"reason": "a", "approvedBy": "b"}})),
             "spec.targetRefs[0].group: HTTPRoute is not of group ``",

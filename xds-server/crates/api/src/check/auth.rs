@@ -6,6 +6,7 @@ use windrose_vocab::Code;
 
 use super::{Check, exactly_one, header_name, target, unique, within};
 use crate::decode::{Path, Report, nearest};
+use crate::header::is_reserved;
 use crate::policy::{AuthPolicy, JwtProvider, KeySource, TokenSource};
 
 /// What a filter can verify. `none` and ES512 are not among them.
@@ -31,6 +32,11 @@ impl Check for AuthPolicy {
         self.jwt.iter().enumerate().for_each(|(index, provider)| jwt(provider, &at_jwt.index(index), report));
         let at_headers = at.field("claimsToHeaders");
         unique(self.claims_to_headers.iter().map(|entry| entry.header.as_str()), "header", &at_headers, report);
+        for (index, entry) in self.claims_to_headers.iter().enumerate().filter(|(_, entry)| is_reserved(&entry.header.to_ascii_lowercase()))
+        {
+            let message = format!("header `{}` has a meaning of its own and is not set from a claim", entry.header.escape_debug());
+            report.error(&at_headers.index(index).field("header"), Code::Invalid, message);
+        }
     }
 }
 

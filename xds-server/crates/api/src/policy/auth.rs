@@ -150,7 +150,7 @@ pub struct ClaimToHeader {
     #[schemars(length(min = 1, max = 256))]
     pub claim: String,
     /// Header. What clients send under its name is taken off on every route of the Gateway's port, so it is none with a meaning of its own,
-    /// such as `host`, `authorization`, `content-type`, `accept` or `x-forwarded-for`, and none in which an older policy at the same
+    /// such as `host`, `authorization`, `content-type`, `accept` or `x-forwarded-for` (such a policy is refused), and none in which an older policy at the same
     /// Gateway looks for tokens.
     #[schemars(length(min = 1, max = 256), regex(pattern = "^[a-z0-9-]+$"))]
     pub header: String,

@@ -119,23 +119,29 @@ fn require(view: &View<'_>, policy: &Object<AuthPolicy>) -> Says {
     }
     let claims =
         spec.required_claims.iter().map(|claim| ClaimRequirement { claim: claim.claim.as_str().into(), any_of: texts(&claim.any_of) });
-    let mut headers = Vec::new();
-    for (index, mapping) in spec.claims_to_headers.iter().enumerate() {
-        let header = mapping.header.to_ascii_lowercase();
-        if is_reserved(&header) {
-            let message = format!("header `{header}` has a meaning of its own and is not set from a claim");
-            invalid(view, own, &format!("spec.claimsToHeaders[{index}].header"), message);
-        } else {
-            headers.push((mapping.claim.as_str().into(), header.into()));
-        }
-    }
+    let Some(claims_to_headers) = claims_to_headers(view, policy) else { return Says::Deny };
     Says::Require(JwtRule {
         providers,
         claims: claims.collect(),
         scopes: texts(&spec.required_scopes),
-        claims_to_headers: headers,
+        claims_to_headers,
         shared_claims: Vec::new(),
     })
+}
+
+/// Claims with their headers; none where one of the headers is reserved, for its service would take a client's own copy for the claim.
+fn claims_to_headers(view: &View<'_>, policy: &Object<AuthPolicy>) -> Option<Vec<(Text, Text)>> {
+    let mappings = policy.spec.claims_to_headers.iter().enumerate().map(|(index, mapping)| {
+        let header = mapping.header.to_ascii_lowercase();
+        if is_reserved(&header) {
+            let message = format!("header `{header}` has a meaning of its own and is not set from a claim; nobody passes");
+            invalid(view, &policy.meta.object, &format!("spec.claimsToHeaders[{index}].header"), message);
+            return None;
+        }
+        Some((mapping.claim.as_str().into(), header.into()))
+    });
+    // All of them are told.
+    mappings.collect::<Vec<_>>().into_iter().collect()
 }
 
 fn texts(declared: &[String]) -> Vec<Text> {
