@@ -33,7 +33,7 @@ pub(crate) fn chain(handler: &HttpHandler) -> Vec<pb::hcm::HttpFilter> {
     };
     let limit = handler.limits.max_body_bytes.map(body_limit::filter);
     let declared = handler.filters.iter().flat_map(|one| filter(one, handler.client_address));
-    let strict = handler.client_address.edge || handler.paths.parameters == PathParameters::Reject;
+    let strict = handler.client_address.is_edge() || handler.paths.parameters == PathParameters::Reject;
     let paths = strict.then(|| paths::filter(handler.paths));
     spelling.into_iter().chain(paths).chain(limit).chain(declared).chain([router::filter()]).collect()
 }

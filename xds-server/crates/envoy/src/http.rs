@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use windrose_ir::http::{ClientAddress, EscapedSlashes, ForwardedCertificate, HttpFilter, HttpHandler, HttpLimits, RouteSource};
+use windrose_ir::http::{
+    ClientAddress, EscapedSlashes, ForwardedCertificate, HttpFilter, HttpHandler, HttpLimits, RouteSource, Underscores,
+};
 use windrose_ir::listener::Direction;
 use windrose_vocab::{ResourceId, ResourceKind};
 
-use crate::limits::{DOWNSTREAM_KEEPALIVE, DOWNSTREAM_KEEPALIVE_ANSWER, HEADERS_KIB, STREAMS, WINDOW_BYTES};
+use crate::limits::{DOWNSTREAM_KEEPALIVE, DOWNSTREAM_KEEPALIVE_ANSWER, HEADERS_KIB, MORE_HOPS_THAN_ENTRIES, STREAMS, WINDOW_BYTES};
 use crate::pb;
 use crate::route::scoped;
 use crate::{filters, metrics, telemetry};
@@ -24,7 +26,7 @@ pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnec
         http_filters: filters::chain(handler),
         tracing: handler.tracing.as_ref().map(|tracing| telemetry::tracing(tracing, direction)),
         access_log: loggers(handler, direction),
-        common_http_protocol_options: Some(common(limits, handler.client_address)),
+        common_http_protocol_options: Some(common(limits, handler.underscores)),
         http2_protocol_options: Some(http2(limits, handler.websocket)),
         // What stands behind may name itself; the proxy does not.
         server_header_transformation: ServerHeaderTransformation::PassThrough as i32,
@@ -32,8 +34,8 @@ pub(crate) fn manager(handler: &HttpHandler, direction: Direction) -> HttpConnec
         stream_idle_timeout: pb::duration(limits.stream_idle_timeout),
         request_timeout: pb::duration(limits.request_timeout),
         request_headers_timeout: pb::duration(limits.headers_timeout),
-        use_remote_address: pb::boolean(handler.client_address.edge),
-        xff_num_trusted_hops: handler.client_address.trusted_hops,
+        use_remote_address: pb::boolean(handler.client_address.is_edge()),
+        xff_num_trusted_hops: trusted_hops(handler.client_address),
         internal_address_config: Some(nobody_is_internal()),
         normalize_path: pb::boolean(handler.paths.normalize),
         merge_slashes: handler.paths.merge_slashes,
@@ -76,9 +78,21 @@ fn nobody_is_internal() -> InternalAddressConfig {
     InternalAddressConfig { cidr_ranges: vec![nobody], unix_sockets: false }
 }
 
-fn common(limits: &HttpLimits, client: ClientAddress) -> pb::core::HttpProtocolOptions {
-    // Servers behind that turn `_` into `-` would take `x_user` for a header that filters set.
-    let underscores = if client.edge { HeadersWithUnderscoresAction::RejectRequest } else { HeadersWithUnderscoresAction::Allow };
+/// Where `use_remote_address` is off, Envoy takes the connection's address if `x-forwarded-for` has fewer entries than it is to skip; switched
+/// on it would write that header, and `x-forwarded-proto`, request ids and headers of Envoy's own too.
+fn trusted_hops(client: ClientAddress) -> u32 {
+    match client {
+        ClientAddress::Edge { trusted_hops } => trusted_hops,
+        ClientAddress::Forwarded => 0,
+        ClientAddress::Connection => MORE_HOPS_THAN_ENTRIES,
+    }
+}
+
+fn common(limits: &HttpLimits, underscores: Underscores) -> pb::core::HttpProtocolOptions {
+    let underscores = match underscores {
+        Underscores::Keep => HeadersWithUnderscoresAction::Allow,
+        Underscores::Reject => HeadersWithUnderscoresAction::RejectRequest,
+    };
     pb::core::HttpProtocolOptions {
         idle_timeout: pb::duration(limits.connection_idle_timeout),
         max_connection_duration: limits.connection_duration.and_then(pb::positive),

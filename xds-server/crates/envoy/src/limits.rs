@@ -10,6 +10,9 @@ pub(crate) const WINDOW_BYTES: RangeInclusive<u32> = 65_535..=2_147_483_647;
 pub(crate) const STREAMS: RangeInclusive<u32> = 1..=2_147_483_647;
 /// Sizes of request headers that Envoy takes, in KiB.
 pub(crate) const HEADERS_KIB: RangeInclusive<u32> = 1..=8_192;
+/// Proxies in front, more than a request can name in `x-forwarded-for`: all its headers have 8 MiB at most, and a comma stands
+/// between two.
+pub(crate) const MORE_HOPS_THAN_ENTRIES: u32 = 1 << 24;
 /// Entries of the largest hash ring that Envoy takes.
 pub(crate) const RING_MAX: u64 = 8_388_608;
 /// Bytes of the body of a direct answer that Envoy takes by itself; a table with a longer one raises it.

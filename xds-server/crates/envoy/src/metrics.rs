@@ -12,7 +12,7 @@ use pb::log_stats::config::{Counter, Histogram, Stat, Tag};
 
 /// In Prometheus' words `envoy_windrose_requests` and `envoy_windrose_request_milliseconds`.
 pub(crate) fn logger(handler: &HttpHandler, direction: Direction) -> pb::accesslog::AccessLog {
-    let stat = |name: &str| Some(Stat { name: name.to_owned(), tags: tags(handler.client_address.edge, direction) });
+    let stat = |name: &str| Some(Stat { name: name.to_owned(), tags: tags(handler.client_address.is_edge(), direction) });
     let requests = Counter { stat: stat("requests"), value_fixed: pb::number64(1), ..Default::default() };
     let times = Histogram { stat: stat("request_milliseconds"), unit: Unit::Milliseconds as i32, value_format: "%DURATION%".to_owned() };
     let scope = pb::types::Scope {

@@ -18,6 +18,8 @@ pub struct HttpHandler {
     pub limits: HttpLimits,
     /// Whose word on the client's address is taken.
     pub client_address: ClientAddress,
+    /// What happens to requests with `_` in the name of a header.
+    pub underscores: Underscores,
     /// What is told upstream of the client's certificate.
     pub client_certificate: ForwardedCertificate,
     /// How paths are made plain before they are matched.
@@ -179,11 +181,36 @@ pub struct HttpLimits {
 
 /// Whose word on the client's address is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ClientAddress {
-    /// Proxies of our own in front of this one: so many entries of `x-forwarded-for` are believed, from the right. 0: the connection's peer.
-    pub trusted_hops: u32,
-    /// Whether the connection's peer is put in (edge), or headers are kept as they came (sidecar).
-    pub edge: bool,
+pub enum ClientAddress {
+    /// The connection's peer, which is put into `x-forwarded-for`; behind proxies of our own so many of its entries are believed, from the right.
+    Edge {
+        /// Proxies of our own in front of this one.
+        trusted_hops: u32,
+    },
+    /// The last entry of `x-forwarded-for`, which goes on as it came (sidecar).
+    Forwarded,
+    /// The connection's peer; `x-forwarded-for` is not believed, and goes on as it came (sidecar that counts by address).
+    Connection,
+}
+
+/// What happens to requests with `_` in the name of a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Underscores {
+    /// They go on.
+    Keep,
+    /// 400: servers that turn `_` into `-` would take `x_user` for a header that filters set.
+    Reject,
+}
+
+impl ClientAddress {
+    /// Whether strangers connect.
+    #[must_use]
+    pub fn is_edge(self) -> bool {
+        match self {
+            Self::Edge { .. } => true,
+            Self::Forwarded | Self::Connection => false,
+        }
+    }
 }
 
 /// What is done with `x-forwarded-client-cert`.
@@ -228,7 +255,7 @@ pub enum EscapedSlashes {
     UnescapeAndRedirect,
 }
 
-canonical!(struct HttpHandler { stat_name, routes, filters, limits, client_address, client_certificate, paths, websocket, tracing, access_log, metrics });
+canonical!(struct HttpHandler { stat_name, routes, filters, limits, client_address, underscores, client_certificate, paths, websocket, tracing, access_log, metrics });
 canonical!(
     enum RouteSource {
         Table(name),
@@ -285,7 +312,19 @@ canonical!(
     }
 );
 canonical!(struct HttpLimits { max_headers_kib, max_headers, max_streams, stream_window_bytes, connection_window_bytes, max_body_bytes, headers_timeout, request_timeout, stream_idle_timeout, connection_idle_timeout, connection_duration });
-canonical!(struct ClientAddress { trusted_hops, edge });
+canonical!(
+    enum ClientAddress {
+        Edge { trusted_hops },
+        Forwarded,
+        Connection,
+    }
+);
+canonical!(
+    enum Underscores {
+        Keep,
+        Reject,
+    }
+);
 canonical!(
     enum ForwardedCertificate {
         Sanitize,

@@ -23,7 +23,7 @@ const AUDIT_DENY: &str = "audit_deny.";
 
 /// The filters of one authorization: what denies comes first, then each list that allows; the first of either with what is audited as if it did.
 pub(crate) fn http_filters(authorization: &Authorization, client: ClientAddress) -> Vec<pb::hcm::HttpFilter> {
-    let policy = if client.edge { policy } else { peer_policy };
+    let policy = if client.is_edge() { policy } else { peer_policy };
     let enforced = |action, rules: &[AuthorizationRule]| rbac(action, rules, policy);
     let Shares { deny, allow } = Shares::of(authorization, enforced, <[_]>::to_vec);
     let filter = |name, stats: &str, share: Share| {

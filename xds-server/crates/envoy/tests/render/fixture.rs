@@ -137,7 +137,8 @@ pub(crate) fn handler(routes: RouteSource) -> HttpHandler {
             connection_idle_timeout: seconds(3600),
             connection_duration: None,
         },
-        client_address: ClientAddress { trusted_hops: 0, edge: true },
+        client_address: ClientAddress::Edge { trusted_hops: 0 },
+        underscores: Underscores::Reject,
         client_certificate: ForwardedCertificate::Sanitize,
         paths: PathNormalization {
             normalize: true,
@@ -531,7 +532,8 @@ fn mesh_chains() -> Vec<Chain> {
     };
     let inbound = HttpHandler {
         filters: vec![HttpFilter::Authorization(authorization())],
-        client_address: ClientAddress { trusted_hops: 0, edge: false },
+        client_address: ClientAddress::Forwarded,
+        underscores: Underscores::Keep,
         client_certificate: ForwardedCertificate::Set,
         paths: PathNormalization {
             normalize: false,
@@ -553,7 +555,7 @@ fn mesh_chains() -> Vec<Chain> {
 
 fn outbound() -> HttpHandler {
     HttpHandler {
-        client_address: ClientAddress { trusted_hops: 1, edge: false },
+        client_address: ClientAddress::Connection,
         paths: PathNormalization {
             normalize: true,
             merge_slashes: false,

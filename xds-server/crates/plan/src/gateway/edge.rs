@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use windrose_ir::http::{Authorization, ClientAddress, ForwardedCertificate, HttpFilter, HttpHandler, RouteSource};
+use windrose_ir::http::{Authorization, ClientAddress, ForwardedCertificate, HttpFilter, HttpHandler, RouteSource, Underscores};
 use windrose_ir::listener::{ClientValidation, Direction, ServerTls, Transport};
 use windrose_ir::{Chain, Handler, Listener};
 use windrose_vocab::{Code, Hostname, Kind, ObjectKey, ObjectRef, Port, ProxyKey, ProxyRole, SpiffeId, Text};
@@ -241,7 +241,8 @@ impl At<'_, '_> {
             routes: RouteSource::Table(name),
             filters,
             limits: limits.http,
-            client_address: ClientAddress { trusted_hops: limits.trusted_hops, edge: true },
+            client_address: ClientAddress::Edge { trusted_hops: limits.trusted_hops },
+            underscores: Underscores::Reject,
             client_certificate,
             paths: limits.paths,
             websocket: false,

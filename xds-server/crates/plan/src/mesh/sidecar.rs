@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use windrose_api::declared::{Object, Workload};
 use windrose_ir::http::{
     Authorization, ClientAddress, EscapedSlashes, ForwardedCertificate, HttpHandler, HttpLimits, PathNormalization, PathParameters,
-    RouteSource,
+    RouteSource, Underscores,
 };
 use windrose_ir::listener::ConnectionLimits;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole, Text};
@@ -52,19 +52,24 @@ impl Sidecar<'_, '_> {
         extensions: &BTreeSet<(Text, Filter)>,
         client_certificate: ForwardedCertificate,
     ) -> Box<HttpHandler> {
-        let by_path = authorization.as_ref().is_some_and(judges_paths);
+        let has = |wanted: Filter| extensions.iter().any(|(_, filter)| *filter == wanted);
+        let guarded = has(Filter::JwtAuth) || has(Filter::RateLimit);
+        // What is judged by its path, or by the rule that the path leads to, must not be spelled two ways; else a sidecar leaves paths to
+        // the services.
+        let by_path = guarded || authorization.as_ref().is_some_and(judges_paths);
         Box::new(HttpHandler {
             stat_name: table.clone(),
             routes: RouteSource::Table(table),
             // Routes with CORS are those that callers' sidecars apply.
             filters: chain_of_filters(client_certificate == ForwardedCertificate::Sanitize, authorization, extensions),
             limits: http_limits(),
-            client_address: ClientAddress { trusted_hops: 0, edge: false },
+            // What a workload forwards may be a stranger's word, by which nobody is counted.
+            client_address: if guarded { ClientAddress::Connection } else { ClientAddress::Forwarded },
+            underscores: if has(Filter::JwtAuth) { Underscores::Reject } else { Underscores::Keep },
             client_certificate,
             paths: PathNormalization {
                 normalize: true,
                 merge_slashes: by_path,
-                // What rules judge by path must not be spelled two ways; else a sidecar leaves paths to the services.
                 escaped_slashes: if by_path { EscapedSlashes::Reject } else { EscapedSlashes::Keep },
                 parameters: if by_path { PathParameters::Reject } else { PathParameters::Keep },
             },

@@ -6,7 +6,8 @@ use windrose_ir::cluster::{Cluster, Discovery, LoadBalancing, Probe, UpstreamTls
 use windrose_ir::endpoint::{Address, Health};
 use windrose_ir::extension::{AuthRule, Extension, JwtRule, KeyPart, Quota, RateLimit};
 use windrose_ir::http::{
-    Authorization, AuthorizationRule, ForwardedCertificate, HostScope, HttpFilter, HttpHandler, PathPattern, Principal, RouteSource,
+    Authorization, AuthorizationRule, ClientAddress, ForwardedCertificate, HostScope, HttpFilter, HttpHandler, PathPattern, Principal,
+    RouteSource, Underscores,
 };
 use windrose_ir::listener::{Direction, Handler, Transport};
 use windrose_ir::telemetry::{LogSink, TraceProvider};
@@ -126,14 +127,19 @@ fn http(out: &mut Text, http: &HttpHandler) {
         }
     }
     let defaults = edge::defaults();
-    if http.client_address.edge && http.limits != defaults.http {
+    if http.client_address.is_edge() && http.limits != defaults.http {
         out.line(3, &format!("limits {:?}", http.limits));
     }
-    if http.client_address.edge && http.paths != defaults.paths {
+    if http.client_address.is_edge() && http.paths != defaults.paths {
         out.line(3, &format!("paths {:?}", http.paths));
     }
-    if http.client_address.trusted_hops > 0 {
-        out.line(3, &format!("trusts {} hops", http.client_address.trusted_hops));
+    match http.client_address {
+        ClientAddress::Edge { trusted_hops: 0 } | ClientAddress::Forwarded => {}
+        ClientAddress::Edge { trusted_hops } => out.line(3, &format!("trusts {trusted_hops} hops")),
+        ClientAddress::Connection => out.line(3, "believes no forwarded address"),
+    }
+    if !http.client_address.is_edge() && http.underscores == Underscores::Reject {
+        out.line(3, "refuses header names with `_`");
     }
     if http.client_certificate == ForwardedCertificate::Set {
         out.line(3, "tells the client's certificate");

@@ -1,5 +1,9 @@
 use windrose_api::declared::AnyObject;
-use windrose_api::policy::{Action, AuthorizationPolicy, AuthorizationRule, MeshPolicy, MtlsMode, Source};
+use windrose_api::policy::{
+    Action, AuthPolicy, AuthorizationPolicy, AuthorizationRule, MeshPolicy, MtlsMode, Public, RateLimitPolicy, Source, TargetRef,
+};
+use windrose_ir::Handler;
+use windrose_ir::http::{ClientAddress, EscapedSlashes, HttpHandler, PathParameters, Underscores};
 use windrose_vocab::{Kind, ObjectRef, ProxyKey};
 
 use super::world::*;
@@ -135,4 +139,44 @@ fn a_call_to_nobody_is_told_with_the_nearest() {
         "{:?}",
         told(&plan)
     );
+}
+
+/// What `web` calls `orders` through, with these policies on the route.
+fn calling(policies: impl IntoIterator<Item = AnyObject>) -> Box<HttpHandler> {
+    let mut spec = route_spec(&[], vec![rule(vec![prefix("/v2")], "orders")]);
+    spec.parents = vec![parent(Kind::Service, "orders")];
+    let plan = world(policies.into_iter().chain([AnyObject::Route(http_route("split", spec))]));
+    let program = &plan.programs[&ProxyKey::workload(NS, "web")];
+    match &program.listeners["shop/web/outbound/127.0.0.1:15001"].chains[0].handler {
+        Handler::Http(handler) => handler.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_an_edge_guards_by_a_sidecar_guards_where_tokens_or_limits_are_about_its_calls() {
+    let on_route = || -> Vec<TargetRef> { vec![target(Kind::HTTPRoute, "split", None)] };
+    let limits = RateLimitPolicy { target_refs: on_route(), limits: Vec::new(), shadow: false, headers: None };
+    let limits = || AnyObject::RateLimitPolicy(object(Kind::RateLimitPolicy, NS, "l", limits.clone()));
+    let public = Some(Public { reason: "a".to_owned(), approved_by: "b".to_owned() });
+    let auth = AuthPolicy {
+        target_refs: on_route(),
+        jwt: Vec::new(),
+        required_claims: Vec::new(),
+        required_scopes: Vec::new(),
+        claims_to_headers: Vec::new(),
+        public,
+        replace: false,
+    };
+    let auth = || AnyObject::AuthPolicy(object(Kind::AuthPolicy, NS, "a", auth.clone()));
+    let guards = |handler: Box<HttpHandler>| {
+        let paths = handler.paths;
+        let strict = (paths.merge_slashes, paths.escaped_slashes, paths.parameters);
+        (handler.client_address, strict, handler.underscores)
+    };
+    let open = (false, EscapedSlashes::Keep, PathParameters::Keep);
+    let strict = (true, EscapedSlashes::Reject, PathParameters::Reject);
+    assert_eq!(guards(calling([])), (ClientAddress::Forwarded, open, Underscores::Keep));
+    assert_eq!(guards(calling([limits()])), (ClientAddress::Connection, strict, Underscores::Keep));
+    assert_eq!(guards(calling([auth()])), (ClientAddress::Connection, strict, Underscores::Reject));
 }
