@@ -141,10 +141,12 @@ impl FilterContext for Stream {
         }
     }
 
-    fn on_response_headers(&mut self, host: &dyn Host, _end_of_stream: bool) -> Verdict {
+    fn on_response_headers(&mut self, host: &dyn Host, end_of_stream: bool) -> Verdict {
         let Stage::Calling(call) = std::mem::replace(&mut self.stage, Stage::Untouched) else { return Verdict::Continue };
         match Answer::begin(&call, host) {
             None => Verdict::Continue,
+            // Nobody would call this filter again.
+            Some(Ok(answer)) if end_of_stream => answer.ended_without_status(),
             Some(Ok(answer)) => {
                 self.stage = Stage::Answering(Box::new(answer));
                 Verdict::Pause

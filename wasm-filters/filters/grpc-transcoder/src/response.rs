@@ -98,6 +98,12 @@ impl Answer {
         })
     }
 
+    /// The response headers were all there is, and no status is among them.
+    #[must_use]
+    pub fn ended_without_status(&self) -> Verdict {
+        self.broken("the upstream ended without a status")
+    }
+
     /// A piece of the body is here.
     pub fn on_body(&mut self, host: &dyn Host, size: usize, end_of_stream: bool) -> Verdict {
         if self.shape == Shape::Single {
@@ -105,7 +111,7 @@ impl Answer {
                 (size, _) if size > self.policy.response_message_bytes_max.saturating_add(crate::frame::HEADER_BYTES) => {
                     self.broken("the upstream sent more than one message of the allowed length")
                 }
-                (_, true) => self.broken("the upstream ended without a status"),
+                (_, true) => self.ended_without_status(),
                 (_, false) => Verdict::Pause,
             };
         }

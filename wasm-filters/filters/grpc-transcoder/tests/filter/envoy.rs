@@ -99,11 +99,16 @@ impl Envoy {
     }
 
     pub(crate) fn response_headers(&mut self, headers: &[(&str, &str)]) -> Verdict {
+        self.response_that_ends(headers, false)
+    }
+
+    /// Response headers, which may be all there is.
+    pub(crate) fn response_that_ends(&mut self, headers: &[(&str, &str)], end: bool) -> Verdict {
         for (name, value) in headers {
             self.host.push_header(HeaderMap::Response, name, value);
         }
         let host = &self.host;
-        self.stream.run(|context| context.on_response_headers(host, false))
+        self.stream.run(|context| context.on_response_headers(host, end))
     }
 
     /// A piece of the response body; `sent` grows by what leaves.

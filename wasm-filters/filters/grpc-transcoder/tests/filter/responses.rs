@@ -134,6 +134,22 @@ fn a_broken_upstream_is_502() {
 }
 
 #[test]
+fn headers_that_are_all_there_is_are_answered_at_once() {
+    let answer = |path: &str, headers: &[(&str, &str)]| {
+        let method = if path == "/v1/serve" { "GET" } else { "POST" };
+        call(method, path, "").response_that_ends(&[&[(":status", "200"), ("content-type", "application/grpc")], headers].concat(), true)
+    };
+    for path in ["/v1/cook", "/v1/serve"] {
+        let reply = reply(answer(path, &[]));
+        assert!(reply.status == 502 && text(&reply).contains("ended without a status"), "{path}: {}", text(&reply));
+    }
+    assert_eq!(reply(answer("/v1/cook", &[("grpc-status", "5")])).status, 404);
+    assert_eq!(text(&reply(answer("/v1/serve", &[("grpc-status", "0")]))), "[]");
+    let mut other = call("POST", "/v1/cook", "");
+    assert_eq!(other.response_that_ends(&[(":status", "503")], true), Verdict::Continue);
+}
+
+#[test]
 fn errors_that_are_no_grpc_pass_as_they_are() {
     let mut envoy = call("POST", "/v1/cook", "");
     assert_eq!(envoy.response_headers(&[(":status", "503"), ("content-type", "text/plain")]), Verdict::Continue);
