@@ -139,7 +139,7 @@ impl Answer {
         }
         match (self.shape, self.written) {
             (Shape::Single, _) => self.single(host, size, &status),
-            (_, 0) => self.ended_without_message(&status),
+            (_, 0) if self.frames.is_empty() || status.code != status::OK => self.ended_without_message(&status),
             (_, _) if !self.frames.is_empty() => self.break_off(host, "the upstream ended within a message"),
             (_, _) => self.tail(host, &status),
         }

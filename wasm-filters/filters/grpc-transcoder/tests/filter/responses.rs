@@ -213,6 +213,20 @@ fn an_empty_stream_is_an_empty_array() {
 }
 
 #[test]
+fn a_stream_that_is_cut_within_its_first_message_is_no_empty_stream() {
+    for accept in ["", "application/x-ndjson", "text/event-stream"] {
+        let cut = |status: &[(&str, &str)]| {
+            let mut envoy = streaming(accept);
+            assert_eq!(envoy.chunk(b"\0\0\0\0\x09x", false), Verdict::Pause);
+            reply(envoy.trailers(status).0)
+        };
+        let broken = cut(OK);
+        assert!(broken.status == 502 && text(&broken).contains("ended within a message"), "{accept}: {}", text(&broken));
+        assert_eq!(cut(&[("grpc-status", "14")]).status, 503, "what the service says of it comes first");
+    }
+}
+
+#[test]
 fn an_error_after_the_first_message_ends_the_array_or_breaks_the_stream() {
     for messages in [1, 2, 3] {
         let mut envoy = streaming("");
