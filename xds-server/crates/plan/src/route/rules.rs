@@ -62,6 +62,8 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         let entries = entries(view, key, &place, asked, &rule_label(key.route.kind, rule));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
         all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
+        // What is answered here becomes no call.
+        let transcoder = transcoder.filter(|_| actions.iter().any(|(_, action)| forwards(action)));
         let (transcode, transcoder) = transcoder.unzip();
         let buffer_bytes = transcoder.iter().flatten().map(transcoding::buffer_bytes).sum();
         all_entries.extend(transcode.iter().cloned().zip(transcoder.flatten()).map(|(id, entry)| ((Filter::Transcoder, id), entry)));
@@ -70,7 +72,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         for (position, matcher, (share, action)) in
             understood.flat_map(|(position, matcher)| actions.iter().map(move |action| (position, matcher.clone(), action)))
         {
-            let transcode = transcode.iter().map(|id| (Filter::Transcoder.metadata().into(), id.clone()));
+            let transcode = transcode.iter().filter(|_| forwards(action)).map(|id| (Filter::Transcoder.metadata().into(), id.clone()));
             let route = Route {
                 name: route_name(&key.route, rule, &matcher),
                 action: action.clone(),
@@ -181,6 +183,13 @@ pub(crate) fn rule_label(kind: Kind, rule: &Rule) -> Text {
 fn sorted(mut policies: Vec<(Text, Text)>) -> Vec<(Text, Text)> {
     policies.sort();
     policies
+}
+
+fn forwards(action: &RouteAction) -> bool {
+    match action {
+        RouteAction::Forward(_) => true,
+        RouteAction::Redirect(_) | RouteAction::Respond { .. } => false,
+    }
 }
 
 /// The entries that every route of the rule names, and what protects it.

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use windrose_api::declared::gateway::{Listener, Namespaces, Protocol};
-use windrose_api::declared::route::{Filter, PathModifier, Rewrite};
+use windrose_api::declared::route::{Filter, PathModifier, Redirect, Rewrite};
 use windrose_api::declared::{AnyObject, ListenerSet, Route};
 use windrose_api::policy::{
     Action, AddressRules, AuthorizationPolicy, AuthorizationRule, CircuitBreaker, DescriptorSource, EdgePolicy, EscapedSlashes,
@@ -137,6 +137,17 @@ fn what_a_transcoding_policy_that_cannot_be_used_is_about_is_denied() {
     let named = || vec![vec![("transcode".to_owned(), "shop/t".to_owned())], vec![]];
     assert_eq!(transcoded(&world([transcoding("CgA=")])), (named(), vec!["shop/t".to_owned()]));
     assert_eq!(transcoded(&world([transcoding("!")])), (named(), vec![]), "the filter denies an id that it does not know");
+}
+
+#[test]
+fn a_rule_that_answers_by_itself_is_not_transcoded() {
+    let redirect = Filter::Redirect(Redirect { scheme: None, hostname: None, path: None, port: None, status: None });
+    let mut answering = rule(vec![prefix("/a")], "o");
+    (answering.name, answering.filters, answering.backends) = (Some("a".into()), vec![redirect], Vec::new());
+    let mut failing = rule(vec![prefix("/b")], "gone");
+    failing.name = Some("b".into());
+    let plan = world([transcoding("CgA="), route("r", &[], vec![answering, failing])]);
+    assert_eq!(transcoded(&plan), (vec![vec![], vec![]], vec![]));
 }
 
 #[test]
