@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use windrose_filter_kit::ConfigError;
 
-use crate::limits;
+use crate::{gcra, limits};
 
 /// Everything one listener's filter knows. A route that names an id which is not here is denied; one that names none has no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,7 +60,7 @@ pub struct Quota {
     pub requests: u32,
     /// The window in milliseconds, 1 to 86,400,000.
     pub window_ms: u64,
-    /// Requests at once; in one window pass at most `burst + requests - 1`.
+    /// Requests at once; in one window pass at most `burst + requests - 1`. They come back within 100 years.
     pub burst: u32,
 }
 
@@ -109,6 +109,7 @@ fn check(quota: &Quota) -> Result<(), String> {
     match quota {
         Quota { window_ms, .. } if !(1..=window_max).contains(window_ms) => Err(format!("window of {window_ms} ms, not 1 to {window_max}")),
         Quota { requests, burst, .. } if *burst == 0 && *requests > 0 => Err("burst of 0 with a quota above 0".to_owned()),
+        Quota { burst, .. } if gcra::fill(quota).is_none() => Err(format!("burst of {burst}, which takes over 100 years to come back")),
         Quota { .. } => Ok(()),
     }
 }
@@ -129,6 +130,10 @@ mod tests {
         let cases = [
             (r#"{"policies":{"p":[{"name":"l","default":{"requests":1,"window_ms":0,"burst":1}}]}}"#, "policy p, limit l: window of 0 ms"),
             (r#"{"policies":{"p":[{"name":"l","default":{"requests":1,"window_ms":1,"burst":0}}]}}"#, "burst of 0"),
+            (
+                r#"{"policies":{"p":[{"name":"l","default":{"requests":1,"window_ms":86400000,"burst":36501}}]}}"#,
+                "policy p, limit l: burst of 36501, which takes over 100 years to come back",
+            ),
             (r#"{"policies":{},"fail_open":true}"#, "fail_open"),
         ];
         for (text, expected) in cases {

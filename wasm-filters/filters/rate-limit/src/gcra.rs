@@ -2,6 +2,7 @@
 //! Times are nanoseconds of a clock that never steps.
 
 use crate::config::Quota;
+use crate::limits::FILL_NS_MAX;
 
 /// What a request finds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +29,14 @@ pub(crate) fn cost(quota: &Quota) -> u64 {
     window.div_ceil(u64::from(quota.requests.max(1))).max(1)
 }
 
-/// The most that a bucket can lack, in nanoseconds of its time.
+/// The most that a bucket can lack, in nanoseconds of its time: never so much that a time which cannot be told has room.
 pub(crate) fn capacity(quota: &Quota) -> u64 {
-    cost(quota).saturating_mul(u64::from(quota.burst))
+    fill(quota).unwrap_or(FILL_NS_MAX)
+}
+
+/// How long an empty bucket takes to become full, in nanoseconds; `None` for longer than [`FILL_NS_MAX`].
+pub(crate) fn fill(quota: &Quota) -> Option<u64> {
+    cost(quota).checked_mul(u64::from(quota.burst)).filter(|fill| *fill <= FILL_NS_MAX)
 }
 
 /// One request at `now`, when the bucket would be full again at `full_at` (0 for a key never seen).
@@ -90,6 +96,15 @@ mod tests {
     #[test]
     fn a_quota_of_zero_admits_nobody() {
         assert_eq!(admit(&Quota { requests: 0, window_ms: 1, burst: 9 }, 0, 0), Outcome::Refused { retry_after: None });
+    }
+
+    #[test]
+    fn a_time_that_cannot_be_told_is_refused_and_never_free() {
+        let quota = Quota { requests: 1, window_ms: 86_400_000, burst: 1_000_000_000 };
+        for full_at in [u64::MAX, u64::MAX - 1, u64::MAX - cost(&quota)] {
+            assert!(matches!(admit(&quota, full_at, SECOND), Outcome::Refused { .. }), "{full_at}");
+        }
+        assert!(matches!(admit(&quota, 0, SECOND), Outcome::Admitted { .. }));
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub(crate) const WRITE_ATTEMPTS: u32 = 64;
 pub(crate) const LIMITS_PER_POLICY: usize = 64;
 /// Longest window, in nanoseconds: 24 h.
 pub(crate) const WINDOW_NS_MAX: u64 = 86_400_000_000_000;
+/// Longest time in which an empty bucket becomes full, in nanoseconds: 100 years of 365 days. A sum of it and the clock stays far below
+/// 2^64, where a bucket would stop counting.
+pub(crate) const FILL_NS_MAX: u64 = 36_500 * 86_400_000_000_000;
 /// How far the clock reading of one worker may lie behind another's write, in nanoseconds. A bucket that is emptier than
 /// its quota allows by more than that was filled under an earlier quota.
 pub(crate) const CLOCK_LAG_NS: u64 = 1_000_000_000;

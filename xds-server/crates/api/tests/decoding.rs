@@ -259,6 +259,10 @@ fn policies_are_checked_beyond_their_schema() {
             limit(json!({"name": "a", "quota": {"requests": 1, "window": "1s"}, "key": [{"route": false}]})),
             "key[0].route: `false` says nothing here",
         ),
+        (
+            limit(json!({"name": "a", "quota": {"requests": 1, "window": "24h", "burst": 36501}})),
+            "quota.burst: `36501` is out of range: `burst` × `window` / `requests` is more than 100 years",
+        ),
         (limit(json!({"name": "a", "quota": {"requests": -1, "window": "1s"}})), "quota.requests: `-1` is out of range: 0 to 1000000000"),
         (
             traffic("loadBalancing", json!({"type": "ConsistentHash"})),

@@ -104,6 +104,9 @@ pub(crate) const LEEWAY: Duration = Duration::from_secs(60);
 pub(crate) const LEEWAY_MAX: Duration = Duration::from_secs(300);
 /// Window of a quota, shortest and longest.
 pub(crate) const QUOTA_WINDOW: [Duration; 2] = [Duration::from_millis(1), Duration::from_secs(24 * 3600)];
+/// Longest time for a whole burst to come back, 100 years: filters count in nanoseconds, and what lasts longer than they can count limits
+/// nobody.
+pub(crate) const QUOTA_FILL_MAX: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// What stands before a gRPC message, and what may have come with its end.
 pub(crate) const FRAME_BYTES: u64 = 16 * 1024;
 /// Largest JSON body that is transcoded.

@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
+use windrose_vocab::Code;
+
 use super::{Check, exactly_one, header_name, only_true, target, unique, within};
 use crate::decode::{Path, Report};
 use crate::policy::{KeyPart, Limit, Quota, RateLimitPolicy};
 
 const WINDOW: (Duration, Duration) = (Duration::from_millis(1), Duration::from_secs(24 * 3600));
+/// Longest time for a whole burst to come back: filters count in nanoseconds, and what lasts longer than they can count limits nobody.
+const FILL: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 impl Check for RateLimitPolicy {
     fn check(&self, at: &Path<'_>, report: &mut Report) {
@@ -43,4 +47,10 @@ fn key(part: &KeyPart, at: &Path<'_>, report: &mut Report) {
 
 fn quota(quota: &Quota, at: &Path<'_>, report: &mut Report) {
     within(quota.window.0, WINDOW, &at.field("window"), report);
+    if let (1.., Some(burst)) = (quota.requests, quota.burst)
+        && quota.window.0.as_nanos().div_ceil(u128::from(quota.requests)) * u128::from(burst) > FILL.as_nanos()
+    {
+        let message = format!("`{burst}` is out of range: `burst` × `window` / `requests` is more than 100 years");
+        report.error(&at.field("burst"), Code::OutOfRange, message);
+    }
 }

@@ -72,7 +72,7 @@ pub struct Quota {
     pub requests: u32,
     /// The window, 1 ms to 24 h.
     pub window: Duration,
-    /// Requests at once; after them one per `window / requests`. In one window pass at most `burst + requests - 1`: a burst of 1 spaces them evenly. `requests` where absent.
+    /// Requests at once; after them one per `window / requests`. In one window pass at most `burst + requests - 1`: a burst of 1 spaces them evenly. `requests` where absent. All of them come back within 100 years: `burst × window / requests`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 1_000_000_000))]
     pub burst: Option<u32>,

@@ -97,7 +97,14 @@ fn quota(view: &View<'_>, policy: &ObjectRef, path: &str, declared: &DeclaredQuo
         view.warn(policy, field(&format!("{path}.burst")), Code::Unsafe, "a burst of 0 lets nothing through, whatever the quota");
         return Quota { requests: 0, window, burst: 0 };
     }
-    Quota { requests: declared.requests, window, burst: declared.burst.unwrap_or(declared.requests) }
+    let burst = declared.burst.unwrap_or(declared.requests);
+    let fill = window.as_nanos().div_ceil(u128::from(declared.requests.max(1))) * u128::from(burst);
+    if declared.requests > 0 && fill > limits::QUOTA_FILL_MAX.as_nanos() {
+        let message = "the burst takes more than 100 years to come back (`burst` × `window` / `requests`); the limit refuses everybody";
+        view.error(policy, field(&format!("{path}.burst")), Code::OutOfRange, message);
+        return Quota { requests: 0, window, burst: 0 };
+    }
+    Quota { requests: declared.requests, window, burst }
 }
 
 /// The limit, under a name of its own for each Gateway where several share proxies: a flood at one must not close another.

@@ -76,6 +76,17 @@ fn a_limit_that_cannot_be_understood_lets_nobody_through() {
     assert_eq!(codes(&plan), ["Invalid"]);
 }
 
+#[test]
+fn a_burst_that_nobody_could_count_lets_nobody_through() {
+    let wide = Quota { requests: 1, window: seconds(86_400), burst: Some(36_501) };
+    let limits = vec![Limit { name: "l".to_owned(), key: Vec::new(), quota: wide, plans: None }];
+    let spec = RateLimitPolicy { target_refs: vec![target(Kind::Gateway, "edge", None)], limits, shadow: false, headers: None };
+    let plan = world([AnyObject::RateLimitPolicy(object(Kind::RateLimitPolicy, NS, "p", spec))]);
+    let Extension::RateLimit(table) = &*edge_program(&plan).extensions["shop/edge/80/rate-limit"] else { panic!("not limits") };
+    assert_eq!(table.policies["shop/p"][0].default.requests, 0);
+    assert_eq!(codes(&plan), ["OutOfRange"]);
+}
+
 fn traffic(target: windrose_api::policy::TargetRef) -> TrafficPolicy {
     TrafficPolicy {
         target_refs: vec![target],
