@@ -20,7 +20,7 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
-    /// Name, for headers and counters. Limits of two policies with one name count together when their keys are equal.
+    /// Name, for headers and counters: printable ASCII without quotes and backslashes. Limits of two policies with one name count together when their keys are equal.
     pub name: String,
     /// What is counted apart; everything together where empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -94,6 +94,9 @@ impl Config {
                 return Err(ConfigError::new(format!("policy {id}: {} limits, at most {}", limits.len(), limits::LIMITS_PER_POLICY)));
             }
             for limit in limits {
+                if !is_header_safe(&limit.name) {
+                    return Err(ConfigError::new(format!("policy {id}, limit {:?}: the name cannot stand in a header", limit.name)));
+                }
                 let quotas = limit.plans.iter().flat_map(|plans| plans.quotas.values()).chain([&limit.default]);
                 quotas.into_iter().try_for_each(|quota| {
                     check(quota).map_err(|why| ConfigError::new(format!("policy {id}, limit {}: {why}", limit.name)))
@@ -102,6 +105,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Whether a name can stand between quotes in a header (RFC 9651, section 3.3.3), as it is.
+fn is_header_safe(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\')
 }
 
 fn check(quota: &Quota) -> Result<(), String> {
@@ -134,6 +142,20 @@ mod tests {
                 r#"{"policies":{"p":[{"name":"l","default":{"requests":1,"window_ms":86400000,"burst":36501}}]}}"#,
                 "policy p, limit l: burst of 36501, which takes over 100 years to come back",
             ),
+            (r#"{"policies":{"p":[{"name":"","default":{"requests":1,"window_ms":1,"burst":1}}]}}"#, "limit \"\": the name cannot stand"),
+            (
+                r#"{"policies":{"p":[{"name":"a\"b","default":{"requests":1,"window_ms":1,"burst":1}}]}}"#,
+                "the name cannot stand in a header",
+            ),
+            (
+                r#"{"policies":{"p":[{"name":"a\\b","default":{"requests":1,"window_ms":1,"burst":1}}]}}"#,
+                "the name cannot stand in a header",
+            ),
+            (
+                r#"{"policies":{"p":[{"name":"a\r\nb","default":{"requests":1,"window_ms":1,"burst":1}}]}}"#,
+                "the name cannot stand in a header",
+            ),
+            (r#"{"policies":{"p":[{"name":"ä","default":{"requests":1,"window_ms":1,"burst":1}}]}}"#, "the name cannot stand in a header"),
             (r#"{"policies":{},"fail_open":true}"#, "fail_open"),
         ];
         for (text, expected) in cases {

@@ -263,6 +263,10 @@ fn policies_are_checked_beyond_their_schema() {
             limit(json!({"name": "a", "quota": {"requests": 1, "window": "24h", "burst": 36501}})),
             "quota.burst: `36501` is out of range: `burst` × `window` / `requests` is more than 100 years",
         ),
+        (
+            limit(json!({"name": "a\"b", "quota": {"requests": 1, "window": "1s"}})),
+            "spec.limits[0].name: `a\\\"b` is not printable ASCII without quotes and backslashes",
+        ),
         (limit(json!({"name": "a", "quota": {"requests": -1, "window": "1s"}})), "quota.requests: `-1` is out of range: 0 to 1000000000"),
         (
             traffic("loadBalancing", json!({"type": "ConsistentHash"})),

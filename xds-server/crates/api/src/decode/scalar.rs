@@ -130,7 +130,7 @@ fn string(limits: &Limits, text: &str, value: &Value, at: &Path<'_>, report: &mu
 }
 
 /// The patterns that people meet most, in words.
-const EXPLAINED: [(&str, &str); 7] = [
+const EXPLAINED: [(&str, &str); 8] = [
     (
         r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
         "is not a DNS name: lower-case letters, digits, inner `-` and `.`",
@@ -140,6 +140,7 @@ const EXPLAINED: [(&str, &str); 7] = [
     (r"^[a-zA-Z]([-a-zA-Z0-9]*[a-zA-Z0-9])?$", "is not the name of a kind: letters, digits and inner `-`"),
     (r"^[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+$", "is not the name of a header"),
     (r"^[!-~]+([\t ]?[!-~]+)*$", "is not a value that a header can have: visible ASCII, single spaces within"),
+    (r"^[ !#-\[\]-~]+$", "is not printable ASCII without quotes and backslashes"),
     ("^([0-9]{1,5}(h|m|s|ms)){1,4}$", "is not a duration such as `1h30m`, `10s` or `500ms`"),
 ];
 

@@ -31,8 +31,8 @@ pub struct RateLimitPolicy {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Limit {
-    /// Name, unique within the policy.
-    #[schemars(length(min = 1, max = 63))]
+    /// Name, unique within the policy. It stands in `RateLimit` headers: printable ASCII without quotes and backslashes.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[ !#-\[\]-~]+$"))]
     pub name: String,
     /// What is counted apart; everything together where empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
