@@ -102,13 +102,12 @@ pub fn print_field(
     let Some((_, field)) = message.by_number(number, 0) else { return Err(Unprintable::Malformed) };
     let only = canonical::only_field(bytes, number)?;
     let start = out.len();
-    let names = Printing { always_print_primitive_fields: false, ..printing };
     print(
         schema,
-        names,
+        printing,
         out,
         bytes_max,
-        |printer, bytes| printer.object(id, bytes, 0),
+        |printer, bytes| printer.present(id, bytes),
         |depth| canonical::message(schema, id, &only, depth),
         &only,
     )?;
@@ -193,6 +192,14 @@ impl<'p> Printer<'p> {
         }
     }
 
+    /// The object of what is there: absent members are not written, those of members are.
+    fn present(&mut self, id: MessageId, bytes: &[u8]) -> Result {
+        self.out.push(b'{');
+        self.members_present(id, bytes, 0, &mut true)?;
+        self.out.push(b'}');
+        Ok(())
+    }
+
     fn object(&mut self, id: MessageId, bytes: &[u8], depth: u32) -> Result {
         self.out.push(b'{');
         self.members(id, bytes, depth, true)?;
@@ -202,6 +209,16 @@ impl<'p> Printer<'p> {
 
     /// The members, without braces; `first` when nothing stands before them.
     fn members(&mut self, id: MessageId, bytes: &[u8], depth: u32, mut first: bool) -> Result {
+        let seen = self.members_present(id, bytes, depth, &mut first)?;
+        if self.printing.always_print_primitive_fields {
+            let schema: &'p Schema = self.schema;
+            self.absent_fields(&schema.message(id).fields, &seen, &mut first);
+        }
+        Ok(())
+    }
+
+    /// The members that are there, and which those are.
+    fn members_present(&mut self, id: MessageId, bytes: &[u8], depth: u32, first: &mut bool) -> std::result::Result<Seen, Unprintable> {
         let schema: &'p Schema = self.schema;
         let message = schema.message(id);
         let mut reader = Reader::new(bytes);
@@ -223,7 +240,7 @@ impl<'p> Printer<'p> {
                 if !seen.insert(index) {
                     return Err(Unprintable::OutOfOrder);
                 }
-                self.name(field, &mut first);
+                self.name(field, first);
             }
             match field.cardinality {
                 Cardinality::Implicit | Cardinality::Explicit => {
@@ -251,10 +268,7 @@ impl<'p> Printer<'p> {
             }
         }
         self.leave(&mut within, &mut keys)?;
-        if self.printing.always_print_primitive_fields {
-            self.absent_fields(&message.fields, &seen, &mut first);
-        }
-        Ok(())
+        Ok(seen)
     }
 
     /// Whether a field on the wire says no more than its absence.

@@ -74,6 +74,23 @@ fn response_body_names_a_field() {
 }
 
 #[test]
+fn the_field_that_response_body_names_is_printed_as_it_would_be_within_its_message() {
+    let printed = |json: &str| {
+        let mut envoy = Envoy::new(&filter(|policy| policy.always_print_primitive_fields = true));
+        assert_eq!(envoy.headers("GET", "/v1/cook", "", &[]), Verdict::Pause);
+        assert_eq!(envoy.body(b"", true), Verdict::Continue);
+        assert_eq!(envoy.response(&[]), Verdict::Pause);
+        assert_eq!(envoy.chunk(&message(json), false), Verdict::Pause);
+        envoy.trailers(OK).1
+    };
+    assert_eq!(
+        printed(r#"{"inner":{"inner":{"name":"x"}},"text":"a"}"#),
+        r#"{"inner":{"name":"x","count":0,"inners":[]},"name":"","count":0,"inners":[]}"#
+    );
+    assert_eq!(printed(r#"{"text":"a"}"#), "null");
+}
+
+#[test]
 fn every_status_has_its_http_status_with_and_without_headers_first() {
     let expected = [499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401];
     for (code, http) in (1..).zip(expected) {
