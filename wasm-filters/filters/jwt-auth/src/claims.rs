@@ -74,9 +74,28 @@ fn meets(claims: &Claims, requirement: &Requirement) -> Result<(), Refusal> {
 fn says(claims: &Claims, rule: &ClaimRule) -> bool {
     match find(claims, &rule.claim) {
         Some(value) if rule.any_of.is_empty() => !value.is_null(),
-        Some(Value::Array(values)) => values.iter().any(|value| rule.any_of.contains(value)),
-        Some(value) => rule.any_of.contains(value),
+        Some(Value::Array(values)) => values.iter().any(|value| is_one_of(value, &rule.any_of)),
+        Some(value) => is_one_of(value, &rule.any_of),
         None => false,
+    }
+}
+
+/// A number that may be another one than the token has equals nothing.
+fn is_one_of(value: &Value, values: &[Value]) -> bool {
+    is_exact(value) && values.contains(value)
+}
+
+/// Whether each number in it is what the token says: integers beyond 64 bits were read as floating point and lost digits.
+/// Recurses as deep as a token may be nested.
+fn is_exact(value: &Value) -> bool {
+    /// -2^63 and 2^64: between them every integer was read as one.
+    const ROUNDED: (f64, f64) = (-9_223_372_036_854_775_808.0, 18_446_744_073_709_551_616.0);
+    match value {
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::Number(number) if number.is_f64() => number.as_f64().is_some_and(|float| ROUNDED.0 < float && float < ROUNDED.1),
+        Value::Number(_) => true,
+        Value::Array(values) => values.iter().all(is_exact),
+        Value::Object(members) => members.values().all(is_exact),
     }
 }
 
@@ -96,8 +115,11 @@ pub(crate) fn find<'a>(claims: &'a Claims, path: &ClaimPath) -> Option<&'a Value
 }
 
 /// A claim as text for a header or property: a string as it is, a number or boolean printed, an array or object as JSON.
-/// `None` when it would be null or has a control character, which no header may carry.
+/// `None` when it would be null, has a control character, which no header may carry, or a number that lost digits.
 pub(crate) fn text(value: &Value) -> Option<String> {
+    if !is_exact(value) {
+        return None;
+    }
     let text = match value {
         Value::Null => return None,
         Value::String(text) => text.clone(),
@@ -219,6 +241,24 @@ mod tests {
             assert_eq!(header_text(&json!(good)).as_deref(), Some(good));
         }
         assert_eq!(header_text(&json!([" admin"])).as_deref(), Some(r#"[" admin"]"#));
+    }
+
+    #[test]
+    fn an_integer_beyond_64_bits_equals_nothing_and_is_not_handed_on() {
+        let rule =
+            |value: Value| Requirement { claims: vec![ClaimRule { claim: ClaimPath::top("id"), any_of: vec![value] }], scopes: vec![] };
+        for number in ["18446744073709551617", "-9223372036854775809", "123456789012345678901234567890"] {
+            let id: Value = serde_json::from_str(number).unwrap();
+            for said in [id.clone(), json!([id])] {
+                assert_eq!(text(&said), None, "{said}");
+                assert_eq!(check(&claims(json!({"id": said})), &rule(id.clone()), &[]), Err(Refusal::ClaimMissing), "{said}");
+            }
+            assert_eq!(text(&json!({"a": [{"b": id}]})), None, "{number}");
+        }
+        for exact in [json!(u64::MAX), json!(i64::MIN), json!(0.5), json!(-1.5e18)] {
+            assert!(text(&exact).is_some(), "{exact}");
+            assert_eq!(check(&claims(json!({"id": exact})), &rule(exact.clone()), &[]), Ok(()), "{exact}");
+        }
     }
 
     #[test]
