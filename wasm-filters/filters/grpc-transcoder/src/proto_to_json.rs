@@ -234,6 +234,10 @@ impl<'p> Printer<'p> {
             }
             let goes_on = within != Within::Object;
             if self.is_nothing(field, value) {
+                // The last value holds, also where it is the one that is not written.
+                if field.cardinality == Cardinality::Implicit && seen.has(index) {
+                    return Err(Unprintable::OutOfOrder);
+                }
                 continue;
             }
             if !goes_on {

@@ -176,18 +176,22 @@ fn unknown_fields_can_be_skipped_but_must_be_json() {
 fn fields_out_of_order_are_merged_as_readers_merge_them() {
     let schema = schema();
     let part = |json: &str| encode(&schema, json.as_bytes()).unwrap();
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&[r#"{"text":"a"}"#, r#"{"text":"b"}"#], r#"{"text":"b"}"#),
         (&[r#"{"ints":[1]}"#, r#"{"text":"b"}"#, r#"{"ints":[2]}"#], r#"{"text":"b","ints":[1,2]}"#),
         (&[r#"{"inner":{"name":"a"}}"#, r#"{"inner":{"count":2}}"#], r#"{"inner":{"name":"a","count":2}}"#),
         (&[r#"{"choiceText":"a"}"#, r#"{"choiceNumber":2}"#], r#"{"choiceNumber":2}"#),
         (&[r#"{"byName":{"a":1,"b":1}}"#, r#"{"byName":{"a":2}}"#], r#"{"byName":{"a":2,"b":1}}"#),
         (&[r#"{"value":1}"#, r#"{"value":"x"}"#], r#"{"value":"x"}"#),
+        (&[r#"{"maybe":5}"#, r#"{"maybe":0}"#], r#"{"maybe":0}"#),
     ];
     for (parts, expected) in cases {
         let bytes: Vec<u8> = parts.iter().flat_map(|json| part(json)).collect();
         assert_eq!(print(&schema, Printing::default(), &bytes).unwrap(), expected);
     }
+    // An `an_int32` of 5 and then of 0, and `text` alike: the last is the value that is not written.
+    assert_eq!(print(&schema, Printing::default(), &[0x18, 5, 0x18, 0]).unwrap(), "{}");
+    assert_eq!(print(&schema, Printing::default(), &[0x72, 1, b'a', 0x72, 0, 0x18, 1]).unwrap(), r#"{"anInt32":1}"#);
 }
 
 #[test]
