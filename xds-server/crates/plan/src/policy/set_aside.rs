@@ -8,7 +8,8 @@ use imbl::OrdMap;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::{AnyObject, BackendTls};
 use windrose_api::policy::{
-    Action, AddressRules, AuthPolicy, AuthorizationPolicy, EdgePolicy, MeshPolicy, MtlsMode, RateLimitPolicy, TargetRef,
+    Action, AddressRules, AuthPolicy, AuthorizationPolicy, DescriptorSource, EdgePolicy, JsonOptions, MeshPolicy, MtlsMode,
+    RateLimitPolicy, TargetRef, TranscodingPolicy,
 };
 use windrose_api::{Declared, Meta, Object};
 use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, Text};
@@ -25,6 +26,7 @@ pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
         refused(declared, &declared.authorization_policies, &effective.authorization_policies, |policy| &policy.target_refs),
         refused(declared, &declared.edge_policies, &effective.edge_policies, |policy| &policy.target_refs),
         refused(declared, &declared.rate_limit_policies, &effective.rate_limit_policies, |policy| &policy.target_refs),
+        refused(declared, &declared.transcoding_policies, &effective.transcoding_policies, |policy| &policy.target_refs),
     ]
     .concat();
     missing.into_iter().for_each(|policy| effective.insert(policy));
@@ -47,7 +49,10 @@ pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
 
 /// Kinds that hold for nothing where they name nothing.
 fn needs_target(kind: Kind) -> bool {
-    matches!(kind, Kind::AuthPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::BackendTLSPolicy)
+    matches!(
+        kind,
+        Kind::AuthPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::BackendTLSPolicy | Kind::TranscodingPolicy
+    )
 }
 
 /// Whether a policy is to refuse anybody, as far as it can be read: then nobody passes while it is not in force.
@@ -120,6 +125,18 @@ fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<A
             let spec = MeshPolicy { target_refs: targets.to_vec(), mtls: Some(MtlsMode::Strict), ports: Vec::new() };
             Some(AnyObject::MeshPolicy(Arc::new(Object { meta, spec })))
         }
+        // Without descriptors it cannot be used, and what it is about is denied.
+        Kind::TranscodingPolicy => {
+            let spec = TranscodingPolicy {
+                target_refs: targets.to_vec(),
+                descriptors: DescriptorSource { file: None, config_map: None, inline: None },
+                services: Vec::new(),
+                json: JsonOptions::default(),
+                max_request_bytes: None,
+                max_response_bytes: None,
+            };
+            Some(AnyObject::TranscodingPolicy(Arc::new(Object { meta, spec })))
+        }
         Kind::GatewayClass
         | Kind::Gateway
         | Kind::ListenerSet
@@ -137,7 +154,6 @@ fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<A
         | Kind::ClusterTrustBundle
         | Kind::Backend
         | Kind::Workload
-        | Kind::TranscodingPolicy
         | Kind::TrafficPolicy
         | Kind::TelemetryPolicy
         | Kind::GatewayParameters => None,
@@ -230,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_policy_that_envoy_refused_is_replaced_too() {
-        for kind in [Kind::AuthPolicy, Kind::AuthorizationPolicy, Kind::EdgePolicy, Kind::RateLimitPolicy] {
+        for kind in [Kind::AuthPolicy, Kind::AuthorizationPolicy, Kind::EdgePolicy, Kind::RateLimitPolicy, Kind::TranscodingPolicy] {
             let object = ObjectRef::new(kind, "shop", "deny");
             let mut declared = Declared::default();
             stand_in(&object, 0, &[]).into_iter().for_each(|policy| declared.insert(policy));

@@ -92,7 +92,7 @@ fn a_policy_that_cannot_be_read_says_what_stands_in() {
         (Kind::AuthorizationPolicy, "it lets nobody pass"),
         (Kind::EdgePolicy, "it lets nobody pass"),
         (Kind::RateLimitPolicy, "it lets nobody pass"),
-        (Kind::TranscodingPolicy, "it has no effect"),
+        (Kind::TranscodingPolicy, "it lets nobody pass"),
         (Kind::TrafficPolicy, "it has no effect"),
         (Kind::MeshPolicy, "it has no effect"),
         (Kind::TelemetryPolicy, "it has no effect"),
