@@ -94,7 +94,7 @@ fn a_policy_that_cannot_be_read_says_what_stands_in() {
         (Kind::RateLimitPolicy, "it lets nobody pass"),
         (Kind::TranscodingPolicy, "it lets nobody pass"),
         (Kind::TrafficPolicy, "it has no effect"),
-        (Kind::MeshPolicy, "it has no effect"),
+        (Kind::MeshPolicy, "nobody comes in without mTLS"),
         (Kind::TelemetryPolicy, "it has no effect"),
     ] {
         let Some(Status::Ancestors(ancestors)) = said(kind, target(), &gateway_api()) else { panic!("{kind} says nothing") };
