@@ -49,10 +49,7 @@ pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
 
 /// Kinds that hold for nothing where they name nothing.
 fn needs_target(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::AuthPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::BackendTLSPolicy | Kind::TranscodingPolicy
-    )
+    matches!(kind, Kind::AuthPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::BackendTLSPolicy | Kind::TranscodingPolicy)
 }
 
 /// Whether a policy is to refuse anybody, as far as it can be read: then nobody passes while it is not in force.
