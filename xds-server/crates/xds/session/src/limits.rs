@@ -9,8 +9,8 @@ pub const NAMES_PER_REQUEST: usize = 100_000;
 pub const NAMES_PER_STREAM: usize = 200_000;
 
 /// Bytes per stream of all subscribed names that do not exist, and the same of those that a client says it has: they cost memory that
-/// nobody shares. Before the first view no name exists, and 50,000 may have gone while nobody told a client.
-pub const UNKNOWN_NAME_BYTES: usize = 8 << 20;
+/// nobody shares. Before the first view no name exists, and 60,000 may have gone while nobody told a client.
+pub const UNKNOWN_NAME_BYTES: usize = 10 << 20;
 
 /// Bytes that such a name costs beside its letters, about: short ones would be many.
 pub const UNKNOWN_NAME_COST: usize = 100;

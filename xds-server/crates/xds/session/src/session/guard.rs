@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 use windrose_vocab::{Resource, ResourceId, ResourceKind, Text};
 
 use super::Session;
+use super::order::referrers;
+use crate::track::Track;
 
 /// The kinds that name what protects them.
 const GUARDED: [ResourceKind; 2] = [ResourceKind::ScopedRoutes, ResourceKind::Routes];
@@ -43,6 +45,16 @@ impl Session {
         guards(routes).next().is_some() && due.any(|(old, new)| guards(routes).any(|name| names(old, name) && !names(new, name)))
     }
 
+    /// Whether something that the client has refers to this, while its next version waits for what protects it.
+    pub(super) fn is_kept(&self, id: &ResourceId) -> bool {
+        let refers = |held: &Resource| held.refs.binary_search(id).is_ok();
+        let waiting = |track: &Track| {
+            let guarded = track.due.iter().filter(|(_, due)| due.guarded);
+            guarded.filter_map(|(name, _)| track.held.get(&**name)).any(|held| refers(held))
+        };
+        referrers(id.kind).iter().map(|kind| self.track(*kind)).any(waiting)
+    }
+
     /// Whether a route that the client has, and that is to change or to go, names this configuration.
     fn is_needed(&self, guard: &Text) -> bool {
         GUARDED.into_iter().any(|kind| {
@@ -53,11 +65,11 @@ impl Session {
         })
     }
 
-    /// What protects requests of a listener by its new version, and not by the one that the client has. One that is new has no requests
-    /// yet.
+    /// What protects requests of a listener by its new version, and not by the one that the client has, or is being sent while it has
+    /// none. One that is new has no requests yet.
     fn gains<'a>(&'a self, listener: &'a Resource) -> impl Iterator<Item = &'a Text> {
         let track = self.track(ResourceKind::Listener);
-        let has = track.acked.get(&*listener.id.name).or_else(|| track.held.get(&*listener.id.name).filter(|held| held.bytes.is_empty()));
+        let has = track.acked.get(&*listener.id.name).or_else(|| track.held.get(&*listener.id.name));
         let has = has.filter(|has| has.version != listener.version);
         has.into_iter().flat_map(move |has| guards(listener).filter(move |name| !names(has, name)))
     }
