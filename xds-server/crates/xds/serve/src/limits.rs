@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Connections at once. Each costs about 60 KB with TLS; ten times the largest fleet the benchmarks know would need replicas.
 pub const CONNECTIONS: usize = 20_000;
 
-/// Connections at once of one address, or of one network of IPv6 addresses: a fleet of machines behind one NAT.
+/// Connections at once of one address: a fleet of machines behind one NAT.
 pub const CONNECTIONS_OF_ADDRESS: usize = 10_000;
 
 /// The same of those on which nobody has proven yet who he is: a fleet that comes back at once proves it within a second or two, and who
@@ -15,6 +15,9 @@ pub const STRANGERS_OF_ADDRESS: usize = 1_024;
 /// Credentials of one address that are being checked at a time: most are in no time, and those that the API server has to judge wait for
 /// each other.
 pub const CHECKS_OF_ADDRESS: usize = 64;
+
+/// How long one waits for its turn: a fleet behind one address comes back at once.
+pub const CHECK_WAIT: Duration = Duration::from_secs(10);
 
 /// Connections that have not finished their handshake. More than that is no reconnect storm but an attack: new ones are dropped.
 pub const HANDSHAKES: usize = 2_048;

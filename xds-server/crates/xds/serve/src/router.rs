@@ -67,7 +67,7 @@ async fn xds(shared: &Arc<Shared>, request: Request<Incoming>, at: &Arc<Circumst
 /// Who opens a stream.
 async fn identify(shared: &Shared, headers: &HeaderMap, at: &Circumstances) -> Result<Peer, Status> {
     let too_many = |Crowded| Status::unavailable("too many credentials of this address are being checked");
-    let _place = at.visit.check().map_err(too_many)?;
+    let _place = at.visit.check().await.map_err(too_many)?;
     let peer = authenticate(shared.xds.identify.as_ref(), at.certificate.as_ref(), headers, shared.now()).await?;
     at.visit.is_known();
     Ok(peer)

@@ -1,8 +1,10 @@
 //! Connections by where they come from: what one address may have open, and how much of that before it has proven who it is. Who
 //! connects from the machine itself is not counted.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::timeout;
 
 use crate::limits;
 use crate::shares::{Share, Shares};
@@ -48,9 +50,11 @@ impl Visitors {
 }
 
 impl Visit {
-    /// A place among those whose credentials are being checked.
-    pub(crate) fn check(&self) -> Result<Option<Share<IpAddr>>, Crowded> {
-        self.from.map(|from| self.visitors.checks.try_take(from).ok_or(Crowded)).transpose()
+    /// A place among those whose credentials are being checked; waited for a while, as a fleet behind one address comes back at once.
+    pub(crate) async fn check(&self) -> Result<Option<Share<IpAddr>>, Crowded> {
+        let Some(from) = self.from else { return Ok(None) };
+        let place = timeout(limits::CHECK_WAIT, self.visitors.checks.take(from, 1, limits::CONNECTIONS_OF_ADDRESS)).await;
+        place.ok().flatten().map(Some).ok_or(Crowded)
     }
 
     /// One of its streams has proven whose it is.
@@ -59,19 +63,10 @@ impl Visit {
     }
 }
 
-/// By what an address is counted. A machine has a whole network of IPv6 addresses to choose from.
+/// By what an address is counted. Not by its network: in clusters of IPv6 that is the one of all Pods.
 fn counted(address: IpAddr) -> Option<IpAddr> {
     let address = address.to_canonical();
-    if address.is_loopback() {
-        return None;
-    }
-    Some(match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(long) => {
-            let [a, b, c, d, ..] = long.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-    })
+    (!address.is_loopback()).then_some(address)
 }
 
 #[cfg(test)]
@@ -101,24 +96,27 @@ mod tests {
         let visitors = Visitors::new();
         let known = |_| admit(&visitors, "2001:db8::1").inspect(Visit::is_known);
         let all: Result<Vec<_>, _> = (0..limits::CONNECTIONS_OF_ADDRESS).map(known).collect();
-        assert!(all.is_ok() && admit(&visitors, "2001:db8::ffff").is_err(), "one network is one address");
-        assert!(admit(&visitors, "2001:db8:0:1::1").is_ok());
+        assert!(all.is_ok() && admit(&visitors, "2001:db8::1").is_err());
+        assert!(admit(&visitors, "2001:db8::2").is_ok(), "all Pods of a cluster may be in one network");
     }
 
-    #[test]
-    fn the_machine_itself_is_not_counted() {
+    #[tokio::test]
+    async fn the_machine_itself_is_not_counted() {
         let visitors = Visitors::new();
         let all: Result<Vec<_>, _> = (0..=limits::CONNECTIONS_OF_ADDRESS).map(|_| admit(&visitors, "127.0.0.1")).collect();
-        assert!(all.is_ok_and(|all| all[0].check().is_ok_and(|share| share.is_none())));
+        assert!(all.unwrap()[0].check().await.is_ok_and(|share| share.is_none()));
     }
 
-    #[test]
-    fn few_credentials_of_an_address_are_checked_at_a_time() {
+    #[tokio::test(start_paused = true)]
+    async fn few_credentials_of_an_address_are_checked_at_a_time_and_others_wait_for_a_while() {
         let visitors = Visitors::new();
         let visit = admit(&visitors, "192.0.2.1").unwrap();
-        let checks: Vec<_> = (0..limits::CHECKS_OF_ADDRESS).map(|_| visit.check().unwrap()).collect();
-        assert!(visit.check().is_err());
-        drop(checks);
-        assert!(visit.check().is_ok());
+        let mut checks = Vec::new();
+        for _ in 0..limits::CHECKS_OF_ADDRESS {
+            checks.push(visit.check().await.unwrap());
+        }
+        assert!(visit.check().await.is_err(), "nobody is done in time");
+        let (next, ()) = tokio::join!(visit.check(), async { drop(checks.pop()) });
+        assert!(next.is_ok());
     }
 }
