@@ -53,7 +53,12 @@ impl Frame {
     /// The listeners of a port that cannot be served and would speak so, or nobody knows what. Their hosts are no other's meanwhile: one
     /// that names them more widely has other policies, and its routes were meant for other requests.
     pub(crate) fn closed(&self, spoken: Spoken, port: Port) -> impl Iterator<Item = &BoundListener> {
-        self.listeners.iter().filter(move |one| !one.usable && one.port == port && (one.spoken == spoken || one.spoken == Spoken::Unknown))
+        let alike = move |other: Spoken| match other {
+            Spoken::Unknown => true,
+            Spoken::TlsTerminated | Spoken::TlsPassthrough if spoken == Spoken::Https => true,
+            Spoken::Http | Spoken::Https | Spoken::TlsTerminated | Spoken::TlsPassthrough | Spoken::Tcp | Spoken::Udp => other == spoken,
+        };
+        self.listeners.iter().filter(move |one| !one.usable && one.port == port && alike(one.spoken))
     }
 
     /// The one of them to which requests for this host belong: it names the host most specifically.

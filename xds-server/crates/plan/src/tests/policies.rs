@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use windrose_api::declared::gateway::{Listener, Namespaces, Protocol};
 use windrose_api::declared::route::{Filter, PathModifier, Redirect, Rewrite};
-use windrose_api::declared::{AnyObject, ListenerSet, Route};
+use windrose_api::declared::{AnyObject, ListenerSet, Route, SetAside};
 use windrose_api::policy::{
     Action, AddressRules, AuthorizationPolicy, AuthorizationRule, CircuitBreaker, DescriptorSource, EdgePolicy, EscapedSlashes,
     HeaderLimits, JsonOptions, KeyPart, Limit, Paths, Plan as BillingPlan, Plans, Provider, Quota, RateLimitPolicy, Source,
@@ -145,7 +145,8 @@ fn transcoded(plan: &Plan) -> (Vec<Vec<(String, String)>>, Vec<String>) {
 
 #[test]
 fn what_a_transcoding_policy_that_cannot_be_used_is_about_is_denied() {
-    let named = || vec![vec![("transcode".to_owned(), "shop/t".to_owned())], vec![]];
+    let open = || ("policy".to_owned(), "open".to_owned());
+    let named = || vec![vec![open(), ("transcode".to_owned(), "shop/t".to_owned())], vec![open()]];
     assert_eq!(transcoded(&world([transcoding("CgA=")])), (named(), vec!["shop/t".to_owned()]));
     assert_eq!(transcoded(&world([transcoding("!")])), (named(), vec![]), "the filter denies an id that it does not know");
 }
@@ -158,7 +159,8 @@ fn a_rule_that_answers_by_itself_is_not_transcoded() {
     let mut failing = rule(vec![prefix("/b")], "gone");
     failing.name = Some("b".into());
     let plan = world([transcoding("CgA="), route("r", &[], vec![answering, failing])]);
-    assert_eq!(transcoded(&plan), (vec![vec![], vec![]], vec![]));
+    let open = || vec![("policy".to_owned(), "open".to_owned())];
+    assert_eq!(transcoded(&plan), (vec![open(), open()], vec![]));
 }
 
 #[test]
@@ -283,7 +285,7 @@ fn an_edge_policy_that_cannot_be_read_closes_its_own_listener() {
     let listeners = vec![listener("a", 80, "a.example"), listener("b", 80, "b.example")];
     let mut world = declared([gateway(listeners), edge_policy("a", Some("a"), allowing("10.0.0.0/8"))]);
     let targets = [target(Kind::Gateway, "edge", Some("b"))];
-    world.set_aside.insert(ObjectRef::new(Kind::EdgePolicy, NS, "b"), targets.into());
+    world.set_aside.insert(ObjectRef::new(Kind::EdgePolicy, NS, "b"), SetAside { targets: targets.into(), ..SetAside::default() });
     let printed = crate::print(&crate::plan(&world, &crate::Refused::default(), &settings()));
     assert!(printed.contains("      of b.example\n      deny 0.0.0.0/0 ::/0\n"), "{printed}");
     assert!(printed.contains("      of a.example\n      allow 10.0.0.0/8\n"), "{printed}");

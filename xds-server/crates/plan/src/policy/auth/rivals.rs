@@ -49,12 +49,14 @@ fn wants(policy: &Object<AuthPolicy>) -> Vec<(String, String, Index, &'static st
 
 fn comes_before(view: &View<'_>, other: &ObjectRef, policy: &Object<AuthPolicy>) -> bool {
     let Some(rival) = view.auth_policy(&other.key) else { return false };
-    let rank = |gateway: &ObjectKey, one: &Object<AuthPolicy>| {
-        let guest = gateway.namespace != one.meta.object.key.namespace;
+    let (theirs, ours) = (gateways(view, rival), gateways(view, policy));
+    let common: Vec<&ObjectKey> = theirs.intersection(&ours).collect();
+    // One order for the two wherever they meet, or each could be in the other's way.
+    let rank = |one: &Object<AuthPolicy>| {
+        let guest = common.iter().any(|gateway| gateway.namespace != one.meta.object.key.namespace);
         (guest, one.meta.created, one.meta.object.clone())
     };
-    let (theirs, ours) = (gateways(view, rival), gateways(view, policy));
-    theirs.intersection(&ours).any(|gateway| rank(gateway, rival) < rank(gateway, policy))
+    !common.is_empty() && rank(rival) < rank(policy)
 }
 
 /// The Gateways whose requests it concerns.
