@@ -11,8 +11,8 @@ use imbl::OrdMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress};
-use windrose_api::declared::{Gateway, GatewayClass, Namespace, Object, Objects};
-use windrose_api::policy::{GatewayParameters, TargetRef};
+use windrose_api::declared::{Gateway, GatewayClass, Namespace, Object, Objects, SetAside};
+use windrose_api::policy::GatewayParameters;
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
 use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Envoys, For, Made, RUN_FOLDER, Service, TOKEN_FOLDER, Wanted};
 use windrose_kube::names;
@@ -158,7 +158,7 @@ struct Basis {
     classes: Objects<GatewayClass>,
     parameters: Objects<GatewayParameters>,
     namespaces: Objects<Namespace>,
-    set_aside: OrdMap<ObjectRef, Arc<[TargetRef]>>,
+    set_aside: OrdMap<ObjectRef, SetAside>,
     incomplete: bool,
     /// Which Gateways there are, and stay: one that was deleted and made anew is another one.
     standing: Vec<String>,

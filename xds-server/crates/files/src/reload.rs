@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use windrose_api::declared::{AnyObject, Changed, is_set_aside};
-use windrose_api::policy::TargetRef;
+use windrose_api::declared::{AnyObject, Changed, SetAside, is_set_aside};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, ObjectRef, Severity};
 
 use crate::folder::{self, Listing, Problem};
@@ -222,7 +221,7 @@ impl Reloader {
 struct Merged {
     in_effect: BTreeMap<ObjectRef, InEffect>,
     origins: BTreeMap<ObjectRef, Arc<Origin>>,
-    set_aside: BTreeMap<ObjectRef, Arc<[TargetRef]>>,
+    set_aside: BTreeMap<ObjectRef, SetAside>,
     incomplete: bool,
     findings: Vec<Finding>,
 }
@@ -249,7 +248,7 @@ impl Merged {
                 self.findings.push(declaration.origin.find(diagnostic));
             }
             (None, None) if is_set_aside(object.kind) => {
-                self.set_aside.insert(object.clone(), declaration.targets.as_slice().into());
+                self.set_aside.insert(object.clone(), declaration.aside.clone());
             }
             (None, None) => {}
         }

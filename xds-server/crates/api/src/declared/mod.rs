@@ -91,9 +91,20 @@ pub struct Declared {
     /// Objects that cannot be decoded and have no earlier good version, with what they attach to as far as that could be read;
     /// see [`is_set_aside`]. They decide nothing, but what a policy was to protect must not be taken for unprotected, and a
     /// proxy not for deleted.
-    pub set_aside: OrdMap<ObjectRef, Arc<[TargetRef]>>,
+    pub set_aside: OrdMap<ObjectRef, SetAside>,
     /// Something could not even be named: what is not here may be declared all the same.
     pub incomplete: bool,
+}
+
+/// What can be read of an object that cannot be decoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetAside {
+    /// When it was created, in seconds of Unix time; 0 where nobody says.
+    pub created: u64,
+    /// What it attaches to.
+    pub targets: Arc<[TargetRef]>,
+    /// It says more of what it attaches to, which cannot be read.
+    pub more: bool,
 }
 
 /// Whether an object of this kind is kept in [`Declared::set_aside`] where it cannot be decoded: policies, Workloads and Gateways.

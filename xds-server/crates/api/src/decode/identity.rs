@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde_json::Value;
 use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, Kind, ObjectRef, Severity, Text};
 
@@ -97,7 +97,7 @@ pub(crate) fn metadata(mut written: Value, object: &ObjectRef, report: &mut Repo
     walk(&SCHEMA, &mut written, Unknown::Refused, &at, report);
     names(object, &at, report);
     let meta: ObjectMeta = serde_json::from_value(written).ok()?;
-    let created = meta.creation_timestamp.and_then(|time| u64::try_from(time.0.as_second()).ok()).unwrap_or_default();
+    let created = meta.creation_timestamp.map(|time| since(&time)).unwrap_or_default();
     Some(Meta {
         object: object.clone(),
         version: Fingerprint::default(),
@@ -105,6 +105,16 @@ pub(crate) fn metadata(mut written: Value, object: &ObjectRef, report: &mut Repo
         labels: texts(meta.labels),
         annotations: texts(meta.annotations),
     })
+}
+
+/// When an object was created, whatever else is wrong with it; 0 where nobody says.
+pub(super) fn created(node: &Value) -> u64 {
+    let time = node.pointer("/metadata/creationTimestamp").and_then(|time| serde_json::from_value::<Time>(time.clone()).ok());
+    time.map(|time| since(&time)).unwrap_or_default()
+}
+
+fn since(time: &Time) -> u64 {
+    u64::try_from(time.0.as_second()).unwrap_or_default()
 }
 
 fn names(object: &ObjectRef, at: &Path<'_>, report: &mut Report) {

@@ -15,7 +15,7 @@ pub(crate) use identity::metadata;
 pub(crate) use nearest::nearest;
 pub(crate) use report::{Path, Report};
 
-use crate::declared::AnyObject;
+use crate::declared::{AnyObject, SetAside};
 use crate::policy::TargetRef;
 use crate::schema::schema;
 use crate::wire;
@@ -58,8 +58,8 @@ pub struct Decoded {
     pub object: Option<AnyObject>,
     /// What it is called, if that much could be read.
     pub reference: Option<ObjectRef>,
-    /// What it attaches to, as far as that could be read: a policy that is set aside still has targets to be careful with.
-    pub targets: Vec<TargetRef>,
+    /// What could be read of it in any case: a policy that is set aside still has targets to be careful with.
+    pub aside: SetAside,
     /// Everything there is to tell.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -72,9 +72,9 @@ pub fn decode(node: Node, source: Source<'_>) -> Decoded {
         Err(diagnostic) => return Decoded { diagnostics: vec![diagnostic], ..Decoded::default() },
     };
     let mut report = Report::new(identified.reference.clone());
-    let targets = targets(&node);
+    let aside = aside(&node);
     let object = object(node, &identified, source, &mut report).filter(|_| report.errors() == 0);
-    Decoded { object, reference: Some(identified.reference), targets, diagnostics: report.finish() }
+    Decoded { object, reference: Some(identified.reference), aside, diagnostics: report.finish() }
 }
 
 fn object(mut node: Node, identified: &identity::Identified, source: Source<'_>, report: &mut Report) -> Option<AnyObject> {
@@ -103,9 +103,11 @@ fn is_kubernetes(kind: Kind) -> bool {
 
 /// What a policy attaches to, whatever else is wrong with how it says that: a kind has one group only, and what is no name of a part is
 /// taken for the whole.
-fn targets(node: &Node) -> Vec<TargetRef> {
+fn aside(node: &Node) -> SetAside {
     let listed = node.pointer("/spec/targetRefs").and_then(Value::as_array).into_iter().flatten();
-    listed.chain(node.pointer("/spec/targetRef")).filter_map(target).collect()
+    let written: Vec<&Value> = listed.chain(node.pointer("/spec/targetRef")).collect();
+    let targets: Vec<TargetRef> = written.iter().filter_map(|target| self::target(target)).collect();
+    SetAside { created: identity::created(node), more: targets.len() < written.len(), targets: targets.into() }
 }
 
 fn target(written: &Value) -> Option<TargetRef> {

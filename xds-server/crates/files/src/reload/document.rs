@@ -4,8 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use serde_json::Value;
-use windrose_api::declared::AnyObject;
-use windrose_api::policy::TargetRef;
+use windrose_api::declared::{AnyObject, SetAside};
 use windrose_api::{Source, decode};
 use windrose_vocab::{FieldPath, ObjectRef, Severity};
 
@@ -23,7 +22,7 @@ pub(super) struct Declaration {
     pub(super) object: Option<AnyObject>,
     /// The object as text, until somebody keeps it.
     pub(super) text: Option<Arc<str>>,
-    pub(super) targets: Vec<TargetRef>,
+    pub(super) aside: SetAside,
     pub(super) origin: Arc<Origin>,
     pub(super) findings: Vec<Finding>,
 }
@@ -92,7 +91,7 @@ fn declare(node: Value, origin: &Arc<Origin>, reading: &Reading<'_>, state: &mut
             reference,
             text: written.filter(|_| decoded.object.is_some()).and_then(|node| recorder.text(node)),
             object: decoded.object,
-            targets: decoded.targets,
+            aside: decoded.aside,
             findings: findings.collect(),
             origin: Arc::clone(origin),
         }),

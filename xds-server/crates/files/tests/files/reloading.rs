@@ -216,7 +216,7 @@ fn a_policy_that_was_never_good_is_known_with_its_targets() {
     let folder = folder(&[("a.yaml", &policy("  jtw: []\n"))]);
     let mut reloader = Reloader::new(paths(&folder));
     let object = ObjectRef::new(Kind::AuthPolicy, "default", "p");
-    assert_eq!(reloader.world().declared.set_aside.get(&object).map(|targets| targets[0].name.clone()), Some("edge".to_owned()));
+    assert_eq!(reloader.world().declared.set_aside.get(&object).map(|aside| aside.targets[0].name.clone()), Some("edge".to_owned()));
 
     write(&folder, "a.yaml", policy("  public:\n    reason: demo\n    approvedBy: me\n"));
     assert_eq!(names(&reloader.reload()), ["p"]);

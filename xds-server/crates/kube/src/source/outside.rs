@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-use windrose_api::declared::AnyObject;
-use windrose_api::policy::TargetRef;
+use windrose_api::declared::{AnyObject, SetAside};
 use windrose_vocab::{Diagnostic, Kind, ObjectRef, Text};
 
 use super::{Seen, Unreadable};
@@ -29,7 +28,7 @@ pub(super) enum Kept {
 /// What a world has of one object.
 pub(super) struct InEffect {
     pub(super) good: Option<AnyObject>,
-    pub(super) aside: Option<Arc<[TargetRef]>>,
+    pub(super) aside: Option<SetAside>,
     pub(super) seen: Option<Arc<Seen>>,
     pub(super) problems: Option<Arc<[Diagnostic]>>,
     pub(super) unreadable: Option<Arc<Unreadable>>,

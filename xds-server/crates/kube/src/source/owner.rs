@@ -353,7 +353,7 @@ impl Owner {
                 told.push(Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message));
             }
             None if is_set_aside(object.kind) => {
-                self.world.declared.set_aside.insert(object.clone(), decoded.targets.as_slice().into());
+                self.world.declared.set_aside.insert(object.clone(), decoded.aside);
                 self.changed = true;
             }
             None => {}

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 use windrose_api::declared::backend::ObjectReference;
-use windrose_api::declared::{AnyObject, BackendTls};
+use windrose_api::declared::{AnyObject, BackendTls, SetAside};
 use windrose_api::policy::{
     Action, AddressRules, AuthPolicy, AuthorizationPolicy, DescriptorSource, EdgePolicy, JsonOptions, MeshPolicy, MtlsMode,
     RateLimitPolicy, TargetRef, TranscodingPolicy,
@@ -16,9 +16,9 @@ use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, Text};
 
 /// Puts the stand-ins into `effective`, where `declared` has a protecting policy that is not in force there.
 pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
-    for (object, targets) in &declared.set_aside {
-        if effective.get(object).is_none() {
-            stand_in(object, 0, targets).into_iter().for_each(|closed| effective.insert(closed));
+    for (object, aside) in &declared.set_aside {
+        if effective.get(object).is_none() && !is_lost(object.kind, aside) {
+            stand_in(object, aside.created, &aside.targets).into_iter().for_each(|closed| effective.insert(closed));
         }
     }
     let missing: Vec<AnyObject> = [
@@ -35,8 +35,7 @@ pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
 /// What holds in the place of an object that is not in force and was never good.
 #[must_use]
 pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
-    let unread = declared.set_aside.get(object);
-    if unread.is_some_and(|targets| targets.is_empty()) && needs_target(object.kind) {
+    if declared.set_aside.get(object).is_some_and(|aside| is_lost(object.kind, aside)) {
         return "what it attaches to cannot be read, so it protects nothing until that is mended";
     }
     match object.kind {
@@ -47,9 +46,15 @@ pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
     }
 }
 
-/// Kinds that hold for nothing where they name nothing.
-fn needs_target(kind: Kind) -> bool {
-    matches!(kind, Kind::AuthPolicy | Kind::EdgePolicy | Kind::RateLimitPolicy | Kind::BackendTLSPolicy | Kind::TranscodingPolicy)
+/// Whether nobody knows what the policy attaches to. One that names nothing holds for its namespace where its kind may; an
+/// AuthorizationPolicy is taken for such a one in doubt, a MeshPolicy is not: it would cut off whoever has no part in the mesh.
+fn is_lost(kind: Kind, aside: &SetAside) -> bool {
+    let general = match kind {
+        Kind::AuthorizationPolicy => true,
+        Kind::MeshPolicy => !aside.more,
+        _ => false,
+    };
+    aside.targets.is_empty() && !general && stand_in(&ObjectRef::new(kind, "", ""), 0, &[]).is_some()
 }
 
 /// Whether a policy is to refuse anybody, as far as it can be read: then nobody passes while it is not in force.
@@ -170,13 +175,17 @@ fn reference(target: &TargetRef) -> ObjectReference {
 mod tests {
     use super::*;
 
+    fn aside(targets: &[TargetRef]) -> SetAside {
+        SetAside { created: 7, targets: targets.into(), more: false }
+    }
+
     #[test]
     fn a_policy_that_cannot_be_read_is_replaced_by_one_that_lets_nobody_pass() {
         let mut declared = Declared::default();
         let object = ObjectRef::new(Kind::AuthPolicy, "shop", "edge");
         let target =
             TargetRef { group: "gateway.networking.k8s.io".into(), kind: "Gateway".into(), name: "edge".into(), section_name: None };
-        declared.set_aside.insert(object.clone(), Arc::from([target.clone()]));
+        declared.set_aside.insert(object.clone(), aside(&[target.clone()]));
         let mut effective = declared.clone();
         close(&declared, &mut effective);
         let Some(AnyObject::AuthPolicy(policy)) = effective.get(&object) else { panic!("no stand-in") };
@@ -189,8 +198,8 @@ mod tests {
         let mut declared = Declared::default();
         let service = TargetRef { group: String::new(), kind: "Service".into(), name: "pay".into(), section_name: None };
         let [tls, mesh] = [Kind::BackendTLSPolicy, Kind::MeshPolicy].map(|kind| ObjectRef::new(kind, "shop", "p"));
-        declared.set_aside.insert(tls.clone(), Arc::from([service]));
-        declared.set_aside.insert(mesh.clone(), Arc::from([]));
+        declared.set_aside.insert(tls.clone(), aside(&[service]));
+        declared.set_aside.insert(mesh.clone(), aside(&[]));
         let mut effective = declared.clone();
         close(&declared, &mut effective);
         let Some(AnyObject::BackendTls(policy)) = effective.get(&tls) else { panic!("no stand-in") };
@@ -204,12 +213,26 @@ mod tests {
     fn an_edge_policy_that_cannot_be_read_may_have_been_about_addresses_so_none_may_come() {
         let mut declared = Declared::default();
         let object = ObjectRef::new(Kind::EdgePolicy, "shop", "edge");
-        declared.set_aside.insert(object.clone(), Arc::from([]));
-        assert_eq!(stead(&declared, &object), "what it attaches to cannot be read, so it protects nothing until that is mended");
+        let target = TargetRef { group: String::new(), kind: "Gateway".into(), name: "edge".into(), section_name: None };
+        declared.set_aside.insert(object.clone(), aside(&[target]));
         let mut effective = declared.clone();
         close(&declared, &mut effective);
         let Some(AnyObject::EdgePolicy(policy)) = effective.get(&object) else { panic!("no stand-in") };
         assert_eq!(policy.spec.addresses.as_ref().unwrap().deny, ["0.0.0.0/0", "::/0"]);
+        assert_eq!(policy.meta.created, 7, "a good policy that is older decides");
+    }
+
+    #[test]
+    fn where_nobody_knows_what_it_attaches_to_nothing_is_closed_and_that_is_said() {
+        let said = "what it attaches to cannot be read, so it protects nothing until that is mended";
+        for (kind, aside) in [(Kind::AuthPolicy, aside(&[])), (Kind::MeshPolicy, SetAside { more: true, ..aside(&[]) })] {
+            let (mut declared, object) = (Declared::default(), ObjectRef::new(kind, "shop", "p"));
+            declared.set_aside.insert(object.clone(), aside);
+            let mut effective = declared.clone();
+            close(&declared, &mut effective);
+            assert!(effective.get(&object).is_none());
+            assert_eq!(stead(&declared, &object), said);
+        }
     }
 
     #[test]
