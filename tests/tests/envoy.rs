@@ -15,6 +15,8 @@ mod datagrams;
 mod external_auth;
 #[path = "envoy/first_route.rs"]
 mod first_route;
+#[path = "envoy/guards.rs"]
+mod guards;
 #[path = "envoy/hot_change.rs"]
 mod hot_change;
 #[path = "envoy/identities.rs"]

@@ -20,7 +20,8 @@ pub(crate) fn discovered(name: &str) -> pb::hcm::HttpFilter {
         config_source: pb::ads(),
         type_urls: vec![<pb::http_wasm::Wasm as prost::Name>::type_url(), denied.type_url.clone()],
         default_config: Some(denied),
-        apply_default_config_without_warming: true,
+        // A listener that gains the filter goes on without it until it is there: others of the port would be denied meanwhile.
+        apply_default_config_without_warming: false,
     };
     let config = pb::hcm::http_filter::ConfigType::ConfigDiscovery(source);
     pb::hcm::HttpFilter { name: name.to_owned(), config_type: Some(config), ..Default::default() }

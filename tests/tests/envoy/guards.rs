@@ -1,0 +1,71 @@
+//! Nothing is open between two changes, and nothing is lost: a route with the first policy of its port comes and goes.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::watch;
+use windrose_tests::address::Loopback;
+use windrose_tests::client::Call;
+use windrose_tests::echo::EchoServer;
+
+use crate::stage::{Stage, answered_by, at_host, documents, endpoint, gateway, route, service, until};
+
+/// How often both come and go.
+const ROUNDS: usize = 15;
+
+const CLOSED: &str = "apiVersion: windrose.dev/v1alpha1
+kind: AuthPolicy
+metadata: { name: admin, namespace: shop }
+spec:
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: admin }]
+  jwt:
+    - name: nobody
+      issuer: https://nobody.example
+      audiences: [nobody]
+      jwks: { inline: '{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}' }";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_with_the_first_policy_of_its_port_is_never_open_and_costs_others_nothing() {
+    comes_and_goes(|route| route).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_one_of_a_host_that_goes_by_itself() {
+    comes_and_goes(|route| at_host("shop.example", &route)).await;
+}
+
+async fn comes_and_goes(at: impl Fn(String) -> String) {
+    let home = Loopback::claim();
+    let back = EchoServer::start("web", home.port(9001)).await;
+    let open = || {
+        let of_web = at(route("open", "{ value: /open }", "web"));
+        documents(&[gateway(&[("http", home.port(8080))]), service("web"), endpoint("web", back.address()), of_web])
+    };
+    let (without, with) = (open(), documents(&[open(), at(route("admin", "{ value: /admin }", "web")), CLOSED.to_owned()]));
+    let call = |path: &str| Call::get(home.port(8080), path).host("shop.example");
+    let (others, admin) = (call("/open"), call("/admin"));
+    let stage = Stage::set(home, &without).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    answered_by(&others, "web").await;
+
+    let (stop, stopped) = watch::channel(());
+    let watching = [&others, &admin].map(|call| tokio::spawn(statuses(call.clone(), stopped.clone())));
+    for _ in 0..ROUNDS {
+        stage.declare("shop.yaml", &with);
+        until(&admin, "a refusal", |reply| reply.status == 401).await;
+        stage.declare("shop.yaml", &without);
+        until(&admin, "no route", |reply| reply.status == 404).await;
+    }
+    drop(stop);
+    let [others, admin] = watching;
+    assert_eq!(others.await.unwrap(), BTreeSet::from([200]));
+    assert_eq!(admin.await.unwrap(), BTreeSet::from([401, 404]), "of a route that nobody may enter");
+}
+
+/// What is answered until somebody stops it, each time on a connection of its own: those of before are drained.
+async fn statuses(call: Call, stopped: watch::Receiver<()>) -> BTreeSet<u16> {
+    let mut seen = BTreeSet::new();
+    while stopped.has_changed().is_ok() {
+        seen.insert(call.send().await.map_or(0, |reply| reply.status));
+    }
+    seen
+}
