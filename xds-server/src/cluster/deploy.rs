@@ -42,6 +42,9 @@ struct Problem {
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two tries after the cluster refused something.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long the first Envoys wait until it is known which Pods are going away: a list of them takes less, and one that is going must not
+/// get its listeners back.
+const PODS_AWAITED: Duration = Duration::from_secs(3);
 /// Everything is put there again this often, in case somebody changed it.
 const RESYNC: Duration = Duration::from_secs(600);
 
@@ -64,6 +67,7 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
     let mut synced = tokio::time::Instant::now();
     let mut tried = synced;
     let mut refused = Refused::new();
+    end.run_until_cancelled(pods_known(sight.made.clone())).await;
     loop {
         let failed = !refused.is_empty();
         let due = async {
@@ -115,6 +119,14 @@ pub(crate) async fn follow(mut sight: Sight, place: Place, shared: Shared, tells
         }
         tell(&refused, &tells);
         end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}
+
+/// Returns once Pods are known, or do not become so.
+async fn pods_known(mut made: watch::Receiver<Arc<Made>>) {
+    let is_known = async { made.wait_for(|made| made.complete).await.is_ok() };
+    if tokio::time::timeout(PODS_AWAITED, is_known).await.is_err() {
+        tracing::warn!("which Pods are going away is not known yet; their Envoys may serve until it is");
     }
 }
 

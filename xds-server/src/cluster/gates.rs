@@ -35,7 +35,7 @@ pub(crate) async fn follow(mut sight: Sight, end: CancellationToken) {
         failed = false;
         let made = sight.made.borrow_and_update().clone();
         opened.retain(|(pod, uid), at| made.pods.get(pod).is_some_and(|there| there.uid == *uid) && at.elapsed() < UNSEEN);
-        let closed = made.pods.iter().filter(|(_, pod)| !pod.gate && !pod.terminating);
+        let closed = made.pods.iter().filter(|(_, pod)| !pod.gate && pod.ending.is_none());
         let closed: Vec<(&ObjectKey, &PodMade)> =
             closed.filter(|(key, pod)| !opened.contains_key(&((*key).clone(), pod.uid.clone()))).collect();
         if !closed.is_empty() {

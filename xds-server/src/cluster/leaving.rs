@@ -1,6 +1,7 @@
 //! Pods that are going away: once nobody sends them anything new, their Envoy's listeners are withdrawn, so that it ends what
 //! is in flight in its own time. A `preStop` sleep holds the Pod meanwhile. Whoever goes by endpoints is seen here; of a load balancer
-//! that goes by nodes, or addresses Pods itself, the Pod says how long that may take to hear of it. What is gone has no stream any more.
+//! that goes by nodes, or addresses Pods itself, the Pod says how long that may take to hear of it. All of it counts from when the Pod's end
+//! began, so that a replica that was not there then, or did not see it, withdraws them when the others do. What is gone has no stream any more.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -8,8 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use windrose_kube::deploy::{Made, TOKEN_SECONDS};
-use windrose_kube::limits;
+use windrose_kube::deploy::{Ending, Made, TOKEN_SECONDS};
 use windrose_kube::source::World;
 use windrose_vocab::ObjectKey;
 
@@ -19,6 +19,8 @@ use crate::identities::Nodes;
 
 /// How long after its endpoint is gone a Pod may still be sent something: every node has to hear of it.
 const HEARD: Duration = Duration::from_secs(2);
+/// An end is told in whole seconds: it may have begun so much later.
+const SECOND: Duration = Duration::from_secs(1);
 /// Between two looks while a Pod is going away.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -36,14 +38,15 @@ pub(crate) async fn follow(mut sight: Sight, nodes: Arc<Nodes>, shared: Shared, 
         };
         let Some(Ok(())) = end.run_until_cancelled(due).await else { return };
         let (made, world) = (sight.made.borrow().clone(), sight.worlds.borrow().clone());
-        let terminating = made.pods.iter().filter(|(_, pod)| pod.terminating);
-        pods.retain(|key, _| made.pods.get(key).is_some_and(|pod| pod.terminating));
-        for (key, pod) in terminating {
-            let state = pods.entry(key.clone()).or_insert_with(|| Leaving { since: Instant::now(), unheard: None, withdrawn: false });
-            if state.unheard.is_none() && !is_endpoint(&world, key, &pod.address) {
-                state.unheard = Some(Instant::now());
-            }
-            state.withdrawn |= state.is_over(pod.accepts_for, Instant::now());
+        // Before endpoints are listed none would be there, and nobody has a stream.
+        let ending = made.pods.iter().filter(|_| world.complete).filter_map(|(key, pod)| Some((key, pod, pod.ending?)));
+        pods.retain(|key, _| made.pods.get(key).is_some_and(|pod| pod.ending.is_some()));
+        for (key, pod, ending) in ending {
+            let now = (SystemTime::now(), Instant::now());
+            let is_unheard = !is_endpoint(&world, key, &pod.address);
+            let state = pods.entry(key.clone()).or_insert_with(|| Leaving::of(ending, is_unheard, now));
+            state.unheard = state.unheard.or(is_unheard.then_some(now.1));
+            state.withdrawn |= state.is_over(ending, now);
         }
         let now: BTreeSet<ObjectKey> = pods.iter().filter(|(_, pod)| pod.withdrawn).map(|(key, _)| key.clone()).collect();
         if **shared.leaving.load() != now {
@@ -72,18 +75,28 @@ fn miss(gone: &mut Gone, before: &Made, made: &Made, now: SystemTime) {
 }
 
 struct Leaving {
-    since: Instant,
+    since: SystemTime,
     /// Since when no endpoint names it as ready.
     unheard: Option<Instant>,
     withdrawn: bool,
 }
 
 impl Leaving {
+    /// Of a Pod that is seen to go away now. One that goes only later by its own word is told by a clock that is ahead of ours. Of one
+    /// that has been going for a while and has no endpoint, that went at the beginning: listeners that are withdrawn must not come back.
+    fn of(ending: Ending, is_unheard: bool, (now, moment): (SystemTime, Instant)) -> Self {
+        let since = ending.since.min(now);
+        let surely = now.duration_since(since).unwrap_or_default().saturating_sub(SECOND);
+        let unheard = is_unheard.then(|| moment.checked_sub(surely).unwrap_or(moment));
+        Self { since, unheard, withdrawn: false }
+    }
+
     /// Whether nothing new is sent to it any more, or may be: an endpoint that stays is not waited for.
-    fn is_over(&self, accepts_for: Duration, now: Instant) -> bool {
-        let left = now.duration_since(self.since);
-        let is_heard = self.unheard.is_some_and(|at| now.duration_since(at) >= HEARD);
-        left >= accepts_for && (is_heard || left >= limits::LISTENERS_STAY)
+    fn is_over(&self, ending: Ending, (now, moment): (SystemTime, Instant)) -> bool {
+        // A clock that was set back says nothing.
+        let left = now.duration_since(self.since).unwrap_or_default();
+        let is_heard = self.unheard.is_some_and(|at| moment.duration_since(at) >= HEARD);
+        left >= ending.accepts_for && (is_heard || left >= ending.endpoint_for)
     }
 }
 
@@ -118,18 +131,40 @@ mod tests {
         assert_eq!(after(&made(&["b"]), &made(&["b"]), 5 + u64::from(TOKEN_SECONDS)), [], "no token is that old");
     }
 
+    /// An end that began then and is waited for so long.
+    fn ending(since: SystemTime, accepts_for: u64) -> Ending {
+        Ending { since, accepts_for: Duration::from_secs(accepts_for), endpoint_for: Duration::from_secs(8) }
+    }
+
+    /// The second after the end began in which its listeners are withdrawn, first seen in that one, by when its endpoint is gone.
+    fn over(accepts_for: u64, seen: u64, gone: Option<u64>) -> Option<u64> {
+        let (began, start) = (SystemTime::UNIX_EPOCH + Duration::from_secs(1_000), Instant::now());
+        let at = |second| (began + Duration::from_secs(second), start + Duration::from_secs(second));
+        let (ending, is_gone) = (ending(began, accepts_for), |second| gone.is_some_and(|gone| gone <= second));
+        let mut pod = Leaving::of(ending, is_gone(seen), at(seen));
+        (seen..100).find(|second| {
+            pod.unheard = pod.unheard.or(is_gone(*second).then_some(at(*second).1));
+            pod.is_over(ending, at(*second))
+        })
+    }
+
     #[test]
     fn a_pod_accepts_as_long_as_it_says_and_until_its_endpoint_is_gone_for_a_moment() {
-        let start = Instant::now();
-        let at = |seconds| start + Duration::from_secs(seconds);
-        // From when on its listeners are withdrawn, by when its endpoint is gone.
-        let over = |accepts_for, gone: Option<u64>| {
-            let pod = |second| Leaving { since: start, unheard: gone.filter(|gone| *gone <= second).map(at), withdrawn: false };
-            (0..100).find(|second| pod(*second).is_over(Duration::from_secs(accepts_for), at(*second)))
-        };
-        assert_eq!(over(0, Some(1)), Some(3));
-        assert_eq!(over(0, None), Some(8), "an endpoint that stays is not waited for");
-        assert_eq!(over(30, Some(1)), Some(30), "a load balancer may not have heard of it");
-        assert_eq!(over(30, None), Some(30));
+        assert_eq!(over(0, 0, Some(1)), Some(3));
+        assert_eq!(over(0, 0, None), Some(8), "an endpoint that stays is not waited for");
+        assert_eq!(over(30, 0, Some(1)), Some(30), "a load balancer may not have heard of it");
+        assert_eq!(over(30, 0, None), Some(30));
+    }
+
+    #[test]
+    fn who_sees_a_pod_go_later_withdraws_its_listeners_when_the_others_do() {
+        assert_eq!(over(30, 20, Some(1)), Some(30));
+        assert_eq!(over(0, 5, None), Some(8));
+        assert_eq!(over(0, 5, Some(1)), Some(5), "its endpoint went long ago");
+        assert_eq!(over(0, 1, Some(1)), Some(3), "that may have been just now");
+        assert_eq!(over(30, 40, Some(1)), Some(40), "and at once where they are withdrawn already");
+        let now = SystemTime::UNIX_EPOCH;
+        let ahead = Leaving::of(ending(now + Duration::from_secs(60), 0), false, (now, Instant::now()));
+        assert_eq!(ahead.since, now, "a clock that is ahead holds nobody up");
     }
 }

@@ -14,7 +14,7 @@ use windrose_vocab::{ObjectKey, Text};
 use crate::limits;
 pub use apply::{Applier, Sweep, sweep};
 pub use objects::{Object, TOKEN_SECONDS, objects};
-pub use observed::{DeploymentMade, Made, PodMade, ServiceMade, observed};
+pub use observed::{DeploymentMade, Ending, Made, PodMade, ServiceMade, observed};
 
 /// Whom objects of ours belong to, in `app.kubernetes.io/managed-by` and as field manager.
 pub const MANAGER: &str = "windrose";

@@ -57,6 +57,8 @@ pub const LISTENERS_STAY: Duration = Duration::from_secs(8);
 pub const ACCEPT_LOCAL: Duration = Duration::from_secs(30);
 /// The longest that a Pod may ask to accept connections: as long as its connections may take to end.
 pub const ACCEPT_MAX: Duration = Duration::from_secs(600);
+/// Time for Envoy to end after its connections did.
+pub const ENVOY_ENDS: Duration = Duration::from_secs(15);
 /// Gateways whose objects are put into the cluster at a time, and Pods whose gate is opened: a namespace whose admission webhook is slow
 /// holds up few others, and a cluster with many Gateways is not flooded.
 pub const APPLIES_AT_ONCE: usize = 8;

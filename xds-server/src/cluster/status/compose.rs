@@ -275,7 +275,8 @@ impl Known<'_> {
         // While nobody knows whether it shares them, those that are there tell.
         let shared = ObjectKey::new(gateway.meta.object.key.namespace.clone(), names::of_fleet(&gateway.spec.class));
         let name = if self.made.deployments.contains_key(&own) || !self.made.deployments.contains_key(&shared) { own } else { shared };
-        let of_it = |pod: &ObjectKey, made: &PodMade| pod.namespace == name.namespace && made.deployment == *name.name && !made.terminating;
+        let of_it =
+            |pod: &ObjectKey, made: &PodMade| pod.namespace == name.namespace && made.deployment == *name.name && made.ending.is_none();
         let mut pods = self.made.pods.iter().filter(|(pod, made)| of_it(pod, made));
         let pod = pods.find_map(|(pod, made)| Some(format!("Pod {}: {}", pod.name, made.problem.as_ref()?)));
         pod.or_else(|| self.made.deployments.get(&name)?.problem.clone())

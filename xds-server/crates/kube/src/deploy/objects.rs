@@ -44,8 +44,6 @@ impl Object {
 
 /// Seconds that a token is good for; the kubelet replaces it at four fifths.
 pub const TOKEN_SECONDS: u32 = 3600;
-/// Seconds for Envoy to end after its connections did.
-const END_SECONDS: u32 = 15;
 /// The user that Envoy runs as.
 const USER: u32 = 65532;
 
@@ -122,7 +120,7 @@ fn deployment(wanted: &Wanted, envoys: &Envoys) -> Object {
         "serviceAccountName": wanted.name(),
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
-        "terminationGracePeriodSeconds": held_seconds(wanted) + u64::from(END_SECONDS),
+        "terminationGracePeriodSeconds": held_seconds(wanted) + limits::ENVOY_ENDS.as_secs(),
         "readinessGates": [{"conditionType": READY_GATE}],
         "securityContext": {
             "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
@@ -372,7 +370,7 @@ mod tests {
         let objects = objects(&Wanted { parameters: Parameters { drain_seconds: 30, ..Parameters::default() }, ..of });
         let pod = &of_kind(&objects, "Deployment").unwrap()["spec"]["template"]["spec"];
         assert_eq!(pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"], 30 + limits::LISTENERS_STAY.as_secs());
-        assert_eq!(pod["terminationGracePeriodSeconds"], 30 + limits::LISTENERS_STAY.as_secs() + u64::from(END_SECONDS));
+        assert_eq!(pod["terminationGracePeriodSeconds"], 30 + limits::LISTENERS_STAY.as_secs() + limits::ENVOY_ENDS.as_secs());
     }
 
     #[test]
@@ -385,7 +383,7 @@ mod tests {
             let says = template["metadata"]["annotations"][ACCEPT_ANNOTATION].as_str().unwrap().to_owned();
             let pod = &template["spec"];
             let held = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().unwrap();
-            assert_eq!(pod["terminationGracePeriodSeconds"], held + u64::from(END_SECONDS));
+            assert_eq!(pod["terminationGracePeriodSeconds"], held + limits::ENVOY_ENDS.as_secs());
             (held, says)
         };
         assert_eq!(held(None, Some("Cluster")), (38, "0".to_owned()));

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -75,14 +75,23 @@ pub struct PodMade {
     pub deployment: String,
     /// Its address; empty before it has one.
     pub address: String,
-    /// Whether it is going away.
-    pub terminating: bool,
+    /// Its end, where it is going away.
+    pub ending: Option<Ending>,
     /// Whether its gate is open.
     pub gate: bool,
-    /// How long it accepts connections at least, once it goes away.
-    pub accepts_for: Duration,
     /// Why it does not run, in Kubernetes' words.
     pub problem: Option<String>,
+}
+
+/// The end of a Pod, by what it says itself: whoever sees it first when it is half over knows the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// When it began, by the clock of the API server and in whole seconds.
+    pub since: SystemTime,
+    /// How long from then on the Pod accepts connections at least.
+    pub accepts_for: Duration,
+    /// How long its endpoint is waited for at most, once that is over.
+    pub endpoint_for: Duration,
 }
 
 /// Follows what is there until the end.
@@ -197,9 +206,26 @@ fn deployment_of(pod: &Pod) -> Option<String> {
     set.name.rsplit_once('-').map(|(name, _)| name.to_owned())
 }
 
+/// How long a Pod accepts connections at least, once it goes away, by its own word.
 fn accepts_for(pod: &Pod) -> Duration {
     let said = pod.annotations().get(ACCEPT_ANNOTATION).and_then(|seconds| seconds.parse().ok());
     Duration::from_secs(said.unwrap_or_default()).min(limits::ACCEPT_MAX)
+}
+
+/// Within the grace that the Pod was really given, which may be shorter than what it is made for: what is in flight has the drain then,
+/// as far as that goes, and an endpoint that stays costs no more than half of the time.
+fn ending(pod: &Pod) -> Option<Ending> {
+    let seconds = |seconds: Option<i64>| Duration::from_secs(seconds.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or_default());
+    let end = SystemTime::from(pod.metadata.deletion_timestamp.as_ref()?.0);
+    let grace = seconds(pod.metadata.deletion_grace_period_seconds);
+    let made_for = seconds(pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds));
+    let accepts_for = accepts_for(pod);
+    let drain = made_for.saturating_sub(accepts_for.max(limits::LISTENERS_STAY) + limits::ENVOY_ENDS);
+    Some(Ending {
+        since: end.checked_sub(grace).unwrap_or(end),
+        accepts_for: accepts_for.min(grace.saturating_sub(drain + limits::ENVOY_ENDS)),
+        endpoint_for: limits::LISTENERS_STAY.min(grace / 2),
+    })
 }
 
 fn pod(pod: &Pod) -> PodMade {
@@ -217,16 +243,17 @@ fn pod(pod: &Pod) -> PodMade {
         uid: pod.uid().unwrap_or_default(),
         deployment: deployment_of(pod).unwrap_or_default(),
         address: status.pod_ip.clone().unwrap_or_default(),
-        terminating: pod.metadata.deletion_timestamp.is_some(),
+        ending: ending(pod),
         gate: conditions.iter().any(|one| one.type_ == READY_GATE && one.status == "True"),
-        accepts_for: accepts_for(pod),
         problem: problem.or_else(|| unscheduled.map(|one| words(one.reason.clone(), one.message.clone()))),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+    use k8s_openapi::api::core::v1::PodSpec;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+    use k8s_openapi::jiff::Timestamp;
 
     use super::*;
 
@@ -246,8 +273,36 @@ mod tests {
         let of = |said: Option<&str>| {
             let mut one = Pod::default();
             one.metadata.annotations = said.map(|said| [(ACCEPT_ANNOTATION.to_owned(), said.to_owned())].into());
-            pod(&one).accepts_for.as_secs()
+            accepts_for(&one).as_secs()
         };
         assert_eq!([of(None), of(Some("30")), of(Some("x")), of(Some("99999999"))], [0, 30, 0, 600]);
+    }
+
+    /// A Pod that accepts so long and drains for 30 s, deleted in second 1000 with that grace.
+    fn deleted(accepts_for: u64, grace: i64) -> Pod {
+        let mut one = Pod::default();
+        one.metadata.annotations = Some([(ACCEPT_ANNOTATION.to_owned(), accepts_for.to_string())].into());
+        one.metadata.deletion_timestamp = Some(Time(Timestamp::from_second(1_000 + grace).unwrap()));
+        one.metadata.deletion_grace_period_seconds = Some(grace);
+        let made_for = accepts_for.max(limits::LISTENERS_STAY.as_secs()) + 30 + limits::ENVOY_ENDS.as_secs();
+        one.spec = Some(PodSpec { termination_grace_period_seconds: i64::try_from(made_for).ok(), ..PodSpec::default() });
+        one
+    }
+
+    #[test]
+    fn a_pod_that_ends_tells_since_when_and_accepts_no_longer_than_its_grace_leaves() {
+        let of = |accepts_for, grace| {
+            let ending = pod(&deleted(accepts_for, grace)).ending.unwrap();
+            let since = ending.since.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+            (since, ending.accepts_for.as_secs_f32(), ending.endpoint_for.as_secs_f32())
+        };
+        assert_eq!(of(0, 53), (1_000, 0.0, 8.0));
+        assert_eq!(of(30, 75), (1_000, 30.0, 8.0), "what it is made for");
+        assert_eq!(of(30, 600), (1_000, 30.0, 8.0), "it is held no longer than it is made for");
+        assert_eq!(of(30, 60), (1_000, 15.0, 8.0), "the drain comes first");
+        assert_eq!(of(30, 20), (1_000, 0.0, 8.0));
+        assert_eq!(of(30, 5), (1_000, 0.0, 2.5));
+        assert_eq!(of(30, 0), (1_000, 0.0, 0.0));
+        assert_eq!(pod(&Pod::default()).ending, None);
     }
 }
