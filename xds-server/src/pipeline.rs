@@ -14,7 +14,7 @@ use windrose_ir::Program;
 use windrose_plan::{Plan, Planner, Refused, Settings};
 use windrose_replicas::Verdicts;
 use windrose_state::{Accepted, Desired, DesiredReader, Scope};
-use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectVersion, ProxyKey, ProxyRole, ResourceId, Text};
+use windrose_vocab::{Fingerprint, Kind, ObjectVersion, ProxyKey, ProxyRole, ResourceId, Text};
 
 use crate::carried::Carried;
 use crate::identities::Nodes;
@@ -328,22 +328,12 @@ impl Pipeline {
 
     /// A proxy is deleted when its object is: one that only becomes nothing, by a mistake in it or somewhere else, is there.
     fn follow_absences(&mut self, now: SystemTime) {
-        let proxy = |role| move |key: &ObjectKey| ProxyKey { role, object: key.clone() };
-        let gateways = self.declared.gateways.keys().map(proxy(ProxyRole::Gateway));
-        let of_class = self.declared.gateways.values().map(|gateway| (&gateway.meta.object.key.namespace, &gateway.spec.class));
-        let fleets = of_class.map(|(namespace, class)| ProxyKey::fleet(namespace.clone(), class.clone()));
-        let workloads = self.declared.workloads.keys().map(proxy(ProxyRole::Workload));
-        let aside = self.declared.set_aside.keys().filter_map(|object| match object.kind {
-            Kind::Gateway => Some(proxy(ProxyRole::Gateway)(&object.key)),
-            Kind::Workload => Some(proxy(ProxyRole::Workload)(&object.key)),
-            _ => None,
-        });
         // Of a Gateway that is set aside nobody knows the class.
         let aside_in: BTreeSet<&Text> =
             self.declared.set_aside.keys().filter(|object| object.kind == Kind::Gateway).map(|object| &object.key.namespace).collect();
         let known = self.plan.programs.keys().chain(self.served.keys().map(|scope| &scope.proxy));
         let kept = known.filter(|proxy| proxy.role == ProxyRole::Fleet && aside_in.contains(&proxy.object.namespace)).cloned();
-        let declared = gateways.chain(fleets).chain(kept).chain(workloads).chain(aside).collect();
+        let declared = self.declared_proxies().chain(kept).collect();
         // What is in a namespace that is left out may be declared or not: nobody looks.
         let may_be_there = |proxy: &ProxyKey| self.declared.incomplete || self.declared.leaves_out(&proxy.object.namespace);
         self.parts.absences.follow(&declared, may_be_there, (now, std::time::Instant::now()));

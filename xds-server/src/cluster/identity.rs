@@ -37,7 +37,8 @@ pub(crate) struct Shared {
 pub(crate) type Gone = BTreeMap<ObjectKey, SystemTime>;
 
 impl Shared {
-    /// Follows what is planned. Who goes on without a program comes by the account that it had.
+    /// Follows what is planned. Who goes on without a program comes also by the account that it had: its class may be another one by now,
+    /// or it cannot be read.
     pub(crate) fn keep_accounts(&self, picture: &Picture) {
         let (former, mut now) = (self.accounts.load(), accounts(picture));
         for (account, proxy) in former.iter().filter(|(_, proxy)| picture.standing.contains(*proxy)) {
@@ -149,7 +150,7 @@ impl Identify for Tokens {
     }
 }
 
-/// The accounts of all Gateways that are served, and of those that are shared.
+/// The accounts of all Gateways that are served, of those that are shared, and of those that go on without a program.
 fn accounts(picture: &Picture) -> Accounts {
     let account = |proxy: &ProxyKey| {
         let name = match proxy.role {
@@ -159,7 +160,7 @@ fn accounts(picture: &Picture) -> Accounts {
         };
         Some((ObjectKey::new(proxy.object.namespace.clone(), name), proxy.clone()))
     };
-    picture.plan.programs.keys().filter_map(account).collect()
+    picture.standing.iter().chain(picture.plan.programs.keys()).filter_map(account).collect()
 }
 
 #[cfg(test)]
@@ -194,6 +195,17 @@ mod tests {
         assert_eq!(shared.accounts.load().get(&account), Some(&edge));
         shared.keep_accounts(&Picture::default());
         assert!(shared.accounts.load().is_empty(), "it is gone");
+    }
+
+    #[test]
+    fn who_goes_on_without_a_program_has_an_account_by_what_is_declared_also_where_nobody_knew_it() {
+        let (edge, fleet) = (ProxyKey::gateway("shop", "edge"), ProxyKey::fleet("shop", "windrose"));
+        let standing = Arc::new([edge.clone(), fleet.clone()].into());
+        let shared = Shared::default();
+        shared.keep_accounts(&Picture { declared: crate::test_world::declared(crate::test_world::SHOP), standing, ..Picture::default() });
+        let account = |name: String| ObjectKey::new("shop", name);
+        let expected = [(account(names::of_gateway("edge", "windrose")), edge), (account(names::of_fleet("windrose")), fleet)];
+        assert_eq!(**shared.accounts.load(), Accounts::from(expected));
     }
 
     #[tokio::test]

@@ -46,7 +46,7 @@ impl Pipeline {
         if !is_known(&self.plan, proxy) {
             match self.fate(proxy) {
                 fate @ (Fate::Gone | Fate::HandedOver) => return self.withdraw(proxy, fate),
-                Fate::Kept => return,
+                Fate::Replaced | Fate::Kept => return,
                 Fate::Closed => {}
             }
         }

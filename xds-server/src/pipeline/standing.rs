@@ -17,7 +17,9 @@ pub(super) enum Fate {
     HandedOver,
     /// It may serve nothing, by what is declared: its listeners close.
     Closed,
-    /// What is declared does not say whose it is, or others take its place: it keeps what it has.
+    /// Others take its place: it keeps what it has.
+    Replaced,
+    /// What is declared does not say whose it is: it keeps what it has.
     Kept,
 }
 
@@ -26,7 +28,7 @@ impl Fate {
     pub(super) fn stands(self) -> bool {
         match self {
             Self::Gone | Self::HandedOver => false,
-            Self::Closed | Self::Kept => true,
+            Self::Closed | Self::Replaced | Self::Kept => true,
         }
     }
 }
@@ -63,7 +65,7 @@ impl Pipeline {
             return Fate::Closed;
         }
         if self.plan.edges.get(key).is_some_and(|edge| edge.proxy != *proxy) {
-            return Fate::Kept;
+            return Fate::Replaced;
         }
         let class = self.declared.gateway_classes.contains_key(&ObjectKey::new("", gateway.spec.class.clone()));
         // One that was judged has no listener that may be served; without its class nobody can judge it.
@@ -71,10 +73,38 @@ impl Pipeline {
         if is_judged || class { Fate::Closed } else { Fate::Kept }
     }
 
-    /// The proxies without a program that are to go on hearing from us.
+    /// The proxies without a program that are to go on hearing from us. One that starts has seen no program go, and takes them from what
+    /// is declared: an Envoy that somebody told to serve may come to it. Not where others took its place: that is most of what is declared.
     pub(super) fn find_standing(&self, differing: &BTreeSet<ProxyKey>) -> BTreeSet<ProxyKey> {
-        let candidates = differing.iter().chain(self.standing.iter());
-        candidates.filter(|proxy| !is_known(&self.plan, proxy) && self.fate(proxy).stands()).cloned().collect()
+        let seen = differing.iter().chain(self.standing.iter()).cloned();
+        let mut standing: BTreeSet<ProxyKey> = seen.filter(|proxy| self.is_left_standing(proxy)).collect();
+        if self.generation == 1 {
+            let is_replaced = |proxy: &ProxyKey| self.fate(proxy) == Fate::Replaced;
+            standing.extend(self.declared_proxies().filter(|proxy| self.is_left_standing(proxy) && !is_replaced(proxy)));
+        }
+        standing
+    }
+
+    fn is_left_standing(&self, proxy: &ProxyKey) -> bool {
+        !is_known(&self.plan, proxy) && self.fate(proxy).stands()
+    }
+
+    /// Every proxy that may run for something which is declared, also where that cannot be read. Of a Gateway either of two runs: one of its
+    /// own, or the fleet of its class.
+    pub(super) fn declared_proxies(&self) -> impl Iterator<Item = ProxyKey> {
+        let proxy = |role| move |key: &ObjectKey| ProxyKey { role, object: key.clone() };
+        let gateways = self.declared.gateways.keys().map(proxy(ProxyRole::Gateway));
+        let of_class = self.declared.gateways.values().map(|gateway| (&gateway.meta.object.key.namespace, &gateway.spec.class));
+        // Once each: many Gateways share a class.
+        let fleets = of_class.collect::<BTreeSet<_>>().into_iter();
+        let fleets = fleets.map(|(namespace, class)| ProxyKey::fleet(namespace.clone(), class.clone()));
+        let workloads = self.declared.workloads.keys().map(proxy(ProxyRole::Workload));
+        let aside = self.declared.set_aside.keys().filter_map(move |object| match object.kind {
+            Kind::Gateway => Some(proxy(ProxyRole::Gateway)(&object.key)),
+            Kind::Workload => Some(proxy(ProxyRole::Workload)(&object.key)),
+            _ => None,
+        });
+        gateways.chain(fleets).chain(workloads).chain(aside)
     }
 
     /// Whether a proxy should have an empty program, so that it closes what it has.

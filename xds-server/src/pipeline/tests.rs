@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use windrose_pki::{Authority, Directory, NodeAuthority, SystemEntropy};
-use windrose_vocab::{ResourceKind, TrustDomain};
+use windrose_vocab::{ObjectKey, ResourceKind, TrustDomain};
 
 use super::*;
 use crate::judges;
@@ -316,6 +316,33 @@ fn envoys_of_a_gateway_keep_what_they_have_until_those_that_it_shares_are_there(
     stage.declare(&apart);
     assert!(stage.goes_on(&edge) && stage.goes_on(&fleet), "and back");
     assert!(!feed.current().of_kind(ResourceKind::Listener).is_empty());
+}
+
+#[test]
+fn a_server_that_starts_closes_what_may_not_be_served_although_it_saw_nothing_go() {
+    let edge = ProxyKey::gateway("shop", "edge");
+    let (shop, class) = under_own_class();
+    let no_listener = SHOP.replace("protocol: HTTP }]", "protocol: HTTPS, tls: { certificateRefs: [{ name: gone }] } }]");
+    let foreign = format!("{shop}{}", class.replace("windrose.dev/", "other.example/"));
+    for text in [no_listener, foreign] {
+        let mut stage = Stage::set("shop.test");
+        stage.declare(&text);
+        assert!(stage.goes_on(&edge) && stage.picture.load().standing.contains(&edge), "its Envoy is let in");
+        for scope in [edge.clone().into(), in_zone("a")] {
+            let mut feed = stage.asked(&scope);
+            assert!(feed.current().ready && feed.current().resources.is_empty(), "and closes what it has");
+        }
+        stage.declare("apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n");
+        assert!(!stage.goes_on(&edge), "one that is deleted ends");
+    }
+    let mut stage = Stage::set("shop.test");
+    stage.declare(&shop);
+    assert!(stage.goes_on(&edge) && !stage.asked(&edge.clone().into()).current().ready, "whose it is nobody can say: it keeps what it has");
+    stage.declare(&format!("{shop}{class}"));
+    assert!(!stage.picture.load().standing.contains(&edge), "it is served");
+    let mut stage = Stage::set("shop.test");
+    stage.declare(SHOP);
+    assert!(stage.picture.load().standing.is_empty(), "all that is declared is served");
 }
 
 /// What a leader refuses, as it tells others: the route `web` as it is declared now, in place of which it has `in_place`.
