@@ -2,12 +2,14 @@
 //! replica runs, its keys are the ones, also where the Secret is gone.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use windrose_kube::Client;
 use windrose_kube::keys::{self, Files};
-use windrose_pki::{Directory, SystemEntropy};
+use windrose_pki::{CertificateFacts, Directory, SystemEntropy};
 
 use crate::args::ServerOptions;
 use crate::state_folder::StateFolder;
@@ -109,17 +111,26 @@ fn put(folder: &Path, files: &Files) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Puts keys into the folder that another replica renewed or made; returns all of them.
+/// Puts keys into the folder that another replica renewed or made; returns all of them, as the Secret has them where it has them. A
+/// certificate that holds is not given up for one that does not: whoever leads is about to renew that.
 pub(crate) async fn follow(client: &Client, namespace: &str, folder: &Path) -> anyhow::Result<Files> {
     let there = keys::read(client, namespace).await.map_err(anyhow::Error::msg)?.unwrap_or_default();
     let ours = files(folder)?;
-    put(folder, &differing(there, &ours))?;
-    files(folder)
+    let (worse, renewed) = differing(there, &ours, SystemTime::now());
+    put(folder, &renewed)?;
+    Ok(files(folder)?.into_iter().chain(worse).collect())
 }
 
-/// What is there and not ours in the same way.
-fn differing(there: Files, ours: &Files) -> Files {
-    there.into_iter().filter(|(name, bytes)| ours.get(name) != Some(bytes)).collect()
+/// What is there and not ours in the same way: first what is worse than ours.
+fn differing(there: Files, ours: &Files, now: SystemTime) -> (Files, Files) {
+    let others = there.into_iter().filter(|(name, bytes)| is_key(name) && ours.get(name) != Some(bytes));
+    others.partition(|(name, bytes)| ours.get(name).is_some_and(|own| holds(own, now) == Some(true) && holds(bytes, now) == Some(false)))
+}
+
+/// Whether a certificate is valid; nothing where there is none.
+fn holds(file: &[u8], now: SystemTime) -> Option<bool> {
+    let first = CertificateDer::from_pem_slice(file).ok()?;
+    CertificateFacts::parse(&first).map(|facts| facts.is_valid_at(now))
 }
 
 /// Makes what a state folder needs, and returns it.
@@ -181,6 +192,22 @@ mod tests {
             |all: &[(&str, &str)]| -> Files { all.iter().map(|(name, text)| (name.to_string(), text.as_bytes().to_vec())).collect() };
         let ours = files(&[("a.pem", "1"), ("b.pem", "1"), ("ours.pem", "1")]);
         let there = files(&[("a.pem", "1"), ("b.pem", "2"), ("c.key", "1")]);
-        assert_eq!(differing(there, &ours), files(&[("b.pem", "2"), ("c.key", "1")]));
+        assert_eq!(differing(there, &ours, SystemTime::now()), (Files::new(), files(&[("b.pem", "2"), ("c.key", "1")])));
+    }
+
+    #[test]
+    fn a_certificate_that_holds_is_not_given_up_for_one_that_does_not() {
+        let now = SystemTime::now();
+        let made = |at: SystemTime| {
+            let (folder, domain) = (tempfile::tempdir().unwrap(), windrose_vocab::TrustDomain::parse("shop.test").unwrap());
+            windrose_pki::Authority::open(Directory::open(folder.path().join("state")).unwrap(), &domain, at, &SystemEntropy).unwrap();
+            let mut files = files(&folder.path().join("state")).unwrap();
+            files.retain(|name, _| name == "intermediate.pem");
+            files
+        };
+        let (fresh, renewed, expired) = (made(now), made(now), made(now - Duration::from_secs(400 * 86_400)));
+        assert_eq!(differing(expired.clone(), &fresh, now), (expired.clone(), Files::new()));
+        assert_eq!(differing(fresh.clone(), &expired, now), (Files::new(), fresh.clone()));
+        assert_eq!(differing(renewed.clone(), &fresh, now), (Files::new(), renewed), "what the leader renewed is taken");
     }
 }

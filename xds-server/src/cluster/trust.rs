@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
+use windrose_kube::lease::Leadership;
 use windrose_kube::{Client, keys as secret, webhook};
 
 use super::{Sight, keys};
@@ -35,12 +36,18 @@ pub(crate) async fn follow(
             Some(true) => {}
         }
         pause = LOOK;
-        if !sight.leads() {
-            match keys::follow(&sight.client, &namespace, &state).await {
-                Ok(now) => known = now,
-                Err(error) => tracing::warn!(error = format!("{error:#}"), "whether a key was renewed cannot be seen"),
+        let leads = *sight.leads.borrow();
+        match leads {
+            Leadership::Ours => {}
+            // Before anybody leads nobody put into the Secret what had to be renewed: ours may be what will be put there.
+            Leadership::Unknown => continue,
+            Leadership::Others(_) => {
+                match keys::follow(&sight.client, &namespace, &state).await {
+                    Ok(now) => known = now,
+                    Err(error) => tracing::warn!(error = format!("{error:#}"), "whether a key was renewed cannot be seen"),
+                }
+                continue;
             }
-            continue;
         }
         if let Err(error) = webhook::trust(&sight.client, &namespace, &trust).await {
             tracing::warn!(error, "the webhook cannot be made trusted; objects are checked when they are served");
