@@ -324,8 +324,10 @@ fn wanted(picture: &Picture, world: &World, place: &Place) -> Vec<Wanted> {
         let there = of_class.filter_map(|gateway| Some((gateway, identity(gateway, world)?)));
         owners.extend(there.map(|(gateway, uid)| (gateway.meta.object.key.name.clone(), uid.clone())));
     }
-    let fleets = fleets.into_iter().filter_map(|(proxy, owners)| of_fleet(proxy, owners, picture, place));
-    fleets.chain(of_gateways).collect()
+    let mut all: Vec<Wanted> =
+        fleets.into_iter().filter_map(|(proxy, owners)| of_fleet(proxy, (owners, &of_gateways), picture, place)).collect();
+    all.append(&mut of_gateways);
+    all
 }
 
 fn of_gateway(gateway: &Object<Gateway>, edge: &Edge, uid: &str, picture: &Picture, place: &Place) -> Option<Wanted> {
@@ -360,7 +362,15 @@ fn of_gateway(gateway: &Object<Gateway>, edge: &Edge, uid: &str, picture: &Pictu
     })
 }
 
-fn of_fleet(proxy: &ProxyKey, owners: BTreeMap<Text, String>, picture: &Picture, place: &Place) -> Option<Wanted> {
+fn of_fleet(
+    proxy: &ProxyKey,
+    (owners, of_gateways): (BTreeMap<Text, String>, &[Wanted]),
+    picture: &Picture,
+    place: &Place,
+) -> Option<Wanted> {
+    let parameters = parameters::of_class(&proxy.object.name, picture, place)?;
+    let is_of_it = |one: &&Wanted| matches!(one.of, For::Member(_)) && one.class == proxy.object.name;
+    let members = of_gateways.iter().filter(|one| *one.namespace() == proxy.object.namespace).filter(is_of_it);
     Some(Wanted {
         of: For::Fleet(proxy.object.clone()),
         class: proxy.object.name.clone(),
@@ -370,7 +380,7 @@ fn of_fleet(proxy: &ProxyKey, owners: BTreeMap<Text, String>, picture: &Picture,
         annotations: BTreeMap::new(),
         service: None,
         envoys: Some(envoys(proxy, place)),
-        parameters: parameters::of_class(&proxy.object.name, picture, place)?,
+        parameters: parameters::of_shared(parameters, members.map(|one| &one.parameters)),
     })
 }
 

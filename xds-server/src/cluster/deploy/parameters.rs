@@ -51,6 +51,15 @@ pub(super) fn of_gateway(gateway: &Object<Gateway>, class: &Text, picture: &Pict
     })
 }
 
+/// What holds for Envoys that Gateways of these parameters share: as they are of its class, but no Pod is gone while the load balancer of one
+/// of them, which is its own, may go to it. `acceptFor` is for its class to say.
+pub(super) fn of_shared<'a>(of_class: Parameters, members: impl Iterator<Item = &'a Parameters>) -> Parameters {
+    let policies = members.map(|member| member.external_traffic_policy.clone());
+    let each = policies.map(|external_traffic_policy| Parameters { external_traffic_policy, ..of_class.clone() }.accept_seconds());
+    let longest = each.fold(of_class.accept_seconds(), u64::max);
+    Parameters { accept_for_seconds: u32::try_from(longest).ok(), ..of_class }
+}
+
 /// What a class says; nothing where it is not there, or what it names.
 fn said_by<'a>(class: &Text, picture: &'a Picture) -> Option<Cow<'a, GatewayParameters>> {
     let class = picture.declared.gateway_classes.get(&ObjectKey::new("", class.clone()))?;

@@ -127,6 +127,33 @@ fn gateways_that_share_envoys_want_them_once_and_a_service_each() {
 }
 
 #[test]
+fn shared_envoys_accept_as_long_as_the_load_balancer_of_any_of_their_gateways_needs() {
+    let accepts = |of_class: &str, own: &str, member: &str| {
+        let gateway = |name: &str, rest: &str| {
+            format!(
+                "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: {name}, namespace: shop }}\nspec:\n  \
+                 gatewayClassName: {member}\n  listeners: [{{ name: http, port: 80, protocol: HTTP }}]\n{rest}"
+            )
+        };
+        let refers = "  infrastructure: { parametersRef: { group: windrose.dev, kind: GatewayParameters, name: own } }\n";
+        let parameters = format!(
+            "---\napiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: own, namespace: shop }}\nspec: {own}\n"
+        );
+        let classes = CLASSES.replace("fleet: PerNamespace", &format!("fleet: PerNamespace{of_class}"));
+        let text = classes + &gateway("a", "") + &gateway("b", refers) + &parameters;
+        let (picture, world) = world_of(&text, &["a", "b"]);
+        let all = all_wanted(&picture, &world);
+        all.iter().filter(|one| one.envoys.is_some()).map(|one| one.parameters.accept_seconds()).collect::<Vec<_>>()
+    };
+    let local = "{ service: { externalTrafficPolicy: Local } }";
+    assert_eq!(accepts("", "{}", "shared"), [0]);
+    assert_eq!(accepts("", local, "shared"), [30]);
+    assert_eq!(accepts(", service: { externalTrafficPolicy: Local }", "{ service: { externalTrafficPolicy: Cluster } }", "shared"), [30]);
+    assert_eq!(accepts(", acceptFor: 5s", local, "shared"), [5], "what is said holds");
+    assert_eq!(accepts("", local, "windrose"), [0, 30], "those of its own are another matter");
+}
+
+#[test]
 fn what_is_not_a_gateways_to_say_leaves_all_as_it_is() {
     let wanted = |addresses: &str, parameters: &str| {
         let gateway = format!(
