@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use windrose_state::{Accepted, DesiredReader, Scope, StreamId, StreamStatus, View};
-use windrose_vocab::{ObjectVersion, ProxyKey};
+use windrose_vocab::{ObjectVersion, ProxyKey, Text};
 
 pub(crate) use lag::Lag;
 
@@ -59,6 +59,7 @@ struct Condition {
 /// A stream as it was seen last.
 struct Followed {
     scope: Scope,
+    identity: Text,
     news: u64,
     view: Arc<View>,
     objects: BTreeSet<ObjectVersion>,
@@ -145,13 +146,13 @@ impl Progress {
         self.picture.generation
     }
 
-    /// Whether all streams of that proxy have a version now, and there is one.
-    pub(crate) fn runs_at(&self, proxy: &ProxyKey, version: &ObjectVersion) -> bool {
-        let Some(present) = self.present.get(proxy).filter(|present| present.joining == 0 && !present.streams.is_empty()) else {
-            return false;
-        };
-        let lags = self.lagging.get(version);
-        self.conditions.contains_key(version) && lags.is_none_or(|lags| present.streams.iter().all(|stream| !lags.contains_key(stream)))
+    /// Whether all streams of that proxy have a version now, and there is one; of those whose identity counts.
+    pub(crate) fn runs_at(&self, proxy: &ProxyKey, version: &ObjectVersion, counts: impl Fn(&str) -> bool) -> bool {
+        let (lags, present) = (self.lagging.get(version), self.present.get(proxy));
+        let streams = present.into_iter().flat_map(|present| &present.streams).filter_map(|id| Some((id, self.streams.get(id)?)));
+        let mut counted = streams.filter(|(_, stream)| counts(&stream.identity)).peekable();
+        let has = |(id, stream): (&StreamId, &Followed)| !stream.joining && lags.is_none_or(|lags| !lags.contains_key(id));
+        self.conditions.contains_key(version) && counted.peek().is_some() && counted.all(has)
     }
 
     /// The proxies that get something of a version.
@@ -235,6 +236,7 @@ impl Progress {
         let began = former.map_or(stream.opened.since, |former| former.behind_since.unwrap_or(moment.now));
         let followed = Followed {
             scope: scope.clone(),
+            identity: stream.opened.identity.clone(),
             news: stream.news,
             view,
             objects: found.objects.keys().cloned().collect(),

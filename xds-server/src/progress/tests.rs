@@ -69,9 +69,13 @@ impl Stage {
     }
 
     pub(crate) fn connect(&self, seconds: u64) -> StreamId {
+        self.connect_as("edge", seconds)
+    }
+
+    pub(crate) fn connect_as(&self, identity: &str, seconds: u64) -> StreamId {
         let opened = Opened {
             node: "edge".into(),
-            identity: "edge".into(),
+            identity: identity.into(),
             scope: scope(),
             protocol: Protocol::Delta,
             since: at(seconds),
@@ -133,7 +137,7 @@ fn without_a_proxy_nothing_is_programmed_and_then_it_is_since_the_last_acknowled
     stage.acknowledge(a, &ALL, 4);
     stage.look(5);
     assert_eq!(stage.standing(Kind::HTTPRoute, "web"), (false, 1, 2, 1));
-    let runs_at = |stage: &Stage| stage.progress.runs_at(&scope().proxy, &stage.version(Kind::HTTPRoute, "web"));
+    let runs_at = |stage: &Stage| stage.progress.runs_at(&scope().proxy, &stage.version(Kind::HTTPRoute, "web"), |_| true);
     assert!(!runs_at(&stage));
     stage.acknowledge(b, &ALL, 6);
     stage.look(60);

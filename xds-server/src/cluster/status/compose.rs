@@ -15,10 +15,11 @@ use windrose_kube::source::{Seen, World};
 use windrose_kube::status::{Address, Condition, Listener, Status};
 use windrose_kube::surroundings::Surroundings;
 use windrose_plan::{ConditionType, Edge, Subject, Verdict};
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, ResourceId, ResourceKind, Severity};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, ObjectVersion, ProxyKey, ResourceId, ResourceKind, Severity};
 
 use super::features::features;
 use crate::cluster::deploy::{Problems, envoys_of, service_of};
+use crate::cluster::identity::pod;
 use crate::pipeline::Picture;
 use crate::progress::{Lag, Progress, Standing};
 
@@ -265,7 +266,8 @@ impl Known<'_> {
         if let Some(refused) = refused {
             return Runs::no("Invalid", refused);
         }
-        let holds = standing.as_ref().is_some_and(|standing| standing.holds) || was_programmed(seen);
+        let has = |edge: &Edge| self.all_have(&edge.proxy, &version);
+        let holds = standing.as_ref().is_some_and(|standing| standing.holds) || was_programmed(seen) || self.edge(gateway).is_some_and(has);
         Runs::by(holds, self.stuck(gateway), standing.as_ref())
     }
 
@@ -282,13 +284,19 @@ impl Known<'_> {
         pod.or_else(|| self.made.deployments.get(&name)?.problem.clone())
     }
 
+    /// Whether all Envoys have a version, but for those that are going away: they get no listener any more, and lag on every one.
+    fn all_have(&self, proxy: &ProxyKey, version: &ObjectVersion) -> bool {
+        let ends = |identity: &str| pod(identity).and_then(|pod| self.made.pods.get(&pod)).is_some_and(|pod| pod.ending.is_some());
+        self.progress.runs_at(proxy, version, |identity| !ends(identity))
+    }
+
     /// What a listener carries that some Envoy has not acknowledged: it may be able to serve only since something else came.
     fn late(&self, gateway: &ObjectKey, listener: &Declared) -> Option<String> {
         let datagrams = if listener.protocol == Protocol::Udp { "-udp" } else { "" };
         let id = ResourceId::new(ResourceKind::Listener, format!("{gateway}/{}{datagrams}", listener.port));
         let proxy = &self.picture.plan.edges.get(gateway)?.proxy;
         let mut carried = self.picture.plan.sources.get(proxy)?.get(&id)?.iter();
-        let runs = self.progress.generation() >= self.picture.generation && carried.all(|version| self.progress.runs_at(proxy, version));
+        let runs = self.progress.generation() >= self.picture.generation && carried.all(|version| self.all_have(proxy, version));
         (!runs).then(|| "not all Envoys have acknowledged it yet".to_owned())
     }
 

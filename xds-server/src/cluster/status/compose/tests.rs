@@ -1,6 +1,8 @@
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use windrose_api::declared::backend::ObjectReference;
+use windrose_kube::deploy::Ending;
 use windrose_kube::source::Unreadable;
 use windrose_plan::{Addresses, Refused};
 use windrose_vocab::{Code, Diagnostic, FieldPath, ResourceId, ResourceKind, TrustDomain};
@@ -206,16 +208,23 @@ fn is_programmed_by(conditions: &[Condition]) -> (bool, &str) {
     (programmed.status, &programmed.reason)
 }
 
-#[test]
-fn a_listener_that_comes_later_is_not_claimed_before_it_is_acknowledged() {
+/// The shop, and the same with a ListenerSet that comes later.
+fn with_guest() -> [String; 2] {
     let shop = SHOP.replace("windrose, listeners", "windrose, allowedListeners: { namespaces: { from: Same } }, listeners");
     let set = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: ListenerSet\nmetadata: { name: guest, namespace: shop }\n\
                spec: { parentRef: { name: edge }, listeners: [{ name: more, port: 8081, protocol: HTTP }] }\n";
+    let both = format!("{shop}{set}");
+    [shop, both]
+}
+
+#[test]
+fn a_listener_that_comes_later_is_not_claimed_before_it_is_acknowledged() {
+    let [shop, with_guest] = with_guest();
     let mut stage = crate::progress::tests::Stage::of(&shop);
     let stream = stage.connect(2);
     stage.acknowledge(stream, &crate::progress::tests::ALL, 3);
     stage.look(4);
-    stage.declare_text(&format!("{shop}{set}"), 10);
+    stage.declare_text(&with_guest, 10);
     let gateway = |stage: &_| said_of(stage, Kind::Gateway, "edge", |_, _| ());
     let guest = |stage: &_| said_of(stage, Kind::ListenerSet, "guest", |_, _| ());
     for looked in [false, true] {
@@ -230,6 +239,39 @@ fn a_listener_that_comes_later_is_not_claimed_before_it_is_acknowledged() {
     stage.look(13);
     let (conditions, listeners) = guest(&stage);
     assert_eq!([is_programmed_by(&conditions), is_programmed_by(&listeners[0].conditions)], [(true, "Programmed"); 2]);
+}
+
+/// These Pods are going away.
+fn end(made: &mut Made, pods: &[&str]) {
+    let ending = Ending { since: SystemTime::UNIX_EPOCH, accepts_for: Duration::ZERO, endpoint_for: Duration::ZERO };
+    let pod = || PodMade { ending: Some(ending), ..PodMade::default() };
+    made.pods.extend(pods.iter().map(|name| (ObjectKey::new("shop", *name), pod())));
+}
+
+#[test]
+fn an_envoy_that_is_going_away_holds_up_no_listener_that_comes_later() {
+    let [shop, with_guest] = with_guest();
+    let mut stage = crate::progress::tests::Stage::of(&shop);
+    let (stays, goes) = (stage.connect_as("edge#pod/shop/edge-2", 2), stage.connect_as("edge#pod/shop/edge-1", 2));
+    [stays, goes].into_iter().for_each(|stream| stage.acknowledge(stream, &crate::progress::tests::ALL, 3));
+    stage.look(4);
+    stage.declare_text(&with_guest, 10);
+    stage.acknowledge(stays, &crate::progress::tests::ALL, 11);
+    stage.look(12);
+    let guest = |edit: fn(&mut World, &mut Made)| {
+        let (conditions, listeners) = said_of(&stage, Kind::ListenerSet, "guest", edit);
+        [is_programmed_by(&conditions).0, is_programmed_by(&listeners[0].conditions).0]
+    };
+    assert_eq!(guest(|_, _| ()), [false; 2], "it is awaited");
+    assert_eq!(guest(|_, made| end(made, &["edge-1"])), [true; 2]);
+    assert_eq!(guest(|_, made| end(made, &["edge-1", "edge-2"])), [false; 2], "nobody is left who has it");
+
+    let edited = shop.replace("name: http, port: 8080", "name: http, port: 8082");
+    stage.declare_text(&edited, 20);
+    stage.acknowledge(stays, &crate::progress::tests::ALL, 21);
+    stage.look(22);
+    let edge = |edit: fn(&mut World, &mut Made)| is_programmed_by(&said_of(&stage, Kind::Gateway, "edge", edit).0).0;
+    assert!(!edge(|_, _| ()) && edge(|_, made| end(made, &["edge-1"])), "nor an edit of its Gateway");
 }
 
 #[test]
