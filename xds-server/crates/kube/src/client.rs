@@ -142,7 +142,9 @@ pub(crate) mod tests {
     fn timer(local: SocketAddr) -> (String, Duration) {
         let all = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
         let port = format!(":{:04X}", local.port());
-        let line = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(|line| line[1].ends_with(&port));
+        // An older connection of that port may still be waited for.
+        let established = |line: &Vec<&str>| line[1].ends_with(&port) && line[3] == "01";
+        let line = all.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find(established);
         let (kind, ticks) = line.as_ref().and_then(|line| line[5].split_once(':')).unwrap();
         (kind.to_owned(), Duration::from_millis(u64::from_str_radix(ticks, 16).unwrap() * 10))
     }
