@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -109,15 +109,31 @@ struct Running {
     remembered: Remembered,
     end: CancellationToken,
     tasks: JoinSet<()>,
+    signals: Signals,
+}
+
+/// What we are told from outside. Heard from the beginning: one that comes while we start is done when we have.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let [terminate, interrupt, hangup] = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()].map(signal);
+        Ok(Self { terminate: terminate?, interrupt: interrupt?, hangup: hangup? })
+    }
 }
 
 impl Running {
     fn new(options: &ServerOptions, state: &Arc<StateFolder>) -> anyhow::Result<Self> {
+        let signals = Signals::listen().context("signals cannot be heard")?;
         let modules = filters::folder(options.common.filters.as_deref())?;
         let authority = Arc::new(state.node_authority(&options.common.trust_domain)?);
         let (last_good, remembered) = LastGood::open(state.path(), &options.path);
         let (end, tasks) = (CancellationToken::new(), JoinSet::new());
-        Ok(Self { state: state.clone(), modules, authority, last_good: Arc::new(last_good), remembered, end, tasks })
+        Ok(Self { state: state.clone(), modules, authority, last_good: Arc::new(last_good), remembered, end, tasks, signals })
     }
 
     /// The parts that tasks share. `identify` says who a stream is, beside the credentials of our own authority.
@@ -204,7 +220,7 @@ impl Running {
 
     /// Returns when a signal says so, or when a task that must live ended; everything ends from then on.
     async fn until_told(&mut self, reload: Option<mpsc::Sender<()>>) -> anyhow::Result<()> {
-        let told = until_told(reload, &mut self.tasks).await;
+        let told = until_told(&mut self.signals, reload, &mut self.tasks).await;
         self.end.cancel();
         told
     }
@@ -246,13 +262,12 @@ async fn admin(listeners: windrose_admin::Listeners, reports: Arc<Reports>, end:
 }
 
 /// Returns when a signal says so, or when a task that must live ended.
-async fn until_told(reload: Option<mpsc::Sender<()>>, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
-    let (mut terminate, mut hangup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+async fn until_told(signals: &mut Signals, reload: Option<mpsc::Sender<()>>, tasks: &mut JoinSet<()>) -> anyhow::Result<()> {
     loop {
         tokio::select! {
-            _ = terminate.recv() => break tracing::info!("SIGTERM: ending in order"),
-            _ = tokio::signal::ctrl_c() => break tracing::info!("Ctrl-C: ending in order"),
-            _ = hangup.recv() => {
+            _ = signals.terminate.recv() => break tracing::info!("SIGTERM: ending in order"),
+            _ = signals.interrupt.recv() => break tracing::info!("Ctrl-C: ending in order"),
+            _ = signals.hangup.recv() => {
                 let Some(reload) = &reload else { continue };
                 tracing::info!("SIGHUP: reading again");
                 let _ = reload.try_send(());
