@@ -185,7 +185,7 @@ mod tests {
         let object = ObjectRef::new(Kind::AuthPolicy, "shop", "edge");
         let target =
             TargetRef { group: "gateway.networking.k8s.io".into(), kind: "Gateway".into(), name: "edge".into(), section_name: None };
-        declared.set_aside.insert(object.clone(), aside(&[target.clone()]));
+        declared.set_aside.insert(object.clone(), aside(std::slice::from_ref(&target)));
         let mut effective = declared.clone();
         close(&declared, &mut effective);
         let Some(AnyObject::AuthPolicy(policy)) = effective.get(&object) else { panic!("no stand-in") };
