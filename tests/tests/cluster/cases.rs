@@ -151,7 +151,12 @@ async fn follow(tasks: &mut JoinSet<()>, end: &CancellationToken) -> watch::Rece
     for kind in Kind::ALL {
         tasks.spawn(source::watch::watch(client.clone(), kind, events.clone(), end.clone()));
     }
-    tasks.spawn(source::follow(client, (source::Selection::default(), told), world, (Vec::new(), |_| {}), end.clone()));
+    let end = end.clone();
+    tasks.spawn(async move {
+        // Nothing is in effect in the place of another version here.
+        let (_none, in_place) = watch::channel(Arc::default());
+        source::follow(client, (source::Selection::default(), told), world, (Vec::new(), |_| {}, in_place), end).await;
+    });
     worlds.wait_for(|world| world.complete).await.unwrap();
     worlds
 }
