@@ -307,7 +307,11 @@ impl Owner {
         }
         match found {
             Ok(Some(content)) if self.values.is_needed(value) => self.put(value.clone(), content),
-            Ok(_) => self.remove(value),
+            Ok(Some(_)) => {
+                self.values.is_not_kept(value);
+                self.remove(value);
+            }
+            Ok(None) => self.remove(value),
             Err(error) => {
                 let message = format!("cannot be read: {}", explain(&error));
                 let told = Diagnostic::error(value.clone(), FieldPath::root(), Code::File, message);

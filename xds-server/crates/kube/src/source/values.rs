@@ -184,6 +184,12 @@ impl Values {
         self.fails_no_longer(value);
     }
 
+    /// It was read for nobody and is not here: whoever refers to it next waits for another read.
+    pub(super) fn is_not_kept(&mut self, value: &ObjectRef) {
+        self.read.remove(value);
+        self.left.remove(value);
+    }
+
     fn fails_no_longer(&mut self, value: &ObjectRef) {
         if let Some((_, at)) = self.failing.remove(value) {
             self.retries.remove(&(at, value.clone()));
@@ -306,6 +312,22 @@ mod tests {
         assert_eq!(values.take_due(ROOM, now).0, [secret("a")]);
         values.over(&secret("a"));
         assert!(values.is_settled());
+    }
+
+    #[test]
+    fn what_was_read_when_nobody_referred_to_it_any_more_is_read_again_for_the_next() {
+        let now = Instant::now();
+        let mut values = needed(["a".to_owned()].into_iter());
+        assert_eq!(values.take_due(ROOM, now).0, [secret("a")]);
+        values.needed.remove(&secret("a"));
+        values.due.insert(secret("a"));
+        assert!(values.take_due(ROOM, now).0.is_empty());
+        values.over(&secret("a"));
+        values.is_not_kept(&secret("a"));
+        assert_eq!(values.take_due(ROOM, now), (Vec::new(), vec![secret("a")]));
+        values.needed.insert(secret("a"), 1);
+        values.due.insert(secret("a"));
+        assert_eq!(values.take_due(ROOM, now).0, [secret("a")]);
     }
 
     #[test]
