@@ -14,7 +14,7 @@ use windrose_tests::load::Load;
 use windrose_tests::tls::TlsClient;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, at_host, documents, endpoint, gateway, route, service, until};
+use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, at_host, closed, documents, endpoint, gateway, route, service, until};
 
 /// As clients may spell hosts; some are no hosts at all.
 const HOSTS: [&str; 22] = [
@@ -94,16 +94,6 @@ fn two_ports(home: &Loopback) -> String {
     let grpc = at_host("grpc.example", &route("grpc", EVERYTHING, "web"))
         .replace("kind: HTTPRoute", "kind: GRPCRoute")
         .replace(&format!("path: {EVERYTHING}"), "method: { service: shop.Orders }");
-    let closed = "apiVersion: windrose.dev/v1alpha1
-kind: AuthPolicy
-metadata: { name: closed, namespace: shop }
-spec:
-  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: closed }]
-  jwt:
-    - name: nobody
-      issuer: https://nobody.example
-      audiences: [nobody]
-      jwks: { inline: '{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}' }";
     documents(&[
         gateway(&[("hosts", home.port(8080)), ("whole", home.port(8081))]),
         service("web"),
@@ -113,7 +103,7 @@ spec:
         moved,
         wild,
         grpc,
-        closed.to_owned(),
+        closed("closed"),
     ])
 }
 

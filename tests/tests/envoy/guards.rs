@@ -7,24 +7,13 @@ use windrose_tests::address::Loopback;
 use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
 
-use crate::stage::{Stage, answered_by, at_host, documents, endpoint, gateway, route, service, until};
+use crate::stage::{Stage, answered_by, at_host, closed, documents, endpoint, gateway, route, service, until};
 
 /// How often both come and go.
 const ROUNDS: usize = 15;
 
 /// Calls of a route that is closed, in each round.
 const CALLS: usize = 20;
-
-const CLOSED: &str = "apiVersion: windrose.dev/v1alpha1
-kind: AuthPolicy
-metadata: { name: admin, namespace: shop }
-spec:
-  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: admin }]
-  jwt:
-    - name: nobody
-      issuer: https://nobody.example
-      audiences: [nobody]
-      jwks: { inline: '{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]}' }";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_with_the_first_policy_of_its_port_is_closed_and_no_other_is() {
@@ -43,7 +32,7 @@ async fn comes_and_goes(at: impl Fn(String) -> String) {
         let of_web = at(route("open", "{ value: /open }", "web"));
         documents(&[gateway(&[("http", home.port(8080))]), service("web"), endpoint("web", back.address()), of_web])
     };
-    let (without, with) = (open(), documents(&[open(), at(route("admin", "{ value: /admin }", "web")), CLOSED.to_owned()]));
+    let (without, with) = (open(), documents(&[open(), at(route("admin", "{ value: /admin }", "web")), closed("admin")]));
     let call = |path: &str| Call::get(home.port(8080), path).host("shop.example");
     let (others, admin) = (call("/open"), call("/admin"));
     let stage = Stage::set(home, &without).await;

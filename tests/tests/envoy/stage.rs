@@ -209,3 +209,19 @@ spec:
 
 /// The match of every path.
 pub(crate) const EVERYTHING: &str = "{ type: PathPrefix, value: / }";
+
+/// An AuthPolicy that lets nobody by to an HTTPRoute: nobody has the key. Its name is that of the route.
+pub(crate) fn closed(route: &str) -> String {
+    format!(
+        "apiVersion: windrose.dev/v1alpha1
+kind: AuthPolicy
+metadata: {{ name: {route}, namespace: shop }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: {route} }}]
+  jwt:
+    - name: nobody
+      issuer: https://nobody.example
+      audiences: [nobody]
+      jwks: {{ inline: '{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}}]}}' }}"
+    )
+}

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use imbl::OrdMap;
-use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::{AnyObject, BackendTls, SetAside};
 use windrose_api::policy::{
     Action, AddressRules, AuthPolicy, AuthorizationPolicy, DescriptorSource, EdgePolicy, JsonOptions, MeshPolicy, MtlsMode,
@@ -13,6 +12,8 @@ use windrose_api::policy::{
 };
 use windrose_api::{Declared, Meta, Object};
 use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, Text};
+
+use super::target;
 
 /// Puts the stand-ins into `effective`, where `declared` has a protecting policy that is not in force there.
 pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
@@ -82,63 +83,29 @@ fn refused<T: Clone>(
 fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<AnyObject> {
     let meta =
         Meta { object: object.clone(), version: Fingerprint::default(), created, labels: BTreeMap::new(), annotations: BTreeMap::new() };
+    let target_refs = targets.to_vec();
     match object.kind {
-        Kind::AuthPolicy => {
-            let spec = AuthPolicy {
-                target_refs: targets.to_vec(),
-                jwt: Vec::new(),
-                required_claims: Vec::new(),
-                required_scopes: Vec::new(),
-                claims_to_headers: Vec::new(),
-                public: None,
-                replace: false,
-            };
-            Some(AnyObject::AuthPolicy(Arc::new(Object { meta, spec })))
-        }
+        Kind::AuthPolicy => Some(AnyObject::AuthPolicy(of(meta, asking_for_nothing(target_refs)))),
         Kind::AuthorizationPolicy => {
-            let spec = AuthorizationPolicy { target_refs: targets.to_vec(), action: Action::Allow, rules: Vec::new(), audit: false };
-            Some(AnyObject::AuthorizationPolicy(Arc::new(Object { meta, spec })))
+            let spec = AuthorizationPolicy { target_refs, action: Action::Allow, rules: Vec::new(), audit: false };
+            Some(AnyObject::AuthorizationPolicy(of(meta, spec)))
         }
         // It may have said whose addresses may come at all.
         Kind::EdgePolicy => {
             let nobody = AddressRules { allow: Vec::new(), deny: vec!["0.0.0.0/0".into(), "::/0".into()] };
-            let spec = EdgePolicy { target_refs: targets.to_vec(), addresses: Some(nobody), ..EdgePolicy::default() };
-            Some(AnyObject::EdgePolicy(Arc::new(Object { meta, spec })))
+            Some(AnyObject::EdgePolicy(of(meta, EdgePolicy { target_refs, addresses: Some(nobody), ..EdgePolicy::default() })))
         }
         // Without limits it lets nobody through.
         Kind::RateLimitPolicy => {
-            let spec = RateLimitPolicy { target_refs: targets.to_vec(), limits: Vec::new(), shadow: false, headers: Some(false) };
-            Some(AnyObject::RateLimitPolicy(Arc::new(Object { meta, spec })))
+            let spec = RateLimitPolicy { target_refs, limits: Vec::new(), shadow: false, headers: Some(false) };
+            Some(AnyObject::RateLimitPolicy(of(meta, spec)))
         }
-        // It may have said that there is TLS: nothing is sent where nobody knows whom to trust.
-        Kind::BackendTLSPolicy => {
-            let targets = targets.iter().map(|target| (reference(target), target.section_name.as_deref().map(Text::from)));
-            let spec = BackendTls {
-                targets: targets.collect(),
-                hostname: Text::default(),
-                ca: Vec::new(),
-                system_ca: false,
-                subject_alt_names: Vec::new(),
-            };
-            Some(AnyObject::BackendTls(Arc::new(Object { meta, spec })))
-        }
+        Kind::BackendTLSPolicy => Some(AnyObject::BackendTls(of(meta, trusting_nobody(targets)))),
         // A wider one may let plain text in.
         Kind::MeshPolicy => {
-            let spec = MeshPolicy { target_refs: targets.to_vec(), mtls: Some(MtlsMode::Strict), ports: Vec::new() };
-            Some(AnyObject::MeshPolicy(Arc::new(Object { meta, spec })))
+            Some(AnyObject::MeshPolicy(of(meta, MeshPolicy { target_refs, mtls: Some(MtlsMode::Strict), ports: Vec::new() })))
         }
-        // Without descriptors it cannot be used, and what it is about is denied.
-        Kind::TranscodingPolicy => {
-            let spec = TranscodingPolicy {
-                target_refs: targets.to_vec(),
-                descriptors: DescriptorSource { file: None, config_map: None, inline: None },
-                services: Vec::new(),
-                json: JsonOptions::default(),
-                max_request_bytes: None,
-                max_response_bytes: None,
-            };
-            Some(AnyObject::TranscodingPolicy(Arc::new(Object { meta, spec })))
-        }
+        Kind::TranscodingPolicy => Some(AnyObject::TranscodingPolicy(of(meta, without_descriptors(target_refs)))),
         Kind::GatewayClass
         | Kind::Gateway
         | Kind::ListenerSet
@@ -162,12 +129,38 @@ fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<A
     }
 }
 
-fn reference(target: &TargetRef) -> ObjectReference {
-    ObjectReference {
-        group: target.group.as_str().into(),
-        kind: target.kind.as_str().into(),
-        namespace: None,
-        name: target.name.as_str().into(),
+fn of<T>(meta: Meta, spec: T) -> Arc<Object<T>> {
+    Arc::new(Object { meta, spec })
+}
+
+/// It is not public either, so nobody passes.
+fn asking_for_nothing(target_refs: Vec<TargetRef>) -> AuthPolicy {
+    AuthPolicy {
+        target_refs,
+        jwt: Vec::new(),
+        required_claims: Vec::new(),
+        required_scopes: Vec::new(),
+        claims_to_headers: Vec::new(),
+        public: None,
+        replace: false,
+    }
+}
+
+/// It may have said that there is TLS: nothing is sent where nobody knows whom to trust.
+fn trusting_nobody(targets: &[TargetRef]) -> BackendTls {
+    let targets = targets.iter().map(target::parent).map(|parent| (parent.target, parent.section));
+    BackendTls { targets: targets.collect(), hostname: Text::default(), ca: Vec::new(), system_ca: false, subject_alt_names: Vec::new() }
+}
+
+/// It cannot be used, and what it is about is denied.
+fn without_descriptors(target_refs: Vec<TargetRef>) -> TranscodingPolicy {
+    TranscodingPolicy {
+        target_refs,
+        descriptors: DescriptorSource { file: None, config_map: None, inline: None },
+        services: Vec::new(),
+        json: JsonOptions::default(),
+        max_request_bytes: None,
+        max_response_bytes: None,
     }
 }
 

@@ -226,7 +226,8 @@ fn parents(policy: &AnyObject) -> Vec<ParentRef> {
     }
 }
 
-fn parent(target: &TargetRef) -> ParentRef {
+/// A target in the words of a parent.
+pub(super) fn parent(target: &TargetRef) -> ParentRef {
     let reference = ObjectReference {
         group: target.group.as_str().into(),
         kind: target.kind.as_str().into(),
