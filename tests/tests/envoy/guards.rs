@@ -1,10 +1,11 @@
-//! A route with the first policy of its port comes and goes: it is closed from the moment it is there, and no other route is.
+//! A route with the first policy of its port comes and goes: it is closed from the moment it is there, also on connections from before,
+//! and no other route is.
 
 use std::collections::BTreeSet;
 
 use tokio::sync::watch;
 use windrose_tests::address::Loopback;
-use windrose_tests::client::Call;
+use windrose_tests::client::{Call, Connection};
 use windrose_tests::echo::EchoServer;
 
 use crate::stage::{Stage, answered_by, at_host, closed, documents, endpoint, gateway, route, service, until};
@@ -36,29 +37,47 @@ async fn comes_and_goes(at: impl Fn(String) -> String) {
     let call = |path: &str| Call::get(home.port(8080), path).host("shop.example");
     let (others, admin) = (call("/open"), call("/admin"));
     let stage = Stage::set(home, &without).await;
-    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let edge = stage.envoy("gateway", "edge", &[]).await;
     answered_by(&others, "web").await;
+    let mut kept = Connection::open(&others).await.unwrap();
+    let long = (Connection::open(&admin).await.unwrap(), admin.clone());
 
     let (stop, stopped) = watch::channel(());
-    let watching = tokio::spawn(statuses(others, stopped));
+    let watching = tokio::spawn(statuses(others.clone(), stopped.clone()));
+    let watching_kept = tokio::spawn(statuses_on(long, stopped));
     for _ in 0..ROUNDS {
         stage.declare("shop.yaml", &with);
         until(&admin, "a refusal", |reply| reply.status == 401).await;
         for _ in 0..CALLS {
             assert_eq!(admin.send().await.unwrap().status, 401);
+            assert_eq!(kept.send(&admin).await.unwrap().status, 401);
+            assert_eq!(kept.send(&others).await.unwrap().status, 200);
         }
         stage.declare("shop.yaml", &without);
         until(&admin, "no route", |reply| reply.status == 404).await;
     }
     drop(stop);
     assert_eq!(watching.await.unwrap(), BTreeSet::from([200]));
+    let seen = watching_kept.await.unwrap();
+    assert!(seen.is_superset(&BTreeSet::from([401, 404])) && !seen.contains(&200), "{seen:?}");
+    assert_eq!(edge.stat("listener_manager.listener_modified").await, 0);
+    assert_eq!(edge.stat("listener_manager.listener_in_place_updated").await, 0);
 }
 
-/// What is answered until somebody stops it, each time on a connection of its own. One that comes while the listener changes may be cut.
+/// What is answered until somebody stops it, each time on a connection of its own.
 async fn statuses(call: Call, stopped: watch::Receiver<()>) -> BTreeSet<u16> {
     let mut seen = BTreeSet::new();
     while stopped.has_changed().is_ok() {
-        seen.extend(call.send().await.map(|reply| reply.status));
+        seen.insert(call.send().await.unwrap().status);
+    }
+    seen
+}
+
+/// The same on one connection.
+async fn statuses_on((mut connection, call): (Connection, Call), stopped: watch::Receiver<()>) -> BTreeSet<u16> {
+    let mut seen = BTreeSet::new();
+    while stopped.has_changed().is_ok() {
+        seen.insert(connection.send(&call).await.unwrap().status);
     }
     seen
 }

@@ -48,7 +48,7 @@ mod host;
 pub mod policy;
 mod verdict;
 
-pub use edits::{RequestEdits, script as edits_script};
+pub use edits::{END as EDIT_ENDS, RequestEdits, script as edits_script, state as edits_state};
 pub use filter::{ConfigError, Filter, FilterContext};
 pub use headers::{Headers, HeadersBuilder};
 pub use host::{Body, CAS_ABSENT, HeaderMap, Host, HostError, LogLevel, MetricId, SharedValue};

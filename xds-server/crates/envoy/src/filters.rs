@@ -6,6 +6,7 @@ pub(crate) mod cors;
 pub(crate) mod edits;
 pub(crate) mod external_auth;
 pub(crate) mod give_body;
+mod idle;
 pub(crate) mod jwt;
 mod paths;
 pub(crate) mod rate_limit;

@@ -157,19 +157,17 @@ impl Renderer {
                 let table = after.unwrap_or(&none);
                 let id = ResourceId::new(ResourceKind::Routes, name.clone());
                 let hosts = || table.hosts.values().map(|host| &**host);
-                let refs = route::refs(hosts(), now.of_kind(ResourceKind::Extension));
-                let resource = self.packer().pack(id, table, &route::message(name, table), refs);
+                let resource = self.packer().pack(id, table, &route::message(name, table), route::refs(hosts()));
                 now.of_kind_mut(ResourceKind::Routes).insert(name.clone(), Arc::new(resource));
             } else if now.of_kind(ResourceKind::Routes).contains_key(name) {
                 now.of_kind_mut(ResourceKind::Routes).remove(name);
             }
-            let (none, extensions) = (Hosts::new(), now.of_kind(ResourceKind::Extension).clone());
-            let scopes = (now.of_kind_mut(ResourceKind::ScopedRoutes), &extensions);
+            let (none, scopes) = (Hosts::new(), now.of_kind_mut(ResourceKind::ScopedRoutes));
             self.scopes(scopes, name, was.hosts(name, before).unwrap_or(&none), is.hosts(name, after).unwrap_or(&none));
         }
     }
 
-    fn scopes(&self, (now, extensions): (&mut KindMap, &KindMap), table: &str, old: &Hosts, new: &Hosts) {
+    fn scopes(&self, now: &mut KindMap, table: &str, old: &Hosts, new: &Hosts) {
         for change in old.diff(new) {
             let (before, after) = match change {
                 DiffItem::Add(_, new) => (None, Some(new)),
@@ -178,16 +176,16 @@ impl Renderer {
             };
             let (before, after) = (before.filter(|host| host.alone().is_some()), after.filter(|host| host.alone().is_some()));
             match (before, after) {
-                (_, Some(host)) => _ = now.insert(RouteTable::scope_name(table, &host.name), Arc::new(self.scope(table, host, extensions))),
+                (_, Some(host)) => _ = now.insert(RouteTable::scope_name(table, &host.name), Arc::new(self.scope(table, host))),
                 (Some(host), None) => _ = now.remove(&RouteTable::scope_name(table, &host.name)),
                 (None, None) => {}
             }
         }
     }
 
-    fn scope(&self, table: &str, host: &VirtualHost, extensions: &KindMap) -> Resource {
+    fn scope(&self, table: &str, host: &VirtualHost) -> Resource {
         let id = ResourceId::new(ResourceKind::ScopedRoutes, RouteTable::scope_name(table, &host.name));
-        self.packer().pack(id, host, &scoped::message(table, host), route::refs([host], extensions))
+        self.packer().pack(id, host, &scoped::message(table, host), route::refs([host]))
     }
 }
 

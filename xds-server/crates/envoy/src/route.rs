@@ -7,6 +7,7 @@ pub(crate) mod scoped;
 
 use std::collections::{BTreeSet, HashMap};
 
+use windrose_filter_kit::policy::METADATA_NAMESPACE;
 use windrose_ir::route::{Forward, Route, RouteAction, RouteTable, VirtualHost};
 use windrose_vocab::{Hostname, ResourceId, ResourceKind};
 
@@ -14,20 +15,16 @@ use crate::filters::external_auth::{self, Phase};
 use crate::filters::{cors, give_body, sessions, spelling};
 use crate::limits::DIRECT_RESPONSE_BYTES;
 use crate::pb;
-use crate::render::KindMap;
 use headers::Changes;
 
 pub(crate) use matching::header_matcher;
-
-/// Under this key of a route's metadata the filters find the entries of their tables.
-const METADATA: &str = "windrose";
 
 pub(crate) fn message(name: &str, table: &RouteTable) -> pb::route::RouteConfiguration {
     configuration(name, || table.hosts.values().map(|host| &**host))
 }
 
-/// The clusters that these hosts and their routes need, and those of `extensions` that protect them.
-pub(crate) fn refs<'a>(hosts: impl IntoIterator<Item = &'a VirtualHost>, extensions: &KindMap) -> BTreeSet<ResourceId> {
+/// The clusters that these hosts and their routes need.
+pub(crate) fn refs<'a>(hosts: impl IntoIterator<Item = &'a VirtualHost>) -> BTreeSet<ResourceId> {
     let mut all = BTreeSet::new();
     for host in hosts {
         let asked = host.routes.iter().flat_map(|route| &route.external_auth).chain(&host.external_auth);
@@ -37,8 +34,6 @@ pub(crate) fn refs<'a>(hosts: impl IntoIterator<Item = &'a VirtualHost>, extensi
         });
         let names = forwards.flat_map(|forward| clusters(forward)).chain(asked.filter_map(external_auth::cluster));
         all.extend(names.map(|name| ResourceId::new(ResourceKind::Cluster, name)));
-        let guards = host.guards.iter().filter(|name| extensions.contains_key(*name));
-        all.extend(guards.map(|name| ResourceId::new(ResourceKind::Extension, name.clone())));
     }
     all
 }
@@ -104,7 +99,7 @@ fn per_filter(route: &Route) -> HashMap<String, pb::google::Any> {
 
 fn metadata(route: &Route) -> Option<pb::core::Metadata> {
     let policies = pb::string_struct(route.policies.iter().map(|(filter, entry)| (&**filter, &**entry)));
-    let policies = (!route.policies.is_empty()).then(|| (METADATA.to_owned(), policies));
+    let policies = (!route.policies.is_empty()).then(|| (METADATA_NAMESPACE.to_owned(), policies));
     let filter_metadata: HashMap<_, _> = policies.into_iter().chain(spelling::metadata(route)).collect();
     (!filter_metadata.is_empty()).then(|| pb::core::Metadata { filter_metadata, ..Default::default() })
 }

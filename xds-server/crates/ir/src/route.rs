@@ -48,8 +48,6 @@ pub struct VirtualHost {
     pub external_auth: Vec<ExternalAuth>,
     /// Routes, first match wins. A declared route stands at each of its hosts.
     pub routes: Vec<Arc<Route>>,
-    /// Configurations of filters that protect the routes: they are in force before the routes are. Sorted.
-    pub guards: Vec<Text>,
 }
 
 impl VirtualHost {
@@ -364,7 +362,7 @@ impl Canonical for RouteTable {
     }
 }
 
-canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes, guards });
+canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes });
 
 fn write_later<T: Canonical>(later: &Option<T>, w: &mut Writer) {
     if let Some(later) = later {

@@ -14,8 +14,6 @@ pub(crate) mod transcoding;
 
 pub(crate) use target::{all_at, is_any_part_named, winner, winner_for_port};
 
-use std::collections::BTreeSet;
-
 use bytes::Bytes;
 use windrose_api::declared::{AnyObject, Object, Route};
 use windrose_ir::Extension;
@@ -25,7 +23,6 @@ use windrose_vocab::{Code, Kind, ObjectRef, Text};
 use crate::backend::{OriginTls, origin_tls};
 use crate::gateway::{self, ListenerId};
 use crate::reference::{field, key_of, kind_of as kind_of_reference};
-use crate::route::{Table, TableKey};
 use crate::world::{Filter, Index, View};
 
 /// What one policy comes to by itself.
@@ -82,20 +79,6 @@ pub(crate) fn on_route(view: &View<'_>, filter: Filter, route: &Object<Route>) -
     let mut services =
         services.map(|backend| ObjectRef { kind: Kind::Service, key: key_of(&backend.target, &route.meta.object.key.namespace) });
     on(route.meta.object.clone()) || (filter == Filter::Transcoder && services.any(on))
-}
-
-/// Whether the table's listener carries this filter: a policy of its Gateway, of a ListenerSet there, or of a route on it needs it.
-pub(crate) fn guarded(view: &View<'_>, table: &TableKey, filter: Filter) -> bool {
-    let has_policy = |object: ObjectRef| !view.index(Index::Policies(kind_of(filter), object)).is_empty();
-    match &**table {
-        _ if view.guarded(table, filter) => true,
-        Table::Edge { gateway, port, .. } => {
-            let listeners = view.frame(gateway).into_iter().flat_map(|frame| &frame.listeners).filter(|listener| listener.port == *port);
-            let owners = listeners.map(|listener| listener.id.owner.clone());
-            owners.chain([ObjectRef { kind: Kind::Gateway, key: gateway.clone() }]).collect::<BTreeSet<_>>().into_iter().any(has_policy)
-        }
-        Table::Mesh { .. } => false,
-    }
 }
 
 fn kind_of(filter: Filter) -> Kind {

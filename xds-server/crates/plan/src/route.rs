@@ -27,7 +27,6 @@ use std::sync::Arc;
 use windrose_vocab::{ObjectKey, ObjectRef, Port, Text};
 
 use crate::gateway::ListenerId;
-use crate::world::{Filter, Need};
 
 /// One route table, shared by all that mention it: every route at every host of it does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,19 +69,6 @@ impl Table {
         match self {
             Self::Edge { gateway, port, .. } => format!("{gateway}/{port}"),
             Self::Mesh { .. } => self.to_string(),
-        }
-    }
-}
-
-impl TableKey {
-    /// The table under which a need is counted. Headers that are set from claims are taken off wherever a client may send them, so tokens
-    /// are looked at on the whole port.
-    pub(crate) fn counted_under(&self, need: Need) -> Self {
-        match &**self {
-            Table::Edge { gateway, port, listener: Some(_) } if need == Need::Filter(Filter::JwtAuth) => {
-                Table::Edge { gateway: gateway.clone(), port: *port, listener: None }.into()
-            }
-            Table::Edge { .. } | Table::Mesh { .. } => self.clone(),
         }
     }
 }

@@ -114,6 +114,17 @@ pub(crate) fn deny_all() -> pb::http_rbac::Rbac {
     pb::http_rbac::Rbac { rules: Some(rbac(Action::Allow, &[], policy)), ..Default::default() }
 }
 
+/// Allows nobody whose request this permission is about.
+pub(super) fn deny(stats: &str, name: &str, permission: Permission) -> pb::http_rbac::Rbac {
+    let policy = Policy { permissions: vec![permission], principals: vec![anybody()], ..Default::default() };
+    let rules = Rbac { action: Action::Deny as i32, policies: HashMap::from([(name.to_owned(), policy)]), ..Default::default() };
+    pb::http_rbac::Rbac { rules: Some(rules), rules_stat_prefix: stats.to_owned(), ..Default::default() }
+}
+
+fn anybody() -> pb::rbac::Principal {
+    pb::rbac::Principal { identifier: Some(Identifier::Any(true)) }
+}
+
 /// Whose address a network is compared with.
 type AddressOf = fn(pb::core::CidrRange) -> Identifier;
 
@@ -155,10 +166,9 @@ fn policy_of(rule: &AuthorizationRule, address: AddressOf, parts: Vec<Option<Per
         _ => permission(Rule::AndRules(Set { rules: parts })),
     };
     let principals: Vec<_> = rule.principals.iter().map(|one| principal(one, address)).collect();
-    let anybody = pb::rbac::Principal { identifier: Some(Identifier::Any(true)) };
     Policy {
         permissions: vec![permission],
-        principals: if principals.is_empty() { vec![anybody] } else { principals },
+        principals: if principals.is_empty() { vec![anybody()] } else { principals },
         ..Default::default()
     }
 }

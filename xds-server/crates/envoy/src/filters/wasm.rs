@@ -4,7 +4,7 @@
 use windrose_ir::Extension;
 use windrose_vocab::NodeClass;
 
-use super::{jwt, rate_limit, rbac, transcoder};
+use super::{idle, jwt, rate_limit, rbac, transcoder};
 use crate::limits::{RELOAD_AFTER, RELOAD_AFTER_MAX};
 use crate::modules::Modules;
 use crate::pb;
@@ -27,8 +27,12 @@ pub(crate) fn discovered(name: &str) -> pb::hcm::HttpFilter {
     pb::hcm::HttpFilter { name: name.to_owned(), config_type: Some(config), ..Default::default() }
 }
 
-/// The resource that fills the place. A module that is nowhere, or a table that cannot be written, is a filter that denies.
+/// The resource that fills the place: while no policy needs the module, a filter of Envoy's own. A module that is nowhere, or a table
+/// that cannot be written, is a filter that denies.
 pub(crate) fn message(name: &str, extension: &Extension, class: &NodeClass, modules: &Modules) -> TypedExtensionConfig {
+    if let Some(idle) = idle::instead(extension) {
+        return pb::extension(name, &idle);
+    }
     let runnable = code(extension, class, modules).zip(configuration(extension));
     match runnable {
         Some((code, configuration)) => pb::extension(name, &plugin(name, extension, code, configuration)),

@@ -115,7 +115,6 @@ pub(crate) fn virtual_host(name: &str, hosts: &[&str], routes: Vec<Route>) -> Vi
         authorities: vec![],
         external_auth: vec![],
         routes,
-        guards: vec![],
     }
 }
 

@@ -152,7 +152,6 @@ fn compose(tables: &HashMap<TableKey, TableState>, hosts: &[ComposedHost]) -> (R
             authorities: host.authorities.clone(),
             external_auth: Vec::new(),
             routes,
-            guards: Vec::new(),
         });
         state.sources.iter().for_each(|version| sources.add(version));
     }

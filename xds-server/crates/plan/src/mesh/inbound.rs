@@ -192,6 +192,5 @@ fn table(name: &Text) -> RouteTable {
         authorities: Vec::new(),
         external_auth: Vec::new(),
         routes: vec![route.into()],
-        guards: Vec::new(),
     }])
 }

@@ -16,11 +16,11 @@ use windrose_vocab::SpiffeId;
 
 use super::{Text, routes};
 use crate::limits;
-use crate::policy::edge;
+use crate::policy::{auth, edge};
 
 pub(super) fn print(out: &mut Text, program: &Program) {
     for (name, listener) in &program.listeners {
-        self::listener(out, name, listener);
+        self::listener(out, name, listener, program);
     }
     for (name, listener) in &program.datagram_listeners {
         datagrams(out, name, listener);
@@ -41,12 +41,21 @@ pub(super) fn print(out: &mut Text, program: &Program) {
         };
         out.line(1, &format!("secret {name}: {kind}"));
     }
-    for (name, extension) in &program.extensions {
+    for (name, extension) in program.extensions.iter().filter(|(_, extension)| has_policies(extension)) {
         self::extension(out, name, extension);
     }
 }
 
-fn listener(out: &mut Text, name: &str, listener: &Listener) {
+/// Whether there is more in a table than the entry of routes without a policy.
+fn has_policies(extension: &Extension) -> bool {
+    match extension {
+        Extension::JwtAuth(table) => table.policies.keys().any(|id| **id != *auth::OPEN),
+        Extension::RateLimit(table) => !table.policies.is_empty(),
+        Extension::Transcoder(table) => !table.policies.is_empty(),
+    }
+}
+
+fn listener(out: &mut Text, name: &str, listener: &Listener, program: &Program) {
     let addresses = listener.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let direction = match listener.direction {
         Direction::Inbound => "",
@@ -57,7 +66,7 @@ fn listener(out: &mut Text, name: &str, listener: &Listener) {
         out.line(2, &format!("limits {:?}", listener.limits));
     }
     for chain in &listener.chains {
-        self::chain(out, chain);
+        self::chain(out, chain, program);
     }
 }
 
@@ -70,7 +79,7 @@ fn datagrams(out: &mut Text, name: &str, listener: &DatagramListener) {
     listener.authorization.iter().for_each(|rules| authorization(out, rules));
 }
 
-fn chain(out: &mut Text, chain: &Chain) {
+fn chain(out: &mut Text, chain: &Chain, program: &Program) {
     let names = chain.server_names.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let names = if names.is_empty() { names } else { format!(" for {names}") };
     let transport = match &chain.transport {
@@ -93,7 +102,7 @@ fn chain(out: &mut Text, chain: &Chain) {
         }
         Handler::Http(http) => {
             out.line(2, &format!("chain {}{names}: {transport} -> {}", chain.name, source(&http.routes)));
-            self::http(out, http);
+            self::http(out, http, program);
         }
     }
 }
@@ -105,7 +114,7 @@ fn source(routes: &RouteSource) -> String {
     }
 }
 
-fn http(out: &mut Text, http: &HttpHandler) {
+fn http(out: &mut Text, http: &HttpHandler, program: &Program) {
     for filter in &http.filters {
         match filter {
             HttpFilter::Cors | HttpFilter::RouteAuth => {}
@@ -118,7 +127,10 @@ fn http(out: &mut Text, http: &HttpHandler) {
             HttpFilter::Edits(_) | HttpFilter::GiveBody => {}
             HttpFilter::Sessions => out.line(3, "filter sessions"),
             HttpFilter::GrpcStats => out.line(3, "filter grpc statistics"),
-            HttpFilter::Extension(name) => out.line(3, &format!("filter {name}")),
+            HttpFilter::Extension(name) if program.extensions.get(name).is_some_and(|table| has_policies(table)) => {
+                out.line(3, &format!("filter {name}"));
+            }
+            HttpFilter::Extension(_) => {}
             HttpFilter::Authorization(rules) => authorization(out, rules),
             HttpFilter::HostAuthorization(hosts, rules) => {
                 out.line(3, &scope(hosts));

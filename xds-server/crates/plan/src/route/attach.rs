@@ -46,7 +46,7 @@ pub(crate) fn attach(view: &View<'_>, key: &ObjectRef) -> Option<Attachments> {
     let filters = Filter::ALL.into_iter().filter(|filter| policy::on_route(view, *filter, route)).map(Need::Filter);
     let sessions = route.spec.rules.iter().any(session::names_endpoints).then_some(Need::Sessions);
     let needs: Vec<Need> = filters.chain(sessions).collect();
-    attachments.guards = tables.into_iter().flat_map(|table| needs.iter().map(|need| (table.counted_under(*need), *need))).collect();
+    attachments.guards = tables.into_iter().flat_map(|table| needs.iter().map(|need| (table.clone(), *need))).collect();
     Some(attachments)
 }
 

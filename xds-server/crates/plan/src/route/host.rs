@@ -16,7 +16,6 @@ use crate::backend::{BackendId, ClusterKey, Flavor};
 use crate::gateway::Spoken;
 use crate::limits;
 use crate::policy::{auth, traffic};
-use crate::proxy::extension_name;
 use crate::reference::field;
 use crate::world::{Filter, HostSlot, View};
 
@@ -57,22 +56,8 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
     routes.extend(route.into_iter().chain(misdirected).chain(unmatched).map(Arc::new));
     routes.shrink_to_fit();
     let hosts = vec![slot.host.clone()];
-    let guards = guards(&slot.table, &routes);
-    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts, authorities: Vec::new(), external_auth, routes, guards };
+    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts, authorities: Vec::new(), external_auth, routes };
     Host { virtual_host: Arc::new(virtual_host), clusters: cluster.into_iter().collect() }
-}
-
-/// The configurations that judge requests of these routes, and without which nobody would: those of a Gateway's listener, which comes
-/// and changes beside its routes. Where a route needs no token, nothing has to be there before it.
-fn guards(table: &Table, routes: &[Arc<Route>]) -> Vec<Text> {
-    let Table::Edge { .. } = table else { return Vec::new() };
-    let judged = |filter: &Filter| {
-        let entry = |(of, id): &(Text, Text)| **of == *filter.metadata() && **id != *auth::OPEN;
-        routes.iter().any(|route| route.policies.iter().any(entry))
-    };
-    let mut guards: Vec<Text> = Filter::ALL.into_iter().filter(judged).map(|filter| extension_name(&table.scope(), filter)).collect();
-    guards.sort();
-    guards
 }
 
 /// Whether requests for this host belong to another HTTPS listener than the one that the connection came to.

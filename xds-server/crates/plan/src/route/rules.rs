@@ -15,7 +15,7 @@ use super::{ResolvedRule, RulesKey, Table, external_auth};
 use crate::backend::ClusterKey;
 use crate::gateway::BoundListener;
 use crate::plan::{Coverage, Covered};
-use crate::policy::{self, ExtensionEntry, Place, auth, rate_limit, transcoding};
+use crate::policy::{ExtensionEntry, Place, auth, rate_limit, transcoding};
 use crate::reference::field;
 use crate::world::{Filter, View};
 
@@ -219,9 +219,8 @@ fn entries(
                 view.covers(covered, Coverage::Open);
                 auth::warn_open(view, &key.route);
             }
-            // At a Gateway also where nobody asks for tokens yet: the first policy that does changes no other route, and the last one
-            // that goes lets nobody wait for its listener.
-            if matches!(*key.table, Table::Edge { .. }) || policy::guarded(view, &key.table, Filter::JwtAuth) {
+            // At a Gateway also where nobody asks for tokens yet: the first policy that does changes no other route.
+            if matches!(*key.table, Table::Edge { .. }) || view.guarded(&key.table, Filter::JwtAuth) {
                 all.push((Filter::JwtAuth, auth::OPEN.into(), ExtensionEntry::Auth(AuthRule::Public)));
             }
         }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::gateway::{Listener, Namespaces};
 use windrose_api::policy::{AuthPolicy, ClaimToHeader, JwtProvider, KeyObject, KeySource, Public, TargetRef, TokenSource};
@@ -93,10 +95,17 @@ fn required(plan: &Plan, id: &str) -> JwtRule {
 }
 
 #[test]
-fn without_policies_there_is_no_filter_and_every_route_is_told_open() {
+fn without_policies_each_filter_has_its_place_and_every_route_is_told_open() {
     let plan = world([]);
     assert_eq!(ids(&plan), ["open", "open", "open"], "the first policy changes no other route");
-    assert_eq!(edge_program(&plan).extensions.len(), 0);
+    let (empty, listeners) = (edge_program(&plan), |plan: &Plan| edge_program(plan).listeners.clone());
+    let nothing = |extension: &Arc<Extension>| match &**extension {
+        Extension::JwtAuth(table) => table.policies == [("open".into(), AuthRule::Public)].into(),
+        Extension::RateLimit(table) => table.policies.is_empty(),
+        Extension::Transcoder(table) => table.policies.is_empty(),
+    };
+    assert!(empty.extensions.len() == 3 && empty.extensions.values().all(nothing));
+    assert_eq!(listeners(&plan), listeners(&world([jwt("strict", on_route(None), "https://idp")])), "nor a listener");
     assert!(plan.coverage.values().all(|coverage| *coverage == Coverage::Open));
     assert_eq!(plan.diagnostics.iter().filter(|told| told.code.as_str() == "Open").count(), 2);
 }

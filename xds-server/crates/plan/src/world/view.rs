@@ -162,9 +162,8 @@ impl<'a> View<'a> {
     }
 
     fn needed(&self, table: &TableKey, need: Need) -> bool {
-        let table = table.counted_under(need);
         self.read(Dep::Guard(table.clone(), need));
-        self.layers.attached.needs(&table, need)
+        self.layers.attached.needs(table, need)
     }
 
     pub(crate) fn settings(&self) -> &'a Settings {

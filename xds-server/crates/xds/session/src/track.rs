@@ -50,8 +50,6 @@ pub(crate) struct Track {
     pub(crate) last_nonce: Option<Text>,
     /// The version a state-of-the-world client came with, until the first view can be compared.
     pub(crate) claimed_version: Option<Text>,
-    /// A state-of-the-world client has exactly what its claimed version says: nothing that it has is unknown.
-    pub(crate) trusted: bool,
     pub(crate) renew_at: Option<Moment>,
     pub(crate) renewal_due: bool,
 }
@@ -66,8 +64,6 @@ pub(crate) struct Due {
     /// The view in which it was last marked, which is when a removal became one.
     pub(crate) latest: u64,
     pub(crate) gate: Option<Box<Gate>>,
-    /// It waits for what protects it, or for what it protects, and that may be for long.
-    pub(crate) guarded: bool,
 }
 
 /// What a resource waits for.
@@ -128,7 +124,6 @@ impl Track {
             owes_answer: false,
             last_nonce: None,
             claimed_version: None,
-            trusted: false,
             renew_at: None,
             renewal_due: false,
         }
@@ -139,7 +134,7 @@ impl Track {
         if !self.interest.covers(name) {
             return;
         }
-        let due = self.due.entry(name.clone()).or_insert(Due { force, since, latest: since, gate: None, guarded: false });
+        let due = self.due.entry(name.clone()).or_insert(Due { force, since, latest: since, gate: None });
         due.force |= force;
         due.since = due.since.min(since);
         due.latest = due.latest.max(since);
@@ -148,11 +143,6 @@ impl Track {
     /// Looks at all that is subscribed at the next opportunity.
     pub(crate) fn mark_all(&mut self, since: u64) {
         self.all_due = Some(self.all_due.map_or(since, |known| known.min(since)));
-    }
-
-    /// Nothing was said to the client yet, and what it has is not known either.
-    pub(crate) fn is_unseen(&self) -> bool {
-        self.last_nonce.is_none() && !self.trusted
     }
 
     pub(crate) fn has_due(&self) -> bool {
@@ -192,12 +182,12 @@ impl Track {
         self.is_calm() && self.flights.is_empty()
     }
 
-    /// Whether everything that became due up to that view was sent and answered, but for what waits for its protection.
+    /// Whether everything that became due up to that view was sent and answered.
     pub(crate) fn is_answered_through(&self, view: u64) -> bool {
         self.suspects.is_empty()
             && !self.trying
             && self.flights.iter().all(|flight| flight.since > view)
-            && self.due.values().filter(|due| !due.guarded).map(|due| due.since).chain(self.all_due).all(|since| since > view)
+            && self.due.values().map(|due| due.since).chain(self.all_due).all(|since| since > view)
     }
 
     /// Whether the client has this name and nothing about it is due or in flight.

@@ -158,7 +158,7 @@ fn refers_to_cluster(resource: &Resource, name: &Text) -> bool {
 }
 
 /// The kinds whose resources can refer to one of `kind`.
-pub(super) fn referrers(kind: ResourceKind) -> &'static [ResourceKind] {
+fn referrers(kind: ResourceKind) -> &'static [ResourceKind] {
     match kind {
         ResourceKind::Cluster => &[ResourceKind::Extension, ResourceKind::Listener, ResourceKind::ScopedRoutes, ResourceKind::Routes],
         ResourceKind::Endpoints => &[ResourceKind::Cluster],

@@ -1,26 +1,23 @@
 //! The next response: what is due, may go now and differs from what the client has. Kinds are asked in
 //! make-before-break order.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use windrose_state::{KindMap, Observation, Protocol, changes};
 use windrose_vocab::{Canonical, Fingerprint, Resource, ResourceId, ResourceKind, Text, Writer};
 
 use super::order::may_wait;
-use super::{SUPPORTS_WRAPPED, Session, guard};
+use super::{SUPPORTS_WRAPPED, Session};
 use crate::effect::Effect;
 use crate::limits;
 use crate::message::{Moment, Response};
 use crate::resources::{Resources, has_name};
-use crate::track::{Due, Flight, Gate, Track};
+use crate::track::{Due, Flight, Gate};
 
 /// What is done about one name.
 enum Step {
     Send(Arc<Resource>),
     Remove,
-    /// What is wanted waits, and the client has nothing: this is the last that was good.
-    Lend(Arc<Resource>),
     /// The client has what it should have.
     Settle,
     Wait,
@@ -63,8 +60,7 @@ impl Session {
         loop {
             let due = self.count_due();
             let response = ResourceKind::ALL.into_iter().find_map(|kind| self.respond(kind, now));
-            // What turned out to need no response, or to wait for its protection, may have been all that a removal of an earlier kind
-            // waited for.
+            // What turned out to need no response may have been all that a removal of an earlier kind waited for.
             if response.is_some() || self.count_due() == due {
                 return response;
             }
@@ -72,8 +68,7 @@ impl Session {
     }
 
     fn count_due(&self) -> usize {
-        let of = |track: &Track| track.due.values().filter(|due| !due.guarded).count() + usize::from(track.all_due.is_some());
-        self.tracks.iter().map(of).sum()
+        self.tracks.iter().map(|track| track.due.len() + usize::from(track.all_due.is_some())).sum()
     }
 
     fn respond(&mut self, kind: ResourceKind, now: Moment) -> Option<Response> {
@@ -162,14 +157,13 @@ impl Session {
     }
 
     fn collect(&mut self, kind: ResourceKind, now: Moment) -> Batch {
-        let unguarded = self.unguarded(kind);
-        let whole = if unguarded.is_empty() { self.collect_whole(kind) } else { None };
+        let whole = self.collect_whole(kind);
         self.spread(kind);
         let mut batch = Batch { since: whole.as_ref().map_or(u64::MAX, |(_, since)| *since), ..Batch::default() };
         let (mut send, mut settled) = (Vec::new(), Vec::new());
         let mut looked_at = std::mem::take(&mut self.track_mut(kind).due);
         // What waits stays where it is: often that is most of it, and every answer is a reason to look.
-        looked_at.retain(|name, due| match self.step(kind, name, due, (&unguarded, now)) {
+        looked_at.retain(|name, due| match self.step(kind, name, due, now) {
             Step::Send(resource) => {
                 batch.since = batch.since.min(due.since);
                 send.push(resource);
@@ -183,11 +177,6 @@ impl Session {
             Step::Settle => {
                 settled.push(name.clone());
                 false
-            }
-            Step::Lend(former) => {
-                batch.since = batch.since.min(due.since);
-                send.push(former);
-                true
             }
             Step::Wait => true,
         });
@@ -228,19 +217,18 @@ impl Session {
     /// The first full state that a returning client gets must not lack what only waits: the client may have it.
     fn would_delete_unseen(&self, kind: ResourceKind) -> bool {
         let track = self.track(kind);
-        self.is_full_state(kind) && self.returning && track.is_unseen() && track.has_due()
+        self.is_full_state(kind) && self.returning && track.last_nonce.is_none() && track.has_due()
     }
 
-    fn step(&self, kind: ResourceKind, name: &Text, due: &mut Due, (unguarded, now): (&BTreeSet<Text>, Moment)) -> Step {
+    fn step(&self, kind: ResourceKind, name: &Text, due: &mut Due, now: Moment) -> Step {
         let track = self.track(kind);
         let withheld = || self.wants.withheld.contains_key(&ResourceId { kind, name: name.clone() });
         if !track.interest.covers(name) || (!self.wants.withheld.is_empty() && withheld()) {
             return Step::Settle;
         }
-        due.guarded = false;
         let held = track.held.get(&**name);
         let Some(wanted) = self.wants.of_kind(kind).get(&**name) else {
-            return self.step_of_absent(kind, held, due, now);
+            return self.step_of_absent(kind, held.is_some(), due, now);
         };
         if !due.force && held.is_some_and(|held| held.version == wanted.version) {
             return Step::Settle;
@@ -251,16 +239,11 @@ impl Session {
                 due.gate = Some(Box::new(Gate { waiting_for, since, open: false }));
                 Step::Wait
             }
-            _ if guard::needs(wanted, unguarded) || self.would_open(wanted) => {
-                due.guarded = true;
-                let former = if held.is_none() { self.former(wanted) } else { None };
-                former.filter(|former| !guard::needs(former, unguarded)).map_or(Step::Wait, Step::Lend)
-            }
             Some(_) | None => Step::Send(Arc::clone(wanted)),
         }
     }
 
-    fn step_of_absent(&self, kind: ResourceKind, held: Option<&Arc<Resource>>, due: &Due, now: Moment) -> Step {
+    fn step_of_absent(&self, kind: ResourceKind, held: bool, due: &Due, now: Moment) -> Step {
         let delta = self.params.protocol == Protocol::Delta;
         match kind {
             // A removal would keep a port closed for ever, or cut what still drains.
@@ -272,9 +255,9 @@ impl Session {
             | ResourceKind::Secret
             | ResourceKind::Listener
             | ResourceKind::ScopedRoutes => match (held, due.force && delta) {
-                (Some(held), _) if self.is_kept(&held.id) || !self.may_remove(kind, due, now) && !self.is_waited_for(held) => Step::Wait,
-                (Some(_), _) | (None, true) => Step::Remove,
-                (None, false) => Step::Settle,
+                (true, _) if !self.may_remove(kind, due, now) => Step::Wait,
+                (true, _) | (false, true) => Step::Remove,
+                (false, false) => Step::Settle,
             },
         }
     }

@@ -3,7 +3,6 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail the test")]
 
 mod convergence;
-mod guards;
 mod order;
 mod repair;
 mod responses;

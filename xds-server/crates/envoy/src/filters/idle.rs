@@ -1,0 +1,51 @@
+//! What stands in the place of a filter of ours while no policy asks it anything: a filter of Envoy's own, so that a port without
+//! policies runs no module. A route that names a policy all the same came before it, and is closed until the module is there.
+
+use windrose_filter_kit::policy::{METADATA_NAMESPACE, METADATA_POLICY};
+use windrose_ir::Extension;
+use windrose_ir::extension::AuthRule;
+
+use super::rbac;
+use crate::pb;
+use pb::matcher::metadata_matcher::{PathSegment, path_segment};
+use pb::matcher::value_matcher::MatchPattern;
+use pb::rbac::permission::{Rule, Set};
+use pb::rbac::{MetadataSource, Permission, SourcedMetadata};
+
+/// Before the counters of what is refused so.
+const STATS: &str = "no_policy.";
+
+/// The filter, if no policy of the table asks anything of a request.
+pub(super) fn instead(extension: &Extension) -> Option<pb::http_rbac::Rbac> {
+    let (key, asks_nothing) = match extension {
+        Extension::JwtAuth(table) => {
+            (METADATA_POLICY, table.policies.iter().map(|(id, rule)| (*rule == AuthRule::Public).then_some(&**id)).collect::<Option<_>>()?)
+        }
+        Extension::RateLimit(table) => (windrose_rate_limit::METADATA_KEY, table.policies.is_empty().then(Vec::new)?),
+        Extension::Transcoder(table) => (windrose_grpc_transcoder::METADATA_TRANSCODE, table.policies.is_empty().then(Vec::new)?),
+    };
+    Some(rbac::deny(STATS, "no-policy", names_another(key, asks_nothing)))
+}
+
+/// Whether the route of a request names a policy under this key, and none of these.
+fn names_another(key: &str, known: Vec<&str>) -> Permission {
+    let is = |pattern| Permission { rule: Some(named(key, pattern)) };
+    let any = is(MatchPattern::PresentMatch(true));
+    if known.is_empty() {
+        return any;
+    }
+    let not = |one| Permission { rule: Some(Rule::NotRule(Box::new(is(MatchPattern::StringMatch(pb::exact(one)))))) };
+    let rules = std::iter::once(any).chain(known.into_iter().map(not)).collect();
+    Permission { rule: Some(Rule::AndRules(Set { rules })) }
+}
+
+fn named(key: &str, pattern: MatchPattern) -> Rule {
+    let segment = PathSegment { segment: Some(path_segment::Segment::Key(key.to_owned())) };
+    let matcher = pb::matcher::MetadataMatcher {
+        filter: METADATA_NAMESPACE.to_owned(),
+        path: vec![segment],
+        value: Some(pb::matcher::ValueMatcher { match_pattern: Some(pattern) }),
+        ..Default::default()
+    };
+    Rule::SourcedMetadata(SourcedMetadata { metadata_matcher: Some(matcher), metadata_source: MetadataSource::Route as i32 })
+}
