@@ -1,9 +1,9 @@
 //! What is said before an object is stored, and what `windrose check` finds.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, SYSTEM, Stage};
+use crate::stage::{NAME, PATIENCE, SYSTEM, Stage, condition};
 
 /// What the definitions allow and the decoder does not.
 pub(crate) const WRONG: &str = "apiVersion: windrose.dev/v1alpha1
@@ -51,6 +51,56 @@ async fn check_proves_the_webhook_and_knows_no_second_installation() {
     .await;
     let others = facts(&stage, &["check"], "others");
     assert!(others.iter().all(|(result, _)| result == "ok"), "{others:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_webhook_that_the_api_server_does_not_trust_is_found_and_mended() {
+    let Some(stage) = Stage::open_alone("untrusted") else { return };
+    let webhook = || facts(&stage, &["check"], "webhook");
+    let foreign = rcgen::generate_simple_self_signed(vec!["windrose".to_owned()]).unwrap().cert.pem();
+    // As base64, which kubectl knows how to write.
+    let literal = format!("--from-literal=ca={foreign}");
+    let foreign = stage.kubectl(&["create", "secret", "generic", "ca", &literal, "--dry-run=client", "-o", "jsonpath={.data.ca}"]);
+    let patch = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": foreign}]).to_string();
+    // Who leads looks after it each half minute, and may do so in between.
+    wait_until(PATIENCE, "check to find it", async || {
+        stage.kubectl(&["patch", "validatingwebhookconfiguration", NAME, "--type=json", "-p", &patch]);
+        let found = webhook();
+        if found.iter().any(|(result, _)| result == "failed") { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    wait_until(PATIENCE, "the webhook to be trusted again", async || {
+        let found = webhook();
+        if found.iter().all(|(result, _)| result == "ok") { Ok(()) } else { Err(format!("{found:?}")) }
+    })
+    .await;
+    assert!(stage.try_kubectl(&["create", "-f", "-", "--dry-run=server"], Some(WRONG)).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_installation_is_named_by_the_class_and_by_check() {
+    let Some(stage) = Stage::open_alone("second") else { return };
+    stage.apply(
+        r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: windrose, labels: { app.kubernetes.io/name: windrose } }
+spec:
+  replicas: 0
+  selector: { matchLabels: { app: none } }
+  template:
+    metadata: { labels: { app: none } }
+    spec: { containers: [{ name: none, image: none }] }
+",
+    );
+    let others = facts(&stage, &["check"], "others");
+    assert!(others.iter().any(|(result, fact)| result != "ok" && fact.contains(&stage.namespace)), "{others:?}");
+    wait_until(PATIENCE, "the class to name it", async || {
+        let conditions = stage.object("gatewayclass", NAME)["status"]["conditions"].take();
+        let told = condition(&conditions, "Accepted")["message"].as_str().is_some_and(|message| message.contains(&stage.namespace));
+        if told { Ok(()) } else { Err(conditions.to_string()) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,8 @@
 //! Two replicas: both serve, and any may go at any time.
 
+use std::fs::File;
+use std::net::SocketAddr;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -7,7 +10,7 @@ use windrose_tests::client::Call;
 use windrose_tests::load::Load;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, SYSTEM, Stage};
+use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, SYSTEM, Stage, Started};
 
 /// Who holds the Lease.
 fn leader(stage: &Stage) -> String {
@@ -47,6 +50,68 @@ async fn any_replica_can_go_and_no_request_and_no_change_is_lost() {
     }
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_that_moves_to_another_replica_is_sent_nothing_again() {
+    let Some(stage) = Stage::open_alone("moves") else { return };
+    stage.backend("echo", 1).await;
+    stage.gateway("edge", "echo");
+    let at = stage.address("edge", 80).await;
+    stage.answered(&Call::get(at, "/"), "echo").await;
+    // What other stories left may still be taken away meanwhile: once out of three it is not. What is sent again is sent each time.
+    let mut sent = Vec::new();
+    for _ in 0..3 {
+        let from = home(&stage).unwrap();
+        let to = replicas(&stage).into_iter().find(|name| *name != from).unwrap();
+        let metrics = Metrics::of(&stage, &to).await;
+        let before = metrics.resources().await;
+        stage.kubectl(&["-n", SYSTEM, "delete", "pod", &from, "--grace-period=0", "--force"]);
+        wait_until(PATIENCE, "the proxy to be there", async || {
+            let (home, synced) = (home(&stage)?, proxies(&stage)?.iter().all(|proxy| proxy["synced"] == true));
+            if home == to && synced { Ok(()) } else { Err(format!("{home}, synced: {synced}")) }
+        })
+        .await;
+        sent.push(metrics.resources().await - before);
+        stage.rolled_out();
+    }
+    assert!(sent.contains(&0), "{sent:?}");
+}
+
+/// Which replica has the stream of the story's proxy.
+fn home(stage: &Stage) -> Result<String, String> {
+    let proxies = proxies(stage)?;
+    let [proxy] = &proxies[..] else { return Err(format!("{} proxies", proxies.len())) };
+    let Some(address) = proxy["replica"].as_str() else { return Ok(leader(stage)) };
+    let selected = format!("--field-selector=status.podIP={address}");
+    stage.try_kubectl(&["-n", SYSTEM, "get", "pod", &selected, "-o", "jsonpath={.items[0].metadata.name}"], None)
+}
+
+/// The metrics of one replica.
+struct Metrics {
+    call: Call,
+    _forward: Started,
+}
+
+impl Metrics {
+    async fn of(stage: &Stage, replica: &str) -> Self {
+        let said = tempfile::NamedTempFile::new().unwrap();
+        let output = File::create(said.path()).unwrap().into();
+        let forward = stage.start_kubectl(&["-n", SYSTEM, "port-forward", replica, ":admin"], output, Stdio::null());
+        let at = wait_until(PATIENCE, "the way to its metrics", async || {
+            let said = std::fs::read_to_string(said.path()).unwrap();
+            said.split_whitespace().find_map(|word| word.parse::<SocketAddr>().ok()).ok_or(said)
+        })
+        .await;
+        Self { call: Call::get(at, "/metrics").host("localhost"), _forward: forward }
+    }
+
+    /// How many resources it sent so far.
+    async fn resources(&self) -> u64 {
+        let text = self.call.send().await.unwrap().text();
+        let count = text.lines().find_map(|line| line.strip_prefix("windrose_xds_resources_total "));
+        count.unwrap_or_else(|| panic!("{text}")).parse().unwrap()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,4 +1,4 @@
-//! Each right of the control plane is one that it uses: what it asks the API server for is written down by a proxy.
+//! Each right of the control plane is one that it uses, and it needs no other: what it asks the API server for is written down by a proxy.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -30,7 +30,7 @@ const PROXY: &str = "windrose-test-proxy";
 const AUTHORITY: &str = "/var/run/secrets/kubernetes.io/serviceaccount/ca.crt";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_installation_uses_each_right_that_it_has() {
+async fn an_installation_uses_each_right_that_it_has_and_needs_no_other() {
     let Some(stage) = Stage::open_alone("uses") else { return };
     stage.backend("echo", 1).await;
     let given: BTreeSet<Right> = ["clusterrole", "role"]
@@ -52,6 +52,7 @@ async fn an_installation_uses_each_right_that_it_has() {
         if unused.is_empty() { Ok(()) } else { Err(format!("nobody used: {}", unused.join(", "))) }
     })
     .await;
+    assert_eq!(listened.forbidden(), Vec::<String>::new(), "it asks for what it has no right to");
 }
 
 /// The control plane, made to ask through a proxy that writes down what is asked, in the name of its account.
@@ -113,6 +114,14 @@ impl<'a> Listened<'a> {
     /// What was asked and answered so far.
     fn used(&self) -> BTreeSet<Right> {
         std::fs::read_to_string(self.log.path()).unwrap().lines().flat_map(asked).collect()
+    }
+
+    /// What was asked without a right to it. In the namespaces of other stories, which are being taken away, nobody may make anything.
+    fn forbidden(&self) -> Vec<String> {
+        let log = std::fs::read_to_string(self.log.path()).unwrap();
+        let ours = |line: &str| !line.contains("/namespaces/windrose-test-") || line.contains(&format!("/{}/", self.stage.namespace));
+        let forbidden = |line: &&str| line.contains("https://") && line.contains("403 Forbidden") && ours(line);
+        log.lines().filter(forbidden).map(str::to_owned).collect()
     }
 }
 

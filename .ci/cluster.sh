@@ -7,8 +7,8 @@
 # Where that cannot be built or started on this machine, it is said, and fails nothing; a story or a test that fails does.
 set -euo pipefail
 
-# shellcheck source-path=SCRIPTDIR source=cluster.sh
-. "$(dirname "${BASH_SOURCE[0]}")/cluster.sh"
+# shellcheck source-path=SCRIPTDIR source=../kind-cluster/cluster.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../kind-cluster/cluster.sh"
 cluster=${WINDROSE_CLUSTER:-$checkout/../shared/cluster/cluster}
 
 # What each step may take at most, in seconds, on two cores. A test that hangs is ended; its children end with it.
