@@ -1,12 +1,14 @@
 //! A route with the first policy of its port comes and goes: it is closed from the moment it is there, also on connections from before,
-//! and no other route is.
+//! and no other route is. Whatever else comes and goes, nobody is refused whom both versions let by.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use windrose_tests::address::Loopback;
 use windrose_tests::client::{Call, Connection};
 use windrose_tests::echo::EchoServer;
+use windrose_tests::load::Load;
 
 use crate::stage::{Stage, answered_by, at_host, closed, documents, endpoint, gateway, route, service, until};
 
@@ -80,4 +82,53 @@ async fn statuses_on((mut connection, call): (Connection, Call), stopped: watch:
         seen.insert(connection.send(&call).await.unwrap().status);
     }
     seen
+}
+
+/// How often all of them come and go.
+const CYCLES: usize = 3;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn policies_that_come_and_go_refuse_nobody_whom_they_let_by() {
+    let home = Loopback::claim();
+    let back = EchoServer::start("web", home.port(9001)).await;
+    let common =
+        [gateway(&[("http", home.port(8080))]), service("web"), endpoint("web", back.address()), route("web", "{ value: /web }", "web")];
+    let other = || documents(&[route("other", "{ value: /other }", "web"), closed("other")]);
+    // The first and the last of a port, others beside them, and one under another name.
+    let states =
+        [String::new(), limited("a"), documents(&[public("a"), other()]), documents(&[public("b"), limited("b"), other()]), public("b")];
+    let state = |position: usize| {
+        let mark = route("mark", &format!("{{ value: /state-{position} }}"), "web");
+        documents(&[documents(&common), mark, states[position].clone()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>())
+    };
+    let edge = home.port(8080);
+    let call = |path: &str| Call::get(edge, path);
+    let stage = Stage::set(home, &state(0)).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    answered_by(&call("/web"), "web").await;
+
+    let load = Load::start(4, Duration::ZERO, &call("/web"));
+    for position in (0..CYCLES).flat_map(|_| 0..states.len()) {
+        stage.declare("shop.yaml", &state(position));
+        answered_by(&call(&format!("/state-{position}")), "web").await;
+    }
+    let tally = load.finish().await;
+    assert_eq!(tally.other_than(200), 0, "{tally:?}");
+}
+
+/// A policy of the route `web` that asks nothing.
+fn public(name: &str) -> String {
+    of_web("AuthPolicy", name, "public: { reason: a shop window, approvedBy: the shop }")
+}
+
+/// A policy of the route `web` with more room than is asked for.
+fn limited(name: &str) -> String {
+    of_web("RateLimitPolicy", name, "limits: [{ name: each, key: [{ route: true }], quota: { requests: 1000000, window: 1s } }]")
+}
+
+fn of_web(kind: &str, name: &str, spec: &str) -> String {
+    format!(
+        "apiVersion: windrose.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: shop }}\nspec:\n  \
+         targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: web }}]\n  {spec}"
+    )
 }

@@ -94,6 +94,7 @@ fn configuration() -> Value {
     let config = Config {
         descriptors: [("samples".into(), Config::encode_descriptors(proto::DESCRIPTOR_SET))].into(),
         policies: [("orders".into(), policy)].into(),
+        ..Config::default()
     };
     config.compile().unwrap();
     serde_json::from_str(&config.to_json()).unwrap()

@@ -31,6 +31,9 @@ pub trait Filter: Sized + 'static {
     /// Reads the plugin configuration. An error makes Envoy reject it and keep what served before.
     fn configure(configuration: &[u8], host: &dyn Host) -> Result<Self, ConfigError>;
 
+    /// Takes over from the configuration that served before in this VM, before any request.
+    fn succeed(&mut self, _former: &Self, _host: &dyn Host) {}
+
     /// The view of a new stream; it keeps the `Rc`, so that a stream ends under the configuration it began with.
     fn context(filter: &Rc<Self>) -> Self::Context;
 }

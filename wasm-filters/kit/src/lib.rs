@@ -45,6 +45,8 @@ pub mod fake;
 mod filter;
 mod headers;
 mod host;
+mod limits;
+pub mod policies;
 pub mod policy;
 mod verdict;
 

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use windrose_filter_kit::{Caller, Denial, Filter, FilterContext, HeaderMap, Host, LogLevel, Verdict};
 
@@ -18,6 +18,8 @@ const STOP: u32 = 1;
 /// One VM's filters and streams.
 pub struct Shell<F: Filter> {
     filters: RefCell<BTreeMap<u32, Rc<F>>>,
+    /// The one that was configured last.
+    newest: RefCell<Weak<F>>,
     streams: RefCell<BTreeMap<u32, F::Context>>,
 }
 
@@ -29,7 +31,7 @@ impl<F: Filter> fmt::Debug for Shell<F> {
 
 impl<F: Filter> Default for Shell<F> {
     fn default() -> Self {
-        Self { filters: RefCell::default(), streams: RefCell::default() }
+        Self { filters: RefCell::default(), newest: RefCell::new(Weak::new()), streams: RefCell::default() }
     }
 }
 
@@ -38,8 +40,12 @@ impl<F: Filter> Shell<F> {
     pub fn on_configure(&self, filter: u32, len: usize) -> u32 {
         let configured = Envoy.plugin_configuration(len).map_err(|error| error.to_string());
         match configured.and_then(|bytes| F::configure(&bytes, &Envoy).map_err(|error| error.to_string())) {
-            Ok(configured) => {
-                self.filters.borrow_mut().insert(filter, Rc::new(configured));
+            Ok(mut configured) => {
+                let former = self.newest.borrow().upgrade();
+                former.iter().for_each(|former| configured.succeed(former, &Envoy));
+                let configured = Rc::new(configured);
+                self.newest.replace(Rc::downgrade(&configured));
+                self.filters.borrow_mut().insert(filter, configured);
                 1
             }
             Err(reason) => {

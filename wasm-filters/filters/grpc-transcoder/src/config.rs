@@ -1,7 +1,7 @@
 //! The plugin configuration: which policies there are and what each transcodes. The control plane writes it with these
 //! types and runs [`Config::compile`] itself, so that a reason for refusal is known before Envoy sees it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde::Serialize;
@@ -25,6 +25,9 @@ pub struct Config {
     pub descriptors: BTreeMap<String, String>,
     /// Policies by the id that routes name in their metadata.
     pub policies: BTreeMap<String, Policy>,
+    /// Ids under which nothing is transcoded, whatever they were before.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub closed: BTreeSet<String>,
 }
 
 /// What one policy transcodes, and how.
@@ -207,6 +210,10 @@ fn read_config(bytes: &[u8]) -> refusal::Result<Config> {
             config.policies.insert(id.to_owned(), read_policy(json)?);
             Ok(())
         }),
+        "closed" => {
+            config.closed = strings(json)?.into_iter().collect();
+            Ok(())
+        }
         _ => Err(Refusal::new("unknown member")),
     })?;
     json.end()?;

@@ -1,8 +1,8 @@
 //! One stream from its headers to its trailers: which policy its route names, then the way there and the way back.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use windrose_filter_kit::policies::Policies;
 use windrose_filter_kit::policy::METADATA_NAMESPACE;
 use windrose_filter_kit::{Body, Caller, ConfigError, Denial, Filter, FilterContext, HeaderMap, Host, Verdict};
 
@@ -32,14 +32,20 @@ end
 /// The configured filter.
 #[derive(Debug)]
 pub struct GrpcTranscoder {
-    policies: BTreeMap<String, Rc<Compiled>>,
+    policies: Policies<Compiled>,
 }
 
 impl Filter for GrpcTranscoder {
     type Context = Stream;
 
     fn configure(configuration: &[u8], _: &dyn Host) -> Result<Self, ConfigError> {
-        Ok(Self { policies: Config::parse(configuration)?.compile()? })
+        let config = Config::parse(configuration)?;
+        let policies = config.compile()?;
+        Ok(Self { policies: Policies::new(policies, config.closed) })
+    }
+
+    fn succeed(&mut self, former: &Self, host: &dyn Host) {
+        self.policies.succeed(&former.policies, host);
     }
 
     fn context(filter: &Rc<Self>) -> Stream {
@@ -80,8 +86,8 @@ impl Stream {
         if headers.caller() == Caller::Grpc {
             return Verdict::Continue;
         }
-        let policy = id.ok().flatten().and_then(|id| self.filter.policies.get(std::str::from_utf8(&id).ok()?));
-        let Some(policy) = policy else {
+        let policy = id.ok().flatten().and_then(|id| self.filter.policies.get(std::str::from_utf8(&id).ok()?, host));
+        let Some(policy) = policy.map(|known| known.policy()) else {
             let denial = Denial::new(500, "transcode_policy_unknown", "the transcoding policy of this route is not in force");
             return Verdict::Reply(denial.into_reply(headers.caller()));
         };

@@ -14,6 +14,9 @@ use serde_json::Value;
 pub struct Config {
     /// Policies by the id that routes name in their metadata.
     pub policies: BTreeMap<String, Policy>,
+    /// Ids under which nobody passes, whatever they were before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub closed: BTreeSet<String>,
     /// Headers that policies which are not here would set from claims, in lower case. What a client sends under these names is removed
     /// on every route of the listener too: that a policy admits nobody opens its headers on no other route.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
@@ -351,7 +354,7 @@ mod tests {
 
     #[test]
     fn a_config_reads_back_as_it_was_written() {
-        let text = r#"{"policies":{"open":{"public":{}},"orders":{"jwt":{"providers":[{"name":"main","issuer":"https://id.example","audiences":["orders"],"jwks":"{\"keys\":[]}","algorithms":["ES256"],"leeway_seconds":5,"from":[{"header":{"name":"authorization","scheme":"Bearer"}},{"query":{"name":"access_token"}},{"cookie":{"name":"session"}}],"typ":["at+jwt"],"forward":true}],"require":{"claims":[{"claim":"realm_access.roles","any_of":["admin",1,true]}],"scopes":["orders:read"]},"any_of":[{"scopes":["a"]}],"claims_to_headers":[{"claim":["https://id.example/tier"],"header":"x-tier"}],"claims_to_properties":["sub"],"allow_cors_preflight":true}}},"taken_off":["x-user"]}"#;
+        let text = r#"{"policies":{"open":{"public":{}},"orders":{"jwt":{"providers":[{"name":"main","issuer":"https://id.example","audiences":["orders"],"jwks":"{\"keys\":[]}","algorithms":["ES256"],"leeway_seconds":5,"from":[{"header":{"name":"authorization","scheme":"Bearer"}},{"query":{"name":"access_token"}},{"cookie":{"name":"session"}}],"typ":["at+jwt"],"forward":true}],"require":{"claims":[{"claim":"realm_access.roles","any_of":["admin",1,true]}],"scopes":["orders:read"]},"any_of":[{"scopes":["a"]}],"claims_to_headers":[{"claim":["https://id.example/tier"],"header":"x-tier"}],"claims_to_properties":["sub"],"allow_cors_preflight":true}}},"closed":["left"],"taken_off":["x-user"]}"#;
         let config: Config = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&config).unwrap(), text);
     }

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use windrose_filter_kit::policies::Known;
 use windrose_filter_kit::policy::{RoutePolicy, policy_of_route};
 use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap, Headers, Host, MetricId, RequestEdits, Verdict};
 
@@ -55,6 +56,10 @@ impl Filter for JwtAuth {
         Ok(Self { table: config.compile()?, cache: RefCell::new(Cache::new()), counters })
     }
 
+    fn succeed(&mut self, former: &Self, host: &dyn Host) {
+        self.table.policies.succeed(&former.table.policies, host);
+    }
+
     fn context(filter: &Rc<Self>) -> JwtRequest {
         JwtRequest { filter: Rc::clone(filter) }
     }
@@ -92,15 +97,23 @@ impl JwtAuth {
     fn judge(&self, host: &dyn Host, headers: &Headers, edits: &mut RequestEdits) -> Result<(), Denial> {
         let route = policy_of_route(host);
         let policy = match &route {
-            RoutePolicy::Named(id) => self.table.policies.get(id),
+            RoutePolicy::Named(id) => self.table.policies.get(id, host),
             RoutePolicy::Unnamed | RoutePolicy::NoRoute => None,
         };
-        match policy {
-            None => Err(route.denial()),
-            Some(Compiled::Public) => Ok(()),
-            Some(Compiled::Jwt(rules)) if rules.allow_cors_preflight && is_preflight(headers) => Ok(()),
-            Some(Compiled::Jwt(rules)) => {
-                self.authenticate(rules, host, headers, edits).map_err(|refusal| refusal.denial(&rules.require.scopes))
+        let known = policy.ok_or_else(|| route.denial())?;
+        match &**known.policy() {
+            Compiled::Public => Ok(()),
+            Compiled::Jwt(rules) if rules.allow_cors_preflight && is_preflight(headers) => Ok(()),
+            Compiled::Jwt(rules) => {
+                let cache = match known {
+                    Known::Now(_) => Some(&self.cache),
+                    // Its headers are perhaps not among those of this table, and its number is another policy's.
+                    Known::Before(_) => {
+                        rules.claims_to_headers.iter().for_each(|claim| edits.remove(&claim.header));
+                        None
+                    }
+                };
+                self.authenticate((rules, cache), host, headers, edits).map_err(|refusal| refusal.denial(&rules.require.scopes))
             }
         }
     }
@@ -110,9 +123,15 @@ impl JwtAuth {
         self.table.stripped.iter().filter(|name| headers.first(name).is_some()).for_each(|name| edits.remove(name));
     }
 
-    fn authenticate(&self, rules: &JwtRules, host: &dyn Host, headers: &Headers, edits: &mut RequestEdits) -> Result<(), Refusal> {
+    fn authenticate(
+        &self,
+        (rules, cache): (&JwtRules, Option<&RefCell<Cache>>),
+        host: &dyn Host,
+        headers: &Headers,
+        edits: &mut RequestEdits,
+    ) -> Result<(), Refusal> {
         let found = place::find(headers, &rules.locations)?;
-        let verified = self.verified(rules, found, host)?;
+        let verified = self.verified((rules, cache), found, host)?;
         if !rules.issuers.get(verified.issuer).is_some_and(|issuer| issuer.forward) {
             place::remove(edits, headers, found.location);
         }
@@ -125,16 +144,22 @@ impl JwtAuth {
         Ok(())
     }
 
-    fn verified(&self, rules: &JwtRules, found: Found<'_>, host: &dyn Host) -> Result<Rc<Verified>, Refusal> {
+    fn verified(
+        &self,
+        (rules, cache): (&JwtRules, Option<&RefCell<Cache>>),
+        found: Found<'_>,
+        host: &dyn Host,
+    ) -> Result<Rc<Verified>, Refusal> {
         let now_seconds = host.now_ns() / 1_000_000_000;
-        let known = self.cache.borrow().find(rules.number, found.token);
+        let Some(cache) = cache else { return verify::verify(rules, found, host, now_seconds).map(Rc::new) };
+        let known = cache.borrow().find(rules.number, found.token);
         if let Some(known) = known.filter(|known| is_taken_from(rules, known, found)) {
-            known.lifetime.check(now_seconds).inspect_err(|_| self.cache.borrow_mut().forget(rules.number, found.token))?;
+            known.lifetime.check(now_seconds).inspect_err(|_| cache.borrow_mut().forget(rules.number, found.token))?;
             count(host, self.counters.cached);
             return Ok(known);
         }
         let verified = Rc::new(verify::verify(rules, found, host, now_seconds)?);
-        self.cache.borrow_mut().keep(rules.number, found.token, Rc::clone(&verified));
+        cache.borrow_mut().keep(rules.number, found.token, Rc::clone(&verified));
         Ok(verified)
     }
 }

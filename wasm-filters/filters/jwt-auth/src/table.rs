@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use jsonwebtoken::Validation;
 use windrose_filter_kit::ConfigError;
+use windrose_filter_kit::policies::Policies;
 
 use crate::config::{Algorithm, ClaimPath, ClaimToHeader, Config, JwtPolicy, Location, Policy, Provider, Requirement};
 use crate::keys::KeySet;
@@ -15,7 +16,7 @@ use crate::signature::as_theirs;
 /// A checked configuration.
 #[derive(Debug)]
 pub struct Table {
-    pub(crate) policies: BTreeMap<String, Compiled>,
+    pub(crate) policies: Policies<Compiled>,
     /// Every header that any policy sets from claims, or would; clients never get theirs through, on any route.
     pub(crate) stripped: BTreeSet<String>,
 }
@@ -72,10 +73,10 @@ impl Config {
             if let Compiled::Jwt(rules) = &compiled {
                 stripped.extend(rules.claims_to_headers.iter().map(|claim| claim.header.clone()));
             }
-            policies.insert(id.clone(), compiled);
+            policies.insert(id.clone(), Rc::new(compiled));
         }
         check_no_token_is_stripped(&policies, &stripped)?;
-        Ok(Table { policies, stripped })
+        Ok(Table { policies: Policies::new(policies, self.closed.clone()), stripped })
     }
 }
 
@@ -83,7 +84,7 @@ impl JwtPolicy {
     /// Checks one policy alone, as the table it will be part of would.
     pub fn check(&self) -> Result<(), ConfigError> {
         let policies = BTreeMap::from([(String::new(), Policy::Jwt(self.clone()))]);
-        let config = Config { policies, taken_off: BTreeSet::new() };
+        let config = Config { policies, ..Config::default() };
         config.compile().map(|_| ()).map_err(|error| ConfigError::new(error.0.trim_start_matches("policy \"\": ")))
     }
 }
@@ -219,9 +220,9 @@ fn check_location(location: &Location) -> Result<(), String> {
     if fine { Ok(()) } else { Err(format!("{location:?} is not a place where a token can lie")) }
 }
 
-fn check_no_token_is_stripped(policies: &BTreeMap<String, Compiled>, stripped: &BTreeSet<String>) -> Result<(), ConfigError> {
+fn check_no_token_is_stripped(policies: &BTreeMap<String, Rc<Compiled>>, stripped: &BTreeSet<String>) -> Result<(), ConfigError> {
     for (id, policy) in policies {
-        let Compiled::Jwt(rules) = policy else { continue };
+        let Compiled::Jwt(rules) = &**policy else { continue };
         for location in &rules.locations {
             if let Location::Header { name, .. } = location
                 && stripped.contains(name)

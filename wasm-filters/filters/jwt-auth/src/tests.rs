@@ -59,7 +59,7 @@ fn filter(policy: JwtPolicy) -> Rc<JwtAuth> {
 
 fn configured(policies: &[(&str, Policy)]) -> Rc<JwtAuth> {
     let policies = policies.iter().map(|(id, policy)| ((*id).to_owned(), policy.clone())).collect();
-    configured_as(&Config { policies, taken_off: BTreeSet::new() })
+    configured_as(&Config { policies, ..Config::default() })
 }
 
 fn configured_as(config: &Config) -> Rc<JwtAuth> {

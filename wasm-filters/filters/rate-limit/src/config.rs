@@ -1,7 +1,7 @@
 //! The filter's configuration as JSON: a table from policy id to limits. The control plane writes it with these very
 //! types and compiles it ([`Config::compile`]) before Envoy sees it, so a mistake has a reason.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use windrose_filter_kit::ConfigError;
@@ -14,6 +14,9 @@ use crate::{gcra, limits};
 pub struct Config {
     /// Limits by the id that routes name in their metadata; all of a policy must have room.
     pub policies: BTreeMap<String, Vec<Limit>>,
+    /// Ids under which nobody passes, whatever they were before.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub closed: BTreeSet<String>,
 }
 
 /// One limit.

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use windrose_filter_kit::policies::Policies;
 use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap, Host, HostError, LogLevel, MetricId, Verdict, policy};
 
 use crate::config::{Config, Limit, Quota};
@@ -17,7 +18,7 @@ const NS_PER_SECOND: u64 = 1_000_000_000;
 /// The configured filter.
 #[derive(Debug)]
 pub struct RateLimit {
-    config: Config,
+    policies: Policies<Vec<Limit>>,
     secret: Secret,
     refused: Option<MetricId>,
     shadowed: Option<MetricId>,
@@ -49,7 +50,13 @@ impl Filter for RateLimit {
         let config = Config::parse(configuration)?;
         let secret = Secret::of_process(host, Secret::draw()).map_err(|cause| ConfigError::new(format!("shared data: {cause}")))?;
         let counter = |name: &str| host.define_counter(name).ok();
-        Ok(Self { config, secret, refused: counter("windrose_rate_limit_refused"), shadowed: counter("windrose_rate_limit_shadowed") })
+        let policies = config.policies.into_iter().map(|(id, limits)| (id, Rc::new(limits))).collect();
+        let policies = Policies::new(policies, config.closed);
+        Ok(Self { policies, secret, refused: counter("windrose_rate_limit_refused"), shadowed: counter("windrose_rate_limit_shadowed") })
+    }
+
+    fn succeed(&mut self, former: &Self, host: &dyn Host) {
+        self.policies.succeed(&former.policies, host);
     }
 
     fn context(filter: &Rc<Self>) -> Stream {
@@ -66,8 +73,8 @@ impl FilterContext for Stream {
             Err(cause) => return unread(host, cause),
         };
         let filter = Rc::clone(&self.filter);
-        let named = std::str::from_utf8(&id).ok().and_then(|id| filter.config.policies.get(id));
-        let Some(limits) = named else {
+        let named = std::str::from_utf8(&id).ok().and_then(|id| filter.policies.get(id, host));
+        let Some(limits) = named.map(|known| known.policy()) else {
             return deny(host, Denial::new(503, "rate_limit_unknown", "the rate limit of this route is not in force, so it is closed"));
         };
         let request = Request::new(host);

@@ -6,7 +6,7 @@ pub(crate) mod cors;
 pub(crate) mod edits;
 pub(crate) mod external_auth;
 pub(crate) mod give_body;
-mod idle;
+pub(crate) mod idle;
 pub(crate) mod jwt;
 mod paths;
 pub(crate) mod rate_limit;
@@ -19,7 +19,10 @@ pub(crate) mod take_off;
 pub(crate) mod transcoder;
 pub(crate) mod wasm;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use windrose_ir::http::{ClientAddress, HttpFilter, HttpHandler, PathParameters, RouteSource};
+use windrose_vocab::Text;
 
 use crate::pb;
 use crate::telemetry::LogField;
@@ -86,6 +89,11 @@ fn grpc_stats() -> pb::hcm::HttpFilter {
         ..Default::default()
     };
     built_in("envoy.filters.http.grpc_stats", &config)
+}
+
+/// The ids of a table that are not among what is written of it.
+fn closed<R, W>(all: &BTreeMap<Text, R>, written: &BTreeMap<String, W>) -> BTreeSet<String> {
+    all.keys().filter(|id| !written.contains_key(&***id)).map(ToString::to_string).collect()
 }
 
 /// A filter of Envoy's own, or one with a name of ours and a configuration of Envoy's own.

@@ -11,7 +11,7 @@ use windrose_ir::{Cluster, DatagramListener, EndpointSet, Extension, Handler, Li
 use windrose_vocab::{NodeClass, Resource, ResourceId, ResourceKind, Text};
 
 use crate::endpoints::{Addresses, assignment};
-use crate::filters::wasm;
+use crate::filters::{idle, wasm};
 use crate::modules::Modules;
 use crate::near::Near;
 use crate::pack::{Packer, VersionKey};
@@ -120,7 +120,7 @@ impl Renderer {
     fn extension(&self, name: &Text, value: &Extension) -> Resource {
         let id = ResourceId::new(ResourceKind::Extension, name.clone());
         let inline = self.class.modules.is_none();
-        let module = self.modules.fingerprint(wasm::module_name(value)).filter(|_| inline);
+        let module = self.modules.fingerprint(wasm::module_name(value)).filter(|_| inline && !idle::is_idle(value));
         let message = wasm::message(name, value, &self.class, &self.modules);
         self.packer().pack(id, &(value, module), &message, BTreeSet::new())
     }
@@ -157,17 +157,19 @@ impl Renderer {
                 let table = after.unwrap_or(&none);
                 let id = ResourceId::new(ResourceKind::Routes, name.clone());
                 let hosts = || table.hosts.values().map(|host| &**host);
-                let resource = self.packer().pack(id, table, &route::message(name, table), route::refs(hosts()));
+                let refs = route::refs(hosts(), now.of_kind(ResourceKind::Extension));
+                let resource = self.packer().pack(id, table, &route::message(name, table), refs);
                 now.of_kind_mut(ResourceKind::Routes).insert(name.clone(), Arc::new(resource));
             } else if now.of_kind(ResourceKind::Routes).contains_key(name) {
                 now.of_kind_mut(ResourceKind::Routes).remove(name);
             }
-            let (none, scopes) = (Hosts::new(), now.of_kind_mut(ResourceKind::ScopedRoutes));
+            let (none, extensions) = (Hosts::new(), now.of_kind(ResourceKind::Extension).clone());
+            let scopes = (now.of_kind_mut(ResourceKind::ScopedRoutes), &extensions);
             self.scopes(scopes, name, was.hosts(name, before).unwrap_or(&none), is.hosts(name, after).unwrap_or(&none));
         }
     }
 
-    fn scopes(&self, now: &mut KindMap, table: &str, old: &Hosts, new: &Hosts) {
+    fn scopes(&self, (now, extensions): (&mut KindMap, &KindMap), table: &str, old: &Hosts, new: &Hosts) {
         for change in old.diff(new) {
             let (before, after) = match change {
                 DiffItem::Add(_, new) => (None, Some(new)),
@@ -176,16 +178,16 @@ impl Renderer {
             };
             let (before, after) = (before.filter(|host| host.alone().is_some()), after.filter(|host| host.alone().is_some()));
             match (before, after) {
-                (_, Some(host)) => _ = now.insert(RouteTable::scope_name(table, &host.name), Arc::new(self.scope(table, host))),
+                (_, Some(host)) => _ = now.insert(RouteTable::scope_name(table, &host.name), Arc::new(self.scope(table, host, extensions))),
                 (Some(host), None) => _ = now.remove(&RouteTable::scope_name(table, &host.name)),
                 (None, None) => {}
             }
         }
     }
 
-    fn scope(&self, table: &str, host: &VirtualHost) -> Resource {
+    fn scope(&self, table: &str, host: &VirtualHost, extensions: &KindMap) -> Resource {
         let id = ResourceId::new(ResourceKind::ScopedRoutes, RouteTable::scope_name(table, &host.name));
-        self.packer().pack(id, host, &scoped::message(table, host), route::refs([host]))
+        self.packer().pack(id, host, &scoped::message(table, host), route::refs([host], extensions))
     }
 }
 

@@ -15,6 +15,7 @@ use crate::filters::external_auth::{self, Phase};
 use crate::filters::{cors, give_body, sessions, spelling};
 use crate::limits::DIRECT_RESPONSE_BYTES;
 use crate::pb;
+use crate::render::KindMap;
 use headers::Changes;
 
 pub(crate) use matching::header_matcher;
@@ -23,8 +24,8 @@ pub(crate) fn message(name: &str, table: &RouteTable) -> pb::route::RouteConfigu
     configuration(name, || table.hosts.values().map(|host| &**host))
 }
 
-/// The clusters that these hosts and their routes need.
-pub(crate) fn refs<'a>(hosts: impl IntoIterator<Item = &'a VirtualHost>) -> BTreeSet<ResourceId> {
+/// The clusters that these hosts and their routes need, and those of `extensions` that have their policies.
+pub(crate) fn refs<'a>(hosts: impl IntoIterator<Item = &'a VirtualHost>, extensions: &KindMap) -> BTreeSet<ResourceId> {
     let mut all = BTreeSet::new();
     for host in hosts {
         let asked = host.routes.iter().flat_map(|route| &route.external_auth).chain(&host.external_auth);
@@ -34,6 +35,8 @@ pub(crate) fn refs<'a>(hosts: impl IntoIterator<Item = &'a VirtualHost>) -> BTre
         });
         let names = forwards.flat_map(|forward| clusters(forward)).chain(asked.filter_map(external_auth::cluster));
         all.extend(names.map(|name| ResourceId::new(ResourceKind::Cluster, name)));
+        let filters = host.filters.iter().filter(|name| extensions.contains_key(*name));
+        all.extend(filters.map(|name| ResourceId::new(ResourceKind::Extension, name.clone())));
     }
     all
 }

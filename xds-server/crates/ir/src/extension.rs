@@ -154,8 +154,8 @@ pub enum KeyPart {
 pub struct TranscoderTable {
     /// `FileDescriptorSet`s by the fingerprint of their bytes.
     pub descriptors: BTreeMap<Text, bytes::Bytes>,
-    /// What each id transcodes.
-    pub policies: BTreeMap<Text, TranscoderRule>,
+    /// What each id transcodes; none where the policy cannot be used.
+    pub policies: BTreeMap<Text, Option<TranscoderRule>>,
 }
 
 /// Which services are spoken as REST, and how.

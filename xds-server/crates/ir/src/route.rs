@@ -48,6 +48,8 @@ pub struct VirtualHost {
     pub external_auth: Vec<ExternalAuth>,
     /// Routes, first match wins. A declared route stands at each of its hosts.
     pub routes: Vec<Arc<Route>>,
+    /// Configurations of filters that have policies of the routes. Sorted.
+    pub filters: Vec<Text>,
 }
 
 impl VirtualHost {
@@ -362,7 +364,7 @@ impl Canonical for RouteTable {
     }
 }
 
-canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes });
+canonical!(struct VirtualHost { name, hosts, authorities, external_auth, routes, filters });
 
 fn write_later<T: Canonical>(later: &Option<T>, w: &mut Writer) {
     if let Some(later) = later {

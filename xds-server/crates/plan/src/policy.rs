@@ -43,7 +43,8 @@ pub(crate) enum PolicyOutcome {
 pub(crate) enum ExtensionEntry {
     Auth(AuthRule),
     RateLimit(Vec<RateLimit>),
-    Transcoder(Bytes, TranscoderRule),
+    /// None where the policy cannot be used.
+    Transcoder(Option<(Bytes, TranscoderRule)>),
 }
 
 /// Where a rule stands, for policies that attach around it.

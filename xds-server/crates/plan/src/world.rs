@@ -50,7 +50,7 @@ pub(crate) struct HostSlot {
 /// What the listener of a table has to carry for its routes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Need {
-    /// A filter of ours.
+    /// A filter of ours, at a sidecar: a Gateway has them all.
     Filter(Filter),
     /// What keeps sessions at their endpoints.
     Sessions,

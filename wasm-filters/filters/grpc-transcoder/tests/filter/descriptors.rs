@@ -25,7 +25,11 @@ fn fingerprint(text: &str) -> u64 {
 
 fn policy_of(set: &[u8], service: &str) -> Config {
     let policy = Policy { descriptors: "d".into(), services: vec![service.into()], ..Policy::default() };
-    Config { descriptors: [("d".into(), Config::encode_descriptors(set))].into(), policies: [("p".into(), policy)].into() }
+    Config {
+        descriptors: [("d".into(), Config::encode_descriptors(set))].into(),
+        policies: [("p".into(), policy)].into(),
+        ..Config::default()
+    }
 }
 
 fn reason(config: &Config) -> String {

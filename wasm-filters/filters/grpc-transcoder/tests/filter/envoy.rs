@@ -25,8 +25,11 @@ pub(crate) struct Envoy {
 pub(crate) fn filter(options: impl FnOnce(&mut Policy)) -> Rc<GrpcTranscoder> {
     let mut policy = Policy { descriptors: "kitchen".into(), services: vec![SERVICE.into()], ..Policy::default() };
     options(&mut policy);
-    let config =
-        Config { descriptors: [("kitchen".into(), Config::encode_descriptors(&SET))].into(), policies: [("p".into(), policy)].into() };
+    let config = Config {
+        descriptors: [("kitchen".into(), Config::encode_descriptors(&SET))].into(),
+        policies: [("p".into(), policy)].into(),
+        ..Config::default()
+    };
     Rc::new(GrpcTranscoder::configure(config.to_json().as_bytes(), &FakeHost::new()).unwrap())
 }
 

@@ -197,7 +197,7 @@ fn requirements_and_places_must_mean_something() {
 #[test]
 fn the_reason_names_policy_provider_and_key_but_no_secret() {
     let policy = with_keys(json!([{"kty": "oct", "kid": "short", "k": encoded(b"s3cret")}]));
-    let config = Config { policies: BTreeMap::from([("orders".to_owned(), Policy::Jwt(policy))]), taken_off: BTreeSet::new() };
+    let config = Config { policies: BTreeMap::from([("orders".to_owned(), Policy::Jwt(policy))]), ..Config::default() };
     let reason = config.compile().unwrap_err().to_string();
     assert_eq!(
         reason,
@@ -225,7 +225,7 @@ fn what_cannot_carry_a_claim_or_carries_a_token_cannot_be_taken_off() {
     let from = vec![Location::Header { name: "x-token".into(), scheme: None }];
     let policies = BTreeMap::from([("p".to_owned(), Policy::Jwt(with_provider(|p| p.from = from)))]);
     let reason = |header: &str| {
-        let config = Config { policies: policies.clone(), taken_off: BTreeSet::from([header.to_owned()]) };
+        let config = Config { policies: policies.clone(), taken_off: BTreeSet::from([header.to_owned()]), ..Config::default() };
         config.compile().unwrap_err().to_string()
     };
     assert!(reason("authorization").contains("taken_off: header \"authorization\" has a meaning of its own"));

@@ -59,7 +59,7 @@ fn what_a_client_sends_under_a_claim_s_header_is_stripped_on_every_path() {
 #[test]
 fn a_header_that_an_absent_policy_would_set_is_stripped_on_every_route() {
     let policies = BTreeMap::from([("open".to_owned(), Policy::Public {}), ("p".to_owned(), Policy::Jwt(policy()))]);
-    let filter = configured_as(&Config { policies, taken_off: BTreeSet::from(["x-user".to_owned()]) });
+    let filter = configured_as(&Config { policies, taken_off: BTreeSet::from(["x-user".to_owned()]), ..Config::default() });
     let spoofed = |host: FakeHost| {
         let host = host.with_header(":method", "GET").with_header("x-user", "admin").with_header("x-other", "kept");
         let refused = refusal(&filter, &host).map(|(status, _)| status);
@@ -270,10 +270,55 @@ fn a_clock_that_steps_back_does_not_revive_a_token_before_its_time() {
 fn requests_are_counted() {
     let host = bearing(vector("RS256"));
     let policies = BTreeMap::from([("p".to_owned(), Policy::Jwt(policy()))]);
-    let text = serde_json::to_vec(&Config { policies, taken_off: BTreeSet::new() }).unwrap();
+    let text = serde_json::to_vec(&Config { policies, ..Config::default() }).unwrap();
     let filter = Rc::new(JwtAuth::configure(&text, &host).unwrap());
     assert_eq!(refusal(&filter, &host), None);
     host.next_stream();
     assert!(refusal(&filter, &host).is_some());
     assert_eq!((host.counter("windrose.jwt.allowed"), host.counter("windrose.jwt.denied")), (1, 1));
+}
+
+#[test]
+fn a_policy_that_an_edit_takes_away_judges_for_a_while_and_one_that_is_closed_does_not() {
+    let host = FakeHost::new();
+    let setting =
+        JwtPolicy { claims_to_headers: vec![ClaimToHeader { claim: ClaimPath::top("tier"), header: "x-tier".into() }], ..policy() };
+    let former = filter(setting);
+    let after = |config: Config| {
+        let mut next = JwtAuth::configure(&serde_json::to_vec(&config).unwrap(), &host).unwrap();
+        next.succeed(&former, &host);
+        Rc::new(next)
+    };
+    let open = || BTreeMap::from([("open".to_owned(), Policy::Public {})]);
+    let gone = after(Config { policies: open(), ..Config::default() });
+    let token = || bearing(sign(&good_claims())).with_header("x-tier", "forged");
+    let request = token();
+    assert_eq!(refusal(&gone, &request), None);
+    assert_eq!(request.request_header("x-tier"), Vec::<Vec<u8>>::new(), "its headers are taken off");
+    assert_eq!(refusal(&gone, &bearing("no token")).map(|(status, _)| status), Some(401), "it still judges");
+    let later = token();
+    later.advance(std::time::Duration::from_secs(60));
+    assert_eq!(refusal(&gone, &later).map(|(status, _)| status), Some(403));
+
+    let closed = after(Config { policies: open(), closed: ["p".to_owned()].into(), ..Config::default() });
+    assert_eq!(refusal(&closed, &token()).map(|(status, _)| status), Some(403));
+}
+
+#[test]
+fn what_a_policy_that_is_gone_lets_by_is_remembered_for_no_other() {
+    let host = FakeHost::new();
+    let mut next = JwtAuth::configure(&serde_json::to_vec(&strict()).unwrap(), &host).unwrap();
+    next.succeed(&filter(policy()), &host);
+    let next = Rc::new(next);
+    let token = sign(&good_claims());
+    assert_eq!(refusal(&next, &bearing(&token)), None);
+    let other = FakeHost::new().with_policy("a").with_header("authorization", format!("Bearer {token}"));
+    assert!(refusal(&next, &other).is_some(), "its number is that of another policy now");
+}
+
+/// A table in which another policy has the number of `p`, and asks for more.
+fn strict() -> Config {
+    let require = Requirement { scopes: vec!["more".into()], ..Requirement::default() };
+    let strict = || Policy::Jwt(JwtPolicy { require: require.clone(), ..policy() });
+    Config { policies: BTreeMap::from([("a".to_owned(), strict()), ("b".to_owned(), strict())]), ..Config::default() }
 }

@@ -15,21 +15,31 @@ use pb::rbac::{MetadataSource, Permission, SourcedMetadata};
 /// Before the counters of what is refused so.
 const STATS: &str = "no_policy.";
 
-/// The filter, if no policy of the table asks anything of a request.
+/// Whether no policy of the table asks anything of a request.
+pub(crate) fn is_idle(extension: &Extension) -> bool {
+    named(extension).is_some()
+}
+
+/// The filter, where that is so.
 pub(super) fn instead(extension: &Extension) -> Option<pb::http_rbac::Rbac> {
-    let (key, asks_nothing) = match extension {
+    let (key, asks_nothing) = named(extension)?;
+    Some(rbac::deny(STATS, "no-policy", names_another(key, asks_nothing)))
+}
+
+/// Under which key routes name the policies of a table that asks nothing, and its policies.
+fn named(extension: &Extension) -> Option<(&'static str, Vec<&str>)> {
+    Some(match extension {
         Extension::JwtAuth(table) => {
             (METADATA_POLICY, table.policies.iter().map(|(id, rule)| (*rule == AuthRule::Public).then_some(&**id)).collect::<Option<_>>()?)
         }
         Extension::RateLimit(table) => (windrose_rate_limit::METADATA_KEY, table.policies.is_empty().then(Vec::new)?),
         Extension::Transcoder(table) => (windrose_grpc_transcoder::METADATA_TRANSCODE, table.policies.is_empty().then(Vec::new)?),
-    };
-    Some(rbac::deny(STATS, "no-policy", names_another(key, asks_nothing)))
+    })
 }
 
 /// Whether the route of a request names a policy under this key, and none of these.
 fn names_another(key: &str, known: Vec<&str>) -> Permission {
-    let is = |pattern| Permission { rule: Some(named(key, pattern)) };
+    let is = |pattern| Permission { rule: Some(of_route(key, pattern)) };
     let any = is(MatchPattern::PresentMatch(true));
     if known.is_empty() {
         return any;
@@ -39,7 +49,7 @@ fn names_another(key: &str, known: Vec<&str>) -> Permission {
     Permission { rule: Some(Rule::AndRules(Set { rules })) }
 }
 
-fn named(key: &str, pattern: MatchPattern) -> Rule {
+fn of_route(key: &str, pattern: MatchPattern) -> Rule {
     let segment = PathSegment { segment: Some(path_segment::Segment::Key(key.to_owned())) };
     let matcher = pb::matcher::MetadataMatcher {
         filter: METADATA_NAMESPACE.to_owned(),

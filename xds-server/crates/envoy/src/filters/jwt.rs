@@ -9,13 +9,14 @@ use windrose_jwt_auth::{
 };
 use windrose_vocab::Text;
 
-/// The table as JSON. An id that denies is left out, for the filter denies what it does not know; so is a rule that it
-/// would refuse. The headers that those set from claims stay among what is taken off.
+/// The table as JSON. An id that denies is closed, and so is that of a rule which the filter would refuse. The headers that those set
+/// from claims stay among what is taken off.
 pub(crate) fn configuration(table: &JwtTable) -> Option<String> {
     let written = |(id, rule): (&Text, &AuthRule)| Some((id.to_string(), policy(rule).filter(|policy| refusal(policy).is_none())?));
     let policies: BTreeMap<_, _> = table.policies.iter().filter_map(written).collect();
     let taken_off = taken_off(table, &policies);
-    serde_json::to_string(&Config { policies, taken_off }).ok()
+    let closed = super::closed(&table.policies, &policies);
+    serde_json::to_string(&Config { policies, closed, taken_off }).ok()
 }
 
 /// Names that only policies which are left out would set. Without those in which a policy that is there looks for its token: with such a

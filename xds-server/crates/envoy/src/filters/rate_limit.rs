@@ -8,10 +8,11 @@ use windrose_vocab::Duration;
 
 use crate::limits::LIMIT_WINDOW_MS;
 
-/// The table as JSON, without the policies that the filter would refuse: an id that it does not know is denied.
+/// The table as JSON; policies that the filter would refuse are closed.
 pub(crate) fn configuration(table: &RateLimitTable) -> Option<String> {
     let mut config = config(table);
     config.policies.retain(|id, limits| alone(id, limits).compile().is_ok());
+    config.closed = super::closed(&table.policies, &config.policies);
     serde_json::to_string(&config).ok()
 }
 
@@ -23,11 +24,12 @@ pub(crate) fn check(table: &RateLimitTable) -> Vec<(String, String)> {
 }
 
 fn alone(id: &str, limits: &[Limit]) -> Config {
-    Config { policies: BTreeMap::from([(id.to_owned(), limits.to_vec())]) }
+    Config { policies: BTreeMap::from([(id.to_owned(), limits.to_vec())]), ..Config::default() }
 }
 
 fn config(table: &RateLimitTable) -> Config {
-    Config { policies: table.policies.iter().map(|(id, limits)| (id.to_string(), limits.iter().map(limit).collect())).collect() }
+    let policies = table.policies.iter().map(|(id, limits)| (id.to_string(), limits.iter().map(limit).collect())).collect();
+    Config { policies, ..Config::default() }
 }
 
 fn limit(limit: &RateLimit) -> Limit {

@@ -6,11 +6,12 @@ use windrose_grpc_transcoder::config::{Config, Policy};
 use windrose_grpc_transcoder::limits::MESSAGE_BYTES_CEILING;
 use windrose_ir::extension::{TranscoderRule, TranscoderTable};
 
-/// The table as JSON, without the policies that the filter would refuse: an id that it does not know is denied.
+/// The table as JSON; policies that cannot be used, or that the filter would refuse, are closed.
 pub(crate) fn configuration(table: &TranscoderTable) -> Option<String> {
     let mut config = config(table);
     let refused: Vec<String> = check(table).into_iter().map(|(id, _)| id).collect();
     config.policies.retain(|id, _| !refused.contains(id));
+    config.closed = super::closed(&table.policies, &config.policies);
     config.descriptors.retain(|name, _| config.policies.values().any(|policy| policy.descriptors == *name));
     Some(config.to_json())
 }
@@ -23,6 +24,7 @@ pub(crate) fn check(table: &TranscoderTable) -> Vec<(String, String)> {
         let alone = Config {
             descriptors: descriptors.map(|(name, set)| (name.clone(), set.clone())).into_iter().collect(),
             policies: BTreeMap::from([(id.clone(), policy.clone())]),
+            ..Config::default()
         };
         Some((id.clone(), alone.compile().err()?.to_string()))
     };
@@ -32,7 +34,8 @@ pub(crate) fn check(table: &TranscoderTable) -> Vec<(String, String)> {
 fn config(table: &TranscoderTable) -> Config {
     Config {
         descriptors: table.descriptors.iter().map(|(name, set)| (name.to_string(), Config::encode_descriptors(set))).collect(),
-        policies: table.policies.iter().map(|(id, rule)| (id.to_string(), policy(rule))).collect(),
+        policies: table.policies.iter().filter_map(|(id, rule)| Some((id.to_string(), policy(rule.as_ref()?)))).collect(),
+        ..Config::default()
     }
 }
 

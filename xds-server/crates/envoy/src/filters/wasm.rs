@@ -1,5 +1,5 @@
 //! Our filters: in the chain a place that is filled by discovery and denies until then; the resource that fills it is
-//! the Wasm module with its table of policies.
+//! the Wasm module with its table of policies, where there are any.
 
 use windrose_ir::Extension;
 use windrose_vocab::NodeClass;
@@ -20,7 +20,7 @@ pub(crate) fn discovered(name: &str) -> pb::hcm::HttpFilter {
         config_source: pb::ads(),
         type_urls: vec![<pb::http_wasm::Wasm as prost::Name>::type_url(), denied.type_url.clone()],
         default_config: Some(denied),
-        // A listener that gains the filter goes on without it until it is there: others of the port would be denied meanwhile.
+        // A sidecar's listener that gains the filter goes on without it until it is there: others of the port would be denied meanwhile.
         apply_default_config_without_warming: false,
     };
     let config = pb::hcm::http_filter::ConfigType::ConfigDiscovery(source);

@@ -115,6 +115,7 @@ pub(crate) fn virtual_host(name: &str, hosts: &[&str], routes: Vec<Route>) -> Vi
         authorities: vec![],
         external_auth: vec![],
         routes,
+        filters: vec![],
     }
 }
 
@@ -392,7 +393,7 @@ fn transcoder_table() -> TranscoderTable {
         max_request_bytes: u32::MAX,
         max_response_bytes: 0,
     };
-    TranscoderTable { descriptors: BTreeMap::new(), policies: [(text("orders"), rule)].into() }
+    TranscoderTable { descriptors: BTreeMap::new(), policies: [(text("orders"), Some(rule))].into() }
 }
 
 fn listeners(program: &mut Program) {

@@ -61,7 +61,7 @@ impl Assembly {
         let state = self.extensions.get(&(scope.clone(), Filter::RateLimit));
         let limits = state.iter().flat_map(|state| state.entries.values()).flat_map(|(_, entry)| match entry {
             ExtensionEntry::RateLimit(limits) => limits.as_slice(),
-            ExtensionEntry::Auth(_) | ExtensionEntry::Transcoder(_, _) => &[],
+            ExtensionEntry::Auth(_) | ExtensionEntry::Transcoder(_) => &[],
         });
         limits.flat_map(claims_of).collect::<BTreeSet<_>>().into_iter().collect()
     }
@@ -111,7 +111,7 @@ impl ExtensionState {
     fn token_headers(&self) -> BTreeSet<Text> {
         let rules = self.entries.values().filter_map(|(_, entry)| match entry {
             ExtensionEntry::Auth(AuthRule::Jwt(rule)) => Some(rule),
-            ExtensionEntry::Auth(_) | ExtensionEntry::RateLimit(_) | ExtensionEntry::Transcoder(_, _) => None,
+            ExtensionEntry::Auth(_) | ExtensionEntry::RateLimit(_) | ExtensionEntry::Transcoder(_) => None,
         });
         let sources = rules.flat_map(|rule| &rule.providers).flat_map(|provider| &provider.sources);
         sources
@@ -138,7 +138,7 @@ impl ExtensionState {
                         Some((id, AuthRule::Jwt(JwtRule { shared_claims: shared_claims.to_vec(), ..rule.clone() })))
                     }
                     ExtensionEntry::Auth(rule) => Some((id, rule.clone())),
-                    ExtensionEntry::RateLimit(_) | ExtensionEntry::Transcoder(_, _) => None,
+                    ExtensionEntry::RateLimit(_) | ExtensionEntry::Transcoder(_) => None,
                 });
                 // Answers of the listener's own name it, whether a route does or not.
                 let open = (Text::from(auth::OPEN), AuthRule::Public);
@@ -147,16 +147,16 @@ impl ExtensionState {
             Filter::RateLimit => {
                 let limits = entries().filter_map(|(id, entry)| match entry {
                     ExtensionEntry::RateLimit(limits) => Some((id, limits.clone())),
-                    ExtensionEntry::Auth(_) | ExtensionEntry::Transcoder(_, _) => None,
+                    ExtensionEntry::Auth(_) | ExtensionEntry::Transcoder(_) => None,
                 });
                 Extension::RateLimit(RateLimitTable { policies: limits.collect() })
             }
             Filter::Transcoder => {
                 let mut table = TranscoderTable::default();
                 for (id, entry) in entries() {
-                    if let ExtensionEntry::Transcoder(descriptors, rule) = entry {
-                        table.descriptors.insert(rule.descriptor.clone(), descriptors.clone());
-                        table.policies.insert(id, rule.clone());
+                    if let ExtensionEntry::Transcoder(usable) = entry {
+                        table.descriptors.extend(usable.iter().map(|(descriptors, rule)| (rule.descriptor.clone(), descriptors.clone())));
+                        table.policies.insert(id, usable.as_ref().map(|(_, rule)| rule.clone()));
                     }
                 }
                 Extension::Transcoder(table)

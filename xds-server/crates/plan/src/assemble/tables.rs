@@ -152,6 +152,7 @@ fn compose(tables: &HashMap<TableKey, TableState>, hosts: &[ComposedHost]) -> (R
             authorities: host.authorities.clone(),
             external_auth: Vec::new(),
             routes,
+            filters: Vec::new(),
         });
         state.sources.iter().for_each(|version| sources.add(version));
     }

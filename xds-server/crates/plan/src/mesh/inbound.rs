@@ -192,5 +192,6 @@ fn table(name: &Text) -> RouteTable {
         authorities: Vec::new(),
         external_auth: Vec::new(),
         routes: vec![route.into()],
+        filters: Vec::new(),
     }])
 }

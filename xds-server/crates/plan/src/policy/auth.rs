@@ -19,7 +19,7 @@ use crate::plan::Coverage;
 use crate::reference::field;
 use crate::world::{View, nearest};
 
-/// The entry of routes that no policy speaks of, on a listener where others are protected.
+/// The entry of routes that no policy speaks of.
 pub(crate) const OPEN: &str = "open";
 
 /// The algorithms that the filter knows, by their JOSE names (RFC 7518, RFC 8037).

@@ -40,7 +40,7 @@ pub(crate) fn passes(view: &View<'_>, policy: &Object<TranscodingPolicy>, (descr
     let own = &policy.meta.object;
     let table = TranscoderTable {
         descriptors: [(rule.descriptor.clone(), descriptors.clone())].into(),
-        policies: [(own.key.to_string().into(), rule.clone())].into(),
+        policies: [(own.key.to_string().into(), Some(rule.clone()))].into(),
     };
     super::passes(view, own, "spec", &Extension::Transcoder(table))
 }
@@ -76,27 +76,26 @@ fn descriptors(view: &View<'_>, policy: &ObjectRef, source: &DescriptorSource) -
 /// What a proxy has to hold of a message while it is transcoded.
 pub(crate) fn buffer_bytes(entry: &ExtensionEntry) -> u64 {
     match entry {
-        ExtensionEntry::Transcoder(_, rule) => u64::from(rule.max_request_bytes.max(rule.max_response_bytes)) + limits::FRAME_BYTES,
-        ExtensionEntry::Auth(_) | ExtensionEntry::RateLimit(_) => 0,
+        ExtensionEntry::Transcoder(Some((_, rule))) => u64::from(rule.max_request_bytes.max(rule.max_response_bytes)) + limits::FRAME_BYTES,
+        ExtensionEntry::Transcoder(None) | ExtensionEntry::Auth(_) | ExtensionEntry::RateLimit(_) => 0,
     }
 }
 
-/// The id for a rule whose requests are to be transcoded, and what stands under it: nothing where the policy cannot be used. Then the filter
-/// denies them, for it does not know the id. `backends` are those that requests go to.
+/// The id for a rule whose requests are to be transcoded, and what stands under it. `backends` are those that requests go to.
 pub(crate) fn effective<'r>(
     view: &View<'_>,
     place: &Place<'_>,
     backends: impl Iterator<Item = &'r ResolvedBackend>,
-) -> Option<(Text, Option<ExtensionEntry>)> {
+) -> Option<(Text, ExtensionEntry)> {
     let own = chain(view, Kind::TranscodingPolicy, place).pop();
     let behind = || {
         let mut services = backends.map(|backend| backend.id.object()).filter(|object| object.kind == Kind::Service);
         services.find_map(|service| winner(view, Kind::TranscodingPolicy, &service, None))
     };
     let policy = own.or_else(behind)?;
-    let entry = match view.policy(&policy) {
-        Some(PolicyOutcome::Transcoding(Some((descriptors, rule)))) => Some(ExtensionEntry::Transcoder(descriptors.clone(), rule.clone())),
+    let rule = match view.policy(&policy) {
+        Some(PolicyOutcome::Transcoding(rule)) => rule.clone(),
         _ => None,
     };
-    Some((policy.key.to_string().into(), entry))
+    Some((policy.key.to_string().into(), ExtensionEntry::Transcoder(rule)))
 }

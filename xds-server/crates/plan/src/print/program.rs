@@ -316,6 +316,10 @@ fn extension(out: &mut Text, name: &str, extension: &Extension) {
         }
         Extension::Transcoder(table) => {
             for (id, rule) in &table.policies {
+                let Some(rule) = rule else {
+                    out.line(2, &format!("{id}: deny"));
+                    continue;
+                };
                 let services = if rule.services.is_empty() { "all services".to_owned() } else { rule.services.join(", ") };
                 out.line(2, &format!("{id}: {services} of {}", rule.descriptor));
             }

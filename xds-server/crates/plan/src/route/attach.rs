@@ -43,10 +43,13 @@ pub(crate) fn attach(view: &View<'_>, key: &ObjectRef) -> Option<Attachments> {
         }
     }
     let tables: BTreeSet<&TableKey> = attachments.http.iter().map(|attachment| &attachment.slot.table).collect();
+    // A Gateway's chains have a place for each filter anyhow.
+    let counted = |table: &TableKey, need: Need| need == Need::Sessions || matches!(**table, Table::Mesh { .. });
     let filters = Filter::ALL.into_iter().filter(|filter| policy::on_route(view, *filter, route)).map(Need::Filter);
     let sessions = route.spec.rules.iter().any(session::names_endpoints).then_some(Need::Sessions);
     let needs: Vec<Need> = filters.chain(sessions).collect();
-    attachments.guards = tables.into_iter().flat_map(|table| needs.iter().map(|need| (table.clone(), *need))).collect();
+    let all = tables.into_iter().flat_map(|table| needs.iter().map(move |need| (table, *need)));
+    attachments.guards = all.filter(|(table, need)| counted(table, *need)).map(|(table, need)| (table.clone(), need)).collect();
     Some(attachments)
 }
 

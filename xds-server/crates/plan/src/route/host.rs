@@ -16,6 +16,7 @@ use crate::backend::{BackendId, ClusterKey, Flavor};
 use crate::gateway::Spoken;
 use crate::limits;
 use crate::policy::{auth, traffic};
+use crate::proxy::extension_name;
 use crate::reference::field;
 use crate::world::{Filter, HostSlot, View};
 
@@ -56,8 +57,20 @@ pub(crate) fn host(view: &View<'_>, slot: &HostSlot) -> Host {
     routes.extend(route.into_iter().chain(misdirected).chain(unmatched).map(Arc::new));
     routes.shrink_to_fit();
     let hosts = vec![slot.host.clone()];
-    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts, authorities: Vec::new(), external_auth, routes };
+    let filters = filters(&slot.table, &routes);
+    let virtual_host = VirtualHost { name: slot.host.as_str().into(), hosts, authorities: Vec::new(), external_auth, routes, filters };
     Host { virtual_host: Arc::new(virtual_host), clusters: cluster.into_iter().collect() }
+}
+
+/// The configurations that have policies of these routes, but that of those without one.
+fn filters(table: &Table, routes: &[Arc<Route>]) -> Vec<Text> {
+    let named = |filter: &Filter| {
+        let entry = |(of, id): &(Text, Text)| **of == *filter.metadata() && **id != *auth::OPEN;
+        routes.iter().any(|route| route.policies.iter().any(entry))
+    };
+    let mut filters: Vec<Text> = Filter::ALL.into_iter().filter(named).map(|filter| extension_name(&table.scope(), filter)).collect();
+    filters.sort();
+    filters
 }
 
 /// Whether requests for this host belong to another HTTPS listener than the one that the connection came to.

@@ -64,9 +64,9 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
         // What is answered here becomes no call.
         let transcoder = transcoder.filter(|_| actions.iter().any(|(_, action)| forwards(action)));
-        let (transcode, transcoder) = transcoder.unzip();
-        let buffer_bytes = transcoder.iter().flatten().map(transcoding::buffer_bytes).sum();
-        all_entries.extend(transcode.iter().cloned().zip(transcoder.flatten()).map(|(id, entry)| ((Filter::Transcoder, id), entry)));
+        let buffer_bytes = transcoder.iter().map(|(_, entry)| transcoding::buffer_bytes(entry)).sum();
+        let transcode = transcoder.as_ref().map(|(id, _)| id.clone());
+        all_entries.extend(transcoder.map(|(id, entry)| ((Filter::Transcoder, id), entry)));
         let understood =
             matchers(key.route.kind, rule).into_iter().enumerate().filter(|(position, _)| !resolved.unmatched.contains(position));
         for (position, matcher, (share, action)) in

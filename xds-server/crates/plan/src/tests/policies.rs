@@ -140,7 +140,8 @@ fn transcoded(plan: &Plan) -> (Vec<Vec<(String, String)>>, Vec<String>) {
     let named = |policies: &[(windrose_vocab::Text, windrose_vocab::Text)]| {
         policies.iter().map(|(filter, id)| (filter.to_string(), id.to_string())).collect()
     };
-    (host.routes.iter().map(|route| named(&route.policies)).collect(), table.policies.keys().map(ToString::to_string).collect())
+    let known = |(id, rule): (&windrose_vocab::Text, &Option<_>)| if rule.is_some() { id.to_string() } else { format!("{id}: deny") };
+    (host.routes.iter().map(|route| named(&route.policies)).collect(), table.policies.iter().map(known).collect())
 }
 
 #[test]
@@ -148,7 +149,7 @@ fn what_a_transcoding_policy_that_cannot_be_used_is_about_is_denied() {
     let open = || ("policy".to_owned(), "open".to_owned());
     let named = || vec![vec![open(), ("transcode".to_owned(), "shop/t".to_owned())], vec![open()]];
     assert_eq!(transcoded(&world([transcoding("CgA=")])), (named(), vec!["shop/t".to_owned()]));
-    assert_eq!(transcoded(&world([transcoding("!")])), (named(), vec![]), "the filter denies an id that it does not know");
+    assert_eq!(transcoded(&world([transcoding("!")])), (named(), vec!["shop/t: deny".to_owned()]));
 }
 
 #[test]

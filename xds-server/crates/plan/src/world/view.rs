@@ -151,7 +151,7 @@ impl<'a> View<'a> {
         self.layers.attached.connections(gateway, listener)
     }
 
-    /// Whether an attached route needs this filter.
+    /// Whether an attached route needs this filter at a sidecar.
     pub(crate) fn guarded(&self, table: &TableKey, filter: Filter) -> bool {
         self.needed(table, Need::Filter(filter))
     }

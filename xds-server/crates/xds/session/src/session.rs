@@ -209,7 +209,7 @@ impl Session {
     /// A full state without it would delete what a returning client has, or may have as long as nothing was said to it.
     fn would_lose(&self, id: &ResourceId) -> bool {
         let track = self.track(id.kind);
-        self.returning && self.is_full_state(id.kind) && (track.last_nonce.is_none() || track.held.contains_key(&*id.name))
+        self.returning && self.is_full_state(id.kind) && (track.is_unseen() || track.held.contains_key(&*id.name))
     }
 
     fn mark_changes(&mut self, kind: ResourceKind, old: &Wants) {

@@ -50,6 +50,8 @@ pub(crate) struct Track {
     pub(crate) last_nonce: Option<Text>,
     /// The version a state-of-the-world client came with, until the first view can be compared.
     pub(crate) claimed_version: Option<Text>,
+    /// A state-of-the-world client has exactly what its claimed version says: nothing that it has is unknown.
+    pub(crate) trusted: bool,
     pub(crate) renew_at: Option<Moment>,
     pub(crate) renewal_due: bool,
 }
@@ -124,6 +126,7 @@ impl Track {
             owes_answer: false,
             last_nonce: None,
             claimed_version: None,
+            trusted: false,
             renew_at: None,
             renewal_due: false,
         }
@@ -143,6 +146,11 @@ impl Track {
     /// Looks at all that is subscribed at the next opportunity.
     pub(crate) fn mark_all(&mut self, since: u64) {
         self.all_due = Some(self.all_due.map_or(since, |known| known.min(since)));
+    }
+
+    /// Nothing was said to the client yet, and what it has is not known either.
+    pub(crate) fn is_unseen(&self) -> bool {
+        self.last_nonce.is_none() && !self.trusted
     }
 
     pub(crate) fn has_due(&self) -> bool {

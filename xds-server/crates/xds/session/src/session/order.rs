@@ -9,6 +9,9 @@ use crate::limits;
 use crate::message::Moment;
 use crate::track::{Due, Track};
 
+/// The kinds that name policies.
+const NAMING: [ResourceKind; 2] = [ResourceKind::ScopedRoutes, ResourceKind::Routes];
+
 impl Session {
     /// What `resource` has to wait for, if anything: a cluster that is new to this client, or what that one needs.
     pub(super) fn waits_for(&self, resource: &Resource) -> Option<ResourceId> {
@@ -40,6 +43,24 @@ impl Session {
         let track = self.track(id.kind);
         let tracked = matches!(id.kind, ResourceKind::Endpoints | ResourceKind::Secret) && track.started;
         !tracked || track.is_settled(&id.name) || !self.wants.of_kind(id.kind).contains_key(&*id.name)
+    }
+
+    /// Whether routes that the client has still name policies of this configuration, while of those that it should have none does: its
+    /// next version knows none of them, and would refuse the requests of the former.
+    pub(super) fn is_needed_as_it_was(&self, extension: &Resource) -> bool {
+        if extension.id.kind != ResourceKind::Extension || !self.params.ads {
+            return false;
+        }
+        let names = |one: &Resource| one.refs.binary_search(&extension.id).is_ok();
+        let wanted = |kind| self.wants.of_kind(kind);
+        if NAMING.iter().any(|kind| wanted(*kind).values().any(|one| names(one))) {
+            return false;
+        }
+        // What is gone of a whole table is never taken away: no listener leads to it.
+        let goes = |kind, name: &Text| kind == ResourceKind::ScopedRoutes || wanted(kind).contains_key(&**name);
+        NAMING
+            .iter()
+            .any(|kind| self.track(*kind).started && self.track(*kind).acked.iter().any(|(name, one)| names(one) && goes(*kind, name)))
     }
 
     /// Called when answers came in.

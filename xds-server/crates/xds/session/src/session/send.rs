@@ -217,7 +217,7 @@ impl Session {
     /// The first full state that a returning client gets must not lack what only waits: the client may have it.
     fn would_delete_unseen(&self, kind: ResourceKind) -> bool {
         let track = self.track(kind);
-        self.is_full_state(kind) && self.returning && track.last_nonce.is_none() && track.has_due()
+        self.is_full_state(kind) && self.returning && track.is_unseen() && track.has_due()
     }
 
     fn step(&self, kind: ResourceKind, name: &Text, due: &mut Due, now: Moment) -> Step {
@@ -239,6 +239,7 @@ impl Session {
                 due.gate = Some(Box::new(Gate { waiting_for, since, open: false }));
                 Step::Wait
             }
+            _ if self.is_needed_as_it_was(wanted) => Step::Wait,
             Some(_) | None => Step::Send(Arc::clone(wanted)),
         }
     }

@@ -328,6 +328,7 @@ impl Session {
         track.due.clear();
         track.all_due = None;
         track.owes_answer = false;
+        track.trusted = true;
         (track.held, track.acked) = (wanted.clone(), wanted.clone());
         if kind == ResourceKind::Cluster {
             self.fresh = KindMap::new();

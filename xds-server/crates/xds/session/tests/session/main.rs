@@ -4,6 +4,7 @@
 
 mod convergence;
 mod order;
+mod policies;
 mod repair;
 mod responses;
 mod sharing;

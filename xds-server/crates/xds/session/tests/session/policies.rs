@@ -1,0 +1,61 @@
+//! Routes name policies, and filters' configurations know them: no change of either refuses a request that both versions let by.
+
+use crate::stream::{Stream, delta, line, sotw};
+
+const NONE: [&str; 0] = [];
+const NAMED: &str = "CDS a@1; ECDS e@1; LDS l@1 -> RDS r, ECDS e; RDS r@1 -> CDS a, ECDS e";
+
+/// An Envoy that has all of a view.
+fn settled(mut stream: Stream, view: &str) -> Stream {
+    stream.view(view);
+    for (kind, names) in [("CDS", &[][..]), ("LDS", &[]), ("ECDS", &["e"]), ("RDS", &["r"]), ("SRDS", &[])] {
+        stream.subscribe(kind, names);
+        stream.accept_all();
+    }
+    stream
+}
+
+#[test]
+fn a_configuration_that_no_route_needs_any_more_goes_after_the_routes() {
+    for stream in [delta(), sotw()] {
+        let mut stream = settled(stream, NAMED);
+        stream.view("CDS a@1; CDS b@1; ECDS e@2; LDS l@1 -> RDS r, ECDS e; RDS r@2 -> CDS b");
+        let cluster = stream.poll().unwrap();
+        assert_eq!(stream.lines(), NONE, "the route waits for its cluster, and the configuration for the route");
+        stream.ack(&cluster);
+        let route = stream.poll().unwrap();
+        assert_eq!(line(&route), "RDS +r@2");
+        assert_eq!(stream.lines(), NONE);
+        stream.ack(&route);
+        assert_eq!(stream.lines()[0], "ECDS +e@2");
+    }
+}
+
+#[test]
+fn one_that_is_still_needed_goes_first() {
+    for stream in [delta(), sotw()] {
+        let mut stream = settled(stream, NAMED);
+        stream.view("CDS a@1; ECDS e@2; LDS l@1 -> RDS r, ECDS e; RDS r@2 -> CDS a, ECDS e");
+        assert_eq!(stream.lines(), ["ECDS +e@2", "RDS +r@2"]);
+    }
+}
+
+#[test]
+fn a_scope_that_goes_with_its_policy_goes_first() {
+    let mut stream = settled(delta(), "CDS a@1; ECDS e@1; LDS l@1 -> ECDS e; SRDS s@1 -> CDS a, ECDS e");
+    stream.view("CDS a@1; ECDS e@2; LDS l@1 -> ECDS e");
+    let scope = stream.poll().unwrap();
+    assert_eq!(line(&scope), "SRDS -s");
+    assert_eq!(stream.lines(), NONE);
+    stream.ack(&scope);
+    assert_eq!(stream.lines(), ["ECDS +e@2"]);
+}
+
+#[test]
+fn where_the_routes_are_refused_the_configuration_goes_all_the_same() {
+    let mut stream = settled(delta(), NAMED);
+    stream.view("CDS a@1; ECDS e@2; LDS l@1 -> RDS r, ECDS e; RDS r@2 -> CDS a");
+    let route = stream.poll().unwrap();
+    stream.nack(&route, "no such route");
+    assert!(stream.accept_all().iter().any(|line| line == "ECDS +e@2"), "what still names the policy is closed");
+}
