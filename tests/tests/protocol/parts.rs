@@ -6,9 +6,7 @@ use std::sync::Arc;
 pub(crate) use envoy_types::pb::envoy::config::{
     cluster::v3 as cluster, core::v3 as core, endpoint::v3 as endpoint, listener::v3 as listener, route::v3 as route,
 };
-pub(crate) use envoy_types::pb::envoy::extensions::filters::http::{
-    header_mutation::v3 as header_mutation, rbac::v3 as rbac, wasm::v3 as wasm,
-};
+pub(crate) use envoy_types::pb::envoy::extensions::filters::http::{header_mutation::v3 as header_mutation, wasm::v3 as wasm};
 pub(crate) use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
 pub(crate) use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3 as tls;
 pub(crate) use envoy_types::pb::google::protobuf as google;
@@ -79,21 +77,13 @@ pub(crate) fn http_filter<M: Message + Name>(name: &str, config: &M) -> hcm::Htt
     }
 }
 
-/// A filter that comes by ECDS and denies until then.
+/// A filter that comes by ECDS, in the place that the product renders, which takes the filter of the stories too.
 pub(crate) fn discovered(name: &str) -> hcm::HttpFilter {
-    let denying = rbac::Rbac { rules: Some(Default::default()), ..Default::default() };
-    let urls = [header_mutation::HeaderMutation::type_url(), wasm::Wasm::type_url(), rbac::Rbac::type_url()];
-    let source = core::ExtensionConfigSource {
-        config_source: Some(ads(None)),
-        default_config: Some(any(&denying)),
-        apply_default_config_without_warming: true,
-        type_urls: urls.to_vec(),
-    };
-    hcm::HttpFilter {
-        name: name.to_owned(),
-        config_type: Some(hcm::http_filter::ConfigType::ConfigDiscovery(source)),
-        ..Default::default()
+    let mut filter = windrose_envoy::discovered(name);
+    if let Some(hcm::http_filter::ConfigType::ConfigDiscovery(place)) = &mut filter.config_type {
+        place.type_urls.push(header_mutation::HeaderMutation::type_url());
     }
+    filter
 }
 
 /// TLS with a certificate that comes by SDS.

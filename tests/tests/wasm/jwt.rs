@@ -253,33 +253,38 @@ async fn a_panicking_module_lets_nobody_through() {
     assert_eq!(gateway.upstream.requests(), 0);
 }
 
-/// Delivered by ECDS with the denying default: the good module is the control, the others leave the default in force.
+/// Delivered by ECDS with the denying default: the good module is the control, the others leave the default in force, for which
+/// each listener waits 15 s.
 #[tokio::test]
 async fn an_absent_or_broken_module_lets_nobody_through() {
     let folder = tempfile::tempdir().unwrap();
     let not_wasm = folder.path().join("not.wasm");
     std::fs::write(&not_wasm, "not a module").unwrap();
-    let cases = [
-        ("good", module::plugin("jwt-auth", &module::built("jwt-auth"), &configuration())),
-        ("absent", module::plugin("jwt-auth", &folder.path().join("absent.wasm"), &configuration())),
-        ("not a module", module::plugin("jwt-auth", &not_wasm, &configuration())),
-        ("refused configuration", module::plugin("jwt-auth", &module::built("jwt-auth"), &json!({"policies": {"orders": {"jwt": {}}}}))),
-    ];
-    let (listener, upstream) = (Loopback::claim(), Loopback::claim());
-    for (name, plugin) in cases {
-        let direct = [json!({"name": "jwt-auth", "typed_config": plugin})];
-        let route = [module::route("/", Some("orders"))];
-        let bootstrap = module::bootstrap(listener.port(10_000), upstream.port(8080), &direct, &route);
-        assert_eq!(validate(&bootstrap).is_ok(), name == "good", "{name}");
+    let (module, absent) = (module::built("jwt-auth"), folder.path().join("absent.wasm"));
+    let plugin = |module, configuration| module::plugin("jwt-auth", module, configuration);
+    let (good, refused) = (configuration(), json!({"policies": {"orders": {"jwt": {}}}}));
+    tokio::join!(
+        delivered_lets_through("good", plugin(&module, &good)),
+        delivered_lets_through("absent", plugin(&absent, &good)),
+        delivered_lets_through("not a module", plugin(&not_wasm, &good)),
+        delivered_lets_through("refused configuration", plugin(&module, &refused)),
+    );
+}
 
-        let by_ecds = [module::delivered(folder.path(), "jwt-auth", &plugin)];
-        let gateway = Gateway::start_with(&by_ecds, &route, tempfile::tempdir().unwrap()).await;
-        let (status, passed) = if name == "good" { (200, 3) } else { (403, 0) };
-        for _ in 0..3 {
-            assert_eq!(gateway.with_token("/orders", &token("RS256")).await.status, status, "{name}");
-        }
-        assert_eq!(gateway.upstream.requests(), passed, "{name}");
+async fn delivered_lets_through(name: &str, plugin: Value) {
+    let (folder, home) = (tempfile::tempdir().unwrap(), Loopback::claim());
+    let by_ecds = [module::delivered(folder.path(), "jwt-auth", &plugin)];
+    let direct = [json!({"name": "jwt-auth", "typed_config": plugin})];
+    let route = [module::route("/", Some("orders"))];
+    let bootstrap = module::bootstrap(home.port(10_000), home.port(8080), &direct, &route);
+    assert_eq!(validate(&bootstrap).is_ok(), name == "good", "{name}");
+
+    let gateway = Gateway::start_with(&by_ecds, &route, folder).await;
+    let (status, passed) = if name == "good" { (200, 3) } else { (403, 0) };
+    for _ in 0..3 {
+        assert_eq!(gateway.with_token("/orders", &token("RS256")).await.status, status, "{name}");
     }
+    assert_eq!(gateway.upstream.requests(), passed, "{name}");
 }
 
 /// What the filter takes off and sets never makes Envoy choose another route than the one whose policy judged the request.

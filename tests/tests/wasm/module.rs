@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
+use envoy_types::pb::envoy::config::core::v3::ExtensionConfigSource;
+use envoy_types::pb::envoy::extensions::filters::http::rbac::v3::Rbac;
+use envoy_types::pb::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType;
+use prost::{Message, Name};
 use serde_json::{Value, json};
 use windrose_tests::places;
 
@@ -111,18 +115,24 @@ pub(crate) const PANICKING: &str = r#"(module
   (func (export "proxy_on_context_create") (param i32 i32))
   (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;
 
-/// The filter `name` as the product delivers it: by ECDS (here from a file of `folder`) with a default that denies.
+/// The filter `name` as the product delivers it: in the place that the renderer makes for it, by ECDS (here from a file of `folder`).
 pub(crate) fn delivered(folder: &Path, name: &str, plugin: &Value) -> Value {
     deliver(folder, name, plugin);
+    let place = place(name);
     json!({"name": name, "config_discovery": {
         "config_source": {"path_config_source": {"path": delivery(folder, name)}, "resource_api_version": "V3"},
-        "type_urls": [
-            "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
-            "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC",
-        ],
-        "default_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.rbac.v3.RBAC", "rules": {"action": "ALLOW"}},
-        "apply_default_config_without_warming": true,
+        "type_urls": place.type_urls,
+        "default_config": {"@type": Rbac::type_url(), "rules": {}},
+        "apply_default_config_without_warming": place.apply_default_config_without_warming,
     }})
+}
+
+/// The place of a filter as it is rendered, with the default that [`delivered`] writes.
+fn place(name: &str) -> ExtensionConfigSource {
+    let Some(ConfigType::ConfigDiscovery(place)) = windrose_envoy::discovered(name).config_type else { panic!("{name} has no place") };
+    let denying = Rbac { rules: Some(Default::default()), ..Rbac::default() };
+    assert_eq!(place.default_config.as_ref().map(|default| &default.value), Some(&denying.encode_to_vec()));
+    place
 }
 
 /// Replaces what [`delivered`] delivers; Envoy follows the rename.

@@ -363,15 +363,21 @@ async fn an_absent_refused_or_panicking_module_lets_nobody_through() {
     let folder = tempfile::tempdir().unwrap();
     let panicking = module::from_text(folder.path(), "panicking", module::PANICKING);
     let refused = json!({"policies": {"orders": {"descriptors": "absent", "services": []}}});
-    for (name, plugin) in [
-        ("absent", module::plugin("grpc-transcoder", &folder.path().join("absent.wasm"), &configuration())),
-        ("refused", module::plugin("grpc-transcoder", &module::built("grpc-transcoder"), &refused)),
-        ("panicking", module::plugin("grpc-transcoder", &panicking, &configuration())),
-    ] {
-        let gateway = Gateway::start_with(module::delivered(folder.path(), "grpc-transcoder", &plugin)).await;
-        for reply in [gateway.post("{}").send().await.unwrap(), gateway.get("/untouched").await] {
-            assert!(reply.status == 403 || reply.status >= 500, "{name}: {} {}", reply.status, reply.text());
-        }
-        assert_eq!(gateway.calls(), 0, "{name}");
+    let absent = folder.path().join("absent.wasm");
+    let plugin = |module, configuration| module::plugin("grpc-transcoder", module, configuration);
+    tokio::join!(
+        is_closed("absent", plugin(&absent, &configuration())),
+        is_closed("refused", plugin(&module::built("grpc-transcoder"), &refused)),
+        is_closed("panicking", plugin(&panicking, &configuration())),
+    );
+}
+
+/// Delivered so, the plugin lets nobody through.
+async fn is_closed(name: &str, plugin: Value) {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start_with(module::delivered(folder.path(), "grpc-transcoder", &plugin)).await;
+    for reply in [gateway.post("{}").send().await.unwrap(), gateway.get("/untouched").await] {
+        assert!(reply.status == 403 || reply.status >= 500, "{name}: {} {}", reply.status, reply.text());
     }
+    assert_eq!(gateway.calls(), 0, "{name}");
 }

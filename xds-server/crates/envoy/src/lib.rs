@@ -23,7 +23,7 @@ mod secret;
 mod telemetry;
 mod tls;
 
-pub use filters::wasm::{module_name, refused_policies};
+pub use filters::wasm::{discovered, module_name, refused_policies};
 pub use modules::Modules;
 pub use near::Near;
 pub use pack::{RENDER_EPOCH, VersionKey};

@@ -14,7 +14,8 @@ use pb::wasm::{FailurePolicy, PluginConfig, ReloadConfig, VmConfig, plugin_confi
 const RUNTIME: &str = "envoy.wasm.runtime.v8";
 
 /// The place of a filter in a chain. Before its configuration is there, and after it is gone, requests are denied.
-pub(crate) fn discovered(name: &str) -> pb::hcm::HttpFilter {
+#[must_use]
+pub fn discovered(name: &str) -> pb::hcm::HttpFilter {
     let denied = pb::any(&rbac::deny_all());
     let source = ExtensionConfigSource {
         config_source: pb::ads(),
