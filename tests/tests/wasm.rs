@@ -7,5 +7,7 @@ mod jwt;
 mod module;
 #[path = "wasm/rate_limit.rs"]
 mod rate_limit;
+#[path = "wasm/tokens.rs"]
+mod tokens;
 #[path = "wasm/transcoder.rs"]
 mod transcoder;
