@@ -5,6 +5,8 @@
 mod foundations;
 #[path = "tidy/generated.rs"]
 mod generated;
+#[path = "tidy/map.rs"]
+mod map;
 #[path = "tidy/rooms.rs"]
 mod rooms;
 #[path = "tidy/rules.rs"]
