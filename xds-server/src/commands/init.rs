@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use crate::args;
 use crate::output::put;
 
-/// The example, file by file; it is also a test case.
+/// The example, file by file; the tests check, render and run it as it is written.
 const FILES: [(&str, &str); 4] = [
     ("gateway.yaml", include_str!("../../../envoy-config/example/gateway.yaml")),
     ("backend.yaml", include_str!("../../../envoy-config/example/backend.yaml")),

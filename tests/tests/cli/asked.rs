@@ -1,0 +1,68 @@
+//! What a running server is asked, in the other forms than the JSON that the stories read: for people and for programs, once and
+//! again and again.
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use windrose_tests::places;
+use windrose_tests::process::Process;
+use windrose_tests::wait::wait_until;
+
+use crate::place::{PATIENCE, Place, service, until};
+
+fn text(output: &Output) -> String {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[tokio::test]
+async fn status_and_proxies_say_the_same_as_table_wide_yaml_and_json() {
+    let place = Place::new(&[("web.yaml", &service("web", 80)), ("other.yaml", &service("other", 80))]);
+    let server = place.serve().await;
+    let (table, wide) = (text(&server.ask(&["status"])), text(&server.ask(&["status", "-o", "wide"])));
+    for shown in [&table, &wide] {
+        let objects: Vec<_> = shown.lines().filter_map(|line| line.split_whitespace().next()).filter(|word| word.contains('/')).collect();
+        assert_eq!(objects[..2], ["Service/shop/other", "Service/shop/web"], "{shown}");
+    }
+    let (yaml, json) = (text(&server.ask(&["status", "-o", "yaml"])), text(&server.ask(&["status", "-o", "json"])));
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let names = json["objects"].as_array().unwrap().iter().map(|object| format!("name: {}", object["name"].as_str().unwrap()));
+    names.for_each(|name| assert!(yaml.contains(&name), "{name}: {yaml}"));
+
+    assert!(text(&server.ask(&["proxies", "-o", "wide"])).contains("no proxy is connected"));
+    assert_eq!(text(&server.ask(&["proxies", "-o", "yaml"])).trim(), "[]");
+
+    place.write("web.yaml", service("web", 80).replace("port: 80", "prot: 80"));
+    until(&server, "the fault", |status| !status["diagnostics"].as_array().unwrap().is_empty()).await;
+    let row = |shown: &str| shown.lines().find(|line| line.contains("Service/shop/web")).unwrap_or_default().to_owned();
+    let (table, wide) = (text(&server.ask(&["status"])), text(&server.ask(&["status", "-o", "wide"])));
+    assert!(row(&wide).contains("web.yaml:") && !row(&table).contains("web.yaml:"), "only the wide row has a place: {wide}\n{table}");
+}
+
+#[tokio::test]
+async fn a_watch_shows_each_change_once_outlives_a_restart_and_ends_with_ctrl_c() {
+    let place = Place::new(&[("web.yaml", &service("web", 80))]);
+    let mut server = place.serve().await;
+    let mut command = Command::new(places::windrose());
+    command.args(["status", "--watch", "--state"]).arg(place.beside("state"));
+    let mut watch = Process::start("windrose status --watch", command, &place.beside("watch.log"));
+    let shown = async |watch: &Process, what: &str, wanted: &(dyn Fn(&str) -> bool + Sync)| {
+        wait_until(PATIENCE, what, async || if wanted(&watch.log()) { Ok(()) } else { Err(watch.log()) }).await;
+    };
+    shown(&watch, "the object", &|log| log.contains("Service/shop/web")).await;
+
+    // A look each second: of two that see nothing new nothing is shown.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(watch.log().matches("OBJECT").count(), 1, "{}", watch.log());
+    place.write("other.yaml", service("other", 80));
+    shown(&watch, "the change", &|log| log.contains("Service/shop/other")).await;
+
+    server.process().kill();
+    shown(&watch, "a warning", &|log| log.contains("warning:")).await;
+    let _server = place.serve().await;
+    place.write("third.yaml", service("third", 80));
+    shown(&watch, "the change after the restart", &|log| log.contains("Service/shop/third")).await;
+    watch.signal("INT");
+    assert!(watch.wait(PATIENCE).await.success());
+}
