@@ -11,6 +11,10 @@ mod clients;
 mod csds;
 #[path = "envoy/datagrams.rs"]
 mod datagrams;
+#[path = "envoy/demo.rs"]
+mod demo;
+#[path = "envoy/example.rs"]
+mod example;
 #[path = "envoy/external_auth.rs"]
 mod external_auth;
 #[path = "envoy/first_route.rs"]

@@ -9,7 +9,7 @@ use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
 use windrose_tests::envoy::EnvoyProcess;
 use windrose_tests::places;
-use windrose_tests::process::Process;
+use windrose_tests::process::{Process, gone};
 use windrose_tests::wait::wait_until;
 
 use crate::stage::{EVERYTHING, PATIENCE, answered_by, documents, endpoint, gateway, route, service};
@@ -65,15 +65,6 @@ impl Local {
     }
 }
 
-/// Waits until a process is gone; one that nobody has waited for has no command line left.
-async fn gone(pid: u32) {
-    wait_until(PATIENCE, &format!("process {pid} to end"), async || {
-        let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        if words.is_empty() { Ok(()) } else { Err(String::from_utf8_lossy(&words).into_owned()) }
-    })
-    .await;
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoys_end_with_a_run_that_is_killed() {
     let local = Local::new().await;
@@ -81,7 +72,7 @@ async fn envoys_end_with_a_run_that_is_killed() {
     local.answers().await;
     let envoy = local.envoy();
     run.kill();
-    gone(envoy).await;
+    gone(envoy, PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,17 +82,17 @@ async fn an_envoy_that_outlived_a_former_run_is_ended_by_the_next() {
     local.answers().await;
     let ended = local.envoy();
     run.kill();
-    gone(ended).await;
+    gone(ended, PATIENCE).await;
     let outlived = local.outlived();
     let former = outlived.pid();
     let mut run = local.run();
-    gone(former).await;
+    gone(former, PATIENCE).await;
     local.answers().await;
     assert!(run.log().contains("an Envoy of a former run is still there"), "{}", run.log());
     assert_ne!(local.envoy(), former);
     let last = local.envoy();
     assert!(run.terminate(PATIENCE).await.success());
-    gone(last).await;
+    gone(last, PATIENCE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

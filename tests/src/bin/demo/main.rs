@@ -3,6 +3,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -55,12 +56,16 @@ async fn show(arguments: &Arguments, teller: &Teller) -> Result<(), Failure> {
     let begun = Instant::now();
     teller.say("Starting the control plane, one edge Envoy, and four workloads with a sidecar each …");
     let mut stage = Stage::set(arguments)?;
+    let mut ctrl_c = pin!(tokio::signal::ctrl_c());
     let walked = tokio::select! {
         walked = walk(arguments, teller, &mut stage, begun) => walked,
-        _ = tokio::signal::ctrl_c() => Ok(()),
+        _ = &mut ctrl_c => Ok(()),
     };
     stage.end().await;
-    walked?;
+    // On a terminal Ctrl-C ends the command that is shown as well: that is no wrong answer.
+    if walked.is_err() && tokio::time::timeout(Duration::ZERO, ctrl_c).await.is_err() {
+        return walked;
+    }
     teller.say("Ended; nothing is left running.");
     Ok(())
 }
