@@ -25,6 +25,8 @@ mod guards;
 mod hot_change;
 #[path = "envoy/identities.rs"]
 mod identities;
+#[path = "envoy/limits.rs"]
+mod limits;
 #[path = "envoy/local_fleet.rs"]
 mod local_fleet;
 #[path = "envoy/mesh.rs"]
