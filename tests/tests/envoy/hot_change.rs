@@ -38,11 +38,20 @@ fn all_good(tally: &Tally) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_changes_under_load_lose_no_request() {
+    changes_of_a_route(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_do_they_by_state_of_the_world() {
+    changes_of_a_route(&["--state-of-the-world"]).await;
+}
+
+async fn changes_of_a_route(bootstrap: &[&str]) {
     let home = Loopback::claim();
     let backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
     let declared = ["one", "other"].map(|back| pointing_to(&home, back));
     let call = Call::get(home.port(8080), "/");
-    changes_lose_no_request(home, &declared, &call, &backs).await;
+    changes_lose_no_request((home, bootstrap), &declared, &call, &backs).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -51,12 +60,13 @@ async fn two_hundred_changes_of_a_host_that_goes_by_itself_lose_no_request() {
     let backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
     let declared = ["one", "other"].map(|back| declaring(&home, at_host("shop.example", &route("web", EVERYTHING, back))));
     let call = Call::get(home.port(8080), "/").host("shop.example");
-    changes_lose_no_request(home, &declared, &call, &backs).await;
+    changes_lose_no_request((home, &[]), &declared, &call, &backs).await;
 }
 
-async fn changes_lose_no_request(home: Loopback, declared: &[String; 2], call: &Call, backs: &[EchoServer; 2]) {
+/// At that place, by an Envoy with this bootstrap.
+async fn changes_lose_no_request((home, bootstrap): (Loopback, &[&str]), declared: &[String; 2], call: &Call, backs: &[EchoServer; 2]) {
     let stage = Stage::set(home, &declared[0]).await;
-    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let _edge = stage.envoy("gateway", "edge", bootstrap).await;
     answered_by(call, "one").await;
 
     let load = Load::start(4, Duration::from_millis(1), call);
