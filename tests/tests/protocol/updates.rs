@@ -120,20 +120,20 @@ async fn rule_36_a_change_inside_one_filter_chain_drains_no_other() {
 /// The secret of the bootstrap, which comes from a file.
 const XDS_CERTIFICATE: &str = "xds-certificate";
 
-/// Name and version of every dynamic resource in a `config_dump`, by the dump's kind.
+/// Name and version of every dynamic resource in a `config_dump`, by the dump's kind; of a scope its word.
 fn dumped(dump: &Value) -> BTreeMap<(ResourceKind, String), String> {
     // Where the list stands, and where in an entry the version and the resource do.
-    const PLACES: [(ResourceKind, &str, &str, &str, &str); 7] = [
+    const PLACES: [(ResourceKind, &str, &str, &str, &str); 6] = [
         (ResourceKind::Cluster, "dynamic_active_clusters", "", "cluster", "name"),
         (ResourceKind::Endpoints, "dynamic_endpoint_configs", "", "endpoint_config", "cluster_name"),
         (ResourceKind::Secret, "dynamic_active_secrets", "", "secret", "name"),
         (ResourceKind::Extension, "ecds_filters", "", "ecds_filter", "name"),
         (ResourceKind::Listener, "dynamic_listeners", "active_state", "listener", "name"),
-        (ResourceKind::ScopedRoutes, "dynamic_scoped_route_configs", "", "", "name"),
         (ResourceKind::Routes, "dynamic_route_configs", "", "route_config", "name"),
     ];
     let mut found = BTreeMap::new();
     for config in dump["configs"].as_array().unwrap() {
+        found.extend(scopes(config).map(|(name, word)| ((ResourceKind::ScopedRoutes, name), word)));
         for (kind, list, state, resource, name) in PLACES {
             for entry in config[list].as_array().into_iter().flatten() {
                 let entry = if state.is_empty() { entry } else { &entry[state] };
@@ -151,12 +151,25 @@ fn dumped(dump: &Value) -> BTreeMap<(ResourceKind, String), String> {
     found
 }
 
+/// Scopes are shown with the version of their listener's subscription, not each with its own: their content tells them apart.
+fn scopes(config: &Value) -> impl Iterator<Item = (String, String)> {
+    let listed = |value: &Value, list: &str| value[list].as_array().cloned().unwrap_or_default();
+    let all = listed(config, "dynamic_scoped_route_configs").into_iter().flat_map(move |set| listed(&set, "scoped_route_configs"));
+    all.map(move |scope| {
+        let headers = listed(&scope["route_configuration"], "response_headers_to_add");
+        let word = headers.iter().map(|one| &one["header"]).find(|header| header["key"] == "x-scope").map(|header| header["value"].clone());
+        let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
+        (text(scope["name"].clone()), text(word.unwrap_or_default()))
+    })
+}
+
 #[tokio::test]
 async fn rule_37_after_every_update_the_proxy_runs_exactly_what_was_served() {
     let mut stage = Stage::set(Protocol::Delta).await;
-    // Scopes are shown with the versions of their listener's subscription, not each with its own; the other kinds are here.
     let mut units = Vec::new();
-    for (kind, name, port) in [(ResourceKind::Secret, "alpha", 8_001), (ResourceKind::Extension, "zulu", 8_002)] {
+    let all =
+        [(ResourceKind::Secret, "alpha", 8_001), (ResourceKind::Extension, "zulu", 8_002), (ResourceKind::ScopedRoutes, "mike", 8_004)];
+    for (kind, name, port) in all {
         units.push(unit(&stage, kind, name, port).await);
     }
     let everything = |units: &[(Unit, EchoServer)]| -> Vec<Resource> { units.iter().flat_map(|(unit, _)| unit.resources()).collect() };
@@ -164,9 +177,16 @@ async fn rule_37_after_every_update_the_proxy_runs_exactly_what_was_served() {
     let envoy = stage.envoy().await;
     units[1].0.runs(ResourceKind::Extension, "one").await;
 
-    let changes = [ResourceKind::Cluster, ResourceKind::Endpoints, ResourceKind::Routes, ResourceKind::Extension, ResourceKind::Listener];
-    for (n, kind) in changes.into_iter().enumerate() {
-        units[1].0.tell(kind, "two");
+    let changes = [
+        (1, ResourceKind::Cluster),
+        (1, ResourceKind::Endpoints),
+        (1, ResourceKind::Routes),
+        (1, ResourceKind::Extension),
+        (1, ResourceKind::Listener),
+        (2, ResourceKind::ScopedRoutes),
+    ];
+    for (n, (changed, kind)) in changes.into_iter().enumerate() {
+        units[changed].0.tell(kind, "two");
         if n == 2 {
             // What goes must be gone as well.
             units.remove(0);
@@ -174,7 +194,7 @@ async fn rule_37_after_every_update_the_proxy_runs_exactly_what_was_served() {
         }
         let served: BTreeMap<_, _> = units.iter().flat_map(|(unit, _)| served(unit)).collect();
         stage.publish(everything(&units));
-        units[1].0.runs(kind, "two").await;
+        units[changed].0.runs(kind, "two").await;
         stage.in_sync().await;
         wait_until(PATIENCE, "the proxy to run what was served", async || {
             let shown = dumped(&envoy.config_dump().await);
@@ -189,7 +209,7 @@ fn served(unit: &Unit) -> BTreeMap<(ResourceKind, String), String> {
     let shown = |one: &Resource| match one.id.kind {
         // Envoy does not keep it.
         ResourceKind::Endpoints => String::new(),
-        ResourceKind::Listener => unit.word(ResourceKind::Listener).to_owned(),
+        ResourceKind::Listener | ResourceKind::ScopedRoutes => unit.word(one.id.kind).to_owned(),
         _ => one.version.to_string(),
     };
     unit.resources().iter().map(|one| ((one.id.kind, one.id.name.to_string()), shown(one))).collect()
