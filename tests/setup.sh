@@ -38,8 +38,10 @@ packages() {
         command -v python3 >/dev/null || missing+=(python3)
         python3 -m pip --version >/dev/null 2>&1 || missing+=(python3-pip)
     fi
-    # The tests of tracing start a real Zipkin. Without Java they say what they skipped; CI skips nothing.
+    # The tests of tracing start a real Zipkin, that of the demonstration a network of its own. Without Java or `ip` they say what
+    # they skipped; CI skips nothing.
     if [[ -n ${CI:-} ]]; then
+        command -v ip >/dev/null || missing+=(iproute2)
         command -v java >/dev/null || missing+=(default-jre-headless)
         command -v mvn >/dev/null || missing+=(maven)
     fi
