@@ -137,7 +137,11 @@ fn place(name: &str) -> ExtensionConfigSource {
 
 /// Replaces what [`delivered`] delivers; Envoy follows the rename.
 pub(crate) fn deliver(folder: &Path, name: &str, plugin: &Value) {
-    let resource = json!({"@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "name": name, "typed_config": plugin});
+    let chain = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.filter_chain.v3.FilterChainConfig",
+        "default_filter_chain": {"filters": [{"name": name, "typed_config": plugin}]},
+    });
+    let resource = json!({"@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "name": name, "typed_config": chain});
     let new = folder.join("ecds.new");
     std::fs::write(&new, json!({"resources": [resource]}).to_string()).unwrap();
     std::fs::rename(new, delivery(folder, name)).unwrap();

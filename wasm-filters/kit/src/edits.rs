@@ -7,9 +7,6 @@ use crate::{Host, HostError};
 /// What the property of a filter's edits is called before the filter's name.
 const PROPERTY_PREFIX: &str = "windrose.edits.";
 
-/// What each edit that was handed over ends with.
-pub const END: &str = "\n";
-
 /// Changes of request headers, in order.
 #[derive(Debug, Default)]
 pub struct RequestEdits {
@@ -25,13 +22,13 @@ impl RequestEdits {
         self.refused |= value.iter().any(|byte| matches!(byte, b'\0' | b'\r' | b'\n'));
         self.lines.push(b' ');
         self.lines.extend_from_slice(value);
-        self.lines.extend_from_slice(END.as_bytes());
+        self.lines.push(b'\n');
     }
 
     /// Removes every value of a header. The name is lower case.
     pub fn remove(&mut self, name: &str) {
         self.line(b'-', name);
-        self.lines.extend_from_slice(END.as_bytes());
+        self.lines.push(b'\n');
     }
 
     fn line(&mut self, edit: u8, name: &str) {
@@ -54,21 +51,14 @@ impl RequestEdits {
     }
 }
 
-/// Under which name of Envoy's filter state a filter's edits lie; nothing does where there are none.
-#[must_use]
-pub fn state(filter: &str) -> String {
-    format!("wasm.{PROPERTY_PREFIX}{filter}")
-}
-
 /// What stands behind a filter that hands edits over, as Envoy's own Lua filter with `clear_route_cache: false`. A request whose
 /// edits cannot be done ends there.
 #[must_use]
 pub fn script(filter: &str) -> String {
-    let state = state(filter);
     format!(
         r#"function envoy_on_request(request)
   local done = pcall(function()
-    local edits = request:streamInfo():filterState():get("{state}")
+    local edits = request:streamInfo():filterState():get("wasm.{PROPERTY_PREFIX}{filter}")
     if edits == nil then return end
     local headers = request:headers()
     for edit, name, value in string.gmatch(edits, "([-=])([^ \n]+) ?([^\n]*)\n") do

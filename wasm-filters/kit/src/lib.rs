@@ -50,7 +50,7 @@ pub mod policies;
 pub mod policy;
 mod verdict;
 
-pub use edits::{END as EDIT_ENDS, RequestEdits, script as edits_script, state as edits_state};
+pub use edits::{RequestEdits, script as edits_script};
 pub use filter::{ConfigError, Filter, FilterContext};
 pub use headers::{Headers, HeadersBuilder};
 pub use host::{Body, CAS_ABSENT, HeaderMap, Host, HostError, LogLevel, MetricId, SharedValue};

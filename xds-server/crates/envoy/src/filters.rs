@@ -52,11 +52,9 @@ fn filter(filter: &HttpFilter, client: ClientAddress) -> Vec<pb::hcm::HttpFilter
         HttpFilter::RouteAuth => vec![external_auth::filter(Phase::Route)],
         HttpFilter::Extension(name) => vec![wasm::discovered(name)],
         HttpFilter::Authorization(authorization) => rbac::http_filters(authorization, client),
-        HttpFilter::Edits(of) => vec![edits::filter(of)],
         HttpFilter::HostAuthorization(hosts, authorization) => {
             rbac::http_filters(authorization, client).into_iter().map(|filter| by_host::only(hosts, filter)).collect()
         }
-        HttpFilter::GiveBody => vec![give_body::filter()],
         HttpFilter::GrpcStats => vec![grpc_stats()],
         HttpFilter::Sessions => vec![sessions::filter()],
     }
@@ -72,8 +70,6 @@ pub(crate) fn log_fields(handler: &HttpHandler) -> Vec<LogField> {
         | HttpFilter::Cors
         | HttpFilter::RouteAuth
         | HttpFilter::Extension(_)
-        | HttpFilter::Edits(_)
-        | HttpFilter::GiveBody
         | HttpFilter::GrpcStats
         | HttpFilter::Sessions => Vec::new(),
     });

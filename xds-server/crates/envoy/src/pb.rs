@@ -15,8 +15,8 @@ pub(crate) use envoy_types::pb::envoy::extensions::{
     filters::common::matcher::action::v3 as matcher_action,
     filters::http::{
         body_size_limit::v3 as body_size_limit, composite::v3 as composite, cors::v3 as cors,
-        credential_injector::v3 as credential_injector, ext_authz::v3 as ext_authz, grpc_stats::v3 as grpc_stats,
-        header_mutation::v3 as header_mutation, lua::v3 as lua, rbac::v3 as http_rbac, router::v3 as router,
+        credential_injector::v3 as credential_injector, ext_authz::v3 as ext_authz, filter_chain::v3 as filter_chain,
+        grpc_stats::v3 as grpc_stats, header_mutation::v3 as header_mutation, lua::v3 as lua, rbac::v3 as http_rbac, router::v3 as router,
         stateful_session::v3 as stateful_session, upstream_codec::v3 as upstream_codec, wasm::v3 as http_wasm,
     },
     filters::listener::tls_inspector::v3 as tls_inspector,

@@ -60,12 +60,8 @@ pub enum HttpFilter {
     Extension(Text),
     /// Who may do what.
     Authorization(Authorization),
-    /// Does what a filter of ours before it, by the name of its module, has decided about request headers, and leaves the route as it is.
-    Edits(Text),
     /// Who may do what at some hosts; requests for others pass it by.
     HostAuthorization(HostScope, Authorization),
-    /// Gives a request without a body an empty one, on routes that transcode: a filter of ours cannot add what is not there.
-    GiveBody,
     /// Tells gRPC statistics.
     GrpcStats,
     /// Keeps sessions at their endpoints, as routes say.
@@ -85,8 +81,6 @@ impl HttpFilter {
             | Self::RouteAuth
             | Self::Authorization(_)
             | Self::HostAuthorization(_, _)
-            | Self::Edits(_)
-            | Self::GiveBody
             | Self::GrpcStats
             | Self::Sessions => None,
         }
@@ -271,9 +265,7 @@ canonical!(
         RouteAuth,
         Extension(name),
         Authorization(rules),
-        Edits(filter),
         HostAuthorization(hosts, rules),
-        GiveBody,
         GrpcStats,
         Sessions,
     }

@@ -101,11 +101,7 @@ pub(crate) fn chain_of_filters(
     let authorization = authorization.into_iter().map(HttpFilter::Authorization);
     let ours = Filter::ALL.into_iter().flat_map(|filter| {
         let of_kind = extensions.iter().filter(move |(_, known)| *known == filter);
-        let of_kind = of_kind.flat_map(|(scope, filter)| {
-            let before = (*filter == Filter::Transcoder).then_some(HttpFilter::GiveBody);
-            let after = (*filter != Filter::RateLimit).then(|| HttpFilter::Edits(filter.name().into()));
-            before.into_iter().chain([HttpFilter::Extension(extension_name(scope, *filter))]).chain(after)
-        });
+        let of_kind = of_kind.map(|(scope, filter)| HttpFilter::Extension(extension_name(scope, *filter)));
         of_kind.chain((edge && filter == Filter::JwtAuth).then_some(HttpFilter::RouteAuth))
     });
     cors.into_iter().chain(authorization).chain(ours).collect()

@@ -12,8 +12,8 @@ use crate::pb;
 const NAME: &str = "envoy.filters.http.lua";
 
 /// The filter, without a script of its own.
-pub(crate) fn filter() -> pb::hcm::HttpFilter {
-    super::built_in(NAME, &pb::lua::Lua::default())
+pub(super) fn filter() -> pb::core::TypedExtensionConfig {
+    pb::extension(NAME, &pb::lua::Lua::default())
 }
 
 /// The script, for a route that transcodes.

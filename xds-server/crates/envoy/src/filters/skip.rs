@@ -1,4 +1,4 @@
-//! Filters that some requests pass by, as the headers say that were sent, or a filter before.
+//! Filters that some requests pass by, as the headers say that were sent.
 
 use crate::pb;
 use pb::matching::ExtensionWithMatcher;
@@ -18,18 +18,10 @@ pub(super) fn unless(name: &str, config: pb::core::TypedExtensionConfig, rules: 
 /// Whether a header, which is there, matches as a whole.
 pub(super) fn header(name: &str, regex: &str) -> Predicate {
     let input = pb::matcher::HttpRequestHeaderMatchInput { header_name: name.to_owned() };
-    single(pb::xds_extension("header", &input), whole(regex))
-}
-
-/// Whether what a filter before handed over under this name has this text in it.
-pub(super) fn state_contains(name: &str, text: &str) -> Predicate {
-    let input = pb::network_inputs::FilterStateInput { key: name.to_owned(), ..Default::default() };
-    let text = string_matcher::MatchPattern::Contains(text.to_owned());
-    single(pb::xds_extension("state", &input), StringMatcher { ignore_case: false, match_pattern: Some(text) })
-}
-
-fn single(input: pb::xds_core::TypedExtensionConfig, matcher: StringMatcher) -> Predicate {
-    let single = SinglePredicate { input: Some(input), matcher: Some(single_predicate::Matcher::ValueMatch(matcher)) };
+    let single = SinglePredicate {
+        input: Some(pb::xds_extension("header", &input)),
+        matcher: Some(single_predicate::Matcher::ValueMatch(whole(regex))),
+    };
     Predicate { match_type: Some(MatchType::SinglePredicate(single)) }
 }
 

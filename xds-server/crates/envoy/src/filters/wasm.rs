@@ -1,14 +1,15 @@
 //! Our filters: in the chain a place that is filled by discovery and denies until then; the resource that fills it is
-//! the Wasm module with its table of policies, where there are any.
+//! the Wasm module with its table of policies, where there are any, and what it needs before and behind it.
 
 use windrose_ir::Extension;
 use windrose_vocab::NodeClass;
 
-use super::{idle, jwt, rate_limit, rbac, transcoder};
+use super::{edits, give_body, idle, jwt, rate_limit, rbac, transcoder};
 use crate::limits::{RELOAD_AFTER, RELOAD_AFTER_MAX};
 use crate::modules::Modules;
 use crate::pb;
 use pb::core::{ExtensionConfigSource, TypedExtensionConfig};
+use pb::filter_chain::{FilterChain, FilterChainConfig};
 use pb::wasm::{FailurePolicy, PluginConfig, ReloadConfig, VmConfig, plugin_config};
 
 const RUNTIME: &str = "envoy.wasm.runtime.v8";
@@ -19,7 +20,7 @@ pub fn discovered(name: &str) -> pb::hcm::HttpFilter {
     let denied = pb::any(&rbac::deny_all());
     let source = ExtensionConfigSource {
         config_source: pb::ads(),
-        type_urls: vec![<pb::http_wasm::Wasm as prost::Name>::type_url(), denied.type_url.clone()],
+        type_urls: vec![<FilterChainConfig as prost::Name>::type_url(), denied.type_url.clone()],
         default_config: Some(denied),
         // A sidecar's listener that gains the filter goes on without it until it is there: others of the port would be denied meanwhile.
         apply_default_config_without_warming: false,
@@ -35,10 +36,15 @@ pub(crate) fn message(name: &str, extension: &Extension, class: &NodeClass, modu
         return pb::extension(name, &idle);
     }
     let runnable = code(extension, class, modules).zip(configuration(extension));
-    match runnable {
-        Some((code, configuration)) => pb::extension(name, &plugin(name, extension, code, configuration)),
-        None => closed(name),
-    }
+    let Some((code, configuration)) = runnable else { return closed(name) };
+    let module = pb::extension(name, &plugin(name, extension, code, configuration));
+    let filters = match extension {
+        Extension::JwtAuth(_) => vec![module, edits::filter(module_name(extension))],
+        Extension::RateLimit(_) => vec![module],
+        Extension::Transcoder(_) => vec![give_body::filter(), module, edits::filter(module_name(extension))],
+    };
+    let chain = FilterChainConfig { default_filter_chain: Some(FilterChain { filters }) };
+    pb::extension(name, &chain)
 }
 
 /// The resource of a name behind which nothing is: it denies.

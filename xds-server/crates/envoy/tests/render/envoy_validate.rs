@@ -4,7 +4,9 @@ use crate::fixture;
 use std::path::Path;
 use std::process::Command;
 
-use prost::Message as _;
+use envoy_types::pb::envoy::extensions::filters::http::filter_chain::v3::FilterChainConfig;
+use envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm;
+use prost::{Message as _, Name as _};
 use windrose_envoy::bootstrap::{AdminPages, Identity, Server, Settings};
 use windrose_envoy::inline;
 use windrose_vocab::{Resource, ResourceKind};
@@ -90,14 +92,19 @@ fn broken_bytes(resource: &Resource) -> Vec<u8> {
         }
         ResourceKind::Extension => {
             let mut extension = pb::core::v3::TypedExtensionConfig::decode(&*resource.bytes).unwrap();
-            let any = extension.typed_config.as_mut().unwrap();
-            let mut wasm = envoy_types::pb::envoy::extensions::filters::http::wasm::v3::Wasm::decode(&*any.value).unwrap();
+            let outer = extension.typed_config.as_mut().unwrap();
+            let mut chain = FilterChainConfig::decode(&*outer.value).unwrap();
+            let filters = &mut chain.default_filter_chain.as_mut().unwrap().filters;
+            let any = filters.iter_mut().filter_map(|filter| filter.typed_config.as_mut()).find(|any| any.type_url == Wasm::type_url());
+            let any = any.unwrap();
+            let mut wasm = Wasm::decode(&*any.value).unwrap();
             let Some(envoy_types::pb::envoy::extensions::wasm::v3::plugin_config::Vm::VmConfig(vm)) = &mut wasm.config.as_mut().unwrap().vm
             else {
                 panic!("no VM")
             };
             vm.runtime = "envoy.wasm.runtime.none".into();
             any.value = wasm.encode_to_vec();
+            outer.value = chain.encode_to_vec();
             extension.encode_to_vec()
         }
         ResourceKind::Listener => {

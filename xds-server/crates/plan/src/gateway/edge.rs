@@ -21,7 +21,7 @@ use crate::plan::OpenPort;
 use crate::policy::edge::EdgeLimits;
 use crate::policy::telemetry::{self, Telemetry};
 use crate::policy::{authorization, edge as limits};
-use crate::proxy::{ProxyParts, Runner, chain_of_filters};
+use crate::proxy::{ProxyParts, Runner, chain_of_filters, extension_name};
 use crate::reference::field;
 use crate::route::{Table, TableKey};
 use crate::settings::Addresses;
@@ -229,7 +229,8 @@ impl At<'_, '_> {
         let mut filters: Vec<HttpFilter> = self.taken_off(listeners).into_iter().chain(before_routing).chain(chain).collect();
         if self.view.has_sessions(table) {
             // A path that is looked at is the one that was sent.
-            let before = filters.iter().position(|filter| *filter == HttpFilter::GiveBody).unwrap_or(filters.len());
+            let transcoder = HttpFilter::Extension(extension_name(&scope, Filter::Transcoder));
+            let before = filters.iter().position(|filter| *filter == transcoder).unwrap_or(filters.len());
             filters.insert(before, HttpFilter::Sessions);
         }
         // Right behind CORS, which answers preflights whoever asks.

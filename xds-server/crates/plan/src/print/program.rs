@@ -124,7 +124,6 @@ fn http(out: &mut Text, http: &HttpHandler, program: &Program) {
                 out.line(3, &format!("takes off {}", names.join(" ")));
             }
             HttpFilter::ListenerAuth(_) => out.line(3, "filter asks before a route is chosen"),
-            HttpFilter::Edits(_) | HttpFilter::GiveBody => {}
             HttpFilter::Sessions => out.line(3, "filter sessions"),
             HttpFilter::GrpcStats => out.line(3, "filter grpc statistics"),
             HttpFilter::Extension(name) if program.extensions.get(name).is_some_and(|table| has_policies(table)) => {
