@@ -47,17 +47,17 @@ pub(crate) struct InCluster {
 /// `windrose controller`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Controller {
-    /// Where Envoys connect.
-    #[arg(long, default_value = "0.0.0.0:18000", value_name = "ADDRESS:PORT")]
+    /// Where Envoys connect. `[::]`, here and below, is every address of the Pod, of IPv6 and of IPv4.
+    #[arg(long, default_value = "[::]:18000", value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
     /// Where metrics and readiness are, and for who asks on the same machine the read-only HTTP API.
-    #[arg(long, default_value = "0.0.0.0:18001", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "[::]:18001", value_name = "ADDRESS:PORT")]
     pub(crate) admin: SocketAddr,
     /// Where the API server asks about objects before it stores them (HTTPS, path /validate).
-    #[arg(long, default_value = "0.0.0.0:9443", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "[::]:9443", value_name = "ADDRESS:PORT")]
     pub(crate) webhook: SocketAddr,
     /// Where other replicas tell this one, when it leads, what their proxies say.
-    #[arg(long, default_value = "0.0.0.0:18002", value_name = "ADDRESS:PORT")]
+    #[arg(long, default_value = "[::]:18002", value_name = "ADDRESS:PORT")]
     pub(crate) replicas: SocketAddr,
     /// The address by which other replicas reach this one; with none, no other can follow it.
     #[arg(long, env = "POD_IP", value_name = "ADDRESS")]
@@ -137,4 +137,25 @@ pub(crate) struct Uninstall {
     /// The definitions of windrose.dev instead of the control plane, and with them everything that was declared.
     #[arg(long)]
     pub(crate) definitions: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Typed {
+        #[command(flatten)]
+        controller: Controller,
+    }
+
+    #[test]
+    fn a_control_plane_in_a_pod_is_reached_by_either_family() {
+        let given = Typed::parse_from(["controller"]).controller;
+        for address in [given.listen, given.admin, given.webhook, given.replicas] {
+            assert!(address.is_ipv6() && address.ip().is_unspecified(), "{address}");
+        }
+    }
 }

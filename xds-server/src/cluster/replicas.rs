@@ -63,7 +63,7 @@ pub(crate) async fn lead(
                             Ok(stream) => {
                                 drop(place);
                                 tracing::info!(%remote, "a replica follows");
-                                let mirror = Mirror::new(known, &remote.ip().to_string());
+                                let mirror = Mirror::new(known, &remote.ip().to_canonical().to_string());
                                 let ended = windrose_replicas::lead(stream, mirror, told, looks).await;
                                 tracing::info!(%remote, %ended, "a replica follows no longer");
                             }

@@ -48,7 +48,7 @@ pub(super) fn service(options: &Options) -> Value {
     let port = |name: &str, port: u16| json!({"name": name, "port": port, "targetPort": name, "protocol": "TCP"});
     let mut ports = vec![port("xds", XDS_PORT)];
     ports.extend(options.webhook.then(|| port("webhook", 443)));
-    let spec = json!({"selector": selector(), "ports": ports});
+    let spec = json!({"selector": selector(), "ports": ports, "ipFamilyPolicy": "PreferDualStack"});
     json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata(options), "spec": spec})
 }
 

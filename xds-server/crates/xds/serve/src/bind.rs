@@ -1,9 +1,12 @@
 //! Opening the port, with an error that says what to do.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::limits;
 
 /// Why a port could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,12 +45,13 @@ pub enum BindError {
     },
 }
 
-/// Opens `address` for connections.
+/// Opens `address` for connections. `[::]` is every address of the machine, those of IPv4 too, whatever the machine's default is; on one
+/// without IPv6 it is `0.0.0.0`.
 ///
 /// # Errors
 /// [`BindError`], by cause.
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| match source.kind() {
+    open(address, TcpSocket::new_v6).await.map_err(|source| match source.kind() {
         io::ErrorKind::AddrInUse => BindError::InUse { address, source },
         io::ErrorKind::PermissionDenied => BindError::NotPermitted { address, source },
         io::ErrorKind::AddrNotAvailable => BindError::NotOurs { address, source },
@@ -55,9 +59,55 @@ pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     })
 }
 
+async fn open(address: SocketAddr, ipv6: impl FnOnce() -> io::Result<TcpSocket>) -> io::Result<TcpListener> {
+    if address.ip() != IpAddr::from(Ipv6Addr::UNSPECIFIED) {
+        return TcpListener::bind(address).await;
+    }
+    match ipv6() {
+        Ok(socket) => {
+            SockRef::from(&socket).set_only_v6(false)?;
+            socket.set_reuseaddr(true)?;
+            socket.bind(address)?;
+            socket.listen(limits::BACKLOG)
+        }
+        // The kernel has no IPv6; what else may be wrong, IPv4 says too.
+        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpStream;
+
     use super::*;
+
+    const EVERYWHERE: SocketAddr = SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0);
+
+    #[tokio::test]
+    async fn all_addresses_are_those_of_both_families() {
+        let port = bind(EVERYWHERE).await.unwrap().local_addr().unwrap().port();
+        let listener = bind(SocketAddr::new(EVERYWHERE.ip(), port)).await.unwrap();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        if listener.local_addr().unwrap().is_ipv6() {
+            assert!(!SockRef::from(&listener).only_v6().unwrap(), "whatever the machine's default is");
+            TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.unwrap();
+        }
+        assert!(matches!(bind(SocketAddr::new(EVERYWHERE.ip(), port)).await, Err(BindError::InUse { .. })));
+    }
+
+    #[tokio::test]
+    async fn without_ipv6_all_addresses_are_those_of_ipv4() {
+        let listener = open(EVERYWHERE, || Err(io::ErrorKind::Unsupported.into())).await.unwrap();
+        assert_eq!(listener.local_addr().unwrap().ip(), Ipv4Addr::UNSPECIFIED);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_given_is_that_one_alone() {
+        for given in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let given: SocketAddr = given.parse().unwrap();
+            assert_eq!(bind(given).await.unwrap().local_addr().unwrap().ip(), given.ip());
+        }
+    }
 
     #[tokio::test]
     async fn a_port_in_use_is_told_apart() {

@@ -22,6 +22,9 @@ pub const CHECK_WAIT: Duration = Duration::from_secs(10);
 /// Connections that have not finished their handshake. More than that is no reconnect storm but an attack: new ones are dropped.
 pub const HANDSHAKES: usize = 2_048;
 
+/// Connections that wait to be accepted: a fleet that comes back at once. The kernel may have a lower bound of its own.
+pub const BACKLOG: u32 = 1_024;
+
 /// How long a handshake may take.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
 

@@ -43,7 +43,9 @@ pub(crate) trait Accept: Send {
 
 impl Accept for TcpListener {
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        TcpListener::accept(self).await
+        let (stream, remote) = TcpListener::accept(self).await?;
+        // Where both families are heard, IPv4 comes as IPv6.
+        Ok((stream, SocketAddr::new(remote.ip().to_canonical(), remote.port())))
     }
 }
 
@@ -167,6 +169,14 @@ impl Drop for Handshake<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn who_comes_by_ipv4_is_called_so_where_both_families_are_heard() {
+        let listener = crate::bind("[::]:0".parse().unwrap()).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let caller = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        assert_eq!(Accept::accept(&listener).await.unwrap().1, caller.local_addr().unwrap());
+    }
 
     #[test]
     fn rule_40_connections_that_came_together_do_not_leave_together() {
