@@ -43,12 +43,24 @@ pub(super) fn of_gateway(gateway: &Object<Gateway>, class: &Text, picture: &Pict
     is_fit.then(|| {
         take(&mut parameters, &own);
         // The plan let through none but `Cluster`.
-        if !gateway.spec.reach.is_empty() {
+        let is_inner = !gateway.spec.reach.is_empty();
+        if is_inner {
             parameters.service_type = "ClusterIP".to_owned();
-            (parameters.load_balancer_class, parameters.external_traffic_policy) = (None, None);
         }
+        let has_external = !is_inner && gateway.spec.addresses.iter().any(|address| matches!(address, GatewayAddress::Ip(_)));
+        keep_to_type(&mut parameters, has_external);
         parameters
     })
+}
+
+/// Leaves out what is not for a Service of that type: a class may say it for all, and the API server refuses it.
+fn keep_to_type(parameters: &mut Parameters, has_external: bool) {
+    if parameters.service_type != "LoadBalancer" {
+        parameters.load_balancer_class = None;
+    }
+    if parameters.service_type == "ClusterIP" && !has_external {
+        parameters.external_traffic_policy = None;
+    }
 }
 
 /// What holds for Envoys that Gateways of these parameters share: as they are of its class, but no Pod is gone while the load balancer of one

@@ -182,6 +182,29 @@ fn what_is_not_a_gateways_to_say_leaves_all_as_it_is() {
 }
 
 #[test]
+fn a_service_has_nothing_that_its_type_does_not_take() {
+    let of_class = "fleet: PerGateway, service: { loadBalancerClass: mine, externalTrafficPolicy: Local, externalAddresses: [8.8.8.0/24] }";
+    let classes = CLASSES.replace("fleet: PerNamespace", of_class);
+    let has = |kind: &str, addresses: &str| {
+        let gateway = format!(
+            "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{ name: a, namespace: shop }}\nspec:\n  \
+             gatewayClassName: shared\n  listeners: [{{ name: http, port: 80, protocol: HTTP }}]\n  addresses: {addresses}\n  \
+             infrastructure: {{ parametersRef: {{ group: windrose.dev, kind: GatewayParameters, name: own }} }}\n\
+             ---\napiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: own, namespace: shop }}\n\
+             spec: {{ service: {{ type: {kind} }} }}\n"
+        );
+        let (picture, world) = world_of(&(classes.clone() + &gateway), &["a"]);
+        let objects = windrose_kube::deploy::objects(&all_wanted(&picture, &world)[0]);
+        let service = objects.into_iter().find(|object| object.kind == "Service").unwrap().value;
+        ["type", "loadBalancerClass", "externalTrafficPolicy"].map(|field| service["spec"][field].as_str().unwrap_or("none").to_owned())
+    };
+    assert_eq!(has("LoadBalancer", "[]"), ["LoadBalancer", "mine", "Local"]);
+    assert_eq!(has("NodePort", "[]"), ["NodePort", "none", "Local"]);
+    assert_eq!(has("ClusterIP", "[]"), ["ClusterIP", "none", "none"]);
+    assert_eq!(has("ClusterIP", "[{ value: 8.8.8.8 }]"), ["ClusterIP", "none", "Local"], "with external addresses");
+}
+
+#[test]
 fn nothing_that_is_wanted_is_taken_away() {
     let both = [("a", "shared"), ("b", "shared"), ("c", "windrose")];
     assert_eq!(taken(&both, &both, |_| (), false), (Vec::new(), Vec::new()));
