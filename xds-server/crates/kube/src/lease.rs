@@ -173,3 +173,6 @@ fn won(answer: Result<Lease, kube::Error>) -> Result<Leadership, kube::Error> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
