@@ -14,7 +14,7 @@ fn allowed(word: &str) -> usize {
 }
 
 /// What would be right: the nearest word, or all of them if they are few.
-pub(crate) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
+pub fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> Option<String> {
     const LISTED_MAX: usize = 12;
     if let Some(best) = nearest(word, known.clone()) {
         return Some(format!("did you mean `{best}`?"));

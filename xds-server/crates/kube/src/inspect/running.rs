@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+use windrose_api::decode::suggestion;
 use windrose_vocab::Kind;
 
 use super::access::{self, Deed};
@@ -223,33 +224,53 @@ fn proven(answer: Result<(), kube::Error>) -> Fact {
     }
 }
 
+/// Classes and Gateways.
+const GATEWAYS: &str = "gateways";
+
 /// The classes that are ours, and their Gateways where they are ours to serve.
 async fn classes(client: &Client, is_left_out: impl Fn(&str) -> bool) -> Vec<Fact> {
-    const SECTION: &str = "gateways";
     let (classes, gateways) = match (all(client, Kind::GatewayClass).await, all(client, Kind::Gateway).await) {
         (Ok(classes), Ok(gateways)) => (classes, gateways),
         (Err(why), _) | (_, Err(why)) => {
             return vec![Fact::doubtful(
-                SECTION,
+                GATEWAYS,
                 format!("cannot be seen: {why}"),
                 "ask somebody who may list gateways and gatewayclasses",
             )];
         }
     };
+    of_classes(&classes, &gateways, is_left_out)
+}
+
+fn of_classes(classes: &[Value], gateways: &[Value], is_left_out: impl Fn(&str) -> bool) -> Vec<Fact> {
     let ours: Vec<&Value> = classes.iter().filter(|class| text(class, "/spec/controllerName") == CONTROLLER_NAME).collect();
     if ours.is_empty() {
         let hint = "windrose install has one: a GatewayClass with that controllerName";
-        return vec![Fact::bad(SECTION, format!("no GatewayClass names {CONTROLLER_NAME}"), hint)];
+        return vec![Fact::bad(GATEWAYS, format!("no GatewayClass names {CONTROLLER_NAME}"), hint)];
     }
-    let mut facts: Vec<Fact> = ours.iter().map(|class| holds(SECTION, "GatewayClass", class, "Accepted")).collect();
+    let mut facts: Vec<Fact> = ours.iter().map(|class| holds(GATEWAYS, "GatewayClass", class, "Accepted")).collect();
     let is_ours = |gateway: &&Value| ours.iter().any(|class| text(class, "/metadata/name") == text(gateway, "/spec/gatewayClassName"));
     let ours = gateways.iter().filter(is_ours);
     let (outside, inside): (Vec<&Value>, Vec<&Value>) = ours.partition(|gateway| is_left_out(text(gateway, "/metadata/namespace")));
-    facts.extend(inside.into_iter().map(|gateway| holds(SECTION, "Gateway", gateway, "Programmed")));
+    facts.extend(inside.into_iter().map(|gateway| holds(GATEWAYS, "Gateway", gateway, "Programmed")));
+    let counting = gateways.iter().filter(|gateway| !is_left_out(text(gateway, "/metadata/namespace")));
+    facts.extend(counting.filter_map(|gateway| astray(gateway, classes)));
     if !outside.is_empty() {
-        facts.push(Fact::good(SECTION, format!("{} in namespaces that are not selected: left alone", outside.len())));
+        facts.push(Fact::good(GATEWAYS, format!("{} in namespaces that are not selected: left alone", outside.len())));
     }
     facts
+}
+
+/// A Gateway of a class that is not there is nobody's, so nobody else says it.
+fn astray(gateway: &Value, classes: &[Value]) -> Option<Fact> {
+    let names = classes.iter().map(|class| text(class, "/metadata/name"));
+    let (class, namespace) = (text(gateway, "/spec/gatewayClassName"), text(gateway, "/metadata/namespace"));
+    if names.clone().any(|name| name == class) {
+        return None;
+    }
+    let said = format!("Gateway {namespace}/{} names class {class}, which is not there", text(gateway, "/metadata/name"));
+    let hint = suggestion(class, names).unwrap_or_else(|| "kubectl get gatewayclasses".to_owned());
+    Some(Fact::doubtful(GATEWAYS, said, hint))
 }
 
 /// Whether a condition of an object holds for what it declares now.
@@ -305,6 +326,19 @@ mod tests {
         let bad = holds("gateways", "Gateway", &gateway("False", 2), "Programmed");
         assert_eq!((bad.mark, bad.text.as_str()), (Mark::Bad, "Gateway shop/edge: Programmed is False: Pending: no Envoy"));
         assert!(bad.hint.unwrap().contains("troubleshooting.md#pending"));
+    }
+
+    #[test]
+    fn a_gateway_of_a_class_that_is_not_there_is_told_with_the_nearest() {
+        let class = |name: &str, controller: &str| json!({"metadata": {"name": name}, "spec": {"controllerName": controller}});
+        let gateway = |namespace: &str, class: &str| json!({"metadata": {"namespace": namespace, "name": "edge"}, "spec": {"gatewayClassName": class}});
+        let classes = [class("windrose", CONTROLLER_NAME), class("theirs", "other.example/controller")];
+        let gateways = [gateway("shop", "windrsoe"), gateway("outside", "windrsoe"), gateway("shop", "theirs")];
+        let facts = of_classes(&classes, &gateways, |namespace| namespace == "outside");
+        let astray: Vec<&Fact> = facts.iter().filter(|fact| fact.mark == Mark::Doubtful).collect();
+        assert_eq!(astray.len(), 1, "{facts:?}");
+        assert_eq!(astray[0].text, "Gateway shop/edge names class windrsoe, which is not there");
+        assert_eq!(astray[0].hint.as_deref(), Some("did you mean `windrose`?"));
     }
 
     #[test]
