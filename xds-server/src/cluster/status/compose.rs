@@ -249,7 +249,7 @@ impl Known<'_> {
         };
         let missing = not_given(&gateway.spec.addresses, service);
         if !missing.is_empty() {
-            return Runs::no("AddressNotUsable", format!("the cluster does not give what is asked for: {}", missing.join(", ")));
+            return Runs::no("AddressNotUsable", unusable(&missing, &gateway.spec.addresses, service));
         }
         if !service.is_reached() {
             return Runs::no("AddressNotAssigned", "no address is assigned yet");
@@ -421,6 +421,21 @@ fn not_given(asked: &[GatewayAddress], service: &ServiceMade) -> Vec<String> {
         GatewayAddress::Other(..) => None,
     };
     asked.iter().filter_map(missing).collect()
+}
+
+/// That some are missing, and where more were asked for than can be, that too.
+fn unusable(missing: &[String], asked: &[GatewayAddress], service: &ServiceMade) -> String {
+    let said = format!("the cluster does not give what is asked for: {}", missing.join(", "));
+    let mut ips = asked.iter().filter_map(|address| match address {
+        GatewayAddress::Ip(ip) => Some(ip),
+        GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
+    });
+    match (ips.next(), ips.next()) {
+        (Some(first), Some(_)) if service.is_balanced => {
+            format!("{said}; one address can be asked for of a load balancer, and that is the first ({first})")
+        }
+        _ => said,
+    }
 }
 
 /// Once true for a generation, only a refusal ends it; that it was true before a restart is written there.

@@ -39,8 +39,8 @@ pub struct ServiceMade {
     pub addresses: BTreeSet<Text>,
     /// Host names of the load balancer.
     pub hostnames: BTreeSet<Text>,
-    /// Whether a load balancer is awaited.
-    pub is_pending: bool,
+    /// Whether a load balancer gives them.
+    pub is_balanced: bool,
     /// The identity of the Gateway that it was made for.
     pub owner: Option<String>,
 }
@@ -168,7 +168,7 @@ fn service(service: &Service) -> ServiceMade {
     let spec = service.spec.clone().unwrap_or_default();
     let balanced = service.status.as_ref().and_then(|status| status.load_balancer.as_ref()?.ingress.clone()).unwrap_or_default();
     let is_balanced = spec.type_.as_deref() == Some("LoadBalancer");
-    let mut made = ServiceMade { is_pending: is_balanced && balanced.is_empty(), owner: controlled_by(service), ..ServiceMade::default() };
+    let mut made = ServiceMade { is_balanced, owner: controlled_by(service), ..ServiceMade::default() };
     made.addresses.extend(balanced.iter().filter_map(|ingress| ingress.ip.clone()).map(Text::from));
     made.hostnames.extend(balanced.iter().filter_map(|ingress| ingress.hostname.clone()).map(Text::from));
     made.addresses.extend(spec.external_ips.unwrap_or_default().into_iter().map(Text::from));

@@ -316,6 +316,16 @@ fn a_pod_of_a_long_name_is_known_by_its_deployment() {
 }
 
 #[test]
+fn more_addresses_than_a_load_balancer_can_be_asked_for_are_told() {
+    let asked = ["192.0.2.1", "192.0.2.2"].map(|text| GatewayAddress::Ip(text.parse().unwrap()));
+    let said = |asked: &[GatewayAddress], is_balanced| {
+        unusable(&["192.0.2.2".to_owned()], asked, &ServiceMade { is_balanced, ..ServiceMade::default() })
+    };
+    assert!(said(&asked, true).ends_with("192.0.2.2; one address can be asked for of a load balancer, and that is the first (192.0.2.1)"));
+    assert!(said(&asked, false).ends_with("192.0.2.2") && said(&asked[1..], true).ends_with("192.0.2.2"));
+}
+
+#[test]
 fn every_address_that_is_asked_for_has_to_be_there() {
     let ip = |text: &str| GatewayAddress::Ip(text.parse().unwrap());
     let (usable, other) = (ip("192.0.2.1"), ip("198.51.100.9"));
