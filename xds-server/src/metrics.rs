@@ -159,6 +159,7 @@ fn configuration(sources: &Sources<'_>) -> Vec<Number> {
         labelled(("build_info", "Always 1; the label tells the version", MetricType::Gauge), "version", version),
         gauge("config_generation", "Number of the configuration that is served", usize::try_from(picture.generation).unwrap_or(usize::MAX)),
         gauge("config_stopped", "1 when a bug of the server keeps it from planning anything new", usize::from(sources.stopped)),
+        gauge("config_kinds_unread", "Kinds that cannot be read, and without which nothing new is served", source.kept.len()),
         gauge("config_objects", "Objects that are declared and in effect", picture.declared.iter().count()),
         gauge("config_objects_unreadable", "Objects whose newest version cannot be read", source.unread.len()),
         gauge("config_objects_refused", "Objects whose newest version Envoy refused", picture.refused.objects.len()),
@@ -252,6 +253,8 @@ fn encode(kind: MetricType, value: u64, encoder: MetricEncoder<'_>) -> Result<()
 
 #[cfg(test)]
 mod tests {
+    use windrose_vocab::Kind;
+
     use super::*;
 
     fn sample() -> String {
@@ -263,7 +266,7 @@ mod tests {
             streams: &[],
             desired: &|_| None,
             convergence: &convergence,
-            source: &SourceReport { read_at: Some(UNIX_EPOCH), ..SourceReport::default() },
+            source: &SourceReport { read_at: Some(UNIX_EPOCH), kept: [Kind::AuthPolicy].into(), ..SourceReport::default() },
             certificates: &[CertificateReport { subject: "spiffe://a/ns/b/sa/c".into(), not_after: 7, renewed_automatically: true }],
             started: UNIX_EPOCH,
             stopped: false,
@@ -292,6 +295,7 @@ mod tests {
             "windrose_convergence_seconds_bucket{le=\"0.05\"} 1",
             "windrose_certificate_expiry_timestamp_seconds{kind=\"svid\"} 7",
             "windrose_proxies 0",
+            "windrose_config_kinds_unread 1",
         ] {
             assert!(text.lines().any(|one| one == line), "{line} is not in\n{text}");
         }

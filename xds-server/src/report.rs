@@ -13,7 +13,7 @@ use windrose_admin::Source;
 use windrose_admin::report::{CertificateReport, DiagnosticReport, ProxyReport, StatusReport};
 use windrose_plan::Plan;
 use windrose_state::{Accepted, DesiredReader, Lack, Observed, StreamStatus};
-use windrose_vocab::{ObjectRef, ResourceId, Severity, Text};
+use windrose_vocab::{Kind, ObjectRef, ResourceId, Severity, Text};
 use windrose_xds_serve::Counters;
 
 use crate::metrics::{self, Convergence};
@@ -59,10 +59,23 @@ pub(crate) struct SourceReport {
     pub(crate) unread: BTreeMap<ObjectRef, DiagnosticReport>,
     /// Objects in effect that no document can be found for: their file cannot be read as a whole.
     pub(crate) held: BTreeSet<ObjectRef>,
+    /// Kinds that cannot be read, and without which nothing new is served.
+    pub(crate) kept: BTreeSet<Kind>,
     /// When it was read last with a change.
     pub(crate) read_at: Option<SystemTime>,
     /// Finds the place of a problem that the planner found.
     pub(crate) places: Option<Box<Places>>,
+}
+
+impl SourceReport {
+    /// Why nothing is served yet. The reasons are the log's to tell: strangers read this.
+    fn awaits(&self) -> String {
+        let kinds: Vec<&str> = self.kept.iter().map(|kind| kind.as_str()).collect();
+        match kinds.is_empty() {
+            true => "nothing was read yet".to_owned(),
+            false => format!("nothing was read yet: {} cannot be read, and the log says why", kinds.join(", ")),
+        }
+    }
 }
 
 impl Reports {
@@ -117,7 +130,7 @@ impl Source for Reports {
         match self.stopped.get() {
             Some(why) => Err(why.clone()),
             None if self.picture.load().generation > 0 => Ok(()),
-            None => Err("nothing was read yet".into()),
+            None => Err(self.source.load().awaits()),
         }
     }
 
@@ -237,4 +250,17 @@ pub(crate) fn seconds(time: SystemTime) -> u64 {
 
 fn nanoseconds(time: SystemTime) -> u128 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_not_ready_names_what_it_waits_for() {
+        let of = |kinds: &[Kind]| SourceReport { kept: kinds.iter().copied().collect(), ..SourceReport::default() }.awaits();
+        assert_eq!(of(&[]), "nothing was read yet");
+        let waits = of(&[Kind::HTTPRoute, Kind::AuthPolicy]);
+        assert!(waits.contains("HTTPRoute") && waits.contains("AuthPolicy") && waits.contains("cannot be read"), "{waits}");
+    }
 }

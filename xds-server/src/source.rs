@@ -46,6 +46,7 @@ fn report(world: &World) -> SourceReport {
         diagnostics: world.diagnostics.iter().map(|finding| describe(&finding.diagnostic, place(finding))).collect(),
         unread: unread(world),
         held: held(world),
+        kept: BTreeSet::new(),
         read_at: Some(SystemTime::now()),
         places: Some(Box::new(move |diagnostic| place(&source_map.find(diagnostic.clone())))),
     }

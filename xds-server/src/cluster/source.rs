@@ -86,6 +86,7 @@ fn report(world: &World) -> SourceReport {
             .map(|(object, diagnostic)| (object.clone(), describe(diagnostic, None)))
             .collect(),
         held: BTreeSet::new(),
+        kept: world.kept.clone(),
         read_at: Some(SystemTime::now()),
         places: None,
     }

@@ -216,7 +216,7 @@ impl Writer {
         }
         // Whether one that cannot be read is ours to judge is up to its parents. There are few.
         due.extend(now.world.unreadable.keys().cloned());
-        if former.surroundings != now.surroundings {
+        if former.surroundings != now.surroundings || former.world.absent != now.world.absent {
             due.extend(declared.gateway_classes.keys().map(key(Kind::GatewayClass)));
         }
         due.append(&mut self.ahead);

@@ -1,5 +1,6 @@
 //! Looks now and then at what decides how our classes are served beside what is declared.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windrose_kube::Client;
 use windrose_kube::lease::Leadership;
+use windrose_kube::source::World;
 use windrose_kube::surroundings::{Surroundings, look};
+use windrose_vocab::Kind;
 
 /// Between two looks: definitions and installations change by hand.
 const LOOK: Duration = Duration::from_secs(60);
@@ -18,15 +21,16 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(crate) async fn follow(
     client: Client,
     namespace: String,
-    leads: watch::Receiver<Leadership>,
+    (worlds, leads): (watch::Receiver<Arc<World>>, watch::Receiver<Leadership>),
     telling: watch::Sender<Option<Arc<Surroundings>>>,
     end: CancellationToken,
 ) {
-    let mut warned = Vec::new();
+    let (mut warned, mut kept) = (Vec::new(), BTreeSet::new());
     loop {
         let Some(found) = end.run_until_cancelled(look(&client, &namespace)).await else { return };
         let pause = match found {
-            Ok(found) => {
+            Ok(mut found) => {
+                found.unread = lasting(&worlds.borrow(), &mut kept);
                 if *leads.borrow() == Leadership::Ours && found.others != warned {
                     warned.clone_from(&found.others);
                     tell(&warned);
@@ -51,6 +55,13 @@ pub(crate) async fn follow(
     }
 }
 
+/// Of the kinds that hold everything back, those that did at the last look too: one that is read again after a pause is no news.
+fn lasting(now: &World, before: &mut BTreeSet<Kind>) -> BTreeMap<Kind, String> {
+    let before = std::mem::replace(before, now.kept.clone());
+    let why = |kind: &Kind| Some((*kind, now.unread.get(kind)?.clone()));
+    now.kept.intersection(&before).filter_map(why).collect()
+}
+
 fn tell(others: &[String]) {
     match others {
         [] => tracing::info!("no other installation is left"),
@@ -58,5 +69,24 @@ fn tell(others: &[String]) {
             namespaces = others.join(", "),
             "Windrose is installed there too: both write the status of every Gateway, and what is cluster-wide is one for both"
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_that_is_read_again_within_a_minute_is_no_news() {
+        let world = |kinds: &[Kind]| World {
+            kept: kinds.iter().copied().collect(),
+            unread: kinds.iter().map(|kind| (*kind, "forbidden".to_owned())).collect(),
+            ..World::default()
+        };
+        let (mut before, policy) = (BTreeSet::new(), Kind::AuthPolicy);
+        assert!(lasting(&world(&[policy]), &mut before).is_empty());
+        assert_eq!(lasting(&world(&[policy, Kind::EdgePolicy]), &mut before), [(policy, "forbidden".to_owned())].into());
+        assert!(lasting(&world(&[]), &mut before).is_empty());
+        assert!(lasting(&world(&[policy]), &mut before).is_empty());
     }
 }

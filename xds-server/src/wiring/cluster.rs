@@ -70,7 +70,13 @@ pub(crate) async fn serve_cluster(given: &Controller) -> anyhow::Result<()> {
     running.tasks.spawn(kube_deploy::observed(cluster.client.clone(), making, end.child_token()));
     let (telling, problems) = watch::channel(Arc::default());
     let (found, around) = watch::channel(None);
-    running.tasks.spawn(surroundings::follow(cluster.client.clone(), namespace.clone(), leads.clone(), found, end.child_token()));
+    running.tasks.spawn(surroundings::follow(
+        cluster.client.clone(),
+        namespace.clone(),
+        (worlds.clone(), leads.clone()),
+        found,
+        end.child_token(),
+    ));
     let sight = Sight { client: cluster.client, worlds, reports, looks, made, problems, surroundings: around, leads };
     running.tasks.spawn(source::hold(sight.clone(), holding, end.child_token()));
     join_others(&mut running, &sight, &namespace, (listens, known, judging), &writers);

@@ -10,6 +10,7 @@ mod yaml;
 use serde_json::Value;
 
 pub use chart::chart;
+pub(crate) use definitions::GROUP;
 pub use definitions::{FINGERPRINT, definitions};
 pub use objects::{CONTROLLER_NAME, KEYS_FOLDER, NAMESPACE_SELECTOR, POD_SECURITY, VERSION_LABEL, WEBHOOK_NAME};
 pub use rights::{Place, Right, rights};

@@ -37,8 +37,11 @@ pub struct World {
     pub unreadable: OrdMap<ObjectRef, Arc<Unreadable>>,
     /// Kinds that cannot be watched, with the reason.
     pub unread: BTreeMap<Kind, String>,
-    /// Something that protects cannot be read now, so most of this is as it was before, and may be older than the cluster.
-    pub kept: bool,
+    /// Those of them that hold the rest back: before all was read once, every one, then those that protect. While there are some, most of
+    /// this is as it was before, and may be older than the cluster.
+    pub kept: BTreeSet<Kind>,
+    /// Kinds that the cluster does not have.
+    pub absent: BTreeSet<Kind>,
 }
 
 impl World {

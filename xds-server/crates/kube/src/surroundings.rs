@@ -1,12 +1,15 @@
 //! What decides how a class of ours is served beside what is declared: the version of Gateway API's definitions, and whether somebody
 //! has installed us twice.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::api::{ApiResource, DynamicObject, ListParams};
 use kube::{Api, Client, ResourceExt};
+use windrose_vocab::Kind;
 
 use crate::client::{code, explain};
-use crate::install;
+use crate::{install, names};
 
 /// The oldest version whose definitions have everything that is needed to serve.
 pub const GATEWAY_API_MIN: (u32, u32) = (1, 2);
@@ -17,6 +20,9 @@ pub const BUNDLE: &str = "gateway.networking.k8s.io/bundle-version";
 /// The definitions whose version is looked at: they are installed together, and `windrose check` tells of mixtures.
 pub(crate) const VERSIONED: [&str; 2] = ["gatewayclasses.gateway.networking.k8s.io", "httproutes.gateway.networking.k8s.io"];
 
+/// Kinds of Gateway API that every version and channel has which we serve.
+const EVERYWHERE: [Kind; 5] = [Kind::GatewayClass, Kind::Gateway, Kind::HTTPRoute, Kind::GRPCRoute, Kind::ReferenceGrant];
+
 /// What was found there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surroundings {
@@ -26,12 +32,21 @@ pub struct Surroundings {
     pub own: String,
     /// Namespaces with another installation of ours that serves what we serve.
     pub others: Vec<String>,
+    /// Kinds that cannot be read for longer than a moment, with the reason, and without which nothing new is served.
+    pub unread: BTreeMap<Kind, String>,
 }
 
 impl Surroundings {
-    /// Why the version of the definitions is none of those that we know, if so.
+    /// Why the definitions are none of those that we know, if so. `absent` are kinds that the cluster does not have; some are there in
+    /// one channel of Gateway API only, and with the other what needs them is not claimed.
     #[must_use]
-    pub fn unsupported(&self) -> Option<String> {
+    pub fn unsupported(&self, absent: &BTreeSet<Kind>) -> Option<String> {
+        let is_needed = |kind: &&Kind| kind.group() == install::GROUP || EVERYWHERE.contains(*kind);
+        let lacking: Vec<String> =
+            absent.iter().filter(is_needed).map(|kind| format!("{}.{}", names::plural(*kind), kind.group())).collect();
+        if !lacking.is_empty() {
+            return Some(format!("definitions are not installed: {}", lacking.join(", ")));
+        }
         let versions = match &self.gateway_api {
             Ok(versions) => versions,
             Err(why) => return Some(format!("the version of its definitions cannot be read: {why}")),
@@ -40,6 +55,13 @@ impl Surroundings {
         let unknown = versions.iter().find(|version| !is_supported(version))?;
         let found = if unknown.is_empty() { "of no version that they name" } else { unknown };
         Some(format!("the definitions of Gateway API are {found}; {range} are supported, others as far as they go"))
+    }
+
+    /// What keeps anything new from being served, if so.
+    #[must_use]
+    pub fn held(&self) -> Option<String> {
+        let kinds: Vec<String> = self.unread.iter().map(|(kind, why)| format!("{kind} cannot be read ({why})")).collect();
+        (!kinds.is_empty()).then(|| format!("nothing new is served before it is known what protects it: {}", kinds.join("; ")))
     }
 
     /// The namespaces of all installations that serve the same, in the same order whoever looks; empty where this one is alone.
@@ -84,7 +106,7 @@ pub async fn look(client: &Client, namespace: &str) -> Result<Surroundings, Stri
         tracing::warn!(error, "whether another installation is there cannot be seen");
         Vec::new()
     });
-    Ok(Surroundings { gateway_api, own: namespace.to_owned(), others })
+    Ok(Surroundings { gateway_api, own: namespace.to_owned(), others, unread: BTreeMap::new() })
 }
 
 async fn versions(client: &Client) -> Result<Vec<String>, kube::Error> {
@@ -155,7 +177,8 @@ mod tests {
     }
 
     fn of(versions: &[&str]) -> Surroundings {
-        Surroundings { gateway_api: Ok(versions.iter().map(|one| (*one).to_owned()).collect()), own: "ours".to_owned(), others: Vec::new() }
+        let versions = versions.iter().map(|one| (*one).to_owned()).collect();
+        Surroundings { gateway_api: Ok(versions), own: "ours".to_owned(), others: Vec::new(), unread: BTreeMap::new() }
     }
 
     #[test]
@@ -176,10 +199,26 @@ mod tests {
             (&["v2.0.0"], false),
             (&["v1.6.3", ""], false),
         ] {
-            assert_eq!(of(versions).unsupported().is_none(), supported, "{versions:?}");
+            assert_eq!(of(versions).unsupported(&BTreeSet::new()).is_none(), supported, "{versions:?}");
         }
         let unread = Surroundings { gateway_api: Err("forbidden".to_owned()), ..of(&[]) };
-        assert!(unread.unsupported().unwrap().contains("forbidden"));
+        assert!(unread.unsupported(&BTreeSet::new()).unwrap().contains("forbidden"));
         assert_eq!((of(&["v1.7.0", "v1.6.3"]).version(), of(&["v1.7.0", ""]).version(), unread.version()), (Some((1, 6)), None, None));
+    }
+
+    #[test]
+    fn a_definition_that_is_not_there_is_named() {
+        let of = |absent: &[Kind]| of(&["v1.7.0"]).unsupported(&absent.iter().copied().collect());
+        assert_eq!(of(&[Kind::TCPRoute, Kind::UDPRoute, Kind::ListenerSet, Kind::ClusterTrustBundle]), None, "the standard channel");
+        let why = of(&[Kind::HTTPRoute, Kind::AuthPolicy]).unwrap();
+        assert!(why.contains("httproutes.gateway.networking.k8s.io") && why.contains("authpolicies.windrose.dev"), "{why}");
+    }
+
+    #[test]
+    fn what_holds_everything_back_is_named_with_its_reason() {
+        assert_eq!(of(&["v1.7.0"]).held(), None);
+        let unread = [(Kind::AuthPolicy, "forbidden".to_owned())].into();
+        let held = Surroundings { unread, ..of(&["v1.7.0"]) }.held().unwrap();
+        assert!(held.ends_with("AuthPolicy cannot be read (forbidden)"), "{held}");
     }
 }

@@ -132,7 +132,7 @@ impl There<'_> {
         // In a namespace that is left out, or not known yet, nobody knows who shares them, and they may be another control plane's.
         let is_shared = |name: &ObjectKey, one: &DeploymentMade| !one.shared_by.is_empty() && self.world.counts(&name.namespace);
         let shared: Vec<_> = self.made.deployments.iter().filter(|(name, one)| is_shared(name, one)).collect();
-        if shared.is_empty() || self.picture.declared.incomplete || self.world.kept {
+        if shared.is_empty() || self.picture.declared.incomplete || !self.world.kept.is_empty() {
             return Vec::new();
         }
         let first = ObjectRef { kind: Kind::Gateway, key: ObjectKey::new("", "") };

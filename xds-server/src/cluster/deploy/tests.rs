@@ -282,9 +282,9 @@ fn envoys_in_a_namespace_that_is_left_out_are_nobodys_here_to_take_away() {
     let refused = Refused::new();
     let left = |now: &World| There { all: &[], picture: &picture, world: now, made: &made, refused: &refused }.left().count();
     assert_eq!(left(&now), 1, "Envoys that nobody shares any more go");
-    now.kept = true;
+    now.kept.insert(Kind::AuthPolicy);
     assert_eq!(left(&now), 0, "what is here may be older than who shares them");
-    now.kept = false;
+    now.kept.clear();
     Arc::make_mut(now.declared.namespaces.get_mut(&ObjectKey::new("", "shop")).unwrap()).spec.left_out = true;
     assert_eq!(left(&now), 0);
     let known = std::mem::take(&mut now.declared.namespaces);

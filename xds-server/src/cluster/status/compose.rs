@@ -108,16 +108,18 @@ fn class_status(known: &Known<'_>, mut conditions: Vec<Condition>) -> Option<Sta
     let surroundings = known.surroundings?;
     let accepted = conditions.iter_mut().find(|condition| condition.kind == "Accepted" && condition.status);
     // In the same words whoever writes it, or each would correct the other for ever.
-    let rivals = surroundings.rivals();
-    if let Some(accepted) = accepted.filter(|_| !rivals.is_empty()) {
-        let namespaces = rivals.join(", ");
-        accepted.message = format!("Windrose is installed in namespaces {namespaces}, and each writes every status: keep one");
+    let rivals = surroundings.rivals().join(", ");
+    let rivals =
+        (!rivals.is_empty()).then(|| format!("Windrose is installed in namespaces {rivals}, and each writes every status: keep one"));
+    if let Some((accepted, wrong)) = accepted.zip(rivals.or_else(|| surroundings.held())) {
+        accepted.message = wrong;
     }
-    conditions.push(match surroundings.unsupported() {
+    let absent = &known.world.absent;
+    conditions.push(match surroundings.unsupported(absent) {
         None => yes("SupportedVersion", "SupportedVersion"),
         Some(message) => Condition { kind: "SupportedVersion", status: false, reason: "UnsupportedVersion".into(), message },
     });
-    Some(Status::Class { conditions, features: features(surroundings.version()) })
+    Some(Status::Class { conditions, features: features(surroundings.version(), absent) })
 }
 
 fn yes(kind: &'static str, reason: &str) -> Condition {

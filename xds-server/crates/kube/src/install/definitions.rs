@@ -12,7 +12,7 @@ use super::{VERSION, objects};
 use crate::names;
 
 /// The group of our kinds.
-const GROUP: &str = "windrose.dev";
+pub(crate) const GROUP: &str = "windrose.dev";
 
 /// The annotation that tells whether a definition in a cluster is the one of this version.
 pub const FINGERPRINT: &str = "windrose.dev/definition";

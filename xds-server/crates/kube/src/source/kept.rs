@@ -11,7 +11,7 @@ use super::World;
 /// Takes into the world that was shown last what may move without what protects. A Secret or ConfigMap that nobody needs any more by the
 /// newest word is left as it was while it is there: those who are shown in an older version may need it.
 pub(super) fn go_on(shown: &mut World, now: &World, is_there: &impl Fn(&ObjectRef) -> bool) {
-    shown.kept = true;
+    (shown.kept, shown.absent) = (now.kept.clone(), now.absent.clone());
     shown.unread = now.unread.clone();
     let moved = moved(shown, now);
     let (declared, newest) = (&mut shown.declared, &now.declared);

@@ -173,6 +173,7 @@ impl Owner {
             false => (limits::ABSENT_KIND_AT_FIRST, limits::ABSENT_KIND_ANSWERS_AT_FIRST),
         };
         if progress.absent || (now.duration_since(since) >= believed && said + 1 >= often) {
+            self.changed |= !progress.absent;
             *progress = Progress { known: true, absent: true, missing: None, ..*progress };
             self.all(kind).iter().for_each(|object| self.gone(object));
         }
@@ -182,7 +183,9 @@ impl Owner {
     /// What to show: everything, unless something that protects cannot be read now. Then what it may have to protect stays as it
     /// was, and only what moves by itself goes on.
     fn show(&mut self) -> World {
-        let blind = self.is_blind();
+        self.world.kept = self.holding();
+        self.world.absent = self.kinds.iter().filter(|(_, progress)| progress.absent).map(|(kind, _)| *kind).collect();
+        let blind = !self.world.kept.is_empty();
         match &mut self.shown {
             Some(shown) if blind => {
                 kept::go_on(shown, &self.world, &|value: &ObjectRef| self.values.version(value).is_some());
@@ -195,10 +198,13 @@ impl Owner {
         }
     }
 
-    /// Whether a kind that protects cannot be read now. One that the cluster does not have protects nothing.
-    fn is_blind(&self) -> bool {
+    /// Kinds that cannot be read now and hold the rest back: those that protect, and every other before all was read once. One that the
+    /// cluster does not have protects nothing.
+    fn holding(&self) -> BTreeSet<Kind> {
+        let is_known = |kind: &Kind| self.kinds.get(kind).is_some_and(|kind| kind.known);
         let is_absent = |kind: &Kind| self.kinds.get(kind).is_some_and(|kind| kind.absent && kind.said_absent.is_some());
-        self.world.unread.keys().any(|kind| protects(*kind) && !is_absent(kind))
+        let holds = |kind: &&Kind| (protects(**kind) && !is_absent(kind)) || !(self.world.complete || is_known(kind));
+        self.world.unread.keys().filter(holds).copied().collect()
     }
 
     fn fails(&mut self, kind: Kind, why: String) {
@@ -429,7 +435,7 @@ impl Owner {
     fn take_changed(&mut self) -> bool {
         if !self.world.complete {
             let all = Kind::ALL.iter().all(|kind| self.kinds.get(kind).is_some_and(|progress| progress.known));
-            if !all || !self.values.is_settled() || self.is_blind() {
+            if !all || !self.values.is_settled() || !self.holding().is_empty() {
                 return std::mem::take(&mut self.changed);
             }
             tracing::info!("the cluster was read for the first time");

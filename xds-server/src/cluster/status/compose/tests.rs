@@ -31,7 +31,7 @@ fn reference(group: &str, kind: &str, name: &str) -> ParentRef {
 }
 
 fn gateway_api() -> Surroundings {
-    Surroundings { gateway_api: Ok(vec!["v1.6.3".to_owned()]), own: "ours".to_owned(), others: Vec::new() }
+    Surroundings { gateway_api: Ok(vec!["v1.6.3".to_owned()]), own: "ours".to_owned(), others: Vec::new(), unread: BTreeMap::new() }
 }
 
 /// What is said of an object, beside the shop, of which nothing can be read but that.
@@ -123,10 +123,10 @@ fn a_class_that_cannot_be_read_says_so_where_it_names_us() {
 
 #[test]
 fn a_class_tells_of_definitions_and_of_a_second_installation() {
-    let class = |surroundings: Option<&Surroundings>| {
+    let class = |world: &World, surroundings: Option<&Surroundings>| {
         let object = ObjectRef::new(Kind::GatewayClass, "", "windrose");
         let known = Known {
-            world: &World::default(),
+            world,
             picture: &picture(),
             progress: &Progress::default(),
             made: &Made::default(),
@@ -136,10 +136,10 @@ fn a_class_tells_of_definitions_and_of_a_second_installation() {
         status(&known, &object, &Seen::default())
     };
     let of = |surroundings: &Surroundings, kind: &str| {
-        let Some(Status::Class { conditions, .. }) = class(Some(surroundings)) else { panic!("nothing is said") };
+        let Some(Status::Class { conditions, .. }) = class(&World::default(), Some(surroundings)) else { panic!("nothing is said") };
         conditions.into_iter().find(|condition| condition.kind == kind).unwrap()
     };
-    assert_eq!(class(None), None, "nothing is claimed before it was looked at");
+    assert_eq!(class(&World::default(), None), None, "nothing is claimed before it was looked at");
     assert!(of(&gateway_api(), "SupportedVersion").status && of(&gateway_api(), "Accepted").message.is_empty());
     let newer = Surroundings { gateway_api: Ok(vec!["v9.0.0".to_owned()]), others: vec!["elsewhere".to_owned()], ..gateway_api() };
     let supported = of(&newer, "SupportedVersion");
@@ -147,6 +147,13 @@ fn a_class_tells_of_definitions_and_of_a_second_installation() {
     assert!(supported.message.contains("v9.0.0"), "{}", supported.message);
     let accepted = of(&newer, "Accepted");
     assert!(accepted.status && accepted.message.contains("elsewhere"), "{accepted:?}");
+    let held = Surroundings { unread: [(Kind::AuthPolicy, "forbidden".to_owned())].into(), ..gateway_api() };
+    let accepted = of(&held, "Accepted");
+    assert!(accepted.status && accepted.message.contains("AuthPolicy cannot be read (forbidden)"), "{accepted:?}");
+    let world = World { absent: [Kind::HTTPRoute].into(), ..World::default() };
+    let Some(Status::Class { conditions, features }) = class(&world, Some(&gateway_api())) else { panic!("nothing is said") };
+    assert!(conditions.iter().any(|one| one.kind == "SupportedVersion" && !one.status && one.message.contains("httproutes")));
+    assert!(features.contains(&"GRPCRoute") && !features.contains(&"HTTPRoute"), "{features:?}");
 }
 
 #[test]

@@ -59,13 +59,16 @@ fn while_policies_cannot_be_read_whole_no_new_route_is_shown() {
     let take = |owner: &mut Owner, kind, told| owner.take(Event { kind, told });
     take(&mut owner, Kind::AuthPolicy, Told::Failed("forbidden".into()));
     take(&mut owner, Kind::HTTPRoute, Told::There(route("b")));
-    assert_eq!(routes(&owner.show()), 1);
+    assert_eq!((routes(&owner.show()), owner.show().kept), (1, [Kind::AuthPolicy].into()));
     take(&mut owner, Kind::AuthPolicy, Told::Listing);
     let public = json!({"targetRefs": [], "public": {"reason": "x", "approvedBy": "y"}});
     take(&mut owner, Kind::AuthPolicy, Told::There(object(Kind::AuthPolicy, "first", public)));
     assert_eq!(routes(&owner.show()), 1, "the list may have another policy, for this route");
     take(&mut owner, Kind::AuthPolicy, Told::Listed);
     assert_eq!(routes(&owner.show()), 2);
+    assert!(owner.show().kept.is_empty());
+    take(&mut owner, Kind::HTTPRoute, Told::Failed("forbidden".into()));
+    assert!(owner.show().kept.is_empty(), "without it what there is of the others can be shown");
 }
 
 #[test]
@@ -88,6 +91,14 @@ fn a_kind_that_is_gone_for_a_moment_takes_nothing_away() {
     gone(&mut owner, 0..=0);
     gone(&mut owner, 600..=600);
     assert_eq!(routes(&owner.world), 1, "two answers are no minute");
+
+    let mut owner = read_once(&[]);
+    gone(&mut owner, 0..=55);
+    owner.take_changed();
+    assert!(owner.show().absent.is_empty());
+    gone(&mut owner, 60..=60);
+    assert!(owner.take_changed(), "which is told");
+    assert_eq!(owner.show().absent, [Kind::HTTPRoute].into());
 
     let mut owner = Owner::default();
     owner.no_such_kind(Kind::AuthPolicy, start);
@@ -150,10 +161,20 @@ fn nothing_is_answered_while_what_protects_cannot_be_read() {
     Kind::ALL.into_iter().for_each(|kind| list(&mut owner, kind));
     owner.take(Event { kind: Kind::AuthPolicy, told: Told::Failed("no answer".into()) });
     owner.take_changed();
-    assert!(!owner.show().complete, "it was listed, and who knows what came since");
+    let shown = owner.show();
+    assert!(!shown.complete, "it was listed, and who knows what came since");
+    assert_eq!(shown.kept, [Kind::AuthPolicy].into());
     list(&mut owner, Kind::AuthPolicy);
     owner.take_changed();
     assert!(owner.show().complete);
+}
+
+#[test]
+fn what_a_start_waits_for_is_named() {
+    let mut owner = Owner::default();
+    owner.take(Event { kind: Kind::HTTPRoute, told: Told::Failed("forbidden".into()) });
+    (0..=60).for_each(|second| owner.no_such_kind(Kind::TCPRoute, Instant::now() + Duration::from_secs(second)));
+    assert_eq!(owner.show().kept, [Kind::HTTPRoute].into(), "one that is not there is not waited for");
 }
 
 #[test]
