@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::GatewayAddress;
 use windrose_api::declared::{Gateway, Object};
-use windrose_api::policy::{ExternalTraffic, GatewayParameters, PodParameters, ServiceParameters, ServiceType, Spread};
+use windrose_api::policy::{ExternalTraffic, GatewayParameters, PodParameters, Resources, ServiceParameters, ServiceType, Spread};
 use windrose_api::scalar::Duration;
 use windrose_kube::deploy::{Autoscaling, Parameters};
 use windrose_vocab::{Kind, ObjectKey, Text};
@@ -121,7 +121,7 @@ fn take(parameters: &mut Parameters, said: &GatewayParameters) {
         parameters.drain_seconds = seconds(drain);
     }
     if let Some(resources) = resources {
-        parameters.resources = json!({"requests": resources.requests, "limits": resources.limits});
+        parameters.resources = with_defaults(resources);
     }
     if let Some(scaling) = autoscaling {
         let cpu_percent = scaling.cpu_percent.unwrap_or(CPU_PERCENT);
@@ -129,6 +129,18 @@ fn take(parameters: &mut Parameters, said: &GatewayParameters) {
     }
     service.iter().for_each(|service| take_service(parameters, service));
     pod.iter().for_each(|pod| take_pod(parameters, pod));
+}
+
+/// What is said; a resource of which nothing is said keeps our default, as an autoscaler goes by the CPU that is requested.
+fn with_defaults(said: &Resources) -> Value {
+    let mut all = Parameters::default().resources;
+    for (list, said_there) in [("requests", &said.requests), ("limits", &said.limits)] {
+        if let Some(amounts) = all[list].as_object_mut() {
+            amounts.retain(|name, _| !said.requests.contains_key(name) && !said.limits.contains_key(name));
+            amounts.extend(said_there.iter().map(|(name, amount)| (name.clone(), amount.clone().into())));
+        }
+    }
+    all
 }
 
 fn take_service(parameters: &mut Parameters, said: &ServiceParameters) {

@@ -1,3 +1,4 @@
+use serde_json::json;
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::gateway::Reach;
 use windrose_kube::deploy::{DeploymentMade, ServiceMade, Sweep};
@@ -179,6 +180,26 @@ fn what_is_not_a_gateways_to_say_leaves_all_as_it_is() {
     let inner = "{ service: { type: ClusterIP } }";
     assert_eq!(wanted("[]", inner).unwrap().parameters.service_type, "ClusterIP");
     assert!(wanted("[{ value: 8.8.8.8 }]", inner).is_none());
+}
+
+#[test]
+fn what_is_not_said_of_resources_is_asked_for_as_ever() {
+    let asks = |said: &str| {
+        let classes = CLASSES.replace("fleet: PerNamespace", &format!("resources: {said}"));
+        let gateway = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: a, namespace: shop }\n\
+                       spec: { gatewayClassName: shared, listeners: [{ name: http, port: 80, protocol: HTTP }] }\n";
+        let (picture, world) = world_of(&(classes + gateway), &["a"]);
+        all_wanted(&picture, &world).remove(0).parameters.resources
+    };
+    let memory = asks("{ requests: { memory: 2Gi } }");
+    assert_eq!(memory, json!({"requests": {"cpu": "50m", "memory": "2Gi"}, "limits": {}}), "an autoscaler goes by the CPU");
+    let cpu = asks("{ requests: { cpu: '2' } }");
+    assert_eq!(cpu, json!({"requests": {"cpu": "2", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}));
+    let limits = asks("{ limits: { cpu: '1', memory: 32Mi } }");
+    assert_eq!(limits, json!({"requests": {}, "limits": {"cpu": "1", "memory": "32Mi"}}), "Kubernetes asks for what is the limit");
+    let other = asks("{ limits: { example.com/nic: '1' } }");
+    assert_eq!(other["requests"]["cpu"], "50m");
+    assert_eq!(other["limits"], json!({"memory": "1Gi", "example.com/nic": "1"}));
 }
 
 #[test]

@@ -48,7 +48,7 @@ pub struct GatewayParameters {
     /// How long a Pod that is to end lets its connections end, once it accepts no more. 30s where absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain: Option<Duration>,
-    /// What the container asks for, and what it may use at most. 50m of CPU and 64Mi, at most 1Gi, where absent.
+    /// What the container asks for, and what it may use at most. Where nothing is said of CPU: 50m of it; of memory: 64Mi, at most 1Gi.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Number of replicas by load. Fixed where absent.
