@@ -8,5 +8,6 @@ mod incremental;
 mod meshes;
 mod policies;
 mod routes;
+mod sections;
 mod tls;
 mod world;

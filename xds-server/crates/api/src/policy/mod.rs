@@ -24,7 +24,7 @@ pub use parameters::{
     Toleration,
 };
 pub use rate_limit::{KeyPart, Limit, Plan, Plans, Quota, RateLimitPolicy};
-pub use target::TargetRef;
+pub use target::{TargetRef, target_kinds, target_part};
 pub use telemetry::{AccessLog, LogField, Provider, TelemetryPolicy, Tracing};
 pub use traffic::{
     CircuitBreaker, ConsistentHash, HashSource, HealthCheck, LoadBalancing, LoadBalancingKind, OutlierDetection, Probe, Retries,

@@ -4,10 +4,11 @@ use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::{Listener, Protocol};
 use windrose_api::declared::route::ParentRef;
-use windrose_api::policy::TargetRef;
+use windrose_api::policy::{TargetRef, target_kinds, target_part};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Text};
 
 use super::mesh;
+use crate::backend::BackendId;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{Problem, field, missing};
 use crate::world::{Index, View, nearest};
@@ -28,6 +29,20 @@ pub(crate) fn of_reference(target: &ObjectReference, namespace: &Text) -> Option
 /// The oldest policy of a kind that names exactly this target and section.
 pub(crate) fn winner(view: &View<'_>, kind: Kind, target: &ObjectRef, section: Option<&Text>) -> Option<ObjectRef> {
     all_at(view, kind, target, section).into_iter().next()
+}
+
+/// The policies of a kind on a backend, the most specific first: of a Service one that names the port, then one for all of it.
+pub(crate) fn on_backend(view: &View<'_>, kind: Kind, backend: &BackendId, udp: bool) -> Vec<ObjectRef> {
+    let object = backend.object();
+    let name = match backend {
+        BackendId::Service(key, port) => view.service(key).and_then(|service| {
+            let here = service.spec.ports.iter().find(|known| known.port == *port && known.udp == udp);
+            here.map(|port| port.name.clone()).filter(|name| !name.is_empty())
+        }),
+        BackendId::Backend(_) | BackendId::Split(_) => None,
+    };
+    let own = name.and_then(|name| winner(view, kind, &object, Some(&name)));
+    own.into_iter().chain(winner(view, kind, &object, None)).collect()
 }
 
 /// The policy for a Service's port: one that names the port, else one for the whole Service.
@@ -109,7 +124,7 @@ fn attached(
     section: Option<&Text>,
 ) -> Result<(), Problem> {
     const NOT_FOUND: &str = "TargetNotFound";
-    let kinds = kinds(policy.kind);
+    let kinds = target_kinds(policy.kind);
     let usable = target.filter(|target| kinds.contains(&target.kind));
     let target = usable.ok_or_else(|| {
         let message = format!("a {} cannot attach to {}", policy.kind, written.target.kind);
@@ -118,6 +133,10 @@ fn attached(
     })?;
     let object = view.object(target).ok_or_else(|| Problem { code: Code::TargetNotFound, ..missing(view, NOT_FOUND, target) })?;
     if let Some(section) = section {
+        if target_part(policy.kind, target.kind).is_none() {
+            let message = format!("a {} holds for a whole {}, not for a part of it", policy.kind, target.kind);
+            return Err(Problem::new("Invalid", Code::Unsupported, message).hint(Some("leave `sectionName` out")));
+        }
         let known = sections(&object);
         if !known.contains(section) {
             let message = format!("{target} has no section `{section}`");
@@ -172,20 +191,6 @@ fn judge_connections(
 /// Kinds of which several on one target all hold.
 fn adds_up(kind: Kind) -> bool {
     matches!(kind, Kind::RateLimitPolicy | Kind::AuthorizationPolicy)
-}
-
-fn kinds(policy: Kind) -> &'static [Kind] {
-    match policy {
-        Kind::BackendTLSPolicy => &[Kind::Service, Kind::Backend],
-        Kind::AuthPolicy | Kind::RateLimitPolicy => &[Kind::Gateway, Kind::ListenerSet, Kind::HTTPRoute, Kind::GRPCRoute],
-        Kind::TranscodingPolicy => &[Kind::HTTPRoute, Kind::Service],
-        Kind::TrafficPolicy => &[Kind::Service, Kind::Backend, Kind::HTTPRoute, Kind::GRPCRoute, Kind::UDPRoute],
-        Kind::EdgePolicy => &[Kind::Gateway, Kind::ListenerSet],
-        Kind::MeshPolicy => &[Kind::Workload],
-        Kind::AuthorizationPolicy => &[Kind::Workload, Kind::Service, Kind::Gateway, Kind::ListenerSet],
-        Kind::TelemetryPolicy => &[Kind::Gateway, Kind::Workload],
-        _ => &[],
-    }
 }
 
 fn sections(object: &AnyObject) -> Vec<Text> {

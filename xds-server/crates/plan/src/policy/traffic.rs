@@ -12,8 +12,8 @@ use windrose_api::scalar::Duration as Declared;
 use windrose_ir::route::{HashOn, Retry};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Port, Text};
 
-use super::winner;
-use crate::backend::{BackendId, ClusterKey, Owner};
+use super::{on_backend, winner};
+use crate::backend::{BackendId, ClusterKey, Flavor, Owner};
 use crate::limits;
 use crate::reference::field;
 use crate::route::RuleParts;
@@ -40,7 +40,7 @@ pub(crate) fn of_rule(view: &View<'_>, parts: &RuleParts<'_>) -> RouteTraffic {
     let rule = parts.rule.name.as_ref().and_then(|name| policy(view, winner(view, Kind::TrafficPolicy, parts.route, Some(name))));
     let route = policy(view, winner(view, Kind::TrafficPolicy, parts.route, None));
     let counted = parts.rule.backends.iter().zip(&parts.resolved.backends).filter(|(backend, _)| backend.weight.get() > 0);
-    let mut backends = counted.filter_map(|(_, backend)| backend.as_ref()).map(|backend| of_backend(view, &backend.id));
+    let mut backends = counted.filter_map(|(_, backend)| backend.as_ref()).map(|backend| of_backend(view, &backend.id, false));
     let behind = backends.find(|found| !found.is_empty()).unwrap_or_default();
     let owns = |policy: Option<&TrafficPolicy>| policy.is_some_and(needs_cluster);
     let (owns_route, owns_rule) = (owns(route), owns(rule));
@@ -50,7 +50,7 @@ pub(crate) fn of_rule(view: &View<'_>, parts: &RuleParts<'_>) -> RouteTraffic {
 
 /// What holds for calls to a Service's port that no route speaks of.
 pub(crate) fn of_service(view: &View<'_>, service: &ObjectKey, port: Port) -> RouteTraffic {
-    requests(&of_backend(view, &BackendId::Service(service.clone(), port)))
+    requests(&of_backend(view, &BackendId::Service(service.clone(), port), false))
 }
 
 /// What holds for sessions of datagrams that go to a cluster.
@@ -75,17 +75,9 @@ fn needs_cluster(policy: &TrafficPolicy) -> bool {
 }
 
 /// The policies of a backend, the most specific first.
-fn of_backend<'a>(view: &View<'a>, backend: &BackendId) -> Vec<&'a TrafficPolicy> {
-    let object = backend.object();
-    let port = match backend {
-        BackendId::Service(key, port) => view
-            .service(key)
-            .and_then(|service| service.spec.ports.iter().find(|known| known.port == *port && !known.udp).map(|port| port.name.clone())),
-        BackendId::Backend(_) | BackendId::Split(_) => None,
-    };
-    let own = port.filter(|name| !name.is_empty()).and_then(|name| winner(view, Kind::TrafficPolicy, &object, Some(&name)));
-    let whole = winner(view, Kind::TrafficPolicy, &object, None);
-    [own, whole].into_iter().filter_map(|name| policy(view, name)).collect()
+fn of_backend<'a>(view: &View<'a>, backend: &BackendId, udp: bool) -> Vec<&'a TrafficPolicy> {
+    let names = on_backend(view, Kind::TrafficPolicy, backend, udp).into_iter();
+    names.filter_map(|name| policy(view, Some(name))).collect()
 }
 
 fn policy<'a>(view: &View<'a>, name: Option<ObjectRef>) -> Option<&'a TrafficPolicy> {
@@ -192,5 +184,5 @@ fn around<'a>(view: &View<'a>, key: &ClusterKey) -> Vec<&'a TrafficPolicy> {
         [rule, winner(view, Kind::TrafficPolicy, &owner.route, None)]
     });
     let own: Vec<_> = own.filter_map(|name| policy(view, name)).collect();
-    own.into_iter().chain(of_backend(view, &key.backend)).collect()
+    own.into_iter().chain(of_backend(view, &key.backend, key.flavor == Flavor::Udp)).collect()
 }

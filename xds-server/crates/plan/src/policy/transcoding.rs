@@ -1,4 +1,5 @@
-//! TranscodingPolicy → descriptors and options. The most specific policy decides: rule, route, then the Service behind it.
+//! TranscodingPolicy → descriptors and options. The most specific policy decides: rule, route, then the port of the Service behind it,
+//! then all of that Service.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +10,7 @@ use windrose_ir::Extension;
 use windrose_ir::extension::{TranscoderRule, TranscoderTable};
 use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectRef, Text};
 
-use super::{ExtensionEntry, Place, PolicyOutcome, chain, winner};
+use super::{ExtensionEntry, Place, PolicyOutcome, chain, on_backend};
 use crate::limits;
 use crate::reference::{field, missing};
 use crate::route::ResolvedBackend;
@@ -89,8 +90,8 @@ pub(crate) fn effective<'r>(
 ) -> Option<(Text, ExtensionEntry)> {
     let own = chain(view, Kind::TranscodingPolicy, place).pop();
     let behind = || {
-        let mut services = backends.map(|backend| backend.id.object()).filter(|object| object.kind == Kind::Service);
-        services.find_map(|service| winner(view, Kind::TranscodingPolicy, &service, None))
+        let mut services = backends.map(|backend| &backend.id).filter(|id| id.object().kind == Kind::Service);
+        services.find_map(|service| on_backend(view, Kind::TranscodingPolicy, service, false).into_iter().next())
     };
     let policy = own.or_else(behind)?;
     let rule = match view.policy(&policy) {
