@@ -36,14 +36,22 @@ pub(crate) enum EndpointsKey {
 /// The endpoints, sorted, each address once.
 pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
     match key {
-        EndpointsKey::Service { service, port, udp: true } => by_zone(of_slices(view, service, *port, true)),
-        EndpointsKey::Service { service, port, udp: false } => {
-            let mut found = of_slices(view, service, *port, false);
-            found.extend(of_workloads(view, service, *port));
-            by_zone(found)
-        }
+        EndpointsKey::Service { service, port, udp } => by_zone(of_service(view, service, *port, *udp)),
         EndpointsKey::Split(route) => split::endpoints(view, route),
     }
+}
+
+/// The instances behind one port. Where none is ready, those that end and still serve take what comes, by the rule of Kubernetes' own
+/// proxies: nobody else would.
+fn of_service(view: &View<'_>, key: &ObjectKey, number: Port, udp: bool) -> BTreeMap<SocketAddr, Known> {
+    let mut found = of_slices(view, key, number, udp);
+    if !udp {
+        found.extend(of_workloads(view, key, number));
+    }
+    if found.values().all(|known| known.health == Health::Draining) {
+        found.values_mut().for_each(|known| known.health = Health::Ready);
+    }
+    found
 }
 
 fn of_slices(view: &View<'_>, key: &ObjectKey, number: Port, udp: bool) -> BTreeMap<SocketAddr, Known> {

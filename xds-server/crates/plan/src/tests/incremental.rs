@@ -28,7 +28,7 @@ fn pool() -> Vec<AnyObject> {
     all.extend([certificate(NS, "cert", "GOOD"), certificate(NS, "cert", "BAD")]);
     for name in ["o", "p"] {
         all.extend([service(name, 80), service(name, 81), service_speaking(NS, name, 80, Some("kubernetes.io/h2c"))]);
-        all.extend([slice(name, &["10.0.0.1"]), slice(name, &["10.0.0.1", "10.0.0.2"])]);
+        all.extend([slice(name, &["10.0.0.1"]), slice(name, &["10.0.0.1", "10.0.0.2"]), ending(&slice(name, &["10.0.0.1"]))]);
     }
     for (name, to) in [("r", "o"), ("r", "p"), ("s", "o"), ("s", "gone")] {
         all.push(route(name, &[], vec![rule(vec![prefix("/")], to)]));
@@ -270,13 +270,25 @@ fn a_slice_edit_changes_one_endpoint_set_and_shares_all_else() {
     let mut planner = Planner::new(settings());
     let all = world.iter().map(|object| object.meta().object.clone());
     let before = planner.update(&world, &Refused::default(), &changed(all.collect::<Vec<_>>()));
-    world.insert(slice("o", &["10.0.0.9"]));
-    let after = planner.update(&world, &Refused::default(), &changed([ObjectRef::new(Kind::EndpointSlice, NS, "o-1")]));
-    let (old, new) = (edge_program(&before), edge_program(&after));
-    assert!(!Arc::ptr_eq(&old.endpoints["shop/o/80"], &new.endpoints["shop/o/80"]));
-    assert!(Arc::ptr_eq(&old.endpoints["shop/p/80"], &new.endpoints["shop/p/80"]));
-    assert!(Arc::ptr_eq(&old.routes["shop/edge/80"], &new.routes["shop/edge/80"]));
-    assert!(Arc::ptr_eq(&old.clusters["shop/o/80"], &new.clusters["shop/o/80"]));
+    // Another address, then one that ends and still serves.
+    for slice in [slice("o", &["10.0.0.9"]), slice("o", &["10.0.0.1", "10.0.0.9"]), ending(&slice("o", &["10.0.0.9"]))] {
+        world.insert(slice);
+        let after = planner.update(&world, &Refused::default(), &changed([ObjectRef::new(Kind::EndpointSlice, NS, "o-1")]));
+        let (old, new) = (edge_program(&before), edge_program(&after));
+        assert!(!Arc::ptr_eq(&old.endpoints["shop/o/80"], &new.endpoints["shop/o/80"]));
+        assert!(Arc::ptr_eq(&old.endpoints["shop/p/80"], &new.endpoints["shop/p/80"]));
+        assert!(Arc::ptr_eq(&old.routes["shop/edge/80"], &new.routes["shop/edge/80"]));
+        assert!(Arc::ptr_eq(&old.clusters["shop/o/80"], &new.clusters["shop/o/80"]));
+    }
+    assert!(crate::print(planner.plan()).contains("endpoints shop/o/80: 10.0.0.9:8080\n"), "{}", crate::print(planner.plan()));
+}
+
+/// The same slice, whose endpoints terminate and still serve.
+fn ending(slice: &AnyObject) -> AnyObject {
+    let AnyObject::EndpointSlice(slice) = slice else { panic!("no slice") };
+    let mut spec = slice.spec.clone();
+    spec.endpoints.iter_mut().for_each(|endpoint| (endpoint.ready, endpoint.terminating) = (false, true));
+    AnyObject::EndpointSlice(object(Kind::EndpointSlice, NS, &slice.meta.object.key.name, spec))
 }
 
 #[test]

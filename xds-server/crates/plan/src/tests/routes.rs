@@ -63,6 +63,24 @@ fn hints_hold_while_each_ready_endpoint_has_one() {
 }
 
 #[test]
+fn where_none_is_ready_those_that_end_and_still_serve_take_what_comes() {
+    let end = |endpoint: &mut SliceEndpoint, serving| {
+        (endpoint.ready, endpoint.serving, endpoint.terminating, endpoint.for_zones) = (false, serving, true, [].into());
+    };
+    let both = |first, second| {
+        move |all: &mut Vec<SliceEndpoint>| {
+            end(&mut all[0], first);
+            end(&mut all[1], second);
+        }
+    };
+    assert_eq!(meant(both(true, true), vec![]), "10.0.0.1:8080, 10.0.0.2:8080");
+    assert_eq!(meant(both(true, false), vec![]), "10.0.0.1:8080");
+    assert_eq!(meant(both(false, false), vec![]), "none");
+    let beside = meant(both(true, true), vec![workload("w", "10.0.0.9", "orders", None)]);
+    assert!(beside.contains("10.0.0.9:15080") && beside.contains("10.0.0.1:8080 draining"), "a Workload is ready: {beside}");
+}
+
+#[test]
 fn a_workload_beside_hinted_endpoints_is_meant_for_its_own_zone() {
     let at = |zone: &str| {
         let AnyObject::Workload(mut workload) = workload("more", "10.0.0.3", "orders", None) else { unreachable!() };

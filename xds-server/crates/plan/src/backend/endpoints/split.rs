@@ -7,7 +7,7 @@ use windrose_ir::EndpointSet;
 use windrose_ir::endpoint::{Address, Endpoint, Health, Locality, Zones};
 use windrose_vocab::ObjectRef;
 
-use super::of_slices;
+use super::of_service;
 use crate::backend::BackendId;
 use crate::world::View;
 
@@ -26,7 +26,7 @@ pub(super) fn endpoints(view: &View<'_>, route: &ObjectRef) -> EndpointSet {
     let both = declared.into_iter().zip(resolved).flat_map(|(rule, resolved)| rule.backends.iter().zip(&resolved.backends));
     let shares = both.filter(|(backend, _)| backend.weight.get() > 0).map(|(backend, resolved)| {
         let found = match resolved.as_ref().map(|resolved| &resolved.id) {
-            Some(BackendId::Service(service, port)) => of_slices(view, service, *port, true),
+            Some(BackendId::Service(service, port)) => of_service(view, service, *port, true),
             Some(BackendId::Backend(_) | BackendId::Split(_)) | None => BTreeMap::new(),
         };
         (backend.weight.get(), found.into_iter().map(|(address, known)| (address, known.health)).collect())
