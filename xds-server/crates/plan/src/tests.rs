@@ -1,6 +1,7 @@
 //! The room as a whole: small worlds in, plans out.
 
 mod auth;
+mod authorization;
 mod by_host;
 mod fleets;
 mod gateways;

@@ -257,7 +257,9 @@ impl At<'_, '_> {
     fn authorization(self, listener: Option<&BoundListener>) -> Option<Authorization> {
         let own = listener.into_iter().flat_map(|listener| listener.id.targets());
         let targets: Vec<_> = std::iter::once((self.gateway.clone(), None)).chain(own).collect();
-        authorization::effective(self.view, &targets, None).map(|rules| authorization::at_port(rules, self.port))
+        let rules = authorization::effective(self.view, &targets, None)?;
+        let domain = &self.view.settings().trust_domain;
+        Some(authorization::of_strangers(authorization::at_port(rules, self.port), domain))
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windrose_api::declared::Object;
 use windrose_api::policy::{Action, AuthorizationPolicy, AuthorizationRule as DeclaredRule, PathPattern as DeclaredPath, Source};
 use windrose_ir::http::{Authorization, AuthorizationRule, PathPattern, Principal};
-use windrose_vocab::{Code, Fingerprint, Kind, ObjectRef, Port, SpiffeId, Text};
+use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectRef, Port, SpiffeId, Text, TrustDomain};
 
 use super::{all_at, edge};
 use crate::reference::field;
@@ -72,6 +72,31 @@ pub(crate) fn at_port(rules: Authorization, port: Port) -> Authorization {
     let all = |rules: Vec<AuthorizationRule>| rules.into_iter().filter_map(here).collect();
     let allow = rules.allow.into_iter().map(all).collect();
     Authorization { deny: all(rules.deny), allow, audit: rules.audit.map(all), audit_deny: all(rules.audit_deny) }
+}
+
+/// The same rules where certificates are not of the mesh's own authority: whoever signs them can write any identity into them, so ours are
+/// nobody's there. A rule allows nobody by such a one, and still denies whoever shows it.
+pub(crate) fn of_strangers(rules: Authorization, domain: &TrustDomain) -> Authorization {
+    let ours = prefix_of(domain);
+    let foreign = |mut rule: AuthorizationRule| {
+        let anybody = rule.principals.is_empty();
+        rule.principals.retain(|principal| !is_of(principal, &ours));
+        (anybody || !rule.principals.is_empty()).then_some(rule)
+    };
+    let all = |rules: Vec<AuthorizationRule>| rules.into_iter().filter_map(foreign).collect();
+    Authorization { allow: rules.allow.into_iter().map(all).collect(), audit: rules.audit.map(all), ..rules }
+}
+
+/// What the identities of a trust domain begin with.
+fn prefix_of(domain: &TrustDomain) -> String {
+    format!("spiffe://{domain}/")
+}
+
+fn is_of(principal: &Principal, domain: &str) -> bool {
+    match principal {
+        Principal::Identity(uri) | Principal::Prefix(uri) => uri.starts_with(domain),
+        Principal::Authenticated | Principal::Network(_, _) => false,
+    }
 }
 
 /// The same rules for connections, which have neither method nor path: what such a rule allows is not allowed, what it denies is.
@@ -146,9 +171,20 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<AuthorizationPolicy>) {
         Action::Allow => "it lets nobody in",
         Action::Deny => "the rule denies everybody",
     };
+    let at_edge = policy.spec.target_refs.iter().any(|target| matches!(Kind::parse(&target.kind), Some(Kind::Gateway | Kind::ListenerSet)));
+    let allows_at_edge = at_edge && policy.spec.action == Action::Allow;
+    let ours = prefix_of(&view.settings().trust_domain);
     for (index, rule) in policy.spec.rules.iter().enumerate() {
         for (position, source) in rule.from.iter().enumerate() {
-            if principal(view, &own.key.namespace, source).is_none() {
+            let read = principal(view, &own.key.namespace, source);
+            if allows_at_edge && read.as_ref().is_some_and(|one| is_of(one, &ours)) {
+                let message =
+                    "at a Gateway it lets nobody in: others sign the certificates of clients there, and could sign this identity too";
+                let hint = "name an identity of another trust domain, or a `network`";
+                let path = field(&format!("spec.rules[{index}].from[{position}]"));
+                view.tell(Diagnostic::warning(own.clone(), path, Code::Unsafe, message).hint(hint));
+            }
+            if read.is_none() {
                 let message = format!(
                     "the source cannot be read, so {effect}: exactly one of identity, namespace, serviceAccount, authenticated, network"
                 );
