@@ -7,17 +7,17 @@ use windrose_api::policy::{Action, AuthorizationPolicy, AuthorizationRule as Dec
 use windrose_ir::http::{Authorization, AuthorizationRule, PathPattern, Principal};
 use windrose_vocab::{Code, Diagnostic, Fingerprint, Kind, ObjectRef, Port, SpiffeId, Text, TrustDomain};
 
-use super::{all_at, edge};
+use super::{all_at, edge, mesh};
 use crate::reference::field;
 use crate::world::{Index, View};
 
-/// What all policies on these targets, and those of the namespace that name none, come to; none where there are none. Whose Allow policies
-/// are of one namespace let in what one of them allows; of several owners each has to: who attaches something to another one's can close
-/// there, and never open.
+/// What all policies on these targets come to, and of those that name none the namespace's and the mesh's; none where there are none. Whose
+/// Allow policies are of one namespace let in what one of them allows; of several owners each has to: who attaches something to another
+/// one's can close there, and never open. An Allow policy of the mesh without rules is what holds where no other owner says whom to let in.
 pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], namespace: Option<&Text>) -> Option<Authorization> {
     let mut names: Vec<ObjectRef> = Vec::new();
-    let general = namespace.map(|namespace| view.index(Index::NamespacePolicies(Kind::AuthorizationPolicy, namespace.clone())));
-    names.extend(general.into_iter().flatten());
+    let general = namespace.into_iter().cloned().chain(namespace.map(|_| mesh::SYSTEM_NAMESPACE.into()));
+    names.extend(general.flat_map(|namespace| view.index(Index::NamespacePolicies(Kind::AuthorizationPolicy, namespace))));
     for (target, section) in targets {
         names.extend(all_at(view, Kind::AuthorizationPolicy, target, section.as_ref()));
     }
@@ -26,7 +26,7 @@ pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], 
     let policies: Vec<_> = names.iter().filter_map(|name| view.authorization_policy(&name.key)).collect();
     let mut all = Authorization::default();
     let mut allow: BTreeMap<&Text, Vec<AuthorizationRule>> = BTreeMap::new();
-    for policy in &policies {
+    for policy in policies.iter().filter(|policy| !is_default(policy)) {
         let rules = policy.spec.rules.iter().filter_map(|rule| self::rule(view, policy, rule));
         match (policy.spec.action, policy.spec.audit) {
             (Action::Deny, false) => all.deny.extend(rules),
@@ -38,8 +38,18 @@ pub(crate) fn effective(view: &View<'_>, targets: &[(ObjectRef, Option<Text>)], 
     all.deny.sort();
     all.audit_deny.sort();
     all.allow = allow.into_values().collect();
+    if all.allow.is_empty() && policies.iter().any(|policy| is_default(policy)) {
+        all.allow = nobody().allow;
+    }
     all.allow.iter_mut().chain(&mut all.audit).for_each(|rules| rules.sort());
     (all != Authorization::default()).then_some(all)
+}
+
+/// Whether it says of the whole mesh that nobody comes in whom nobody allows, and allows nobody itself.
+fn is_default(policy: &Object<AuthorizationPolicy>) -> bool {
+    let AuthorizationPolicy { target_refs, action, rules, audit } = &policy.spec;
+    let of_mesh = *policy.meta.object.key.namespace == *mesh::SYSTEM_NAMESPACE && target_refs.is_empty();
+    of_mesh && *action == Action::Allow && rules.is_empty() && !audit
 }
 
 /// Rules that let nobody in.
@@ -171,6 +181,7 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<AuthorizationPolicy>) {
         Action::Allow => "it lets nobody in",
         Action::Deny => "the rule denies everybody",
     };
+    judge_reach(view, policy);
     let at_edge = policy.spec.target_refs.iter().any(|target| matches!(Kind::parse(&target.kind), Some(Kind::Gateway | Kind::ListenerSet)));
     let allows_at_edge = at_edge && policy.spec.action == Action::Allow;
     let ours = prefix_of(&view.settings().trust_domain);
@@ -196,4 +207,22 @@ pub(crate) fn judge(view: &View<'_>, policy: &Object<AuthorizationPolicy>) {
             view.error(own, field(&format!("spec.rules[{index}].paths[{position}]")), Code::Invalid, message);
         }
     }
+}
+
+/// Tells where a policy without targets does not reach, although somebody may think that it does: who comes to a Gateway is a stranger,
+/// whom no rule about the mesh is meant for.
+fn judge_reach(view: &View<'_>, policy: &Object<AuthorizationPolicy>) {
+    let own = &policy.meta.object;
+    if !policy.spec.target_refs.is_empty() {
+        return;
+    }
+    let of_mesh = *own.key.namespace == *mesh::SYSTEM_NAMESPACE;
+    let gateways = if of_mesh { Index::Kind(Kind::Gateway) } else { Index::Names(Kind::Gateway, own.key.namespace.clone()) };
+    if view.index(gateways).is_empty() {
+        return;
+    }
+    let whole = if of_mesh { "mesh" } else { "namespace" };
+    let message = format!("it holds for the sidecars of the {whole}, and not for its Gateways");
+    let hint = "for a Gateway attach one by `targetRefs`, in its namespace";
+    view.tell(Diagnostic::warning(own.clone(), field("spec.targetRefs"), Code::Unsupported, message).hint(hint));
 }

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use windrose_api::declared::{AnyObject, BackendTls, SetAside};
 use windrose_api::policy::{
-    Action, AddressRules, AuthPolicy, AuthorizationPolicy, DescriptorSource, EdgePolicy, JsonOptions, MeshPolicy, MtlsMode,
-    RateLimitPolicy, TargetRef, TranscodingPolicy,
+    Action, AddressRules, AuthPolicy, AuthorizationPolicy, AuthorizationRule, DescriptorSource, EdgePolicy, JsonOptions, MeshPolicy,
+    MtlsMode, RateLimitPolicy, TargetRef, TranscodingPolicy,
 };
 use windrose_api::{Declared, Meta, Object};
 use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, Text};
@@ -87,7 +87,9 @@ fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<A
     match object.kind {
         Kind::AuthPolicy => Some(AnyObject::AuthPolicy(of(meta, asking_for_nothing(target_refs)))),
         Kind::AuthorizationPolicy => {
-            let spec = AuthorizationPolicy { target_refs, action: Action::Allow, rules: Vec::new(), audit: false };
+            // Of the whole mesh, one that allows nobody would be overruled by those of namespaces.
+            let rules = vec![AuthorizationRule::default()];
+            let spec = AuthorizationPolicy { target_refs, action: Action::Deny, rules, audit: false };
             Some(AnyObject::AuthorizationPolicy(of(meta, spec)))
         }
         // It may have said whose addresses may come at all.

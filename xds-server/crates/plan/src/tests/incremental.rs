@@ -118,9 +118,9 @@ fn mesh_policies() -> Vec<AnyObject> {
         let spec = MeshPolicy { target_refs: targets, mtls: Some(mode), ports: Vec::new() };
         AnyObject::MeshPolicy(object(Kind::MeshPolicy, namespace, "m", spec))
     };
-    let authorization = |targets, action| {
+    let authorization = |namespace: &str, targets, action| {
         let spec = AuthorizationPolicy { target_refs: targets, action, rules: Vec::new(), audit: false };
-        AnyObject::AuthorizationPolicy(object(Kind::AuthorizationPolicy, NS, "z", spec))
+        AnyObject::AuthorizationPolicy(object(Kind::AuthorizationPolicy, namespace, "z", spec))
     };
     let telemetry = |namespace: &str, backend: &str| {
         let tracing = Tracing { provider: Provider::Zipkin, backend: backend.to_owned(), port: Some(80), sampling_per_ten_thousand: None };
@@ -131,9 +131,10 @@ fn mesh_policies() -> Vec<AnyObject> {
         mesh(NS, Vec::new(), MtlsMode::Permissive),
         mesh("windrose-system", Vec::new(), MtlsMode::Permissive),
         mesh(NS, vec![target(Kind::Workload, "w", None)], MtlsMode::Strict),
-        authorization(Vec::new(), Action::Allow),
-        authorization(vec![target(Kind::Service, "o", None)], Action::Allow),
-        authorization(vec![target(Kind::Gateway, "edge", None)], Action::Deny),
+        authorization("windrose-system", Vec::new(), Action::Allow),
+        authorization(NS, Vec::new(), Action::Allow),
+        authorization(NS, vec![target(Kind::Service, "o", None)], Action::Allow),
+        authorization(NS, vec![target(Kind::Gateway, "edge", None)], Action::Deny),
         telemetry(NS, "o"),
         telemetry("windrose-system", "gone"),
     ]
