@@ -8,8 +8,9 @@ use crate::scalar::Duration;
 
 /// Requires a JSON Web Token (RFC 7519), or says by whose word none is needed.
 ///
-/// Attaches to a Gateway, a ListenerSet, a listener of either, a route or one of its rules. The most specific policy decides;
-/// what no policy covers is open, and `windrose check --coverage` says so.
+/// Attaches to a Gateway, a ListenerSet, a listener of either, a route or one of its rules. Policies around a rule add up: a request has to
+/// satisfy all of them, unless a more specific one says `override` and stands in the place of those that are more general.
+/// What no policy covers is open, and `windrose check --coverage` says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuthPolicy {

@@ -7,11 +7,18 @@ use super::TargetRef;
 
 /// Allows or denies requests by the verified identity of the caller.
 ///
-/// Attaches to Workloads or Services of its namespace, to the whole namespace where `targetRefs` is empty, or to a Gateway, a ListenerSet
-/// or a listener of either. At a listener it judges the requests for that listener's hosts, whether they find a route or not.
-/// Deny rules win. As soon as one Allow policy covers a workload, what none allows is denied;
-/// an Allow policy without rules therefore denies everything. At a ListenerSet of another namespace than its Gateway, what passes has to
-/// be allowed by each of the two namespaces that has an Allow policy there.
+/// Attaches to Workloads or Services of its namespace, or to a Gateway, a ListenerSet or a listener of either. At a listener it judges the
+/// requests for that listener's hosts, whether they find a route or not. Where `targetRefs` is empty it holds for what comes in at all
+/// sidecars of the namespace; in the namespace `windrose-system`, of the whole mesh. Gateways are covered by policies that name them, and
+/// by no others: who comes there is a stranger.
+///
+/// Deny rules win. As soon as one Allow policy covers a workload, what none allows is denied; an Allow policy without rules therefore
+/// denies everything. Where Allow policies are of several namespaces, each of these has to allow what passes: at a ListenerSet its own and
+/// that of its Gateway, at a sidecar its own and `windrose-system`. An Allow policy of the whole mesh without rules is the default: it
+/// denies what comes to workloads of which no other Allow policy says whom to let in.
+///
+/// At a Gateway nobody is let in by an identity of our own trust domain: clients' certificates are signed there by others, who could sign
+/// that one too. Deny rules hold for it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct AuthorizationPolicy {
@@ -75,7 +82,7 @@ pub struct Source {
     /// A service account of the policy's namespace, or `namespace/account`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account: Option<String>,
-    /// Whoever has an identity of the mesh.
+    /// Whoever has an identity of the mesh; at a Gateway, whoever shows a verified certificate with a SPIFFE identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authenticated: Option<bool>,
     /// A network of client addresses: `10.0.0.0/8`.

@@ -72,7 +72,8 @@ fn with_files(mut versions: Vec<(&'static str, Value)>) -> Vec<(&'static str, Va
 }
 
 fn ours<T: JsonSchema>(kind: Kind) -> Vec<(&'static str, Value)> {
-    let spec = structural::<T>();
+    let mut spec = structural::<T>();
+    describe_targets(kind, &mut spec);
     let schema = json!({
         "type": "object",
         "description": spec.get("description"),
@@ -86,6 +87,28 @@ fn ours<T: JsonSchema>(kind: Kind) -> Vec<(&'static str, Value)> {
         "required": ["spec"],
     });
     vec![(OURS, schema)]
+}
+
+/// Says of the targets of a policy which kinds it takes, and of which it takes a part.
+fn describe_targets(policy: Kind, spec: &mut Value) {
+    let Some(Value::Object(fields)) = spec.pointer_mut("/properties/targetRefs/items/properties") else { return };
+    let kinds = policy::target_kinds(policy);
+    let named: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+    let part = |part: &str| {
+        let of: Vec<&str> =
+            kinds.iter().filter(|kind| policy::target_part(policy, **kind) == Some(part)).map(|kind| kind.as_str()).collect();
+        (!of.is_empty()).then(|| format!("a {part} ({})", of.join(", ")))
+    };
+    let parts: Vec<String> = ["listener", "rule", "port"].into_iter().filter_map(part).collect();
+    let part = match parts.is_empty() {
+        true => "Stays absent: such a policy holds for the whole target.".to_owned(),
+        false => format!("One part of it, by its name: {}. All of it where absent.", parts.join(", ")),
+    };
+    for (field, text) in [("kind", format!("Kind: {}.", named.join(", "))), ("sectionName", part)] {
+        if let Some(Value::Object(schema)) = fields.get_mut(field) {
+            schema.insert("description".to_owned(), text.into());
+        }
+    }
 }
 
 /// The schema of `T` in the structural form of Kubernetes: no references, `nullable` instead of a null type, one enum per choice.
