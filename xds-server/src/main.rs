@@ -10,6 +10,7 @@ mod client;
 #[cfg(feature = "kubernetes")]
 mod cluster;
 mod commands;
+mod ends;
 mod envoy_binary;
 mod filters;
 mod fleet;

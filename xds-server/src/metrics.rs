@@ -207,14 +207,9 @@ fn proxies(sources: &Sources<'_>) -> Vec<Number> {
 
 /// One number for each kind of certificate: the end that comes first.
 fn certificates(all: &[CertificateReport]) -> Number {
-    let kind = |one: &CertificateReport| match one.subject.as_str() {
-        subject if subject.starts_with("spiffe://") => "svid",
-        subject if subject.starts_with("the node credential") => "node_credential",
-        _ => "authority",
-    };
     let mut first: std::collections::BTreeMap<&str, u64> = std::collections::BTreeMap::new();
     for one in all {
-        let end = first.entry(kind(one)).or_insert(one.not_after);
+        let end = first.entry(&one.kind).or_insert(one.not_after);
         *end = (*end).min(one.not_after);
     }
     let help = "When the first certificate or credential of that kind expires";
@@ -256,6 +251,7 @@ mod tests {
     use windrose_vocab::Kind;
 
     use super::*;
+    use crate::ends;
 
     fn sample() -> String {
         let convergence = Convergence::default();
@@ -266,8 +262,9 @@ mod tests {
             streams: &[],
             desired: &|_| None,
             convergence: &convergence,
-            source: &SourceReport { read_at: Some(UNIX_EPOCH), kept: [Kind::AuthPolicy].into(), ..SourceReport::default() },
-            certificates: &[CertificateReport { subject: "spiffe://a/ns/b/sa/c".into(), not_after: 7, renewed_automatically: true }],
+source: &SourceReport { read_at: Some(UNIX_EPOCH), kept: [Kind::AuthPolicy].into(), ..SourceReport::default() },
+            certificates: &[7, 9]
+                .map(|end| ends::report("certificate", "of a Gateway".into(), UNIX_EPOCH + Duration::from_secs(end), false)),
             started: UNIX_EPOCH,
             stopped: false,
         })
@@ -293,7 +290,7 @@ mod tests {
         for line in [
             "windrose_xds_rejections_total{type=\"CDS\"} 0",
             "windrose_convergence_seconds_bucket{le=\"0.05\"} 1",
-            "windrose_certificate_expiry_timestamp_seconds{kind=\"svid\"} 7",
+            "windrose_certificate_expiry_timestamp_seconds{kind=\"certificate\"} 7",
             "windrose_proxies 0",
             "windrose_config_kinds_unread 1",
         ] {

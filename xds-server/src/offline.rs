@@ -16,7 +16,7 @@ use windrose_plan::{Plan, Settings};
 use windrose_vocab::{NodeClass, ProxyKey, ResourceKind, Sensitive, SpiffeId, Text, TrustDomain};
 
 use crate::envoy_binary::EnvoyBinary;
-use crate::judges;
+use crate::{ends, judges};
 
 /// Versions are shown to people only here, so their key need not be secret.
 const OPEN_KEY: [u8; 32] = [0; 32];
@@ -45,10 +45,11 @@ impl Offline {
         Ok(Self { world: windrose_files::load(&once), settings: judges::settings(domain) })
     }
 
-    /// Everything that is wrong, with its place: first what reading found, then what planning found.
-    pub(crate) fn findings(&self, plan: &Plan) -> Vec<Finding> {
-        let planned = plan.diagnostics.iter().map(|diagnostic| self.world.source_map.find((**diagnostic).clone()));
-        self.world.diagnostics.iter().cloned().chain(planned).collect()
+    /// Everything that is wrong, with its place: first what reading found, then what planning found, then what the clock says.
+    pub(crate) fn findings(&self, plan: &Plan, now: SystemTime) -> Vec<Finding> {
+        let planned = plan.diagnostics.iter().map(|diagnostic| (**diagnostic).clone());
+        let found = planned.chain(ends::warnings(&self.world.declared, now)).map(|diagnostic| self.world.source_map.find(diagnostic));
+        self.world.diagnostics.iter().cloned().chain(found).collect()
     }
 
     /// What the real Envoy says to the whole configuration of one proxy, with certificates made for the question.
@@ -121,7 +122,29 @@ fn last_words(log: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_told_with_the_place_of_its_secret() {
+        let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/gateway-https/declared.yaml");
+        let offline = Offline::load(&[case], "windrose.local").unwrap();
+        let plan = windrose_plan::plan(&offline.world.declared, &windrose_plan::Refused::default(), &offline.settings);
+        let told = |now| {
+            let found = offline.findings(&plan, now).into_iter();
+            found.filter(|one| one.diagnostic.message.contains("certificate")).collect::<Vec<_>>()
+        };
+        let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        assert!(told(made).is_empty(), "they are made for a hundred years");
+        let late = told(made + Duration::from_secs(101 * 365 * 86_400));
+        assert!(!late.is_empty());
+        for one in late {
+            assert!(one.diagnostic.message.starts_with("the certificate expired "), "{one:?}");
+            let place = one.place.as_ref().unwrap();
+            assert!(place.file.ends_with("declared.yaml") && place.line.is_some_and(|line| line > 1), "{place:?}");
+        }
+    }
 
     #[test]
     fn of_what_envoy_logs_its_words_are_kept() {

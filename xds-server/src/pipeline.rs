@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use imbl::ordmap::DiffItem;
+use windrose_admin::report::CertificateReport;
 use windrose_api::Declared;
 use windrose_api::declared::Changed;
 use windrose_envoy::{Modules, VersionKey};
@@ -17,6 +18,7 @@ use windrose_state::{Accepted, Desired, DesiredReader, Scope};
 use windrose_vocab::{Fingerprint, Kind, ObjectVersion, ProxyKey, ProxyRole, ResourceId, Text};
 
 use crate::carried::Carried;
+use crate::ends::{self, Ends};
 use crate::identities::Nodes;
 use crate::last_good::{LastGood, Remembered};
 use crate::refusals::{self, Evidence, Refusals};
@@ -44,8 +46,10 @@ pub(crate) struct Picture {
     pub(crate) plan: Plan,
     /// What former versions of resources carried.
     pub(crate) carried: Carried,
-    /// Certificates and their ends.
-    pub(crate) certificates: Arc<Vec<(String, SystemTime, bool)>>,
+    /// The certificates that are made here, with their ends.
+    pub(crate) certificates: Arc<Vec<CertificateReport>>,
+    /// Those that are declared.
+    pub(crate) declared_certificates: Arc<Vec<CertificateReport>>,
     /// Whether that is what we decided, not another replica.
     pub(crate) judged_here: bool,
     /// Some of what is refused is only being tried.
@@ -106,7 +110,9 @@ pub(crate) struct Pipeline {
     declared: Declared,
     plan: Plan,
     served: BTreeMap<Scope, Served>,
-    certificates: Arc<Vec<(String, SystemTime, bool)>>,
+    certificates: Arc<Vec<CertificateReport>>,
+    ends: Ends,
+    declared_certificates: Arc<Vec<CertificateReport>>,
     unpublished: Arc<BTreeMap<Scope, String>>,
     standing: Arc<BTreeSet<ProxyKey>>,
     /// The program of who has to close all: one for all scopes, so that zones know it from their class.
@@ -132,6 +138,8 @@ impl Pipeline {
             plan: Plan::default(),
             served: BTreeMap::new(),
             certificates: Arc::default(),
+            ends: Ends::default(),
+            declared_certificates: Arc::default(),
             unpublished: Arc::default(),
             standing: Arc::default(),
             nothing: Arc::default(),
@@ -304,6 +312,9 @@ impl Pipeline {
     fn serve(&mut self, plan: Plan, changed: &Changed, now: SystemTime) {
         let before = std::mem::replace(&mut self.plan, plan);
         self.published = Some(now);
+        if let Some(ends) = self.ends.follow(&self.declared, changed) {
+            self.declared_certificates = ends;
+        }
         if self.generation == 1 || changed.objects.iter().any(|object| matches!(object.kind, Kind::Gateway | Kind::Workload)) {
             self.follow_absences(now);
         }
@@ -340,11 +351,8 @@ impl Pipeline {
     }
 
     fn show(&mut self) {
-        if let Some((leaves, authority)) = self.parts.svids.take_ends() {
-            let mut certificates: Vec<_> = leaves.into_iter().map(|(identity, end)| (identity.to_string(), end, true)).collect();
-            certificates.push(("the mesh's issuing certificate".to_owned(), authority, true));
-            certificates.push(("the root of node credentials".to_owned(), self.parts.nodes.root_end(), false));
-            certificates.sort_by_key(|(_, end, _)| *end);
+        if let Some(mut certificates) = self.parts.svids.take_ends() {
+            certificates.push(ends::report("authority", "the root of node credentials".to_owned(), self.parts.nodes.root_end(), false));
             self.certificates = Arc::new(certificates);
         }
         let picture = Picture {
@@ -355,6 +363,7 @@ impl Pipeline {
             plan: self.plan.clone(),
             carried: self.carried.clone(),
             certificates: Arc::clone(&self.certificates),
+            declared_certificates: Arc::clone(&self.declared_certificates),
             judged_here: self.judge == Judge::Ourselves,
             on_trial: self.refusals.is_trying(),
             unpublished: Arc::clone(&self.unpublished),

@@ -16,6 +16,7 @@ use windrose_state::{Accepted, DesiredReader, Lack, Observed, StreamStatus};
 use windrose_vocab::{Kind, ObjectRef, ResourceId, Severity, Text};
 use windrose_xds_serve::Counters;
 
+use crate::ends;
 use crate::metrics::{self, Convergence};
 use crate::pipeline::Picture;
 use crate::progress::{Moment, Progress};
@@ -231,21 +232,15 @@ pub(crate) fn describe(diagnostic: &windrose_vocab::Diagnostic, position: Option
     }
 }
 
-/// Everything that will run out, soonest first: what the authority made, and what proxies connected with.
+/// Everything that will run out, soonest first: what the authority made, what is declared, and what proxies connected with.
 fn certificates(picture: &Picture, streams: &[StreamStatus]) -> Vec<CertificateReport> {
-    let made = picture.certificates.iter().map(|(subject, end, automatic)| (subject.clone(), *end, *automatic));
-    let shown: BTreeSet<_> = streams
-        .iter()
-        .map(|stream| (format!("the node credential of {}", proxies::name(stream)), stream.opened.credential_expires, false))
-        .collect();
-    let mut all: Vec<_> = made.chain(shown).collect();
-    all.sort_by_key(|(_, end, _)| *end);
-    let report = |(subject, end, renewed_automatically)| CertificateReport { subject, not_after: seconds(end), renewed_automatically };
-    all.into_iter().map(report).collect()
-}
-
-pub(crate) fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    let known = picture.certificates.iter().chain(&*picture.declared_certificates).cloned();
+    let shown: BTreeSet<_> = streams.iter().map(|stream| (proxies::name(stream), stream.opened.credential_expires)).collect();
+    let shown =
+        shown.into_iter().map(|(proxy, end)| ends::report("node_credential", format!("the node credential of {proxy}"), end, false));
+    let mut all: Vec<_> = known.chain(shown).collect();
+    all.sort_by_key(|one| one.not_after);
+    all
 }
 
 fn nanoseconds(time: SystemTime) -> u128 {

@@ -5,9 +5,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use imbl::OrdMap;
+use windrose_admin::report::CertificateReport;
 use windrose_pki::{Authority, SystemEntropy};
 use windrose_state::KindMap;
 use windrose_vocab::{Fingerprint, Resource, Sensitive, SpiffeId};
+
+use crate::ends;
 
 /// Certificates by identity, each issued once per slot.
 pub(crate) struct Svids {
@@ -71,10 +74,12 @@ impl Svids {
         self.ends_changed
     }
 
-    /// Identities with the end of their certificate, and the authority's own end; none if they are what was told last.
-    pub(crate) fn take_ends(&mut self) -> Option<(Vec<(SpiffeId, SystemTime)>, SystemTime)> {
-        let leaves = self.issued.iter().map(|(identity, (_, _, end))| (identity.clone(), *end));
-        std::mem::take(&mut self.ends_changed).then(|| (leaves.collect(), self.authority.issuer().not_after))
+    /// When each certificate ends, the issuing one included; none if that is what was told last.
+    pub(crate) fn take_ends(&mut self) -> Option<Vec<CertificateReport>> {
+        let leaves = self.issued.iter().map(|(identity, (_, _, end))| ends::report("svid", identity.to_string(), *end, true));
+        let (subject, end) = ("the mesh's issuing certificate".to_owned(), self.authority.issuer().not_after);
+        let issuer = ends::report("authority", subject, end, self.authority.renews_issuer());
+        std::mem::take(&mut self.ends_changed).then(|| leaves.chain([issuer]).collect())
     }
 
     fn svid(&mut self, identity: &SpiffeId, now: SystemTime) -> Option<Arc<Resource>> {
@@ -104,7 +109,7 @@ impl Svids {
 mod tests {
     use std::time::Duration;
 
-    use windrose_pki::Directory;
+    use windrose_pki::{Directory, Given};
     use windrose_vocab::TrustDomain;
 
     use super::*;
@@ -123,8 +128,24 @@ mod tests {
         }
         assert!(svids.due(now).is_empty(), "its slot has only begun");
         assert!(svids.due(now + Duration::from_secs(86_400)).contains(&identity));
-        let (leaves, authority) = svids.take_ends().unwrap();
-        let day = Duration::from_secs(86_400);
-        assert!(now < leaves[0].1 && leaves[0].1 <= now + day && now + day < authority, "{leaves:?} {authority:?}");
+        let ends = svids.take_ends().unwrap();
+        let [leaf, issuer] = &ends[..] else { panic!("{ends:?}") };
+        let (now, day) = (ends::seconds(now), 86_400);
+        assert!(now < leaf.not_after && leaf.not_after <= now + day && now + day < issuer.not_after, "{ends:?}");
+        assert!(leaf.renewed_automatically && issuer.renewed_automatically, "{ends:?}");
+    }
+
+    #[test]
+    fn an_authority_that_was_given_is_renewed_by_whoever_gave_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (now, domain) = (SystemTime::now(), TrustDomain::parse("windrose.local").unwrap());
+        let state = folder.path().join("state");
+        drop(Authority::open(Directory::open(&state).unwrap(), &domain, now, &SystemEntropy).unwrap());
+        let read = |name: &str| std::fs::read_to_string(state.join(name)).unwrap();
+        let (root, issuer) = (read("root.pem"), read("intermediate.pem"));
+        let given = Given::from_texts(("roots", root), ("chain", issuer.clone()), ("key", issuer));
+        let mut svids = Svids::new(Authority::given(&given, &domain, now).unwrap());
+        let ends = svids.take_ends().unwrap();
+        assert_eq!(ends.iter().map(|one| (one.kind.as_str(), one.renewed_automatically)).collect::<Vec<_>>(), [("authority", false)]);
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn run(options: &args::Check) -> anyhow::Result<Ending> {
     }
     let offline = Offline::load(&options.paths, &options.common.trust_domain)?;
     let plan = windrose_plan::plan(&offline.world.declared, &Refused::default(), &offline.settings);
-    let findings = offline.findings(&plan);
+    let findings = offline.findings(&plan, std::time::SystemTime::now());
     let count = |severity| findings.iter().filter(|one| one.diagnostic.severity == severity).count();
     let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
     let envoy = if options.envoy { ask_envoy(options, &offline, &plan)? } else { Vec::new() };

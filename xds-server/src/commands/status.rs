@@ -148,8 +148,9 @@ fn forecast(text: &mut String, report: &StatusReport, wide: bool, now: u64) {
     let (automatic, by_hand): (Vec<_>, Vec<_>) = report.certificates.iter().partition(|one| one.renewed_automatically);
     let mut told = Vec::new();
     for one in by_hand.iter().filter(|one| wide || ends_soon(one.not_after)) {
+        let how = if one.kind == "node_credential" { " (windrose bootstrap --renew)" } else { "" };
         told.push(match one.not_after.checked_sub(now) {
-            Some(left) => format!("{}: {} left, renew it (windrose bootstrap --renew)", one.subject, span(left)),
+            Some(left) => format!("{}: {} left, renew it{how}", one.subject, span(left)),
             None => format!("{}: expired {} ago", one.subject, span(now - one.not_after)),
         });
     }
@@ -233,19 +234,24 @@ mod tests {
 
     #[test]
     fn credentials_are_forecast_when_they_end_soon_and_what_renews_itself_is_counted() {
-        let certificate = |subject: &str, not_after: u64, renewed_automatically: bool| CertificateReport {
+        let certificate = |kind: &str, subject: &str, not_after: u64, renewed_automatically: bool| CertificateReport {
+            kind: kind.into(),
             subject: subject.into(),
             not_after,
             renewed_automatically,
         };
         let certificates = vec![
-            certificate("credential a", 100 + 3_600, false),
-            certificate("spiffe://x", 100 + 7_200, true),
-            certificate("credential b", 100 + 2 * FORECAST, false),
+            certificate("certificate", "of a Gateway", 40, false),
+            certificate("authority", "given", 100 + 1_800, false),
+            certificate("node_credential", "credential a", 100 + 3_600, false),
+            certificate("svid", "spiffe://x", 100 + 7_200, true),
+            certificate("node_credential", "credential b", 100 + 2 * FORECAST, false),
         ];
         let report = StatusReport { objects: vec![gateway()], certificates, ..StatusReport::default() };
         let text = show(&report, false, 100);
-        assert!(text.contains("credential a: 1h00m left, renew it"), "{text}");
+        assert!(text.contains("of a Gateway: expired 1m00s ago\n"), "{text}");
+        assert!(text.contains("given: 30m00s left, renew it\n"), "{text}");
+        assert!(text.contains("credential a: 1h00m left, renew it (windrose bootstrap --renew)\n"), "{text}");
         assert!(text.contains("1 certificates renew themselves; the first ends in 2h00m"), "{text}");
         assert!(!text.contains("credential b") && show(&report, true, 100).contains("credential b"), "{text}");
     }

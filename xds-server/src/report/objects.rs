@@ -7,7 +7,8 @@ use windrose_plan::{ConditionType, Plan, Refusal, Verdict};
 use windrose_state::StreamId;
 use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion};
 
-use super::{SourceReport, seconds};
+use super::SourceReport;
+use crate::ends::seconds;
 use crate::pipeline::Picture;
 use crate::progress::{Lag, Progress, Standing};
 

@@ -6,7 +6,7 @@ use windrose_admin::report::{ProxyReport, RefusalReport, TypeReport};
 use windrose_state::{Accepted, Behind, StreamStatus, View};
 use windrose_vocab::ResourceKind;
 
-use super::seconds;
+use crate::ends::seconds;
 use crate::pipeline::Picture;
 
 /// What people call it: which proxy it is, and what it calls itself.

@@ -126,6 +126,8 @@ pub struct DiagnosticReport {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CertificateReport {
+    /// Which sort it is: `svid`, `authority`, `node_credential`, `certificate` or `ca`.
+    pub kind: String,
     /// What it is.
     pub subject: String,
     /// When, in seconds since 1970.

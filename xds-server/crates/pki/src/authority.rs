@@ -80,6 +80,12 @@ impl Authority {
         self.issuer.facts()
     }
 
+    /// Whether [`Self::renew`] replaces the issuing certificate; of an authority that the user gave it cannot.
+    #[must_use]
+    pub fn renews_issuer(&self) -> bool {
+        self.own.is_some()
+    }
+
     /// The version that [`Self::issue`] would give: known without signing anything.
     #[must_use]
     pub fn version(&self, identity: &SpiffeId, now: SystemTime) -> Fingerprint {
