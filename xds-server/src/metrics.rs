@@ -262,7 +262,7 @@ mod tests {
             streams: &[],
             desired: &|_| None,
             convergence: &convergence,
-source: &SourceReport { read_at: Some(UNIX_EPOCH), kept: [Kind::AuthPolicy].into(), ..SourceReport::default() },
+            source: &SourceReport { read_at: Some(UNIX_EPOCH), kept: [Kind::AuthPolicy].into(), ..SourceReport::default() },
             certificates: &[7, 9]
                 .map(|end| ends::report("certificate", "of a Gateway".into(), UNIX_EPOCH + Duration::from_secs(end), false)),
             started: UNIX_EPOCH,
