@@ -260,7 +260,7 @@ pub(crate) struct Bootstrap {
     /// Where the folder will lie on the machine that runs Envoy; where it is written, if absent.
     #[arg(long, value_name = "DIR")]
     pub(crate) at: Option<PathBuf>,
-    /// Leave the filter modules out: the control plane then sends them over the stream.
+    /// Leave the filter modules out: the control plane then sends them over the stream, as it does once it has others.
     #[arg(long)]
     pub(crate) without_modules: bool,
     /// Where the proxy finds the control plane.

@@ -48,7 +48,7 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
         put(&format!("revoked every credential of {proxy} that was issued until now\n"))?;
     }
     let Some(folder) = &options.output_dir else { return Ok(()) };
-    let order = order(options, folder)?;
+    let mut order = order(options, folder)?;
     if options.renew {
         if !order.folder.join(bootstrap::BOOTSTRAP_FILE).is_file() {
             bail!("--renew: {} has no {} (leave --renew out to make one)", order.folder.display(), bootstrap::BOOTSTRAP_FILE);
@@ -58,9 +58,11 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     }
     // Opened first: whatever makes it makes it for its owner alone.
     Directory::open(&order.folder)?;
-    if let Some(installed) = &order.modules {
+    if !options.without_modules {
         let from = filters::folder(options.common.filters.as_deref())?;
-        copy_modules(&from, &order.folder.join(installed.file_name().unwrap_or_default()))?;
+        let name = filters::read(&from)?.folder_name();
+        copy_modules(&from, &order.folder.join(&name))?;
+        order.modules = Some(order.installed.join(name));
     }
     write(&order, &authority)?;
     let shown = order.installed.display();
@@ -140,7 +142,6 @@ fn order(options: &args::Bootstrap, folder: &Path) -> anyhow::Result<Order> {
     anyhow::ensure!(installed.is_absolute(), "--at {}: an absolute path is needed, Envoy takes no other", installed.display());
     let server = host_and_port(&options.server)?;
     let server_name = options.server_name.as_deref().map_or_else(|| server.0.clone(), Text::from);
-    let modules = (!options.without_modules).then(|| installed.join("modules"));
     Ok(Order {
         proxy: proxy(options)?,
         folder,
@@ -151,7 +152,7 @@ fn order(options: &args::Bootstrap, folder: &Path) -> anyhow::Result<Order> {
         ttl: ttl(&options.ttl)?,
         admin: options.envoy_admin,
         state_of_the_world: options.state_of_the_world,
-        modules,
+        modules: None,
         zone: options.zone.as_deref().map(Text::from),
     })
 }

@@ -10,11 +10,27 @@ use windrose_vocab::{Fingerprint, Text};
 #[derive(Clone, Default)]
 pub struct Modules(BTreeMap<Text, (Fingerprint, Bytes)>);
 
+/// Before the fingerprint in the name of a folder of modules.
+const FOLDER: &str = "modules-";
+
 impl Modules {
     /// The modules of those names.
     #[must_use]
     pub fn new(code: BTreeMap<Text, Bytes>) -> Self {
         Self(code.into_iter().map(|(name, code)| (name, (Fingerprint::of("module", &code), code))).collect())
+    }
+
+    /// What a folder is called that has these very modules: a node whose folder was filled by another version is sent them instead.
+    #[must_use]
+    pub fn folder_name(&self) -> String {
+        let all: Vec<_> = self.0.iter().map(|(name, (fingerprint, _))| (name.clone(), *fingerprint)).collect();
+        format!("{FOLDER}{}", Fingerprint::of("modules", &all))
+    }
+
+    /// Whether they are what lies in that folder, as far as its name says: one that has another name is its owner's affair.
+    pub(crate) fn are_in(&self, folder: &str) -> bool {
+        let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+        !name.starts_with(FOLDER) || name == self.folder_name()
     }
 
     pub(crate) fn code(&self, name: &str) -> Option<&Bytes> {
@@ -29,5 +45,20 @@ impl Modules {
 impl fmt::Debug for Modules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.0.iter().map(|(name, (fingerprint, code))| (name, (fingerprint, code.len())))).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_another_version_filled_is_not_believed() {
+        let of = |code: &'static [u8]| Modules::new([("jwt-auth".into(), Bytes::from_static(code))].into());
+        let (former, now) = (of(b"1"), of(b"2"));
+        let folder = |modules: &Modules| format!("/opt/edge/{}", modules.folder_name());
+        assert!(now.are_in(&folder(&now)) && now.are_in(&format!("{}/", folder(&now))));
+        assert!(!now.are_in(&folder(&former)));
+        assert!(now.are_in("/usr/share/windrose/filters"), "whoever names it sees to it");
     }
 }

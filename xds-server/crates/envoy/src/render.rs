@@ -119,7 +119,7 @@ impl Renderer {
     /// The one resource that is made of two values: the table, and the module that reads it where it is sent along.
     fn extension(&self, name: &Text, value: &Extension) -> Resource {
         let id = ResourceId::new(ResourceKind::Extension, name.clone());
-        let inline = self.class.modules.is_none();
+        let inline = self.class.modules.as_deref().is_none_or(|folder| !self.modules.are_in(folder));
         let module = self.modules.fingerprint(wasm::module_name(value)).filter(|_| inline && !idle::is_idle(value));
         let message = wasm::message(name, value, &self.class, &self.modules);
         self.packer().pack(id, &(value, module), &message, BTreeSet::new())

@@ -82,7 +82,7 @@ fn configuration(extension: &Extension) -> Option<String> {
 
 fn code(extension: &Extension, class: &NodeClass, modules: &Modules) -> Option<pb::core::DataSource> {
     let module = module_name(extension);
-    match &class.modules {
+    match class.modules.as_deref().filter(|folder| modules.are_in(folder)) {
         Some(folder) => Some(pb::filename(&format!("{}/{module}.wasm", folder.trim_end_matches('/')))),
         None => modules.code(module).map(|code| pb::inline_bytes(code)),
     }
