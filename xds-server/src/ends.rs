@@ -31,7 +31,7 @@ pub(crate) fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// When the first certificate of one declared text ends.
+/// When a certificate of a declared text ends: a chain with the first of it, CAs with the last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     kind: &'static str,
@@ -112,7 +112,9 @@ fn named(declared: &Declared) -> BTreeSet<ObjectRef> {
 fn of_object(object: &AnyObject) -> Vec<End> {
     let end = |kind: &'static str, key: Option<&str>, text: &[u8]| {
         let facts = windrose_pki::check_bundle(std::str::from_utf8(text).ok()?).ok()?;
-        let at = facts.iter().map(|one| one.not_after).min()?;
+        let ends = facts.iter().map(|one| one.not_after);
+        // A chain is good while all of it are, and CAs while one of them is: others may be those of before.
+        let at = if kind == "ca" { ends.max() } else { ends.min() }?;
         let field = key.map_or_else(|| FieldPath::parse("spec.trustBundle"), |key| FieldPath::parse("data").field(key));
         Some(End { kind, object: object.meta().object.clone(), field, at })
     };

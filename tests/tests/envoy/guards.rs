@@ -95,8 +95,8 @@ async fn policies_that_come_and_go_refuse_nobody_whom_they_let_by() {
         [gateway(&[("http", home.port(8080))]), service("web"), endpoint("web", back.address()), route("web", "{ value: /web }", "web")];
     let other = || documents(&[route("other", "{ value: /other }", "web"), closed("other")]);
     // The first and the last of a port, others beside them, and one under another name.
-    let states =
-        [String::new(), limited("a"), documents(&[public("a"), other()]), documents(&[public("b"), limited("b"), other()]), public("b")];
+    let both = documents(&[public("b"), limited("b"), other()]);
+    let states = [String::new(), limited("a"), documents(&[public("a"), other()]), both, public("b"), public("c")];
     let state = |position: usize| {
         let mark = route("mark", &format!("{{ value: /state-{position} }}"), "web");
         documents(&[documents(&common), mark, states[position].clone()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>())

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use envoy_types::pb::envoy::extensions::filters::http::filter_chain::v3::{FilterChain, FilterChainConfig};
 use envoy_types::pb::envoy::service::status::v3::ClientStatusRequest;
 use prost::Message;
 use windrose_state::{Ledger, Protocol, StreamStatus};
@@ -146,7 +147,9 @@ const NO_MODULE: Case = Case {
             vm: Some(Vm::VmConfig(vm)),
             ..Default::default()
         };
-        let message = parts::extension(unit.name, &wasm::Wasm { config: Some(plugin) });
+        // Within a chain, as the product sends it.
+        let filters = vec![parts::extension(unit.name, &wasm::Wasm { config: Some(plugin) })];
+        let message = parts::extension(unit.name, &FilterChainConfig { default_filter_chain: Some(FilterChain { filters }) });
         parts::resource(ResourceKind::Extension, unit.name, &message, &[])
     },
     words: "the Wasm plugin cannot be created",

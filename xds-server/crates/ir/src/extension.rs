@@ -15,6 +15,9 @@ pub enum Extension {
     Transcoder(TranscoderTable),
 }
 
+/// The entry of routes that no policy speaks of.
+pub const OPEN: &str = "open";
+
 /// Authentication policies by id.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct JwtTable {

@@ -121,7 +121,7 @@ fn take(parameters: &mut Parameters, said: &GatewayParameters) {
         parameters.drain_seconds = seconds(drain);
     }
     if let Some(resources) = resources {
-        parameters.resources = with_defaults(resources);
+        parameters.resources = with_said(&parameters.resources, resources);
     }
     if let Some(scaling) = autoscaling {
         let cpu_percent = scaling.cpu_percent.unwrap_or(CPU_PERCENT);
@@ -131,9 +131,9 @@ fn take(parameters: &mut Parameters, said: &GatewayParameters) {
     pod.iter().for_each(|pod| take_pod(parameters, pod));
 }
 
-/// What is said; a resource of which nothing is said keeps our default, as an autoscaler goes by the CPU that is requested.
-fn with_defaults(said: &Resources) -> Value {
-    let mut all = Parameters::default().resources;
+/// What is said; a resource of which nothing is said stays what it was, as an autoscaler goes by the CPU that is requested.
+fn with_said(known: &Value, said: &Resources) -> Value {
+    let mut all = known.clone();
     for (list, said_there) in [("requests", &said.requests), ("limits", &said.limits)] {
         if let Some(amounts) = all[list].as_object_mut() {
             amounts.retain(|name, _| !said.requests.contains_key(name) && !said.limits.contains_key(name));

@@ -197,6 +197,14 @@ fn what_is_not_said_of_resources_is_asked_for_as_ever() {
     assert_eq!(cpu, json!({"requests": {"cpu": "2", "memory": "64Mi"}, "limits": {"memory": "1Gi"}}));
     let limits = asks("{ limits: { cpu: '1', memory: 32Mi } }");
     assert_eq!(limits, json!({"requests": {}, "limits": {"cpu": "1", "memory": "32Mi"}}), "Kubernetes asks for what is the limit");
+    let own = "---\napiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: { name: own, namespace: shop }\n";
+    let of_class = CLASSES.replace("fleet: PerNamespace", "fleet: PerGateway, resources: { requests: { cpu: '2' } }");
+    let gateway = "---\napiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: { name: a, namespace: shop }\n\
+                   spec:\n  gatewayClassName: shared\n  listeners: [{ name: http, port: 80, protocol: HTTP }]\n  \
+                   infrastructure: { parametersRef: { group: windrose.dev, kind: GatewayParameters, name: own } }\n";
+    let (picture, world) = world_of(&format!("{of_class}{gateway}{own}spec: {{ resources: {{ limits: {{ memory: 2Gi }} }} }}\n"), &["a"]);
+    let both = all_wanted(&picture, &world).remove(0).parameters.resources;
+    assert_eq!(both, json!({"requests": {"cpu": "2"}, "limits": {"memory": "2Gi"}}), "the class has said it");
     let other = asks("{ limits: { example.com/nic: '1' } }");
     assert_eq!(other["requests"]["cpu"], "50m");
     assert_eq!(other["limits"], json!({"memory": "1Gi", "example.com/nic": "1"}));

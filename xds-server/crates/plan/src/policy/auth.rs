@@ -19,8 +19,7 @@ use crate::plan::Coverage;
 use crate::reference::field;
 use crate::world::{View, nearest};
 
-/// The entry of routes that no policy speaks of.
-pub(crate) const OPEN: &str = "open";
+pub(crate) use windrose_ir::extension::OPEN;
 
 /// The algorithms that the filter knows, by their JOSE names (RFC 7518, RFC 8037).
 const ALGORITHMS: [&str; 12] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"];

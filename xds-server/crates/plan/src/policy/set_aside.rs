@@ -13,12 +13,12 @@ use windrose_api::policy::{
 use windrose_api::{Declared, Meta, Object};
 use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, Text};
 
-use super::target;
+use super::{mesh, target};
 
 /// Puts the stand-ins into `effective`, where `declared` has a protecting policy that is not in force there.
 pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
     for (object, aside) in &declared.set_aside {
-        if effective.get(object).is_none() && !is_lost(object.kind, aside) {
+        if effective.get(object).is_none() && !is_lost(object, aside) {
             stand_in(object, aside.created, &aside.targets).into_iter().for_each(|closed| effective.insert(closed));
         }
     }
@@ -36,7 +36,7 @@ pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
 /// What holds in the place of an object that is not in force and was never good.
 #[must_use]
 pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
-    if declared.set_aside.get(object).is_some_and(|aside| is_lost(object.kind, aside)) {
+    if declared.set_aside.get(object).is_some_and(|aside| is_lost(object, aside)) {
         return "what it attaches to cannot be read, so it protects nothing until that is mended";
     }
     match object.kind {
@@ -48,14 +48,15 @@ pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
 }
 
 /// Whether nobody knows what the policy attaches to. One that names nothing holds for its namespace where its kind may; an
-/// AuthorizationPolicy is taken for such a one in doubt, a MeshPolicy is not: it would cut off whoever has no part in the mesh.
-fn is_lost(kind: Kind, aside: &SetAside) -> bool {
-    let general = match kind {
-        Kind::AuthorizationPolicy => true,
+/// AuthorizationPolicy is taken for such a one in doubt, but one that names something is none of the whole mesh. A MeshPolicy is not: it
+/// would cut off whoever has no part in the mesh.
+fn is_lost(object: &ObjectRef, aside: &SetAside) -> bool {
+    let general = match object.kind {
+        Kind::AuthorizationPolicy => !aside.more || *object.key.namespace != *mesh::SYSTEM_NAMESPACE,
         Kind::MeshPolicy => !aside.more,
         _ => false,
     };
-    aside.targets.is_empty() && !general && stand_in(&ObjectRef::new(kind, "", ""), 0, &[]).is_some()
+    aside.targets.is_empty() && !general && stand_in(object, 0, &[]).is_some()
 }
 
 /// Whether a policy is to refuse anybody, as far as it can be read: then nobody passes while it is not in force.
@@ -220,8 +221,11 @@ mod tests {
     #[test]
     fn where_nobody_knows_what_it_attaches_to_nothing_is_closed_and_that_is_said() {
         let said = "what it attaches to cannot be read, so it protects nothing until that is mended";
-        for (kind, aside) in [(Kind::AuthPolicy, aside(&[])), (Kind::MeshPolicy, SetAside { more: true, ..aside(&[]) })] {
-            let (mut declared, object) = (Declared::default(), ObjectRef::new(kind, "shop", "p"));
+        let more = || SetAside { more: true, ..aside(&[]) };
+        let of = |kind, namespace| ObjectRef::new(kind, namespace, "p");
+        let of_mesh = (of(Kind::AuthorizationPolicy, mesh::SYSTEM_NAMESPACE), more());
+        for (object, aside) in [(of(Kind::AuthPolicy, "shop"), aside(&[])), (of(Kind::MeshPolicy, "shop"), more()), of_mesh] {
+            let mut declared = Declared::default();
             declared.set_aside.insert(object.clone(), aside);
             let mut effective = declared.clone();
             close(&declared, &mut effective);

@@ -143,6 +143,10 @@ fn attached(
             let hint = nearest(known.iter().map(|name| &**name), section);
             return Err(Problem::new(NOT_FOUND, Code::TargetNotFound, message).hint(hint));
         }
+        if policy.kind != Kind::TrafficPolicy && carries_datagrams(&object, section) {
+            let message = format!("port `{section}` of {target} carries datagrams, and a {} judges none", policy.kind);
+            return Err(Problem::new("Invalid", Code::Unsupported, message).hint(Some("name a port of another protocol")));
+        }
     }
     if matches!(policy.kind, Kind::AuthPolicy | Kind::RateLimitPolicy) {
         judge_connections(view, policy, target, &object, section)?;
@@ -191,6 +195,13 @@ fn judge_connections(
 /// Kinds of which several on one target all hold.
 fn adds_up(kind: Kind) -> bool {
     matches!(kind, Kind::RateLimitPolicy | Kind::AuthorizationPolicy)
+}
+
+fn carries_datagrams(object: &AnyObject, port: &Text) -> bool {
+    match object {
+        AnyObject::Service(service) => service.spec.ports.iter().any(|one| one.udp && one.name == *port),
+        _ => false,
+    }
 }
 
 fn sections(object: &AnyObject) -> Vec<Text> {

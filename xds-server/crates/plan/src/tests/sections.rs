@@ -4,7 +4,9 @@ use windrose_api::declared::backend::ServicePort;
 use windrose_api::declared::gateway::{Listener, Protocol};
 use windrose_api::declared::route::ParentRef;
 use windrose_api::declared::{AnyObject, Route, Service};
-use windrose_api::policy::{DescriptorSource, JsonOptions, TargetRef, TelemetryPolicy, Timeouts, TrafficPolicy, TranscodingPolicy};
+use windrose_api::policy::{
+    Action, AuthorizationPolicy, DescriptorSource, JsonOptions, TargetRef, TelemetryPolicy, Timeouts, TrafficPolicy, TranscodingPolicy,
+};
 use windrose_api::scalar;
 use windrose_vocab::{Kind, ObjectRef};
 
@@ -102,4 +104,14 @@ fn a_traffic_policy_holds_for_a_whole_udp_route_and_for_a_udp_port() {
         let printed = crate::print(&plan);
         assert!(printed.contains("idle 7s"), "{target:?}: {printed}");
     }
+}
+
+#[test]
+fn a_policy_that_judges_no_datagrams_is_not_accepted_at_a_udp_port() {
+    let of_port = target(Kind::Service, "o", Some("other"));
+    let spec = AuthorizationPolicy { target_refs: vec![of_port.clone()], action: Action::Deny, rules: Vec::new(), audit: false };
+    let planned = datagrams(AnyObject::AuthorizationPolicy(object(Kind::AuthorizationPolicy, NS, "p", spec)));
+    let (status, told) = judged(&planned, Kind::AuthorizationPolicy, &of_port);
+    assert_eq!(status, ["Accepted=false Invalid"]);
+    assert!(told[0].contains("port `other` of Service/shop/o carries datagrams, and a AuthorizationPolicy judges none"), "{told:?}");
 }

@@ -56,7 +56,8 @@ fn weighted(shares: &[Share]) -> Vec<Endpoint> {
         let own = found.iter().map(|(address, health)| (Address::Socket(*address), (part, *health)));
         for (address, (part, health)) in own.chain(lost) {
             let known = weights.entry(address).or_insert((0, health));
-            *known = (known.0 + part, health);
+            // One address of two Services is as ready as the one says that says it most.
+            *known = (known.0 + part, if known.1 == Health::Ready { known.1 } else { health });
         }
     }
     let shared = weights.values().map(|(weight, _)| *weight).fold(0, greatest_common_divisor).max(1);

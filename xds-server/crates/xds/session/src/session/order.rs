@@ -58,9 +58,12 @@ impl Session {
         }
         // What is gone of a whole table is never taken away: no listener leads to it.
         let goes = |kind, name: &Text| kind == ResourceKind::ScopedRoutes || wanted(kind).contains_key(&**name);
-        NAMING
-            .iter()
-            .any(|kind| self.track(*kind).started && self.track(*kind).acked.iter().any(|(name, one)| names(one) && goes(*kind, name)))
+        // What the routes of a client that returns name is not known: it told their versions, or has not told of them yet.
+        let unknown = self.returning && !self.grace_over && self.track(ResourceKind::Extension).held.contains_key(&*extension.id.name);
+        let may_name = |one: &Resource| names(one) || unknown && one.bytes.is_empty();
+        NAMING.iter().map(|kind| (*kind, self.track(*kind))).any(|(kind, track)| {
+            unknown && !track.started || track.started && track.acked.iter().any(|(name, one)| may_name(one) && goes(kind, name))
+        })
     }
 
     /// Called when answers came in.

@@ -59,3 +59,19 @@ fn where_the_routes_are_refused_the_configuration_goes_all_the_same() {
     stream.nack(&route, "no such route");
     assert!(stream.accept_all().iter().any(|line| line == "ECDS +e@2"), "what still names the policy is closed");
 }
+
+#[test]
+fn of_a_client_that_returns_nobody_knows_what_its_routes_name() {
+    let mut stream = delta();
+    stream.view("CDS a@1; ECDS e@2; LDS l@1 -> RDS r, ECDS e; RDS r@2 -> CDS a");
+    for (kind, names, claimed) in [("CDS", &[][..], "a@1"), ("LDS", &[], "l@1"), ("ECDS", &["e"], "e@1")] {
+        stream.resume(kind, names, &[claimed]);
+    }
+    assert_eq!(stream.lines(), NONE, "it has not said what routes it has");
+    stream.resume("RDS", &["r"], &["r@1"]);
+    let route = stream.poll().unwrap();
+    assert_eq!(line(&route), "RDS +r@2");
+    stream.ack(&route);
+    stream.wait(6);
+    assert_eq!(stream.lines(), ["ECDS +e@2"], "nor does it say that it has scopes, for ever");
+}
