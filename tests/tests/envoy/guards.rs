@@ -112,6 +112,13 @@ async fn policies_that_come_and_go_refuse_nobody_whom_they_let_by() {
         stage.declare("shop.yaml", &state(position));
         answered_by(&call(&format!("/state-{position}")), "web").await;
     }
+    // Gone again while Envoy still loads the filter for it, or just when it is there.
+    for pause in [100, 400, 1000, 2000, 3000] {
+        stage.declare("shop.yaml", &state(1));
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        stage.declare("shop.yaml", &state(0));
+        answered_by(&call("/state-0"), "web").await;
+    }
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
 }

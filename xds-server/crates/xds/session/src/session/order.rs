@@ -62,7 +62,9 @@ impl Session {
         let unknown = self.returning && !self.grace_over && self.track(ResourceKind::Extension).held.contains_key(&*extension.id.name);
         let may_name = |one: &Resource| names(one) || unknown && one.bytes.is_empty();
         NAMING.iter().map(|kind| (*kind, self.track(*kind))).any(|(kind, track)| {
-            unknown && !track.started || track.started && track.acked.iter().any(|(name, one)| may_name(one) && goes(kind, name))
+            // Accepted, or on its way.
+            let mut has = track.acked.iter().chain(track.held.iter());
+            unknown && !track.started || track.started && has.any(|(name, one)| may_name(one) && goes(kind, name))
         })
     }
 

@@ -52,6 +52,27 @@ fn a_scope_that_goes_with_its_policy_goes_first() {
 }
 
 #[test]
+fn routes_that_are_on_their_way_count_too() {
+    for stream in [delta(), sotw()] {
+        let mut stream = settled(stream, "CDS a@1; ECDS e@1; LDS l@1 -> RDS r, ECDS e; RDS r@1 -> CDS a");
+        stream.view("CDS a@1; ECDS e@2; LDS l@1 -> RDS r, ECDS e; RDS r@2 -> CDS a, ECDS e");
+        let (extension, named) = (stream.poll().unwrap(), stream.poll().unwrap());
+        assert_eq!([line(&extension), line(&named)], ["ECDS +e@2", "RDS +r@2"]);
+        // It is busy with the module when the policy goes again.
+        stream.view("CDS a@1; ECDS e@1; LDS l@1 -> RDS r, ECDS e; RDS r@1 -> CDS a");
+        assert_eq!(stream.lines(), NONE, "one response of a kind at a time, and the configuration waits");
+        stream.ack(&extension);
+        assert_eq!(stream.lines(), NONE);
+        stream.ack(&named);
+        let route = stream.poll().unwrap();
+        assert_eq!(line(&route), "RDS +r@1");
+        assert_eq!(stream.lines(), NONE);
+        stream.ack(&route);
+        assert_eq!(stream.lines(), ["ECDS +e@1"]);
+    }
+}
+
+#[test]
 fn where_the_routes_are_refused_the_configuration_goes_all_the_same() {
     let mut stream = settled(delta(), NAMED);
     stream.view("CDS a@1; ECDS e@2; LDS l@1 -> RDS r, ECDS e; RDS r@2 -> CDS a");
