@@ -77,10 +77,10 @@ fn enter(folder: &Path, depth: usize, entered: &mut BTreeSet<PathBuf>, listing: 
     }
 }
 
-fn is_hidden(path: &Path) -> bool {
+pub(crate) fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-fn is_declaration(path: &Path) -> bool {
+pub(crate) fn is_declaration(path: &Path) -> bool {
     path.extension().and_then(OsStr::to_str).is_some_and(|extension| matches!(extension, "yaml" | "yml" | "json"))
 }

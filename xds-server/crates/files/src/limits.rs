@@ -23,8 +23,11 @@ pub const DEPTH_MAX: usize = 64;
 /// Silence after the last event before files are read again: an editor's write, rename and chmod are over by then.
 pub const QUIET: Duration = Duration::from_millis(50);
 
+/// The same after one of which another may follow: editors remove a file before they write it again, and a key comes after its certificate.
+pub const QUIET_LONGER: Duration = Duration::from_millis(400);
+
 /// After the first event, files are read at the latest then, however busy the folder is.
-pub const PATIENCE: Duration = Duration::from_millis(500);
+pub const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Between two looks at the files although nothing was reported: network file systems report nothing.
 pub const POLL: Duration = Duration::from_secs(30);

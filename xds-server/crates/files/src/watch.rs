@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
-use notify::event::{AccessKind, AccessMode};
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
-use crate::limits;
+use crate::{folder, limits};
 
 /// Why it woke up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub enum Wake {
 pub struct Settings {
     /// Silence that ends a burst of events.
     pub quiet: Duration,
+    /// The same where a file went, which may come again, or one that values come from was written, which may have a pair.
+    pub quiet_longer: Duration,
     /// The longest a burst may keep it waiting.
     pub patience: Duration,
     /// Between two looks although nothing was reported.
@@ -39,7 +41,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { quiet: limits::QUIET, patience: limits::PATIENCE, poll: limits::POLL, poll_alone: limits::POLL_ALONE }
+        Self {
+            quiet: limits::QUIET,
+            quiet_longer: limits::QUIET_LONGER,
+            patience: limits::PATIENCE,
+            poll: limits::POLL,
+            poll_alone: limits::POLL_ALONE,
+        }
     }
 }
 
@@ -62,9 +70,13 @@ pub struct Handle {
     signals: SyncSender<Signal>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Signal {
     Event,
+    /// A file went, and may come again a moment later.
+    Gone(PathBuf),
+    /// A file that values come from was written, and may have a pair.
+    Part,
     Reload,
     Stop,
 }
@@ -144,22 +156,24 @@ impl Watch {
     /// Takes in a burst of events until it is over.
     fn settle(&self, first: Signal) -> Wake {
         let end = Instant::now() + self.settings.patience;
-        let mut wake = Wake::Changed;
-        let mut signal = first;
+        let (mut wake, mut signal, mut gone, mut parts) = (Wake::Changed, first, BTreeSet::new(), false);
         loop {
             match signal {
                 Signal::Event => {}
+                Signal::Gone(path) => _ = gone.insert(path),
+                Signal::Part => parts = true,
                 Signal::Reload => wake = Wake::Asked,
                 Signal::Stop => return Wake::Stopped,
             }
-            let left = end.saturating_duration_since(Instant::now()).min(self.settings.quiet);
-            if left.is_zero() {
-                return wake;
+            let quiet = if parts { self.settings.quiet_longer } else { self.settings.quiet };
+            let mut next = self.signals.recv_timeout(left(end).min(quiet));
+            if matches!(next, Err(RecvTimeoutError::Timeout)) && !parts && gone.iter().any(|path| !path.exists()) {
+                next = self.signals.recv_timeout(left(end).min(self.settings.quiet_longer.saturating_sub(quiet)));
             }
-            match self.signals.recv_timeout(left) {
-                Ok(next) => signal = next,
-                Err(RecvTimeoutError::Timeout) => return wake,
-                Err(RecvTimeoutError::Disconnected) => return Wake::Stopped,
+            match next {
+                Ok(next) if !left(end).is_zero() => signal = next,
+                Ok(Signal::Stop) | Err(RecvTimeoutError::Disconnected) => return Wake::Stopped,
+                Ok(_) | Err(RecvTimeoutError::Timeout) => return wake,
             }
         }
     }
@@ -178,9 +192,13 @@ impl Watch {
         let signals = self.handle.signals.clone();
         let followed = Followed::new(&self.paths, &self.also);
         let on_event = move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| is_change(&event) && followed.concerns(&event)) {
-                let _ = signals.try_send(Signal::Event);
-            }
+            let signal = match event {
+                Ok(event) if !is_change(&event) || !followed.concerns(&event) => return,
+                Ok(event) if followed.is_value(&event) => Signal::Part,
+                Ok(event) => gone(event).map_or(Signal::Event, Signal::Gone),
+                Err(_) => Signal::Event,
+            };
+            let _ = signals.try_send(signal);
         };
         let mut watcher = notify::recommended_watcher(on_event)?;
         for path in &self.paths {
@@ -208,18 +226,26 @@ impl Watch {
 struct Followed {
     folders: Vec<PathBuf>,
     files: Vec<PathBuf>,
+    values: BTreeSet<PathBuf>,
 }
 
 impl Followed {
     fn new(paths: &[PathBuf], also: &BTreeSet<PathBuf>) -> Self {
         let absolute = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let (folders, files): (Vec<_>, Vec<_>) = paths.iter().partition(|path| !path.is_file());
-        Self { folders: folders.into_iter().map(absolute).collect(), files: files.into_iter().chain(also).map(absolute).collect() }
+        let values: BTreeSet<PathBuf> = also.iter().map(absolute).collect();
+        let files = files.into_iter().map(absolute).chain(values.iter().cloned()).collect();
+        Self { folders: folders.into_iter().map(absolute).collect(), files, values }
     }
 
     fn concerns(&self, event: &Event) -> bool {
         event.paths.is_empty()
             || event.paths.iter().any(|path| self.folders.iter().any(|folder| touches(path, folder)) || self.is_file(path))
+    }
+
+    /// Whether it is about a file that values come from.
+    fn is_value(&self, event: &Event) -> bool {
+        event.paths.iter().any(|path| self.values.contains(path))
     }
 
     /// The file itself, or the link by which a mounted volume swaps it.
@@ -231,6 +257,16 @@ impl Followed {
 
 fn touches(path: &Path, folder: &Path) -> bool {
     path.starts_with(folder) || folder.starts_with(path)
+}
+
+fn left(end: Instant) -> Duration {
+    end.saturating_duration_since(Instant::now())
+}
+
+/// The file that an event takes away, if it is one that is read: what editors write beside it goes with every edit.
+fn gone(event: Event) -> Option<PathBuf> {
+    let away = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)));
+    event.paths.into_iter().next().filter(|path| away && folder::is_declaration(path) && !folder::is_hidden(path))
 }
 
 /// Reading a file is an event too, and ours.

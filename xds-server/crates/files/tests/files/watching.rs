@@ -12,7 +12,13 @@ use windrose_files::{Wake, Watch};
 const SOON: Duration = Duration::from_secs(10);
 
 fn settings() -> Settings {
-    Settings { quiet: Duration::from_millis(50), patience: Duration::from_millis(1000), poll: SOON, poll_alone: SOON }
+    Settings {
+        quiet: Duration::from_millis(50),
+        quiet_longer: Duration::from_millis(400),
+        patience: Duration::from_millis(1000),
+        poll: SOON,
+        poll_alone: SOON,
+    }
 }
 
 fn watch(path: &Path) -> Watch {
@@ -62,6 +68,43 @@ fn every_way_of_editing_wakes_the_reader() {
 
     fs::remove_file(&file).unwrap();
     assert_eq!(watch.wait(), Wake::Changed);
+}
+
+#[test]
+fn a_file_that_goes_and_comes_again_was_never_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("a.yaml");
+    fs::write(&file, "0").unwrap();
+    let mut watch = watch(folder.path());
+    let path = file.clone();
+    let editor = std::thread::spawn(move || {
+        fs::remove_file(&path).unwrap();
+        std::thread::sleep(Duration::from_millis(120));
+        fs::write(&path, "1").unwrap();
+    });
+    assert_eq!(watch.wait(), Wake::Changed);
+    assert_eq!(fs::read_to_string(&file).unwrap(), "1");
+    editor.join().unwrap();
+}
+
+#[test]
+fn values_that_come_in_two_files_are_read_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, pair) = (folder.path().join("a.yaml"), ["tls.crt", "tls.key"].map(|name| folder.path().join(name)));
+    fs::write(&file, "0").unwrap();
+    pair.iter().for_each(|part| fs::write(part, "0").unwrap());
+    let mut watch = watch(folder.path());
+    watch.also(pair.iter().cloned().collect());
+    assert_eq!(watch.wait(), Wake::Changed);
+    let parts = pair.clone();
+    let renewal = std::thread::spawn(move || {
+        fs::write(&parts[0], "1").unwrap();
+        std::thread::sleep(Duration::from_millis(150));
+        fs::write(&parts[1], "1").unwrap();
+    });
+    assert_eq!(watch.wait(), Wake::Changed);
+    assert_eq!(fs::read_to_string(&pair[1]).unwrap(), "1");
+    renewal.join().unwrap();
 }
 
 #[test]
