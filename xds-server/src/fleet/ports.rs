@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use windrose_vocab::ProxyKey;
 
 use super::Wanted;
 
@@ -17,6 +18,7 @@ const INTERVAL: Duration = Duration::from_secs(2);
 #[derive(Default)]
 pub(super) struct Look {
     told: BTreeSet<Holder>,
+    pairs: BTreeSet<(String, SocketAddr)>,
     last: Option<(Instant, Wanted)>,
 }
 
@@ -38,6 +40,11 @@ impl Look {
             return;
         }
         self.last = Some((Instant::now(), wanted.clone()));
+        for (one, other, address) in shared(wanted) {
+            if self.pairs.insert((one.to_string(), address)) {
+                tracing::error!(%address, "{one} and {other} have one address and port, and both run here: requests go to either of them");
+            }
+        }
         let held = others(&wanted.values().flat_map(|place| &place.addresses).copied().collect(), &ours.collect::<Vec<_>>());
         for holder in held.difference(&self.told) {
             let holds = |addresses: &BTreeSet<SocketAddr>| addresses.iter().any(|address| meets(*address, holder.address));
@@ -58,6 +65,15 @@ impl fmt::Display for Holder {
             None => write!(f, "a process of user {}", self.user),
         }
     }
+}
+
+/// Proxies that would take each other's connections, and where.
+fn shared(wanted: &Wanted) -> impl Iterator<Item = (&ProxyKey, &ProxyKey, SocketAddr)> {
+    let pairs = wanted.iter().enumerate().flat_map(|(at, one)| wanted.iter().skip(at + 1).map(move |other| (one, other)));
+    pairs.filter_map(|((one, place), (other, elsewhere))| {
+        let met = place.addresses.iter().find(|address| elsewhere.addresses.iter().any(|other| meets(**address, *other)))?;
+        Some((one, other, *met))
+    })
 }
 
 /// The sockets that listen on one of `addresses` and are not held by a process of `ours`.
@@ -143,6 +159,17 @@ mod tests {
         assert_eq!(others(&wanted, &[std::process::id()]), BTreeSet::new());
         drop(socket);
         assert_eq!(others(&wanted, &[]), BTreeSet::new());
+    }
+
+    #[test]
+    fn two_proxies_of_one_address_and_port_are_told_apart_from_others() {
+        let place = |address: &str| super::super::Place { addresses: [address.parse().unwrap()].into(), zone: None };
+        let proxy = |name: &str| ProxyKey::parse(&format!("gateway/shop/{name}")).unwrap();
+        let of = |other: &str| Wanted::from([(proxy("a"), place("127.0.0.1:8080")), (proxy("b"), place(other))]);
+        let met = |wanted: &Wanted| shared(wanted).map(|(one, other, at)| format!("{one} {other} {at}")).collect::<Vec<_>>();
+        assert_eq!(met(&of("0.0.0.0:8080")), ["gateway/shop/a gateway/shop/b 127.0.0.1:8080"]);
+        assert_eq!(met(&of("127.0.0.2:8080")), [] as [&str; 0]);
+        assert_eq!(met(&of("127.0.0.1:8081")), [] as [&str; 0]);
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn attached(
         }
         let known = sections(&object);
         if !known.contains(section) {
-            let message = format!("{target} has no section `{section}`");
+            let message = format!("{target} has no section `{section}`, so there is nothing that it holds for");
             let hint = nearest(known.iter().map(|name| &**name), section);
             return Err(Problem::new(NOT_FOUND, Code::TargetNotFound, message).hint(hint));
         }
