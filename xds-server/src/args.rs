@@ -360,7 +360,7 @@ pub(crate) struct Token {
     /// A further claim; the value is JSON if it reads as JSON, else text. May be repeated.
     #[arg(long = "claim", value_name = "NAME=VALUE")]
     pub(crate) claims: Vec<String>,
-    /// How long it lives: `10m`, `1h`; negative times do not exist, `0s` is expired at once.
+    /// How long it lives: `10m`, `1h`; negative times do not exist, and policies forgive a minute after the end (`leeway`).
     #[arg(long, default_value = "1h", value_name = "TIME")]
     pub(crate) ttl: String,
     /// State folder that holds the key.

@@ -80,19 +80,7 @@ async fn a_webhook_that_the_api_server_does_not_trust_is_found_and_mended() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_installation_is_named_by_the_class_and_by_check() {
     let Some(stage) = Stage::open_alone("second") else { return };
-    stage.apply(
-        r"
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: windrose, labels: { app.kubernetes.io/name: windrose } }
-spec:
-  replicas: 0
-  selector: { matchLabels: { app: none } }
-  template:
-    metadata: { labels: { app: none } }
-    spec: { containers: [{ name: none, image: none }] }
-",
-    );
+    stage.installation_without_pods("{ app.kubernetes.io/name: windrose }");
     let others = facts(&stage, &["check"], "others");
     assert!(others.iter().any(|(result, fact)| result != "ok" && fact.contains(&stage.namespace)), "{others:?}");
     wait_until(PATIENCE, "the class to name it", async || {

@@ -46,19 +46,7 @@ async fn each_verb_that_is_taken_from_a_role_is_named_by_check() {
     let Some(stage) = Stage::open("rights") else { return };
     // An installation of nothing but its rights, beside the one that works.
     let copies = [Copy::of(&stage, "clusterrole"), Copy::of(&stage, "role")];
-    stage.apply(
-        r"
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: windrose }
-spec:
-  replicas: 0
-  selector: { matchLabels: { app: none } }
-  template:
-    metadata: { labels: { app: none } }
-    spec: { containers: [{ name: none, image: none }] }
-",
-    );
+    stage.installation_without_pods("{}");
     for copy in &copies {
         copy.put(&stage, &copy.rules);
     }

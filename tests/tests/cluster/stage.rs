@@ -154,6 +154,23 @@ spec:
         .await;
     }
 
+    /// A Deployment with these labels that is called as the control plane's is, and runs nothing.
+    pub(crate) fn installation_without_pods(&self, labels: &str) {
+        self.apply(&format!(
+            r"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{ name: {NAME}, labels: {labels} }}
+spec:
+  replicas: 0
+  selector: {{ matchLabels: {{ app: none }} }}
+  template:
+    metadata: {{ labels: {{ app: none }} }}
+    spec: {{ containers: [{{ name: none, image: none }}] }}
+"
+        ));
+    }
+
     /// Waits until nothing of these kinds carries the labels.
     pub(crate) async fn gone(&self, kinds: &str, labels: &str) {
         wait_until(PATIENCE, "it to be gone", async || {

@@ -144,7 +144,7 @@ fn attached(
             return Err(Problem::new(NOT_FOUND, Code::TargetNotFound, message).hint(hint));
         }
         if policy.kind != Kind::TrafficPolicy && carries_datagrams(&object, section) {
-            let message = format!("port `{section}` of {target} carries datagrams, and a {} judges none", policy.kind);
+            let message = format!("port `{section}` of {target} carries datagrams, which no {} judges", policy.kind);
             return Err(Problem::new("Invalid", Code::Unsupported, message).hint(Some("name a port of another protocol")));
         }
     }

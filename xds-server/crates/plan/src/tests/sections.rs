@@ -113,5 +113,5 @@ fn a_policy_that_judges_no_datagrams_is_not_accepted_at_a_udp_port() {
     let planned = datagrams(AnyObject::AuthorizationPolicy(object(Kind::AuthorizationPolicy, NS, "p", spec)));
     let (status, told) = judged(&planned, Kind::AuthorizationPolicy, &of_port);
     assert_eq!(status, ["Accepted=false Invalid"]);
-    assert!(told[0].contains("port `other` of Service/shop/o carries datagrams, and a AuthorizationPolicy judges none"), "{told:?}");
+    assert!(told[0].contains("port `other` of Service/shop/o carries datagrams, which no AuthorizationPolicy judges"), "{told:?}");
 }
