@@ -69,14 +69,14 @@ pub(crate) fn edge(view: &View<'_>, key: &ObjectKey, runner: Runner) -> Option<E
     };
     for (port, listeners) in ports {
         let Some(bound) = bound(port) else { continue };
-        let at = At { view, gateway: &gateway, frame, port, bound, telemetry: &telemetry };
+        let at = At { view, gateway: &gateway, frame, runner, port, bound, telemetry: &telemetry };
         parts.ports.insert(OpenPort { declared: port, bound, datagrams: false });
         let listener = at.listener(&listeners, &mut parts);
         parts.listeners.insert(format!("{key}/{port}").into(), Arc::new(listener));
     }
     for listener in datagrams {
         let Some(bound) = bound(listener.port) else { continue };
-        let at = At { view, gateway: &gateway, frame, port: listener.port, bound, telemetry: &telemetry };
+        let at = At { view, gateway: &gateway, frame, runner, port: listener.port, bound, telemetry: &telemetry };
         parts.ports.insert(OpenPort { declared: listener.port, bound, datagrams: true });
         let datagrams = at.datagrams(listener, &mut parts);
         parts.datagram_listeners.insert(format!("{key}/{}-udp", listener.port).into(), Arc::new(datagrams));
@@ -97,6 +97,7 @@ struct At<'a, 'v> {
     view: &'a View<'v>,
     gateway: &'a ObjectRef,
     frame: &'a Frame,
+    runner: Runner,
     port: Port,
     /// The port that the proxies open for it.
     bound: Port,

@@ -284,6 +284,29 @@ fn a_slice_edit_changes_one_endpoint_set_and_shares_all_else() {
     assert!(crate::print(planner.plan()).contains("endpoints shop/o/80: 10.0.0.9:8080\n"), "{}", crate::print(planner.plan()));
 }
 
+/// While nobody knows which proxies serve a Gateway both kinds are planned, and what they carry is told once.
+#[test]
+fn what_a_gateway_carries_stays_told_when_its_class_comes() {
+    let mut tls = route_spec(&["a.example"], vec![rule(Vec::new(), "o")]);
+    tls.parents = vec![parent(Kind::Gateway, "edge")];
+    let route = AnyObject::Route(object(Kind::TLSRoute, NS, "t", tls));
+    let mut world = declared([gateway(vec![tls_passthrough("tls", "*.example")]), service("o", 80), route]);
+    for whose in [Fleet::PerGateway, Fleet::PerNamespace] {
+        let settings = settings().with_addresses(Addresses::Assigned);
+        let mut planner = Planner::new(settings.clone());
+        let all = world.iter().map(|object| object.meta().object.clone()).collect::<Vec<_>>();
+        planner.update(&world, &Refused::default(), &changed(all));
+        let objects = class(&fleet(whose));
+        let names: Vec<_> = objects.iter().map(|object| object.meta().object.clone()).collect();
+        let former = world.clone();
+        objects.into_iter().for_each(|object| world.insert(object));
+        let told = planner.update(&world, &Refused::default(), &changed(names));
+        assert_eq!(told.coverage.len(), 1, "{whose:?}");
+        assert_equal(&told, &crate::plan(&world, &Refused::default(), &settings));
+        world = former;
+    }
+}
+
 /// The same slice, whose endpoints terminate and still serve.
 fn ending(slice: &AnyObject) -> AnyObject {
     let AnyObject::EndpointSlice(slice) = slice else { panic!("no slice") };

@@ -13,7 +13,7 @@ use crate::backend::{ClusterKey, Flavor};
 use crate::limits;
 use crate::plan::{Coverage, Covered};
 use crate::policy::{authorization, edge as edge_limits};
-use crate::proxy::ProxyParts;
+use crate::proxy::{ProxyParts, Runner};
 use crate::reference::field;
 use crate::route::{Connection, client_of};
 
@@ -167,8 +167,12 @@ impl At<'_, '_> {
         })
     }
 
-    /// Tells that no token is asked for: there is no place for one.
+    /// Tells that no token is asked for: there is no place for one. Where nobody knows which proxies serve the Gateway
+    /// its own tell it, once.
     pub(super) fn covers(self, listener: &BoundListener, route: &ObjectRef, what: &str) {
+        if self.runner == Runner::Shared && self.frame.sharing.has_own() {
+            return;
+        }
         let section = Some(Text::from(listener.id.to_string()));
         let covered = Covered { route: route.clone(), parent: self.gateway.clone(), section, rule: what.into() };
         self.view.covers(covered, Coverage::Open);
