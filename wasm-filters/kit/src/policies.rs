@@ -64,13 +64,19 @@ impl<T> Policies<T> {
 
     /// Remembers what the table of before has besides; called once, before any request.
     pub fn succeed(&mut self, former: &Self, host: &dyn Host) {
-        let now = host.monotonic_ns();
+        let (now, until) = (host.monotonic_ns(), remembered_until(host));
         let still = former.gone.iter().filter(|(_, gone)| now < gone.until).map(|(id, gone)| (id, &gone.policy, gone.until));
-        let fresh = former.known.iter().map(|(id, policy)| (id, policy, now.saturating_add(REMEMBERED_NS)));
+        let fresh = former.known.iter().map(|(id, policy)| (id, policy, until));
         let besides = fresh.chain(still).filter(|(id, _, _)| !self.known.contains_key(*id) && !self.closed.contains(*id));
         let besides = besides.map(|(id, policy, until)| (id.clone(), Gone { policy: Rc::clone(policy), until }));
-        self.gone = besides.take(REMEMBERED_MAX).collect();
+        // What the table of before has was in memory a moment ago.
+        self.gone = besides.take(REMEMBERED_MAX.max(former.known.len())).collect();
     }
+}
+
+/// Until when, on the monotonic clock in nanoseconds, what a table loses now is remembered.
+pub fn remembered_until(host: &dyn Host) -> u64 {
+    host.monotonic_ns().saturating_add(REMEMBERED_NS)
 }
 
 #[cfg(test)]
@@ -105,11 +111,14 @@ mod tests {
     }
 
     #[test]
-    fn so_many_are_remembered_and_no_more() {
+    fn all_of_one_table_are_remembered_and_of_many_only_so_many() {
         let host = FakeHost::new();
         let ids: Vec<String> = (0..=REMEMBERED_MAX).map(|number| format!("{number:05}")).collect();
-        let mut next = table(&[], &[]);
+        let mut next = table(&[("one", 1)], &[]);
         next.succeed(&table(&ids.iter().map(|id| (id.as_str(), 1)).collect::<Vec<_>>(), &[]), &host);
-        assert_eq!(next.gone.len(), REMEMBERED_MAX);
+        assert_eq!(next.gone.len(), ids.len());
+        let mut last = table(&[], &[]);
+        last.succeed(&next, &host);
+        assert!(last.gone.len() == REMEMBERED_MAX && last.get("one", &host).is_some(), "the newest first");
     }
 }

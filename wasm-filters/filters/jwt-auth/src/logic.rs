@@ -2,9 +2,10 @@
 //! fails is answered with a refusal.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use windrose_filter_kit::policies::Known;
+use windrose_filter_kit::policies::{Known, remembered_until};
 use windrose_filter_kit::policy::{RoutePolicy, policy_of_route};
 use windrose_filter_kit::{ConfigError, Denial, Filter, FilterContext, HeaderMap, Headers, Host, MetricId, RequestEdits, Verdict};
 
@@ -23,6 +24,8 @@ pub const NAME: &str = "jwt-auth";
 #[derive(Debug)]
 pub struct JwtAuth {
     table: Table,
+    /// Headers that only tables of before take off, and until when, on the monotonic clock: routes of before lead to services that trust them.
+    pub(crate) also_stripped: BTreeMap<String, u64>,
     cache: RefCell<Cache>,
     counters: Counters,
 }
@@ -53,11 +56,16 @@ impl Filter for JwtAuth {
             denied: counter("windrose.jwt.denied"),
             cached: counter("windrose.jwt.cached"),
         };
-        Ok(Self { table: config.compile()?, cache: RefCell::new(Cache::new()), counters })
+        Ok(Self { table: config.compile()?, also_stripped: BTreeMap::new(), cache: RefCell::new(Cache::new()), counters })
     }
 
     fn succeed(&mut self, former: &Self, host: &dyn Host) {
         self.table.policies.succeed(&former.table.policies, host);
+        let (now, until) = (host.monotonic_ns(), remembered_until(host));
+        let still = former.also_stripped.iter().filter(|(_, until)| now < **until).map(|(name, until)| (name, *until));
+        let all = still.chain(former.table.stripped.iter().map(|name| (name, until)));
+        let besides = all.filter(|(name, _)| !self.table.stripped.contains(*name) && !self.table.token_headers.contains(*name));
+        self.also_stripped = besides.map(|(name, until)| (name.clone(), until)).collect();
     }
 
     fn context(filter: &Rc<Self>) -> JwtRequest {
@@ -88,7 +96,7 @@ impl JwtAuth {
             return Err(Refusal::HostFailed.denial(&[]));
         }
         let mut edits = RequestEdits::default();
-        self.strip(headers, &mut edits);
+        self.strip(host, headers, &mut edits);
         let judged = self.judge(host, headers, &mut edits);
         edits.hand_over(NAME, host).map_err(|_| Refusal::HostFailed.denial(&[]))?;
         judged
@@ -119,8 +127,10 @@ impl JwtAuth {
     }
 
     /// Removes what the client sent under a name that some policy sets from claims, before anything else is decided.
-    fn strip(&self, headers: &Headers, edits: &mut RequestEdits) {
-        self.table.stripped.iter().filter(|name| headers.first(name).is_some()).for_each(|name| edits.remove(name));
+    fn strip(&self, host: &dyn Host, headers: &Headers, edits: &mut RequestEdits) {
+        let of_before = self.also_stripped.iter().filter(|(_, until)| host.monotonic_ns() < **until).map(|(name, _)| name);
+        let all = self.table.stripped.iter().chain(of_before);
+        all.filter(|name| headers.first(name).is_some()).for_each(|name| edits.remove(name));
     }
 
     fn authenticate(

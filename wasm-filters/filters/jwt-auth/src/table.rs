@@ -19,6 +19,8 @@ pub struct Table {
     pub(crate) policies: Policies<Compiled>,
     /// Every header that any policy sets from claims, or would; clients never get theirs through, on any route.
     pub(crate) stripped: BTreeSet<String>,
+    /// Every header in which some policy looks for a token.
+    pub(crate) token_headers: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -75,8 +77,12 @@ impl Config {
             }
             policies.insert(id.clone(), Rc::new(compiled));
         }
-        check_no_token_is_stripped(&policies, &stripped)?;
-        Ok(Table { policies: Policies::new(policies, self.closed.clone()), stripped })
+        let token_headers = token_headers(&policies);
+        if let Some((name, id)) = token_headers.iter().find(|(name, _)| stripped.contains(*name)) {
+            return Err(ConfigError::new(format!("policy {id:?}: its token lies in header {name:?}, which a policy sets from a claim")));
+        }
+        let token_headers = token_headers.into_keys().collect();
+        Ok(Table { policies: Policies::new(policies, self.closed.clone()), stripped, token_headers })
     }
 }
 
@@ -220,20 +226,18 @@ fn check_location(location: &Location) -> Result<(), String> {
     if fine { Ok(()) } else { Err(format!("{location:?} is not a place where a token can lie")) }
 }
 
-fn check_no_token_is_stripped(policies: &BTreeMap<String, Rc<Compiled>>, stripped: &BTreeSet<String>) -> Result<(), ConfigError> {
+/// The headers in which tokens lie, each with the first policy that says so.
+fn token_headers(policies: &BTreeMap<String, Rc<Compiled>>) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
     for (id, policy) in policies {
         let Compiled::Jwt(rules) = &**policy else { continue };
         for location in &rules.locations {
-            if let Location::Header { name, .. } = location
-                && stripped.contains(name)
-            {
-                return Err(ConfigError::new(format!(
-                    "policy {id:?}: its token lies in header {name:?}, which a policy sets from a claim"
-                )));
+            if let Location::Header { name, .. } = location {
+                all.entry(name.clone()).or_insert_with(|| id.clone());
             }
         }
     }
-    Ok(())
+    all
 }
 
 fn is_header_name(name: &str) -> bool {

@@ -304,6 +304,46 @@ fn a_policy_that_an_edit_takes_away_judges_for_a_while_and_one_that_is_closed_do
     assert_eq!(refusal(&closed, &token()).map(|(status, _)| status), Some(403));
 }
 
+/// The routes of before are there for a while, and lead to services that believe what the table of before took off.
+#[test]
+fn what_a_policy_set_before_an_edit_is_taken_off_for_a_while_on_every_route() {
+    let host = FakeHost::new();
+    let setting = |header: &str| {
+        let claims_to_headers = vec![ClaimToHeader { claim: ClaimPath::top("sub"), header: header.into() }];
+        let policies = [("p".to_owned(), Policy::Jwt(JwtPolicy { claims_to_headers, ..policy() })), ("open".to_owned(), Policy::Public {})];
+        JwtAuth::configure(&serde_json::to_vec(&Config { policies: policies.into(), ..Config::default() }).unwrap(), &host).unwrap()
+    };
+    let mut next = setting("x-account");
+    next.succeed(&setting("x-user"), &host);
+    let mut last = setting("x-other");
+    last.succeed(&next, &host);
+    let (next, last) = (Rc::new(next), Rc::new(last));
+    let by_token = |request: FakeHost| request.with_header("authorization", format!("Bearer {}", sign(&good_claims())));
+    for (filter, of) in [(&next, "p"), (&next, "open"), (&last, "p")] {
+        let request = by_token(FakeHost::new().with_policy(of).with_header("x-user", "admin"));
+        assert_eq!(refusal(filter, &request), None);
+        assert_eq!(request.request_header("x-user"), Vec::<Vec<u8>>::new(), "{of}");
+    }
+    let later = by_token(FakeHost::new().with_policy("p").with_header("x-user", "mine"));
+    later.advance(std::time::Duration::from_secs(90));
+    assert_eq!(refusal(&next, &later), None);
+    assert_eq!(later.request_header("x-user"), [b"mine".to_vec()], "then it is a header like others");
+
+    // One that now carries a token, which may have to go on to the service, is left.
+    let in_header = JwtPolicy {
+        providers: policy()
+            .providers
+            .into_iter()
+            .map(|one| Provider { from: vec![Location::Header { name: "x-user".into(), scheme: None }], ..one })
+            .collect(),
+        ..policy()
+    };
+    let config = Config { policies: BTreeMap::from([("p".to_owned(), Policy::Jwt(in_header))]), ..Config::default() };
+    let mut carrying = JwtAuth::configure(&serde_json::to_vec(&config).unwrap(), &host).unwrap();
+    carrying.succeed(&setting("x-user"), &host);
+    assert!(carrying.also_stripped.is_empty());
+}
+
 #[test]
 fn what_a_policy_that_is_gone_lets_by_is_remembered_for_no_other() {
     let host = FakeHost::new();
