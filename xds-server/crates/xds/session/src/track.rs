@@ -50,6 +50,8 @@ pub(crate) struct Track {
     pub(crate) last_nonce: Option<Text>,
     /// The version a state-of-the-world client came with, until the first view can be compared.
     pub(crate) claimed_version: Option<Text>,
+    /// A state-of-the-world client came with a version: it has something of the kind, and did not say what.
+    pub(crate) claimed: bool,
     /// A state-of-the-world client has exactly what its claimed version says: nothing that it has is unknown.
     pub(crate) trusted: bool,
     pub(crate) renew_at: Option<Moment>,
@@ -126,6 +128,7 @@ impl Track {
             owes_answer: false,
             last_nonce: None,
             claimed_version: None,
+            claimed: false,
             trusted: false,
             renew_at: None,
             renewal_due: false,

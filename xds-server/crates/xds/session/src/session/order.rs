@@ -58,13 +58,20 @@ impl Session {
         }
         // What is gone of a whole table is never taken away: no listener leads to it.
         let goes = |kind, name: &Text| kind == ResourceKind::ScopedRoutes || wanted(kind).contains_key(&**name);
-        // What the routes of a client that returns name is not known: it told their versions, or has not told of them yet.
-        let unknown = self.returning && !self.grace_over && self.track(ResourceKind::Extension).held.contains_key(&*extension.id.name);
+        // What the routes of a client that returns name is not known: it told their versions, or has not told of them yet. By state of the
+        // world it told one version for all of a kind, and which it has is known by its answers alone.
+        let own = self.track(ResourceKind::Extension);
+        let unknown = self.returning && !self.grace_over && (own.claimed || own.held.contains_key(&*extension.id.name));
+        let untold = |track: &Track| {
+            let mut names = track.interest.names().iter();
+            track.claimed
+                && if track.interest.is_wildcard() { track.acked.is_empty() } else { names.any(|name| !track.acked.contains_key(name)) }
+        };
         let may_name = |one: &Resource| names(one) || unknown && one.bytes.is_empty();
         NAMING.iter().map(|kind| (*kind, self.track(*kind))).any(|(kind, track)| {
             // Accepted, or on its way.
             let mut has = track.acked.iter().chain(track.held.iter());
-            unknown && !track.started || track.started && has.any(|(name, one)| may_name(one) && goes(kind, name))
+            unknown && (!track.started || untold(track)) || track.started && has.any(|(name, one)| may_name(one) && goes(kind, name))
         })
     }
 

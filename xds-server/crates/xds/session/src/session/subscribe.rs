@@ -41,11 +41,13 @@ impl Session {
             self.on_answer(kind, &request.response_nonce, request.error_detail.as_ref(), now);
         }
         self.track_mut(kind).started = true;
-        if first && !request.version_info.is_empty() && !std::mem::replace(&mut self.returning, true) {
+        let claims = first && !request.version_info.is_empty();
+        self.track_mut(kind).claimed |= claims;
+        if claims && !std::mem::replace(&mut self.returning, true) {
             self.choose();
         }
         self.replace_names(kind, &request.resource_names);
-        if first && self.track(kind).interest.is_wildcard() && !request.version_info.is_empty() {
+        if claims && self.track(kind).interest.is_wildcard() {
             self.trust_version(kind, &request.version_info);
         }
         self.check_subscriptions()

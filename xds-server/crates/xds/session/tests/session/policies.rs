@@ -1,5 +1,7 @@
 //! Routes name policies, and filters' configurations know them: no change of either refuses a request that both versions let by.
 
+use windrose_xds_session::SotwRequest;
+
 use crate::stream::{Stream, delta, line, sotw};
 
 const NONE: [&str; 0] = [];
@@ -79,6 +81,36 @@ fn where_the_routes_are_refused_the_configuration_goes_all_the_same() {
     let route = stream.poll().unwrap();
     stream.nack(&route, "no such route");
     assert!(stream.accept_all().iter().any(|line| line == "ECDS +e@2"), "what still names the policy is closed");
+}
+
+#[test]
+fn sotw_of_a_client_that_returns_nobody_knows_what_its_routes_name_until_it_answers() {
+    let mut stream = sotw();
+    stream.view("CDS a@1; CDS b@1; ECDS e@2; LDS l@1 -> RDS r, ECDS e; RDS r@2 -> CDS b");
+    let mut returns = |kind: &str, names: &[&str]| {
+        let request = SotwRequest {
+            type_url: crate::world::kind(kind).type_url().into(),
+            version_info: "of before".into(),
+            resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..SotwRequest::default()
+        };
+        stream.sotw_request(request).unwrap();
+    };
+    returns("CDS", &[]);
+    returns("LDS", &[]);
+    returns("ECDS", &["e"]);
+    returns("RDS", &["r"]);
+    let (clusters, listeners) = (stream.poll().unwrap(), stream.poll().unwrap());
+    assert_eq!([line(&clusters), line(&listeners)], ["CDS +a@1 +b@1", "LDS +l@1"]);
+    stream.ack(&listeners);
+    assert_eq!(stream.lines(), NONE, "the route waits for its cluster, and the configuration for the route");
+    stream.ack(&clusters);
+    let route = stream.poll().unwrap();
+    assert_eq!(line(&route), "RDS +r@2");
+    assert_eq!(stream.lines(), NONE);
+    stream.ack(&route);
+    stream.wait(6);
+    assert_eq!(stream.lines()[0], "ECDS +e@2", "nor does it say that it has scopes, for ever");
 }
 
 #[test]
