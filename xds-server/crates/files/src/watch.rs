@@ -134,7 +134,7 @@ impl Watch {
     /// Waits until files should be read again.
     pub fn wait(&mut self) -> Wake {
         if std::mem::take(&mut self.ready) {
-            return Wake::Changed;
+            return self.settle(Signal::Event);
         }
         let idle = if self.watcher.is_some() { self.settings.poll } else { self.settings.poll_alone };
         let first = match self.signals.recv_timeout(idle) {

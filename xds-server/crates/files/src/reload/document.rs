@@ -8,7 +8,7 @@ use windrose_api::declared::{AnyObject, SetAside};
 use windrose_api::{Source, decode};
 use windrose_vocab::{FieldPath, ObjectRef, Severity};
 
-use super::FileState;
+use super::{FileState, about_file};
 use crate::kept::Recorder;
 use crate::origin::{Finding, Origin};
 use crate::split::{Document, split};
@@ -55,6 +55,11 @@ fn decode_document(file: &Arc<Path>, document: Document<'_>, reading: &Reading<'
     };
     match tree.map(|tree| tree.to_node()) {
         Ok(Value::Null) => {}
+        // It may hold shared secrets: no line of it is shown.
+        Ok(node) if is_key_set(&node) => {
+            let message = "is a JSON Web Key Set that nothing names; an AuthPolicy does by `jwks: { file: FILE }`".to_owned();
+            state.findings.push(about_file(file, Severity::Warning, message));
+        }
         Ok(node) => decode_node(node, &Arc::new(origin), reading, state),
         Err(error) => {
             state.holds_on = true;
@@ -97,6 +102,11 @@ fn declare(node: Value, origin: &Arc<Origin>, reading: &Reading<'_>, state: &mut
         }),
         None => state.findings.extend(findings),
     }
+}
+
+/// A JSON Web Key Set (RFC 7517, section 5). Once an object takes it as a value it is no declaration at all.
+fn is_key_set(node: &Value) -> bool {
+    node.get("keys").is_some_and(Value::is_array) && ["apiVersion", "kind", "metadata"].iter().all(|field| node.get(field).is_none())
 }
 
 fn not_utf8(bytes: &[u8], valid: usize) -> SyntaxError {

@@ -247,3 +247,14 @@ fn json_is_read_like_yaml() {
     )]);
     assert_eq!(check(&Reloader::new(paths(&folder))), (vec!["one=x".into()], 0));
 }
+
+#[test]
+fn a_key_set_that_nothing_names_yet_is_called_so_and_shown_to_nobody() {
+    let folder = folder(&[("keys.json", r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#), ("one.yaml", &map("one", "x"))]);
+    let reloader = Reloader::new(paths(&folder));
+    assert_eq!(check(&reloader), (vec!["one=x".into()], 0));
+    let world = reloader.world();
+    assert!(!world.declared.incomplete, "it could never be an object");
+    let told = format!("{:?}", world.diagnostics);
+    assert!(told.contains("keys.json") && told.contains("JSON Web Key Set") && !told.contains("c2Vj"), "{told}");
+}
