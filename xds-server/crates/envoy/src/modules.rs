@@ -12,6 +12,8 @@ pub struct Modules(BTreeMap<Text, (Fingerprint, Bytes)>);
 
 /// Before the fingerprint in the name of a folder of modules.
 const FOLDER: &str = "modules-";
+/// What it was called before its name said what is in it.
+const FORMER: &str = "modules";
 
 impl Modules {
     /// The modules of those names.
@@ -27,10 +29,10 @@ impl Modules {
         format!("{FOLDER}{}", Fingerprint::of("modules", &all))
     }
 
-    /// Whether they are what lies in that folder, as far as its name says: one that has another name is its owner's affair.
+    /// Whether they are what lies in that folder, as far as its name says: one that has a name that no version gave it is its owner's affair.
     pub(crate) fn are_in(&self, folder: &str) -> bool {
         let name = folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-        !name.starts_with(FOLDER) || name == self.folder_name()
+        name == self.folder_name() || name != FORMER && !name.starts_with(FOLDER)
     }
 
     pub(crate) fn code(&self, name: &str) -> Option<&Bytes> {
@@ -59,6 +61,7 @@ mod tests {
         let folder = |modules: &Modules| format!("/opt/edge/{}", modules.folder_name());
         assert!(now.are_in(&folder(&now)) && now.are_in(&format!("{}/", folder(&now))));
         assert!(!now.are_in(&folder(&former)));
+        assert!(!now.are_in("/opt/edge/modules"), "filled before its name said by which version");
         assert!(now.are_in("/usr/share/windrose/filters"), "whoever names it sees to it");
     }
 }
