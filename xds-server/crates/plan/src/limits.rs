@@ -123,3 +123,6 @@ pub(crate) const OUTBOUND_PORT: u16 = 15_001;
 
 /// Hexadecimal digits that tell the made-up names of sessions apart: two of a site are the same once in 2^64.
 pub(crate) const SESSION_NAME_DIGITS: usize = 16;
+
+/// Open rules of a route that a warning names.
+pub(crate) const OPEN_NAMED: usize = 5;

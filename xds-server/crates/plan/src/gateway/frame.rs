@@ -22,7 +22,7 @@ use crate::backend::ClusterKey;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{field, missing};
 use crate::route::{ResolvedBackend, external_auth};
-use crate::world::{Index, View};
+use crate::world::{Index, View, nearest};
 
 /// The class that needs no object, so that files can do without one.
 const CLASS: &str = "windrose";
@@ -193,7 +193,10 @@ fn is_ours(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
         None if *gateway.spec.class == *CLASS => true,
         None => {
             let target = ObjectRef { kind: Kind::GatewayClass, key: class };
-            view.tell(missing(view, "Pending", &target).at(&gateway.meta.object, field("spec.gatewayClassName")));
+            let problem = missing(view, "Pending", &target);
+            // The class that is there without being declared is meant as often as one that is.
+            let meant = problem.hint.clone().or_else(|| nearest([CLASS].into_iter(), &target.key.name));
+            view.tell(problem.hint(meant).at(&gateway.meta.object, field("spec.gatewayClassName")));
             // What runs goes on as it is, and so do its routes: a class that is made anew must cost nothing.
             fleet::is_reached(view, gateway)
         }

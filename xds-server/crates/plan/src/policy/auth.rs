@@ -219,9 +219,18 @@ pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<Effective>
     merge::merge(view, parts)
 }
 
-/// Tells once for a route that nobody protects it.
-pub(crate) fn warn_open(view: &View<'_>, route: &ObjectRef) {
-    let told =
-        Diagnostic::warning(route.clone(), field(""), Code::Open, "no policy protects it, and nobody signed off that none is needed");
+/// Tells once for a route that nobody protects it, or which of its rules.
+pub(crate) fn warn_open(view: &View<'_>, route: &ObjectRef, open: &[(usize, Text)], rules: usize) {
+    const SIGNED: &str = "nobody signed off that none is needed";
+    let Some((first, _)) = open.first() else { return };
+    let (at, message) = if open.len() == rules {
+        (String::new(), format!("no policy protects it, and {SIGNED}"))
+    } else {
+        let named: Vec<String> = open.iter().take(limits::OPEN_NAMED).map(|(_, rule)| format!("`{rule}`")).collect();
+        let more = if open.len() > named.len() { ", …" } else { "" };
+        let message = format!("no policy protects {} of its {rules} rules, and {SIGNED}: {}{more}", open.len(), named.join(", "));
+        (format!("spec.rules[{first}]"), message)
+    };
+    let told = Diagnostic::warning(route.clone(), field(&at), Code::Open, message);
     view.tell(told.hint("attach an AuthPolicy; for a public route one with `public: {reason, approvedBy}`"));
 }

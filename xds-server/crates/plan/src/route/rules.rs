@@ -44,6 +44,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
     let route = view.route(&key.route)?;
     let resolved = view.resolved(&key.route)?;
     let (mut routes, mut clusters, mut all_entries) = (Vec::new(), BTreeSet::new(), BTreeMap::new());
+    let mut open = Vec::new();
     for (index, (rule, resolved)) in route.spec.rules.iter().zip(&resolved.rules).enumerate() {
         let mut filters = filters(view, &key.route, &format!("spec.rules[{index}].filters"), &rule.filters);
         let place = place(key, rule);
@@ -59,7 +60,9 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
         let actions = actions(view, &parts, &mut clusters);
         let asked = if asks { Some(key.route.clone()) } else { asked_before(view, key) };
-        let entries = entries(view, key, &place, asked, &rule_label(key.route.kind, rule));
+        let label = rule_label(key.route.kind, rule);
+        let (entries, is_open) = entries(view, key, &place, asked, &label);
+        open.extend(is_open.then_some((index, label)));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
         all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
         // What is answered here becomes no call.
@@ -88,6 +91,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
             routes.push(Ruled { precedence: Precedence::of(&route.matcher), rule: index, position, route: route.into() });
         }
     }
+    auth::warn_open(view, &key.route, &open, route.spec.rules.len());
     let clusters = clusters.into_iter().collect();
     Some(Rules { routes: routes.into(), clusters, entries: all_entries, created: route.meta.created })
 }
@@ -192,15 +196,15 @@ fn forwards(action: &RouteAction) -> bool {
     }
 }
 
-/// The entries that every route of the rule names, and what protects it.
+/// The entries that every route of the rule names, and whether it is open to everybody by nobody's word.
 fn entries(
     view: &View<'_>,
     key: &RulesKey,
     place: &Place<'_>,
     asked: Option<ObjectRef>,
     rule: &Text,
-) -> Vec<(Filter, Text, ExtensionEntry)> {
-    let mut all = Vec::new();
+) -> (Vec<(Filter, Text, ExtensionEntry)>, bool) {
+    let (mut all, mut is_open) = (Vec::new(), false);
     let parent = match &*key.table {
         Table::Edge { gateway, .. } => ObjectRef { kind: Kind::Gateway, key: gateway.clone() },
         Table::Mesh { service, .. } => ObjectRef { kind: Kind::Service, key: service.clone() },
@@ -217,7 +221,7 @@ fn entries(
                 view.covers(covered, Coverage::Protected(vec![asked]));
             } else if matches!(*key.table, Table::Edge { .. }) {
                 view.covers(covered, Coverage::Open);
-                auth::warn_open(view, &key.route);
+                is_open = true;
             }
             // At a Gateway also where nobody asks for tokens yet: the first policy that does changes no other route.
             if matches!(*key.table, Table::Edge { .. }) || view.guarded(&key.table, Filter::JwtAuth) {
@@ -228,5 +232,5 @@ fn entries(
     if let Some((id, limits)) = rate_limit::effective(view, place) {
         all.push((Filter::RateLimit, id, ExtensionEntry::RateLimit(limits)));
     }
-    all
+    (all, is_open)
 }

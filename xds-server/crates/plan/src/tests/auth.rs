@@ -111,6 +111,20 @@ fn without_policies_each_filter_has_its_place_and_every_route_is_told_open() {
 }
 
 #[test]
+fn a_route_that_is_open_in_part_names_its_open_rules() {
+    let told = |plan: &Plan| {
+        let of_r = |told: &&Arc<windrose_vocab::Diagnostic>| {
+            told.code.as_str() == "Open" && told.object.as_ref().is_some_and(|object| &*object.key.name == "r")
+        };
+        plan.diagnostics.iter().filter(of_r).map(|told| format!("{}: {}", told.field, told.message)).collect::<Vec<_>>()
+    };
+    let part = told(&world([jwt("strict", on_route(Some("a")), "https://idp")]));
+    assert_eq!(part, ["spec.rules[1]: no policy protects 1 of its 2 rules, and nobody signed off that none is needed: `b`"]);
+    assert_eq!(told(&world([])), [": no policy protects it, and nobody signed off that none is needed"]);
+    assert!(told(&world([jwt("strict", on_route(None), "https://idp")])).is_empty());
+}
+
+#[test]
 fn where_one_route_is_protected_the_others_are_open_by_an_entry_of_their_own() {
     let plan = world([jwt("strict", on_route(None), "https://idp")]);
     assert_eq!(ids(&plan), ["shop/strict", "shop/strict", "open"]);
