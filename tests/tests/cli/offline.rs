@@ -116,6 +116,15 @@ fn what_a_proxy_gets_is_printed_and_is_what_envoy_takes() {
     let unknown = example.ask("render", &["--proxy", "gateway/shop/egde"]);
     let said = String::from_utf8_lossy(&unknown.stderr);
     assert!(!unknown.status.success() && said.contains(PROXY), "it names those that there are: {said}");
+
+    let gateway = Path::new(&example.path()).join("gateway.yaml");
+    let text = std::fs::read_to_string(&gateway).unwrap();
+    std::fs::write(&gateway, text.replace("gatewayClassName: windrose", "gatewayClassName: windros")).unwrap();
+    let nowhere = example.ask("render", &["--proxy", PROXY]);
+    let said = String::from_utf8_lossy(&nowhere.stderr);
+    assert!(said.contains("no GatewayClass `windros`"), "it says why there is none: {said}");
+    let told = json_of(&example.ask("check", &["-o", "json"]))["diagnostics"].to_string();
+    assert!(told.contains("did you mean `windrose`?"), "{told}");
 }
 
 #[test]
