@@ -15,6 +15,15 @@ fn world(home: &Loopback, routes: &[String]) -> String {
     documents(&[&back, routes].concat())
 }
 
+/// A policy for a rule that the route does not have.
+const FOR_NO_RULE: &str = "apiVersion: windrose.dev/v1alpha1
+kind: RateLimitPolicy
+metadata: { name: no-rule, namespace: shop }
+spec:
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: web, sectionName: typo }]
+  limits: [{ name: all, quota: { requests: 10, window: 1s } }]
+";
+
 /// Waits until an object's report is as wanted.
 async fn told(stage: &Stage, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     wait_until(PATIENCE, &format!("{name}: {what}"), async || {
@@ -34,7 +43,7 @@ async fn status_counts_from_the_acknowledgement_and_names_last_good_versions() {
     let home = Loopback::claim();
     let _back = EchoServer::start("one", home.port(9001)).await;
     let good = route("web", EVERYTHING, "one");
-    let declared = world(&home, std::slice::from_ref(&good));
+    let declared = world(&home, &[good.clone(), FOR_NO_RULE.to_owned()]);
     let stage = Stage::set(home, &declared).await;
     let pending = told(&stage, "web", "pending", |one| one["programmed"]["reason"] == "Pending").await;
     assert_eq!(pending["programmed"]["status"], false, "{pending}");
@@ -48,6 +57,9 @@ async fn status_counts_from_the_acknowledgement_and_names_last_good_versions() {
     let running = told(&stage, "web", "programmed", |one| one["programmed"]["status"] == true).await;
     let since = running["programmed"]["since"].as_u64().unwrap();
     assert!(since <= acknowledged + 1, "{since} is after {acknowledged}: {running}");
+    // Envoy has the route that the policy was read with, and nothing of the policy.
+    let nowhere = told(&stage, "no-rule", "not accepted", |one| one["reason"] == "TargetNotFound").await;
+    assert_eq!((&nowhere["accepted"], &nowhere["programmed"]), (&false.into(), &Value::Null), "{nowhere}");
 
     // One that cannot be read keeps its last good version, and one that never was good is there all the same.
     let misspelt = [good.replace("backendRefs", "backendRefz"), route("new", EVERYTHING, "one").replace("rules", "rulez")];

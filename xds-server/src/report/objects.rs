@@ -45,7 +45,7 @@ fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {
         return refused(known, version, refusal);
     }
     let mut report = verdicts(&picture.plan, &version.object);
-    let standing = progress.of(version);
+    let standing = progress.of(version).filter(|_| takes_effect(&picture.plan, &version.object));
     report.programmed = standing.as_ref().map(|standing| programmed(known, standing));
     if let Some(error) =
         standing.and_then(|standing| standing.unpublished.filter(|_| !standing.holds)).filter(|_| report.message.is_empty())
@@ -115,12 +115,17 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
     }
 }
 
+/// Whether something that it attaches to takes it. Where nothing does, proxies that have what was read for its verdict run nothing of it.
+fn takes_effect(plan: &Plan, object: &ObjectRef) -> bool {
+    let towards = plan.verdicts_of(object).filter(|(subject, _)| subject.parent.is_some());
+    let mut accepted = towards.filter_map(|(_, verdict)| verdict.conditions.get(&ConditionType::Accepted)).peekable();
+    accepted.peek().is_none() || accepted.any(|condition| condition.status)
+}
+
 /// The object's conditions, those towards its parents and those of its sections as one: the first that is not as it should be speaks.
 fn verdicts(plan: &Plan, object: &ObjectRef) -> ObjectReport {
     let mut report = blank(object);
-    let first = windrose_plan::Subject::object(object.clone());
-    let of_object = plan.verdicts.range(first..).take_while(|(subject, _)| subject.object == *object);
-    of_object.for_each(|(_, verdict)| join(&mut report, verdict));
+    plan.verdicts_of(object).for_each(|(_, verdict)| join(&mut report, verdict));
     if report.reason.is_empty() {
         report.reason = "Accepted".into();
     }

@@ -34,6 +34,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The verdicts on an object: as such, towards each parent, and on each of its sections.
+    pub fn verdicts_of<'a>(&'a self, object: &'a ObjectRef) -> impl Iterator<Item = (&'a Subject, &'a Verdict)> {
+        self.verdicts.range(Subject::object(object.clone())..).take_while(move |(subject, _)| subject.object == *object)
+    }
+
     /// The Gateways for which proxies of that kind carry a version of an object: their own, or those that share them and whose listeners
     /// and routes it is in.
     #[must_use]

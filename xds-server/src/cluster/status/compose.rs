@@ -364,8 +364,7 @@ impl Known<'_> {
 
     /// GEP-713: the Gateways that a policy takes effect on, or its targets where there is none.
     fn ancestors(&self, object: &ObjectRef, declared: &AnyObject) -> Vec<(ParentRef, Vec<Condition>)> {
-        let first = Subject::object(object.clone());
-        let of_object = self.picture.plan.verdicts.range(first..).take_while(|(subject, _)| subject.object == *object);
+        let of_object = self.picture.plan.verdicts_of(object);
         let (problem, refused) = (problem(self, object), self.refused(object));
         let target = |verdict: &Verdict| {
             let mut conditions = with_problem(conditions(verdict), problem.as_ref());
