@@ -23,5 +23,5 @@ pub(crate) fn run(options: &args::Schema) -> anyhow::Result<()> {
     let known = || Kind::ALL.map(Kind::as_str).join(", ");
     let same = |kind: &Kind| kind.as_str().eq_ignore_ascii_case(wanted);
     let kind = Kind::ALL.into_iter().find(same).with_context(|| format!("no kind `{wanted}`; there are {}", known()))?;
-    put(&format!("{}\n", serde_json::to_string_pretty(schema(kind).json())?))
+    put(&format!("{}\n", serde_json::to_string_pretty(&schema(kind).json())?))
 }

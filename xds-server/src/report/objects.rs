@@ -118,7 +118,7 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
 /// Whether something that it attaches to takes it. Where nothing does, proxies that have what was read for its verdict run nothing of it.
 fn takes_effect(plan: &Plan, object: &ObjectRef) -> bool {
     let towards = plan.verdicts_of(object).filter(|(subject, _)| subject.parent.is_some());
-    let mut accepted = towards.filter_map(|(_, verdict)| verdict.conditions.get(&ConditionType::Accepted)).peekable();
+    let mut accepted = towards.filter_map(|(_, verdict)| verdict.conditions.get(ConditionType::Accepted)).peekable();
     accepted.peek().is_none() || accepted.any(|condition| condition.status)
 }
 
@@ -133,7 +133,7 @@ fn verdicts(plan: &Plan, object: &ObjectRef) -> ObjectReport {
 }
 
 fn join(report: &mut ObjectReport, verdict: &Verdict) {
-    for (condition, state) in &verdict.conditions {
+    for (condition, state) in verdict.conditions.iter() {
         let wrong = match condition {
             ConditionType::Accepted => {
                 report.accepted &= state.status;

@@ -28,7 +28,8 @@ fn index(kinds: &[Kind]) -> String {
         "{GENERATED}# Reference\n\nThe kinds of `windrose.dev/v1alpha1`. Those of Gateway API are described at <https://gateway-api.sigs.k8s.io>.\n\n| kind | |\n|---|---|\n"
     );
     for kind in kinds {
-        let line = description(schema(*kind).json()).lines().next().unwrap_or_default();
+        let json = schema(*kind).json();
+        let line = description(&json).lines().next().unwrap_or_default();
         let _ = writeln!(text, "| [{kind}]({}) | {line} |", file(*kind));
     }
     text
@@ -37,7 +38,7 @@ fn index(kinds: &[Kind]) -> String {
 fn page(kind: Kind) -> String {
     let schema = schema(kind);
     let json = schema.json();
-    let mut text = format!("{GENERATED}# {kind}\n\n{}\n\n", description(json));
+    let mut text = format!("{GENERATED}# {kind}\n\n{}\n\n", description(&json));
     if let Some(example) = example(kind) {
         let _ = write!(text, "```yaml\n{example}```\n\n");
     }

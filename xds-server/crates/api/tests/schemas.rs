@@ -27,7 +27,8 @@ fn visit(schema: &Value, see: &mut dyn FnMut(&serde_json::Map<String, Value>)) {
 #[test]
 fn every_kind_has_a_schema_that_says_apiversion_kind_and_metadata() {
     for kind in all() {
-        let properties = kind.json().get("properties").unwrap_or_else(|| panic!("{}", kind.kind));
+        let json = kind.json();
+        let properties = json.get("properties").unwrap_or_else(|| panic!("{}", kind.kind));
         for name in ["apiVersion", "kind", "metadata"] {
             assert!(properties.get(name).is_some(), "{}: {name}", kind.kind);
         }
@@ -82,7 +83,7 @@ fn no_word_of_a_schema_is_passed_over() {
     let mut others = BTreeSet::new();
     let mut formats = BTreeSet::new();
     for kind in all() {
-        visit(kind.json(), &mut |members| {
+        visit(&kind.json(), &mut |members| {
             others.extend(
                 members.keys().filter(|name| !understood.contains(name.as_str()) && !of_no_concern.contains(name.as_str())).cloned(),
             );
@@ -97,7 +98,7 @@ fn no_word_of_a_schema_is_passed_over() {
 #[test]
 fn every_pattern_compiles() {
     for kind in all() {
-        visit(kind.json(), &mut |members| {
+        visit(&kind.json(), &mut |members| {
             if let Some(pattern) = members.get("pattern").and_then(Value::as_str) {
                 assert!(Regex::new(pattern).is_ok(), "{}: {pattern}", kind.kind);
             }

@@ -22,7 +22,7 @@ use windrose_api::Declared;
 
 pub use gateway::{FLEET_ANNOTATION, GATEWAY_ANNOTATION};
 pub use limits::READY_PORT;
-pub use plan::{Condition, ConditionType, Coverage, Covered, Edge, OpenPort, Plan, Sources, Subject, Verdict};
+pub use plan::{Condition, ConditionType, Conditions, Coverage, Covered, Edge, OpenPort, Plan, Sources, Subject, Verdict};
 pub use planner::Planner;
 pub use policy::set_aside::stead;
 pub use print::print;

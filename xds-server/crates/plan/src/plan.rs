@@ -1,6 +1,6 @@
 //! The plan: a program for every proxy, and what to tell people about each object. Plain values in persistent maps.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -237,9 +237,44 @@ impl fmt::Display for Subject {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
     /// At most one of each type.
-    pub conditions: BTreeMap<ConditionType, Condition>,
+    pub conditions: Conditions,
     /// Kinds of routes that a listener takes.
     pub supported_kinds: Vec<Kind>,
+}
+
+/// Conditions by type, sorted. A route has two for each parent, and there are many routes: a map would keep room for eleven.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Conditions(Vec<(ConditionType, Condition)>);
+
+impl Conditions {
+    /// The condition of that type.
+    #[must_use]
+    pub fn get(&self, kind: ConditionType) -> Option<&Condition> {
+        self.position(kind).ok().and_then(|at| self.0.get(at)).map(|(_, condition)| condition)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = (ConditionType, &Condition)> {
+        self.0.iter().map(|(kind, condition)| (*kind, condition))
+    }
+
+    pub(crate) fn insert(&mut self, kind: ConditionType, condition: Condition) {
+        match self.position(kind) {
+            Ok(at) => _ = self.0.get_mut(at).map(|known| known.1 = condition),
+            Err(at) => {
+                self.0.reserve_exact(1);
+                self.0.insert(at, (kind, condition));
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, kind: ConditionType) {
+        self.0.retain(|(known, _)| *known != kind);
+    }
+
+    fn position(&self, kind: ConditionType) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&kind, |(known, _)| *known)
+    }
 }
 
 /// The types of conditions that a plan decides; `Programmed` is not one, it needs the proxies.

@@ -23,7 +23,7 @@ use windrose_vocab::{Code, Kind, ObjectRef, Text};
 use crate::backend::{OriginTls, origin_tls};
 use crate::gateway::{self, ListenerId};
 use crate::reference::{field, key_of, kind_of as kind_of_reference};
-use crate::world::{Filter, Index, View};
+use crate::world::{Filter, View};
 
 /// What one policy comes to by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,7 +74,7 @@ pub(crate) fn chain(view: &View<'_>, kind: Kind, place: &Place<'_>) -> Vec<Objec
 
 /// Whether a policy that needs this filter attaches to the route, to one of its rules, or to a Service behind it.
 pub(crate) fn on_route(view: &View<'_>, filter: Filter, route: &Object<Route>) -> bool {
-    let on = |object: ObjectRef| !view.index(Index::Policies(kind_of(filter), object)).is_empty();
+    let on = |object: ObjectRef| view.policies_on(kind_of(filter), &object).next().is_some();
     let mut backends = route.spec.rules.iter().flat_map(|rule| &rule.backends);
     let services = backends.by_ref().filter(|backend| kind_of_reference(&backend.target) == Some(Kind::Service));
     let mut services =

@@ -52,7 +52,7 @@ fn heading(plan: &Plan, proxy: &ProxyKey) -> String {
 }
 
 fn conditions(verdict: &Verdict) -> String {
-    let one = |(kind, condition): (&crate::plan::ConditionType, &Condition)| {
+    let one = |(kind, condition): (crate::plan::ConditionType, &Condition)| {
         let sign = if condition.status { "" } else { "not " };
         let plain = condition.status && condition.reason == kind.as_str() && condition.message.is_empty();
         let quiet = condition.reason == "NoConflicts";

@@ -127,7 +127,7 @@ fn yes(kind: &'static str, reason: &str) -> Condition {
 }
 
 fn conditions(verdict: &Verdict) -> Vec<Condition> {
-    let one = |(kind, state): (&ConditionType, &windrose_plan::Condition)| Condition {
+    let one = |(kind, state): (ConditionType, &windrose_plan::Condition)| Condition {
         kind: kind.as_str(),
         status: state.status,
         reason: state.reason.into(),
@@ -137,7 +137,7 @@ fn conditions(verdict: &Verdict) -> Vec<Condition> {
 }
 
 fn holds(verdict: &Verdict, kind: ConditionType) -> Option<bool> {
-    verdict.conditions.get(&kind).map(|condition| condition.status)
+    verdict.conditions.get(kind).map(|condition| condition.status)
 }
 
 /// Whether what was made of an object runs, and why not; or what is wrong all the same.
@@ -183,7 +183,7 @@ fn lacking(standing: &Standing<'_>, lag: Option<&Lag>) -> String {
 
 /// What is not accepted is not programmed, for the same reason; nor is what came later than the rest, and is `late`.
 fn programmed(verdict: &Verdict, runs: &Runs, late: Option<String>) -> Condition {
-    let refused = verdict.conditions.get(&ConditionType::Accepted).filter(|condition| !condition.status);
+    let refused = verdict.conditions.get(ConditionType::Accepted).filter(|condition| !condition.status);
     let (status, reason, message) = match refused {
         Some(refused) => (false, refused.reason, refused.message.clone()),
         None if holds(verdict, ConditionType::ResolvedRefs) == Some(false) => (false, "Invalid", "see ResolvedRefs".to_owned()),

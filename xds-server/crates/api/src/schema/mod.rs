@@ -103,14 +103,9 @@ impl Pattern {
 pub struct KindSchema {
     /// The kind.
     pub kind: Kind,
-    versions: Vec<Version>,
-}
-
-#[derive(Debug)]
-struct Version {
-    name: &'static str,
-    json: Value,
-    root: Schema,
+    names: Vec<&'static str>,
+    /// Each schema once, and the versions that it is of; read when an object is.
+    roots: OnceLock<Vec<(Vec<&'static str>, Schema)>>,
 }
 
 /// The schema of `kind`, in all its versions.
@@ -128,14 +123,12 @@ pub(crate) fn metadata_schema() -> Schema {
 
 impl KindSchema {
     fn load(kind: Kind) -> Self {
-        let sources = if kind.group() == official::GROUP { official::versions(kind) } else { derived::versions(kind) };
-        let versions = sources.into_iter().map(|(name, json)| Version { name, root: parse::schema(&json), json }).collect();
-        Self { kind, versions }
+        Self { kind, names: sources(kind).into_iter().map(|(name, _)| name).collect(), roots: OnceLock::new() }
     }
 
     /// The names of the versions, the one to write first.
     pub fn versions(&self) -> impl Iterator<Item = &'static str> + '_ {
-        self.versions.iter().map(|version| version.name)
+        self.names.iter().copied()
     }
 
     /// `apiVersion` as it is written for this kind.
@@ -145,17 +138,33 @@ impl KindSchema {
         if self.kind.group().is_empty() { version.to_owned() } else { format!("{}/{version}", self.kind.group()) }
     }
 
-    /// The schema as JSON, for people and editors.
+    /// The schema as JSON, for people and editors; made anew, for hardly anybody asks twice.
     #[must_use]
-    pub fn json(&self) -> &Value {
-        self.versions.first().map_or(&Value::Null, |version| &version.json)
+    pub fn json(&self) -> Value {
+        sources(self.kind).into_iter().next().map_or(Value::Null, |(_, json)| json)
     }
 
     /// The schema of one version.
     #[must_use]
     pub fn version(&self, name: &str) -> Option<&Schema> {
-        self.versions.iter().find(|version| version.name == name).map(|version| &version.root)
+        let roots = self.roots.get_or_init(|| roots(self.kind));
+        roots.iter().find(|(names, _)| names.contains(&name)).map(|(_, root)| root)
     }
+}
+
+fn sources(kind: Kind) -> Vec<(&'static str, Value)> {
+    if kind.group() == official::GROUP { official::versions(kind) } else { derived::versions(kind) }
+}
+
+fn roots(kind: Kind) -> Vec<(Vec<&'static str>, Schema)> {
+    let mut groups: Vec<(Vec<&'static str>, Value)> = Vec::new();
+    for (name, json) in sources(kind) {
+        match groups.iter_mut().find(|(_, known)| *known == json) {
+            Some((names, _)) => names.push(name),
+            None => groups.push((vec![name], json)),
+        }
+    }
+    groups.into_iter().map(|(names, json)| (names, parse::schema(&json))).collect()
 }
 
 impl Schema {

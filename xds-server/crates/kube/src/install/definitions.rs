@@ -84,7 +84,7 @@ fn version(kind: Kind) -> Value {
         "storage": true,
         "subresources": {"status": {}},
         "additionalPrinterColumns": status::columns(kind),
-        "schema": {"openAPIV3Schema": openapi(kind, declared.json())},
+        "schema": {"openAPIV3Schema": openapi(kind, &declared.json())},
     })
 }
 

@@ -24,6 +24,13 @@ pub(super) struct ExtensionState {
 
 impl Assembly {
     pub(super) fn entries_changed(&mut self, delta: &Delta<RulesKey, Rules>) {
+        // Most edits of a route are of other things: what is made of all policies of the port is made anew for those alone.
+        if let (Some(old), Some(new)) = (&delta.old, &delta.new)
+            && old.value.entries == new.value.entries
+            && policies(old).eq(policies(new))
+        {
+            return;
+        }
         let scope = Text::from(delta.key.table.scope());
         for (output, up) in delta.sides() {
             self.count_entries(&scope, output, up);
@@ -93,6 +100,14 @@ fn claims_of(limit: &RateLimit) -> impl Iterator<Item = Text> {
         KeyPart::ClientAddress | KeyPart::Header(_) | KeyPart::Route => None,
     });
     keys.chain(limit.plans.iter().map(|plans| plans.claim.clone()))
+}
+
+/// The versions of all that the tables are made of beside the routes.
+fn policies(output: &Output<Rules>) -> impl Iterator<Item = &ObjectVersion> {
+    output
+        .sources
+        .iter()
+        .filter(|version| [Filter::JwtAuth, Filter::RateLimit, Filter::Transcoder].iter().any(|filter| concerns(*filter, version)))
 }
 
 fn concerns(filter: Filter, version: &ObjectVersion) -> bool {

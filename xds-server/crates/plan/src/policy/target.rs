@@ -11,7 +11,7 @@ use super::mesh;
 use crate::backend::BackendId;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{Problem, field, missing};
-use crate::world::{Index, View, nearest};
+use crate::world::{View, nearest};
 
 /// The object that a target names, in the policy's namespace; none for a kind that does not exist.
 pub(crate) fn of_target(target: &TargetRef, namespace: &Text) -> Option<ObjectRef> {
@@ -53,7 +53,7 @@ pub(crate) fn winner_for_port(view: &View<'_>, kind: Kind, service: &ObjectRef, 
 
 /// All policies of a kind that name exactly this target and section, the oldest first.
 pub(crate) fn all_at(view: &View<'_>, kind: Kind, target: &ObjectRef, section: Option<&Text>) -> Vec<ObjectRef> {
-    let named = view.index(Index::Policies(kind, target.clone())).into_iter();
+    let named = view.policies_on(kind, target);
     let with_age = named.filter_map(|policy| {
         let object = view.object(&policy)?;
         let here = targets(&object).into_iter().any(|(known, part)| known.as_ref() == Some(target) && part.as_ref() == section);
@@ -66,7 +66,7 @@ pub(crate) fn all_at(view: &View<'_>, kind: Kind, target: &ObjectRef, section: O
 
 /// Whether a policy of a kind names a part of this target.
 pub(crate) fn is_any_part_named(view: &View<'_>, kind: Kind, target: &ObjectRef) -> bool {
-    let named = view.index(Index::Policies(kind, target.clone())).into_iter().filter_map(|policy| view.object(&policy));
+    let named = view.policies_on(kind, target).filter_map(|policy| view.object(&policy));
     named.flat_map(|object| targets(&object)).any(|(known, part)| known.as_ref() == Some(target) && part.is_some())
 }
 

@@ -26,7 +26,7 @@ pub(crate) struct Rules {
     /// Sorted, each once.
     pub(crate) clusters: Box<[ClusterKey]>,
     /// Entries of the filters' tables that the routes name.
-    pub(crate) entries: BTreeMap<(Filter, Text), ExtensionEntry>,
+    pub(crate) entries: Box<[((Filter, Text), ExtensionEntry)]>,
     pub(crate) created: u64,
 }
 
@@ -93,7 +93,7 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
     }
     auth::warn_open(view, &key.route, &open, route.spec.rules.len());
     let clusters = clusters.into_iter().collect();
-    Some(Rules { routes: routes.into(), clusters, entries: all_entries, created: route.meta.created })
+    Some(Rules { routes: routes.into(), clusters, entries: all_entries.into_iter().collect(), created: route.meta.created })
 }
 
 /// Who is asked whether a request of the rule may pass, if anybody is: nobody who can be, where the inner part is absent.

@@ -70,7 +70,7 @@ fn a_policy_without_targets_speaks_for_its_namespace_and_the_older_one_decides()
         let of_policy = plan.verdicts.iter().filter(|(subject, _)| subject.object == policy);
         let all = of_policy.map(|(subject, verdict)| {
             let parent = subject.parent.as_ref().map(|parent| format!("{}/{}", parent.target.kind, parent.target.name));
-            (parent.unwrap_or_default(), verdict.conditions[&ConditionType::Accepted].reason)
+            (parent.unwrap_or_default(), verdict.conditions.get(ConditionType::Accepted).unwrap().reason)
         });
         all.collect::<Vec<_>>()
     };

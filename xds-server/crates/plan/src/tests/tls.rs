@@ -76,7 +76,8 @@ fn towards(plan: &Plan, policy: &str) -> Vec<String> {
     let policy = ObjectRef::new(Kind::BackendTLSPolicy, NS, policy);
     let carried = plan.sources.iter().filter(|(_, resources)| resources.values().any(|sources| sources.carries(&policy)));
     assert_eq!(carried.map(|(proxy, _)| proxy.to_string()).collect::<Vec<_>>(), ["gateway/shop/edge"]);
-    let conditions = plan.verdicts.iter().filter(|(subject, _)| subject.object == policy).flat_map(|(_, verdict)| &verdict.conditions);
+    let conditions =
+        plan.verdicts.iter().filter(|(subject, _)| subject.object == policy).flat_map(|(_, verdict)| verdict.conditions.iter());
     conditions.map(|(kind, condition)| format!("{}={} {}", kind.as_str(), condition.status, condition.reason)).collect()
 }
 

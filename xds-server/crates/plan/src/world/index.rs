@@ -16,8 +16,8 @@ pub(crate) enum Index {
     ListenerSets(ObjectKey),
     /// Gateways of a class in a namespace, by those two.
     GatewaysOfClass(ObjectKey),
-    /// Policies of a kind on a target, or on a section of it.
-    Policies(Kind, ObjectRef),
+    /// Policies on a target, or on a section of it. Of all kinds: who reads one kind of an object's reads others, and there are few.
+    Policies(ObjectRef),
     /// Policies of a kind in a namespace that name no target.
     NamespacePolicies(Kind, Text),
     /// AuthPolicies that look for tokens in a header.
@@ -93,7 +93,7 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         }
         AnyObject::BackendTls(policy) => {
             let targets = policy.spec.targets.iter().filter_map(|(reference, _)| target::of_reference(reference, namespace));
-            all.extend(targets.map(|target| Index::Policies(Kind::BackendTLSPolicy, target)));
+            all.extend(targets.map(|target| Index::Policies(target)));
         }
         AnyObject::AuthPolicy(policy) => {
             policies(&mut all, &meta.object, &policy.spec.target_refs);
@@ -126,5 +126,5 @@ fn policies(all: &mut BTreeSet<Index>, policy: &ObjectRef, targets: &[TargetRef]
         all.insert(Index::NamespacePolicies(policy.kind, policy.key.namespace.clone()));
     }
     let named = targets.iter().filter_map(|reference| target::of_target(reference, &policy.key.namespace));
-    all.extend(named.map(|target| Index::Policies(policy.kind, target)));
+    all.extend(named.map(|target| Index::Policies(target)));
 }

@@ -51,7 +51,7 @@ impl ToldIndex {
             self.retract_diagnostic(diagnostic);
         }
         for (subject, kind, _) in &told.conditions {
-            self.change(subject, |verdict| drop(verdict.conditions.remove(kind)));
+            self.change(subject, |verdict| verdict.conditions.remove(*kind));
         }
         for (subject, _) in &told.kinds {
             self.change(subject, |verdict| verdict.supported_kinds.clear());
@@ -75,7 +75,7 @@ impl ToldIndex {
             self.diagnostics.insert(Arc::clone(diagnostic));
         }
         for (subject, kind, condition) in &told.conditions {
-            self.change(subject, |verdict| drop(verdict.conditions.insert(*kind, condition.clone())));
+            self.change(subject, |verdict| verdict.conditions.insert(*kind, condition.clone()));
         }
         for (subject, kinds) in &told.kinds {
             self.change(subject, |verdict| verdict.supported_kinds.clone_from(kinds));

@@ -107,6 +107,11 @@ impl<'a> View<'a> {
         found
     }
 
+    /// The policies of a kind on an object or on a section of it, sorted.
+    pub(crate) fn policies_on(&self, kind: Kind, object: &ObjectRef) -> impl Iterator<Item = ObjectRef> + use<> {
+        self.index(Index::Policies(object.clone())).into_iter().filter(move |policy| policy.kind == kind)
+    }
+
     /// The frame of a Gateway; none where it is absent or of another controller.
     pub(crate) fn frame(&self, gateway: &ObjectKey) -> Option<&'a Frame> {
         self.read(Dep::Frame(gateway.clone()));

@@ -89,8 +89,8 @@ fn no_word_of_a_schema_is_lost() {
     let replaced = BTreeSet::from(["nullable", "format", "additionalProperties"]);
     for kind in kinds() {
         let declared = schema(kind).json();
-        let structural = structural::schema(declared);
-        visit(declared, "", &mut |path, before| {
+        let structural = structural::schema(&declared);
+        visit(&declared, "", &mut |path, before| {
             let place = path.strip_prefix('.').map_or(Some(&structural), |path| at(&structural, path));
             let after = place.unwrap_or_else(|| panic!("{kind}{path} is gone"));
             for word in before.as_object().into_iter().flatten().map(|(word, _)| word.as_str()) {
@@ -115,7 +115,7 @@ fn at<'a>(root: &'a Value, path: &str) -> Option<&'a Value> {
 #[test]
 fn every_rule_stands_where_its_fields_are() {
     for kind in kinds() {
-        let root = structural::schema(schema(kind).json());
+        let root = structural::schema(&schema(kind).json());
         for (path, rule, message) in rules::of(kind) {
             let place = at(&root, path).unwrap_or_else(|| panic!("{kind}: no {path}"));
             for field in rule.split("has(self.").skip(1).map(|rest| rest.split(')').next().unwrap()) {
