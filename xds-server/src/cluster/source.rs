@@ -20,12 +20,27 @@ use crate::source::News;
 
 /// Hands on each world until the end.
 pub(crate) async fn follow(mut worlds: watch::Receiver<Arc<World>>, news: watch::Sender<Arc<News>>, end: CancellationToken) {
+    let mut former: Option<Arc<World>> = None;
     while let Some(Ok(())) = end.run_until_cancelled(worlds.changed()).await {
         let world = worlds.borrow_and_update().clone();
+        // Every status that is written comes back as a world, and changes nothing of what is planned or told.
+        if former.as_ref().is_some_and(|former| declares_the_same(former, &world)) {
+            continue;
+        }
+        former = Some(world.clone());
         // What was not read whole is nobody's world.
         let declared = if world.complete { world.declared.clone() } else { Default::default() };
         news.send_replace(Arc::new(News { declared, complete: world.complete, report: Arc::new(report(&world)) }));
     }
+}
+
+/// Whether all is the same but what the cluster knows of statuses.
+fn declares_the_same(former: &World, world: &World) -> bool {
+    former.complete == world.complete
+        && former.declared.incomplete == world.declared.incomplete
+        && former.declared.changed_since(&world.declared).objects.is_empty()
+        && (former.problems.ptr_eq(&world.problems) || former.problems == world.problems)
+        && (&former.unread, &former.kept) == (&world.unread, &world.kept)
 }
 
 /// Tells what versions refer to that are in effect in the place of refused ones, until the end.
@@ -99,6 +114,26 @@ mod tests {
 
     use super::*;
     use crate::test_world::{declared, with_certificates};
+
+    #[test]
+    fn a_status_is_no_news_and_everything_else_is() {
+        let text = with_certificates(&["tls"]);
+        let world = World { declared: declared(&text), complete: true, ..World::default() };
+        let gateway = ObjectRef::new(Kind::Gateway, "shop", "tls");
+        let with_status = World { seen: [(gateway.clone(), Arc::default())].into_iter().collect(), ..world.clone() };
+        assert!(declares_the_same(&world, &with_status));
+        let wrong = Diagnostic::error(gateway.clone(), FieldPath::root(), Code::UnknownField, "no such field");
+        let edited = text.replace("port: 8443", "port: 8444");
+        assert_ne!(text, edited);
+        let others = [
+            World { complete: false, ..world.clone() },
+            World { declared: declared(&edited), ..world.clone() },
+            World { problems: [(gateway, Arc::from([wrong]))].into_iter().collect(), ..world.clone() },
+            World { unread: [(Kind::Secret, "forbidden".to_owned())].into(), ..world.clone() },
+            World { kept: [Kind::AuthPolicy].into(), ..world.clone() },
+        ];
+        others.iter().for_each(|other| assert!(!declares_the_same(&world, other)));
+    }
 
     #[test]
     fn what_a_version_in_the_place_of_a_refused_one_refers_to_is_held() {

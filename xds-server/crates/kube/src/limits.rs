@@ -14,6 +14,10 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(20);
 pub const REVIEW_WAIT: Duration = Duration::from_secs(10);
 /// Between two looks whether a kind that the cluster does not have is there now.
 pub const ABSENT_KIND_RETRY: Duration = Duration::from_secs(5);
+/// The same once it was absent for [`ABSENT_KIND_OFTEN`] looks: who installs a definition later than that waits a little longer.
+pub const ABSENT_KIND_LATER: Duration = Duration::from_secs(30);
+/// Looks for an absent kind that follow each other soon, two minutes of them.
+pub const ABSENT_KIND_OFTEN: u32 = 24;
 /// The same for a kind that protects: what it protects is shown without it until it is found.
 pub const ABSENT_PROTECTION_RETRY: Duration = Duration::from_secs(1);
 /// How long a kind that was there has to be gone before that is believed: definitions of an API server that starts come late.

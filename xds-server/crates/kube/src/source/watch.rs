@@ -73,8 +73,11 @@ pub async fn watch(client: Client, kind: Kind, events: mpsc::Sender<Event>, end:
 
 async fn follow_always(client: &Client, kind: Kind, events: &mpsc::Sender<Event>) {
     let tell = async |told| events.send(Event { kind, told }).await;
+    let mut absent = 0_u32;
     loop {
-        let pause = match served_version(client, kind).await {
+        let served = served_version(client, kind).await;
+        absent = if matches!(served, Ok(None)) { absent.saturating_add(1) } else { 0 };
+        let pause = match served {
             Ok(Some(version)) => match follow(client, kind, &version, events).await {
                 Ok(pause) => pause,
                 Err(Over) => return,
@@ -83,7 +86,7 @@ async fn follow_always(client: &Client, kind: Kind, events: &mpsc::Sender<Event>
                 if tell(Told::NoSuchKind).await.is_err() {
                     return;
                 }
-                if protects(kind) { limits::ABSENT_PROTECTION_RETRY } else { limits::ABSENT_KIND_RETRY }
+                absent_retry(kind, absent)
             }
             Err(error) => {
                 if tell(Told::Failed(explain(&error))).await.is_err() {
@@ -93,6 +96,15 @@ async fn follow_always(client: &Client, kind: Kind, events: &mpsc::Sender<Event>
             }
         };
         tokio::time::sleep(pause).await;
+    }
+}
+
+/// Until the next look for a kind that was absent in so many.
+fn absent_retry(kind: Kind, looks: u32) -> Duration {
+    match (protects(kind), looks) {
+        (true, _) => limits::ABSENT_PROTECTION_RETRY,
+        (false, ..=limits::ABSENT_KIND_OFTEN) => limits::ABSENT_KIND_RETRY,
+        (false, _) => limits::ABSENT_KIND_LATER,
     }
 }
 
@@ -267,6 +279,15 @@ mod tests {
 
     fn broken() -> kube::Error {
         kube::Error::ReadEvents(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    }
+
+    #[test]
+    fn a_kind_that_stays_absent_is_asked_for_seldom_unless_it_protects() {
+        let (first, later) = (absent_retry(Kind::TCPRoute, 1), absent_retry(Kind::TCPRoute, limits::ABSENT_KIND_OFTEN + 1));
+        assert_eq!((first, later), (limits::ABSENT_KIND_RETRY, limits::ABSENT_KIND_LATER));
+        // What goes is believed to be gone while it is still asked for often.
+        assert!(limits::ABSENT_KIND_RETRY * limits::ABSENT_KIND_OFTEN > limits::ABSENT_KIND_BELIEVED);
+        assert_eq!(absent_retry(Kind::AuthPolicy, u32::MAX), limits::ABSENT_PROTECTION_RETRY);
     }
 
     /// What the owner is told of these events, and how many were taken.
