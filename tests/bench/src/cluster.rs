@@ -4,13 +4,14 @@
 mod api;
 mod probe;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use api::Cluster;
+use api::{Cluster, Usage};
 use probe::Probe;
 
 /// What is measured.
@@ -105,24 +106,36 @@ async fn parts(plan: &Plan, cluster: &Cluster, figures: &mut Vec<Figure>) -> any
     figures.extend(spread("CP9", &format!("{} others change a second", plan.churn), &busy, None));
     figures.push(Figure { id: "CP9", what: "ratio of the medians".into(), value: after / before, target: Some(1.1) });
 
-    say("one change a second");
     cluster.quiet().await?;
+    say("no change");
+    let idle = over(plan, cluster, async |_| Ok(())).await?;
+    say("one change a second");
+    let busy = over(plan, cluster, async |second| cluster.touch(second * 7_919 % plan.world, second + 1_000_000).await).await?;
+    for (name, now) in &busy {
+        let at = format!("{} routes, one change a second, {name}", plan.world);
+        figures.push(Figure { id: "CP11", what: format!("cores, {at}"), value: now.cpu, target: Some(0.004) });
+        let without = idle.get(name).with_context(|| format!("{name} has come meanwhile"))?;
+        figures.push(Figure { id: "CP11", what: format!("cores without a change, {name}"), value: without.cpu, target: None });
+        figures.push(Figure { id: "CP11", what: format!("MiB resident, {at}"), value: now.memory / 1_048_576.0, target: Some(100.0) });
+        figures.push(Figure { id: "CP11", what: format!("bytes sent to proxies for a change, {at}"), value: now.sent, target: None });
+    }
+    Ok(())
+}
+
+/// Does something each second, and says what each replica takes meanwhile: cores, bytes of memory, bytes sent a second.
+async fn over(plan: &Plan, cluster: &Cluster, each: impl AsyncFn(usize) -> anyhow::Result<()>) -> anyhow::Result<BTreeMap<String, Usage>> {
     let (before, began) = (cluster.usage().await?, Instant::now());
     for second in 0..plan.seconds {
-        cluster.touch(usize::try_from(second)? * 7_919 % plan.world, usize::try_from(second)? + 1_000_000).await?;
+        each(usize::try_from(second)?).await?;
         tokio::time::sleep_until((began + Duration::from_secs(second + 1)).into()).await;
     }
     let (after, took) = (cluster.usage().await?, began.elapsed().as_secs_f64());
-    for (name, now) in &after {
-        let former = before.get(name).with_context(|| format!("{name} has come meanwhile"))?;
-        let at = format!("{} routes, one change a second, {name}", plan.world);
-        let cores = (now.cpu - former.cpu) / took;
-        figures.push(Figure { id: "CP11", what: format!("cores, {at}"), value: cores, target: Some(0.004) });
-        figures.push(Figure { id: "CP11", what: format!("MiB resident, {at}"), value: now.memory / 1_048_576.0, target: Some(100.0) });
-        let bytes = (now.sent - former.sent) / count(plan.seconds);
-        figures.push(Figure { id: "CP11", what: format!("bytes sent to proxies for a change, {at}"), value: bytes, target: None });
-    }
-    Ok(())
+    let taken = |(name, now): (String, Usage)| {
+        let former = before.get(&name).with_context(|| format!("{name} has come meanwhile"))?;
+        let usage = Usage { cpu: (now.cpu - former.cpu) / took, memory: now.memory, sent: (now.sent - former.sent) / took };
+        Ok((name, usage))
+    };
+    after.into_iter().map(taken).collect()
 }
 
 /// Adds routes one by one, each when the one before answers.
@@ -170,11 +183,6 @@ fn percentile(all: &[f64], percent: usize) -> f64 {
     let mut all = all.to_vec();
     all.sort_by(f64::total_cmp);
     all.get((all.len() * percent / 100).min(all.len().saturating_sub(1))).copied().unwrap_or_default()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "seconds of a benchmark")]
-fn count(seconds: u64) -> f64 {
-    seconds as f64
 }
 
 /// Tells the person who waits.

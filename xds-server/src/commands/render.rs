@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use windrose_api::declared::Declared;
 use windrose_envoy::{Modules, inline, print};
-use windrose_plan::{Plan, Refused};
+use windrose_plan::{ConditionType, Plan, Refused};
 use windrose_vocab::{Kind, ObjectRef, ProxyKey, ProxyRole, Severity};
 
 use crate::offline::{self, Offline};
@@ -36,18 +36,20 @@ pub(crate) fn run(options: &args::Render) -> anyhow::Result<()> {
 
 /// Why nothing can be rendered for it: what is wrong with the object that it is named after, or that there is none.
 fn nothing_of(declared: &Declared, plan: &Plan, key: &ProxyKey) -> String {
-    let kind = match key.role {
-        ProxyRole::Gateway | ProxyRole::Fleet => Kind::Gateway,
-        ProxyRole::Workload => Kind::Workload,
-    };
-    let object = ObjectRef { kind, key: key.object.clone() };
     let proxies = plan.programs.keys().map(|proxy| format!("\n  {proxy}")).collect::<String>();
     let there_are = if proxies.is_empty() { "there is none".to_owned() } else { format!("there are:{proxies}") };
-    if declared.get(&object).is_none() {
-        return format!("no proxy {key} is declared; {there_are}");
-    }
-    let wrong = plan.diagnostics.iter().find(|told| told.severity == Severity::Error && told.object.as_ref() == Some(&object));
-    let why = wrong
-        .map_or_else(|| "its GatewayClass is that of another controller".to_owned(), |told| format!("{}: {}", told.field, told.message));
-    format!("{object} runs on no proxy of ours: {why} (windrose check shows the place); {there_are}")
+    let kind = match key.role {
+        ProxyRole::Gateway => Some(Kind::Gateway),
+        ProxyRole::Workload => Some(Kind::Workload),
+        ProxyRole::Fleet => None,
+    };
+    let object = kind.map(|kind| ObjectRef { kind, key: key.object.clone() });
+    let is_known = |object: &ObjectRef| declared.get(object).is_some() || declared.set_aside.contains_key(object);
+    let Some(object) = object.filter(is_known) else { return format!("no proxy {key} is declared; {there_are}") };
+    let error = plan.diagnostics.iter().find(|told| told.severity == Severity::Error && told.object.as_ref() == Some(&object));
+    let error = error.map(|told| format!(": {}: {}", told.field, told.message));
+    let verdict =
+        || plan.verdicts_of(&object).find_map(|(_, verdict)| verdict.conditions.get(ConditionType::Accepted).filter(|one| !one.status));
+    let why = error.or_else(|| verdict().map(|one| format!(": {}", one.message))).unwrap_or_default();
+    format!("{object} runs on no proxy of ours{why} (windrose check says more); {there_are}")
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windrose_admin::report::{DiagnosticReport, InForce, ObjectReport, ProgrammedReport, RefusalReport};
 use windrose_plan::{ConditionType, Plan, Refusal, Verdict};
 use windrose_state::StreamId;
-use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion};
+use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectRef, ObjectVersion};
 
 use super::SourceReport;
 use crate::ends::seconds;
@@ -115,8 +115,12 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
     }
 }
 
-/// Whether something that it attaches to takes it. Where nothing does, proxies that have what was read for its verdict run nothing of it.
+/// Whether something that it attaches to takes it. Where nothing does, proxies that have what was read for its verdict run nothing of it;
+/// but for a BackendTLSPolicy that cannot be used, which closes.
 fn takes_effect(plan: &Plan, object: &ObjectRef) -> bool {
+    if object.kind == Kind::BackendTLSPolicy {
+        return true;
+    }
     let towards = plan.verdicts_of(object).filter(|(subject, _)| subject.parent.is_some());
     let mut accepted = towards.filter_map(|(_, verdict)| verdict.conditions.get(ConditionType::Accepted)).peekable();
     accepted.peek().is_none() || accepted.any(|condition| condition.status)

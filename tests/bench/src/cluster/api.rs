@@ -25,7 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(180);
 /// Requests at a time while the world is filled.
 const AT_ONCE: usize = 16;
 
-/// What one replica took since it started.
+/// What one replica took: since it started, or by the second.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
     /// Seconds of processor time.

@@ -128,9 +128,10 @@ impl JwtAuth {
 
     /// Removes what the client sent under a name that some policy sets from claims, before anything else is decided.
     fn strip(&self, host: &dyn Host, headers: &Headers, edits: &mut RequestEdits) {
-        let of_before = self.also_stripped.iter().filter(|(_, until)| host.monotonic_ns() < **until).map(|(name, _)| name);
-        let all = self.table.stripped.iter().chain(of_before);
-        all.filter(|name| headers.first(name).is_some()).for_each(|name| edits.remove(name));
+        let is_there = |name: &&String| headers.first(name).is_some();
+        self.table.stripped.iter().filter(is_there).for_each(|name| edits.remove(name));
+        let of_before = self.also_stripped.iter().filter(|(name, until)| is_there(name) && host.monotonic_ns() < **until);
+        of_before.for_each(|(name, _)| edits.remove(name));
     }
 
     fn authenticate(

@@ -43,6 +43,8 @@ struct FileState {
     declarations: Vec<Declaration>,
     /// Something in it could not even be named: what it declared before stays.
     holds_on: bool,
+    /// It is a key set, and declares nothing.
+    is_key_set: bool,
     findings: Vec<Finding>,
     values: Seen,
 }
@@ -141,6 +143,10 @@ impl Reloader {
         self.decoded += 1;
         let mut state = decode_file(path, &content, self.kept.is_some());
         state.content = fingerprint;
+        if state.is_key_set && self.held(path) {
+            // Somebody wrote it over what was declared.
+            state.holds_on = true;
+        }
         if content.is_empty() && self.held(path) {
             // An editor empties a file before it writes it.
             state.holds_on = true;

@@ -133,11 +133,12 @@ impl Watch {
 
     /// Waits until files should be read again.
     pub fn wait(&mut self) -> Wake {
-        if std::mem::take(&mut self.ready) {
-            return self.settle(Signal::Event);
-        }
         let idle = if self.watcher.is_some() { self.settings.poll } else { self.settings.poll_alone };
-        let first = match self.signals.recv_timeout(idle) {
+        let first = match std::mem::take(&mut self.ready) {
+            true => Ok(Signal::Event),
+            false => self.signals.recv_timeout(idle),
+        };
+        let first = match first {
             Ok(signal) => signal,
             Err(RecvTimeoutError::Timeout) => {
                 self.follow();

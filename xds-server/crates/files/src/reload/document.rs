@@ -59,6 +59,7 @@ fn decode_document(file: &Arc<Path>, document: Document<'_>, reading: &Reading<'
         Ok(node) if is_key_set(&node) => {
             let message = "is a JSON Web Key Set that nothing names; an AuthPolicy does by `jwks: { file: FILE }`".to_owned();
             state.findings.push(about_file(file, Severity::Warning, message));
+            state.is_key_set = true;
         }
         Ok(node) => decode_node(node, &Arc::new(origin), reading, state),
         Err(error) => {

@@ -249,6 +249,16 @@ fn json_is_read_like_yaml() {
 }
 
 #[test]
+fn a_key_set_in_the_place_of_declarations_takes_none_away() {
+    let folder = folder(&[("a.yaml", &map("one", "x"))]);
+    let mut reloader = Reloader::new(paths(&folder));
+    write(&folder, "a.yaml", r#"{"keys": []}"#);
+    assert_eq!(names(&reloader.reload()), [""; 0]);
+    assert_eq!(check(&reloader), (vec!["one=x".into()], 0));
+    assert!(reloader.world().declared.incomplete);
+}
+
+#[test]
 fn a_key_set_that_nothing_names_yet_is_called_so_and_shown_to_nobody() {
     let folder = folder(&[("keys.json", r#"{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}"#), ("one.yaml", &map("one", "x"))]);
     let reloader = Reloader::new(paths(&folder));

@@ -16,7 +16,7 @@ pub(crate) enum Index {
     ListenerSets(ObjectKey),
     /// Gateways of a class in a namespace, by those two.
     GatewaysOfClass(ObjectKey),
-    /// Policies on a target, or on a section of it. Of all kinds: who reads one kind of an object's reads others, and there are few.
+    /// Policies on a target, or on a section of it, of all kinds: a route asks for four, and what was read is kept for each.
     Policies(ObjectRef),
     /// Policies of a kind in a namespace that name no target.
     NamespacePolicies(Kind, Text),
@@ -62,7 +62,8 @@ impl Indexes {
         for index in &after {
             self.0.entry(index.clone()).or_default().insert(object.clone());
         }
-        let renamed = |index: &Index| !matches!(index, Index::Kind(_) | Index::Names(_, _));
+        // Whoever reads policies on a target reads each of them too, and whoever wants names wants nothing of what bears them.
+        let renamed = |index: &Index| !matches!(index, Index::Kind(_) | Index::Names(_, _) | Index::Policies(_));
         let stayed = before.intersection(&after).filter(|index| renamed(index));
         before.symmetric_difference(&after).chain(stayed).cloned().collect()
     }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use windrose_state::{KindMap, Missing, Selection};
+use windrose_state::{KindMap, Missing, Names, Selection};
 use windrose_vocab::{Resource, ResourceId, ResourceKind, Text};
 
 use crate::interest::Interest;
@@ -50,8 +50,8 @@ pub(crate) struct Track {
     pub(crate) last_nonce: Option<Text>,
     /// The version a state-of-the-world client came with, until the first view can be compared.
     pub(crate) claimed_version: Option<Text>,
-    /// A state-of-the-world client came with a version: it has something of the kind, and did not say what.
-    pub(crate) claimed: bool,
+    /// The names that a state-of-the-world client asked for as it came with a version: it has something of them, and did not say what.
+    pub(crate) claimed: Option<Names>,
     /// A state-of-the-world client has exactly what its claimed version says: nothing that it has is unknown.
     pub(crate) trusted: bool,
     pub(crate) renew_at: Option<Moment>,
@@ -128,7 +128,7 @@ impl Track {
             owes_answer: false,
             last_nonce: None,
             claimed_version: None,
-            claimed: false,
+            claimed: None,
             trusted: false,
             renew_at: None,
             renewal_due: false,

@@ -1,6 +1,7 @@
 //! Make before break: routes wait for new clusters to be warm, removals wait until nothing refers to what goes.
 //! Every wait but that of a removal ends after [`limits::GATE`].
 
+use windrose_state::Names;
 use windrose_vocab::{Resource, ResourceId, ResourceKind, Text};
 
 use super::Session;
@@ -61,11 +62,12 @@ impl Session {
         // What the routes of a client that returns name is not known: it told their versions, or has not told of them yet. By state of the
         // world it told one version for all of a kind, and which it has is known by its answers alone.
         let own = self.track(ResourceKind::Extension);
-        let unknown = self.returning && !self.grace_over && (own.claimed || own.held.contains_key(&*extension.id.name));
+        let id = &*extension.id.name;
+        let had = own.held.contains_key(id) || own.claimed.as_ref().is_some_and(|names| names.contains(id));
+        let unknown = self.is_unknown() && had;
         let untold = |track: &Track| {
-            let mut names = track.interest.names().iter();
-            track.claimed
-                && if track.interest.is_wildcard() { track.acked.is_empty() } else { names.any(|name| !track.acked.contains_key(name)) }
+            let any_left = |names: &Names| names.iter().any(|name| !track.acked.contains_key(name));
+            track.claimed.as_ref().is_some_and(|names| if track.interest.is_wildcard() { track.acked.is_empty() } else { any_left(names) })
         };
         let may_name = |one: &Resource| names(one) || unknown && one.bytes.is_empty();
         NAMING.iter().map(|kind| (*kind, self.track(*kind))).any(|(kind, track)| {
@@ -73,6 +75,11 @@ impl Session {
             let mut has = track.acked.iter().chain(track.held.iter());
             unknown && (!track.started || untold(track)) || track.started && has.any(|(name, one)| may_name(one) && goes(kind, name))
         })
+    }
+
+    /// Whether the client came from elsewhere a moment ago, and may have what it has not told of.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.returning && !self.grace_over
     }
 
     /// Called when answers came in.

@@ -195,7 +195,8 @@ impl Session {
     fn collect_whole(&mut self, kind: ResourceKind) -> Option<(KindMap, u64)> {
         let track = self.track(kind);
         let since = track.all_due?;
-        let waits = may_wait(kind) && !self.fresh.is_empty();
+        // What the client needs as it was is seen by name.
+        let waits = may_wait(kind) && !self.fresh.is_empty() || kind == ResourceKind::Extension && self.is_unknown();
         if !track.held.is_empty() || waits || !self.wants.withheld.is_empty() {
             return None;
         }

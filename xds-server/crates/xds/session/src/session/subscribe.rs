@@ -42,11 +42,14 @@ impl Session {
         }
         self.track_mut(kind).started = true;
         let claims = first && !request.version_info.is_empty();
-        self.track_mut(kind).claimed |= claims;
         if claims && !std::mem::replace(&mut self.returning, true) {
             self.choose();
         }
         self.replace_names(kind, &request.resource_names);
+        if claims {
+            let track = self.track_mut(kind);
+            track.claimed = Some(track.interest.names().clone());
+        }
         if claims && self.track(kind).interest.is_wildcard() {
             self.trust_version(kind, &request.version_info);
         }

@@ -114,6 +114,25 @@ fn sotw_of_a_client_that_returns_nobody_knows_what_its_routes_name_until_it_answ
 }
 
 #[test]
+fn sotw_what_a_client_that_returns_never_had_does_not_wait() {
+    let mut stream = sotw();
+    stream.view("CDS a@1; ECDS e@1; ECDS new@1; LDS l@2 -> ECDS e, ECDS new");
+    let request = |kind: &str, names: &[&str], version: &str| SotwRequest {
+        type_url: crate::world::kind(kind).type_url().into(),
+        version_info: version.into(),
+        resource_names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..SotwRequest::default()
+    };
+    stream.sotw_request(request("CDS", &[], "of before")).unwrap();
+    stream.sotw_request(request("LDS", &[], "of before")).unwrap();
+    stream.accept_all();
+    stream.sotw_request(request("ECDS", &["e"], "of before")).unwrap();
+    assert_eq!(stream.lines(), NONE);
+    stream.sotw_request(request("ECDS", &["e", "new"], "of before")).unwrap();
+    assert_eq!(stream.lines(), ["ECDS +new@1"], "a new port's");
+}
+
+#[test]
 fn of_a_client_that_returns_nobody_knows_what_its_routes_name() {
     let mut stream = delta();
     stream.view("CDS a@1; ECDS e@2; LDS l@1 -> RDS r, ECDS e; RDS r@2 -> CDS a");
