@@ -1,26 +1,33 @@
 //! An HTTP client that says exactly what a test wants said: to which address, over which protocol, with which host.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{HOST, HeaderMap};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use http_body_util::{BodyExt, Full};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_stream::StreamExt;
 
 use crate::tls::TlsClient;
 
 /// How long one call may take unless the test says otherwise.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What is sent with a request.
+type Body = BoxBody<Bytes, Infallible>;
 
 /// One request, on a connection of its own unless it is sent on a [`Connection`].
 #[derive(Debug, Clone)]
@@ -162,14 +169,25 @@ impl Call {
         tokio::time::timeout(self.timeout, call).await.map_err(failed("timeout"))?
     }
 
-    fn request(&self) -> Result<Request<Full<Bytes>>, CallError> {
+    /// Opens a connection, sends, leaves the request open, and reads until the answer ends or that time is over: a stream as gRPC knows it.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub async fn stream(&self, within: Duration) -> Result<Reply, CallError> {
+        let body = tokio_stream::once(Ok(Frame::data(self.body.clone()))).chain(tokio_stream::pending());
+        let request = self.request(StreamBody::new(body).boxed())?;
+        let answer = async { Connection::open(self).await?.answer(request, Some(within)).await };
+        tokio::time::timeout(self.timeout + within, answer).await.map_err(failed("timeout"))?
+    }
+
+    fn request(&self, body: Body) -> Result<Request<Body>, CallError> {
         let uri = if self.transport.http2 {
             let scheme = if self.transport.tls.is_some() { "https" } else { "http" };
             Uri::builder().scheme(scheme).authority(self.host.as_str()).path_and_query(self.path.as_str()).build()
         } else {
             Uri::builder().path_and_query(self.path.as_str()).build()
         };
-        let mut request = Request::new(Full::new(self.body.clone()));
+        let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri.map_err(failed("http"))?;
         *request.headers_mut() = self.headers.clone();
@@ -189,8 +207,8 @@ pub struct Connection {
 
 #[derive(Debug)]
 enum Sender {
-    Http1(http1::SendRequest<Full<Bytes>>),
-    Http2(http2::SendRequest<Full<Bytes>>),
+    Http1(http1::SendRequest<Body>),
+    Http2(http2::SendRequest<Body>),
 }
 
 impl Connection {
@@ -247,7 +265,11 @@ impl Connection {
     }
 
     async fn exchange(&mut self, call: &Call) -> Result<Reply, CallError> {
-        let request = call.request()?;
+        self.answer(call.request(Full::new(call.body.clone()).boxed())?, None).await
+    }
+
+    /// The whole answer, or what of its body came in that time.
+    async fn answer(&mut self, request: Request<Body>, within: Option<Duration>) -> Result<Reply, CallError> {
         let response = match &mut self.sender {
             Sender::Http1(sender) => {
                 sender.ready().await.map_err(failed("send"))?;
@@ -258,16 +280,31 @@ impl Connection {
                 sender.send_request(request).await
             }
         };
-        let (head, body) = response.map_err(failed("send"))?.into_parts();
-        let body = body.collect().await.map_err(failed("body"))?;
-        let trailers = body.trailers().cloned().unwrap_or_default();
-        Ok(Reply {
+        let (head, mut body) = response.map_err(failed("send"))?.into_parts();
+        let mut reply = Reply {
             status: head.status.as_u16(),
             headers: head.headers,
-            body: body.to_bytes(),
-            trailers,
+            body: Bytes::new(),
+            trailers: HeaderMap::new(),
             peer_certificates: self.peer_certificates.clone(),
-        })
+        };
+        let mut read = BytesMut::new();
+        let whole = async {
+            while let Some(frame) = body.frame().await {
+                match frame.map_err(failed("body"))?.into_data() {
+                    Ok(data) => read.extend_from_slice(&data),
+                    Err(frame) => reply.trailers.extend(frame.into_trailers().unwrap_or_default()),
+                }
+            }
+            Ok(())
+        };
+        match within {
+            None => whole.await?,
+            // What is still open then is not at fault.
+            Some(within) => tokio::time::timeout(within, whole).await.unwrap_or(Ok(()))?,
+        }
+        reply.body = read.freeze();
+        Ok(reply)
     }
 }
 

@@ -28,6 +28,8 @@ mod replicas;
 mod rights;
 #[path = "cluster/stage.rs"]
 mod stage;
+#[path = "cluster/tokens.rs"]
+mod tokens;
 #[path = "cluster/truth.rs"]
 mod truth;
 #[path = "cluster/upgrade.rs"]

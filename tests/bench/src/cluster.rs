@@ -46,7 +46,9 @@ pub struct Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<5} {:<92} {:>10.2}", self.id, self.what, self.value)?;
+        // Cores are thousandths.
+        let digits = if self.value < 0.1 { 4 } else { 2 };
+        write!(f, "{:<5} {:<92} {:>10.digits$}", self.id, self.what, self.value)?;
         match self.target {
             Some(target) => write!(f, "   ≤ {target} {}", if self.value <= target { "yes" } else { "NO" }),
             None => Ok(()),
