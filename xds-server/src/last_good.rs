@@ -172,6 +172,8 @@ impl Written {
         let versions = self.versions.entry(object.clone()).or_default();
         let before = bytes(versions);
         versions.retain(|(known, _)| *known != version);
+        // Mostly there is one.
+        versions.reserve_exact(1);
         versions.push((version, place));
         let older = versions.len().saturating_sub(2);
         let mut position = 0;

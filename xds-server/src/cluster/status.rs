@@ -35,6 +35,8 @@ const RETRY: Duration = Duration::from_secs(5);
 const OTHERS_ARE_HEARD: Duration = Duration::from_secs(4);
 /// Writes at a time.
 const WRITES_AT_ONCE: usize = 16;
+/// Statuses that are composed and wait to be written; of thousands that are due the others wait as names.
+const READY_MAX: usize = 512;
 
 type Write = BoxFuture<'static, (ObjectRef, Outcome)>;
 
@@ -170,7 +172,7 @@ impl Writer {
         sight.reports.with_progress(|progress| {
             self.looked.progress = progress.revision();
             self.find_due(&former);
-            let (due, looked) = (std::mem::take(&mut self.due), std::mem::take(&mut self.looked));
+            let looked = std::mem::take(&mut self.looked);
             let known = Known {
                 world: &looked.world,
                 picture: &looked.picture,
@@ -179,17 +181,34 @@ impl Writer {
                 problems: &looked.problems,
                 surroundings: looked.surroundings.as_deref(),
             };
-            for object in due {
-                match self.of(&object, &known) {
-                    Some(found) => drop(self.ready.insert(object, found)),
-                    None => drop(self.ready.remove(&object)),
-                }
-            }
+            self.compose(|writer, object| writer.of(object, &known));
             self.looked = looked;
         });
         if !(self.again.is_empty() && self.ahead.is_empty()) {
             self.look_within(RETRY);
         }
+    }
+
+    /// Composes what is due: first what waits to be written and would be older than what is known, then as much as there is room for.
+    fn compose(&mut self, mut of: impl FnMut(&mut Self, &ObjectRef) -> Option<(Arc<Seen>, serde_json::Value)>) {
+        let mut due = std::mem::take(&mut self.due);
+        let old: Vec<ObjectRef> = self.ready.keys().filter(|object| due.contains(*object)).cloned().collect();
+        for object in old {
+            self.ready.remove(&object);
+            if let Some(found) = of(self, &object) {
+                self.ready.insert(object.clone(), found);
+            }
+            due.remove(&object);
+        }
+        while self.ready.len() < READY_MAX
+            && let Some(object) = due.pop_first()
+        {
+            if let Some(found) = of(self, &object) {
+                self.ready.insert(object, found);
+            }
+        }
+        // Whatever became due meanwhile is in `ahead`.
+        self.due = due;
     }
 
     fn look_within(&mut self, time: Duration) {
@@ -231,6 +250,9 @@ impl Writer {
     /// The next status to write.
     fn next(&mut self) -> Option<(ObjectRef, Arc<Seen>, serde_json::Value)> {
         let (object, (seen, status)) = self.ready.pop_first()?;
+        if self.ready.len() < READY_MAX / 4 && !self.due.is_empty() {
+            self.look_within(Duration::ZERO);
+        }
         self.open.insert(object.clone(), (seen.clone(), status.clone()));
         self.written.insert(object.clone(), seen.resource_version.clone());
         Some((object, seen, status))
@@ -317,6 +339,32 @@ mod tests {
         let mut writer = Writer::default();
         writer.open.insert(route.clone(), (Arc::default(), serde_json::Value::Null));
         (writer, route)
+    }
+
+    #[test]
+    fn of_thousands_some_wait_composed_each_as_it_is_known_last() {
+        let names = |count: usize| (0..count).map(|index| ObjectRef::new(Kind::HTTPRoute, "default", format!("r{index:05}")));
+        let composed = |version: u64| {
+            move |_: &mut Writer, object: &ObjectRef| {
+                // Of every tenth there is nothing to say.
+                (object.key.name.as_bytes().last() != Some(&b'3')).then(|| (Arc::default(), version.into()))
+            }
+        };
+        let mut writer = Writer { due: names(3 * READY_MAX).collect(), ..Writer::default() };
+        writer.compose(composed(1));
+        assert_eq!(writer.ready.len(), READY_MAX);
+        writer.due.extend(names(10));
+        writer.compose(composed(2));
+        assert_eq!(writer.ready.values().filter(|(_, status)| *status == serde_json::json!(2)).count(), 9, "what waits is not older");
+        let mut written = BTreeSet::new();
+        while let Some((object, ..)) = writer.next() {
+            assert!(written.insert(object), "each once");
+            if writer.look_at.take().is_some() {
+                writer.compose(composed(3));
+            }
+        }
+        assert_eq!(written.len(), names(3 * READY_MAX).filter(|object| !object.key.name.ends_with('3')).count());
+        assert!(writer.due.is_empty());
     }
 
     #[test]

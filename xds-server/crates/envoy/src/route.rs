@@ -94,7 +94,7 @@ fn route(route: &Route) -> pb::route::Route {
 
 fn per_filter(route: &Route) -> HashMap<String, pb::google::Any> {
     let mut configs = give_body::per_route(route);
-    configs.extend(route.cors.iter().flat_map(cors::per_route));
+    configs.extend(route.cors.iter().flat_map(|cors| cors::per_route(cors)));
     configs.extend(sessions::per_route(route));
     configs.extend(route.external_auth.iter().map(|asked| external_auth::per_route(Phase::Route, asked)));
     configs

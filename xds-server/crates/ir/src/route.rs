@@ -118,7 +118,7 @@ pub struct Route {
     /// Changes to the answer's headers.
     pub response_headers: HeaderChanges,
     /// CORS, if the route has it.
-    pub cors: Option<Cors>,
+    pub cors: Option<Box<Cors>>,
     /// Who is asked whether a request may pass.
     pub external_auth: Option<ExternalAuth>,
     /// Bytes of a body that may be held back at once, where a filter needs more than the connection has; 0 where none does.

@@ -606,7 +606,7 @@ fn table() -> RouteTable {
     ];
     secure.matcher.query = vec![ValueMatch { name: text("q"), value: ValuePattern::Exact(text("1")) }];
     secure.policies = vec![(text("policy"), text("orders")), (text("ratelimit"), text("gold"))];
-    secure.cors = Some(Cors {
+    secure.cors = Some(Box::new(Cors {
         origins: vec![
             OriginPattern::Any,
             OriginPattern::Exact(text("https://a.example")),
@@ -617,7 +617,7 @@ fn table() -> RouteTable {
         expose: vec![text("x-a")],
         credentials: true,
         max_age: seconds(60),
-    });
+    }));
     let (path, headers, answer_headers) = (text("/check"), vec![text("x-tenant")], vec![text("x-user")]);
     secure.external_auth = Some(asked(AuthProtocol::Http { path, headers, answer_headers }));
     let split = Forward {

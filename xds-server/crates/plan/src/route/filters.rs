@@ -16,7 +16,7 @@ pub(crate) struct Filters {
     pub(crate) response_headers: ir::HeaderChanges,
     pub(crate) redirect: Option<ir::Redirect>,
     pub(crate) rewrite: ir::Rewrite,
-    pub(crate) cors: Option<ir::Cors>,
+    pub(crate) cors: Option<Box<ir::Cors>>,
     /// Share of each mirror, in order: numerator and denominator.
     pub(crate) mirrors: Vec<(u32, u32)>,
     /// A filter that we do not know: the rule must not pass without it.
@@ -39,7 +39,7 @@ pub(crate) fn filters(view: &View<'_>, route: &ObjectRef, path: &str, declared: 
             Filter::Redirect(redirect) => all.redirect = Some(self::redirect(redirect)),
             Filter::Rewrite(rewrite) => all.rewrite = self::rewrite(rewrite),
             Filter::Mirror(mirror) => all.mirrors.push(share(mirror.fraction)),
-            Filter::Cors(cors) => all.cors = Some(self::cors(cors)),
+            Filter::Cors(cors) => all.cors = Some(Box::new(self::cors(cors))),
             // Resolved with the backends.
             Filter::ExternalAuth(_) => {}
             Filter::Extension(reference) => {
