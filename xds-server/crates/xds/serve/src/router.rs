@@ -33,6 +33,14 @@ pub(crate) enum Router {
 }
 
 impl Router {
+    /// Whether a line about a stranger may be logged now.
+    pub(crate) fn may_tell(&self) -> bool {
+        match self {
+            Self::Xds(shared) => shared.may_tell(),
+            Self::Status(_) => false,
+        }
+    }
+
     /// The answer to one request. Never fails: an error is an answer.
     pub(crate) async fn answer(&self, request: Request<Incoming>, at: &Arc<Circumstances>) -> Response<ResponseBody> {
         if request.method() != Method::POST || !is_grpc(&request) {

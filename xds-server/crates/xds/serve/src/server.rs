@@ -49,6 +49,19 @@ impl Accept for TcpListener {
     }
 }
 
+/// Whether one of the two does not believe the other's certificate.
+fn is_distrust(error: &io::Error) -> bool {
+    use rustls::{AlertDescription, CertificateError, Error};
+    let known = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
+    matches!(
+        known,
+        Some(
+            Error::AlertReceived(AlertDescription::UnknownCA | AlertDescription::CertificateUnknown | AlertDescription::BadCertificate)
+                | Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
+        )
+    )
+}
+
 #[derive(Clone)]
 struct Listening {
     router: Router,
@@ -108,7 +121,7 @@ impl Listening {
         let stream = match shaken {
             Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(b"h2") => stream,
             Ok(Ok(_)) => return self.refuse(remote, "the client does not speak h2"),
-            Ok(Err(error)) => return self.refuse(remote, &error.to_string()),
+            Ok(Err(error)) => return self.distrusted(remote, &error),
             Err(_) => return self.refuse(remote, "the handshake took too long"),
         };
         let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).cloned();
@@ -120,6 +133,14 @@ impl Listening {
         if ended == Ended::Cut {
             self.counters.connections_cut.up();
         }
+    }
+
+    /// A proxy whose bootstrap another authority made comes again and again, and nobody else says why it is not there.
+    fn distrusted(&self, remote: SocketAddr, error: &io::Error) {
+        if is_distrust(error) && self.router.may_tell() {
+            tracing::warn!(%remote, %error, "a client and this server are not of one authority; a proxy whose server lost its state folder needs a new bootstrap");
+        }
+        self.refuse(remote, &error.to_string());
     }
 
     fn refuse(&self, remote: SocketAddr, reason: &str) {
@@ -176,6 +197,30 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let caller = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
         assert_eq!(Accept::accept(&listener).await.unwrap().1, caller.local_addr().unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_client_of_another_authority_is_known_as_such_and_a_broken_one_is_not() {
+        use rustls::{ClientConfig, RootCertStore, ServerConfig};
+        use tokio::io::AsyncWriteExt;
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(vec!["windrose".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let key = rustls_pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let server = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+        let server = server.with_no_client_auth().with_single_cert(vec![certificate.der().clone()], key).unwrap();
+        let client = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let client = client.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        let (acceptor, connector) = (TlsAcceptor::from(Arc::new(server)), tokio_rustls::TlsConnector::from(Arc::new(client)));
+
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let name = rustls_pki_types::ServerName::try_from("windrose").unwrap();
+        let (accepted, connected) = tokio::join!(acceptor.accept(far), connector.connect(name, near));
+        assert!(connected.is_err() && is_distrust(&accepted.unwrap_err()));
+
+        let (mut near, far) = tokio::io::duplex(64 << 10);
+        near.write_all(b"GET / HTTP/1.1\r\n\r\n").await.unwrap();
+        assert!(!is_distrust(&acceptor.accept(far).await.unwrap_err()));
     }
 
     #[test]
