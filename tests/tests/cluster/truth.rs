@@ -77,20 +77,60 @@ async fn a_pod_for_which_no_node_has_room_is_told_on_the_gateway() {
     not_programmed(&stage, "Insufficient cpu").await;
 }
 
+/// Keeps every load balancer from giving an address in the namespace.
+fn without_addresses(namespace: &str) -> String {
+    format!(
+        r#"
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {{ name: {namespace} }}
+spec:
+  matchConstraints:
+    namespaceSelector: {{ matchLabels: {{ kubernetes.io/metadata.name: {namespace} }} }}
+    resourceRules: [{{ apiGroups: [""], apiVersions: [v1], operations: [UPDATE], resources: [services/status] }}]
+  validations: [{{ expression: "false" }}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {{ name: {namespace} }}
+spec: {{ policyName: {namespace}, validationActions: [Deny] }}
+"#
+    )
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_no_load_balancer_gives_an_address_says_so() {
     let Some(stage) = Stage::open("address") else { return };
-    let class = "windrose-test-address";
-    stage.class(class, "{ service: { loadBalancerClass: windrose.dev/nobody } }");
     stage.backend("echo", 1).await;
-    stage.gateway_as("edge", &format!("gatewayClassName: {class}, listeners: [{{ name: http, port: 80, protocol: HTTP }}]"), "echo");
-    wait_until(PATIENCE, "the Gateway to say that it has no address", async || {
-        let conditions = stage.object("gateway", "edge")["status"]["conditions"].take();
-        let programmed = condition(&conditions, "Programmed");
-        if programmed["reason"] == "AddressNotAssigned" { Ok(()) } else { Err(conditions.to_string()) }
+    let policy = without_addresses(&stage.namespace);
+    stage.apply(&policy);
+    wait_until(PATIENCE, "the policy to hold", async || {
+        let status = r#"{"status":{"conditions":[{"type":"Tried","status":"True","reason":"Tried","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
+        match stage.try_kubectl(&["patch", "service", "echo", "--subresource=status", "--type=merge", "-p", status], None) {
+            Ok(said) => Err(said),
+            Err(_) => Ok(()),
+        }
     })
     .await;
-    stage.anywhere(&["delete", "gatewayclass", class, "--wait=false"], "");
+    stage.gateway("edge", "echo");
+    let programmed = || condition(&stage.object("gateway", "edge")["status"]["conditions"], "Programmed");
+    wait_until(PATIENCE, "the Gateway to say that it has no address", async || match programmed() {
+        programmed if programmed["reason"] == "AddressNotAssigned" => Ok(()),
+        programmed => Err(programmed.to_string()),
+    })
+    .await;
+    // And goes on to say so, however well its Envoys run.
+    stage.kubectl(&[
+        "wait",
+        "--for=condition=Available",
+        "deployment",
+        "-l",
+        "gateway.networking.k8s.io/gateway-name=edge",
+        "--timeout=120s",
+    ]);
+    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    assert_eq!(programmed()["reason"], "AddressNotAssigned");
+    stage.try_kubectl(&["delete", "-f", "-"], Some(&policy)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
