@@ -5,6 +5,7 @@ mod bound;
 mod cluster;
 mod follow;
 mod keep;
+mod tell;
 
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, SystemTime};
@@ -56,7 +57,9 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     let (news, reload) = source::start(&mut running.tasks, &options.path, memory, end.child_token())?;
     let picture = server.reports.picture.clone();
     let alone = watch::channel(Judge::Ourselves).1;
-    running.follow(server, (news, alone), OnBug::ServeOn);
+    let reports = server.reports.clone();
+    let publications = running.follow(server, (news, alone), OnBug::ServeOn);
+    running.tasks.spawn(tell::follow(reports, publications, end.child_token()));
     let (modules, authority) = (running.modules.clone(), running.authority.clone());
     let fleet = fleet.map(|order| order.fleet(options, &state, modules, authority));
     let fleet = async {

@@ -116,9 +116,9 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
 }
 
 /// Whether something that it attaches to takes it. Where nothing does, proxies that have what was read for its verdict run nothing of it;
-/// but for a BackendTLSPolicy that cannot be used, which closes.
+/// but for a BackendTLSPolicy that cannot be used, which closes, and an AuthPolicy for a rule that is not there, which others have.
 fn takes_effect(plan: &Plan, object: &ObjectRef) -> bool {
-    if object.kind == Kind::BackendTLSPolicy {
+    if matches!(object.kind, Kind::BackendTLSPolicy | Kind::AuthPolicy) {
         return true;
     }
     let towards = plan.verdicts_of(object).filter(|(subject, _)| subject.parent.is_some());

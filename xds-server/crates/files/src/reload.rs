@@ -186,6 +186,12 @@ impl Reloader {
         merged.findings.extend(held.into_iter().map(|(path, objects)| about_held(path, &objects)));
         merged.incomplete |= listing.problems.iter().any(|(_, problem)| *problem != Problem::Empty);
         merged.findings.extend(listing.problems.iter().map(|(path, problem)| about_path(path, problem)));
+        if merged.findings.iter().any(|finding| finding.diagnostic.severity == Severity::Error) {
+            // What cannot be read may name it.
+            let key_sets: Vec<&Path> =
+                self.files.iter().filter(|(_, file)| file.is_key_set && !file.holds_on).map(|(path, _)| path.as_path()).collect();
+            merged.findings.retain(|finding| finding.place.as_ref().is_none_or(|place| !key_sets.contains(&&*place.file)));
+        }
         self.take(merged)
     }
 

@@ -12,7 +12,7 @@ pub(crate) mod telemetry;
 pub(crate) mod traffic;
 pub(crate) mod transcoding;
 
-pub(crate) use target::{all_at, is_any_part_named, on_backend, winner, winner_for_port};
+pub(crate) use target::{all_at, at_no_part, is_any_part_named, on_backend, winner, winner_for_port};
 
 use bytes::Bytes;
 use windrose_api::declared::{AnyObject, Object, Route};

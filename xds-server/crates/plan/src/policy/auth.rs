@@ -13,7 +13,7 @@ use windrose_ir::extension::{AuthRule, ClaimRequirement, JwtProvider, JwtRule, J
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
 use super::headers::{is_reserved, is_token};
-use super::{Place, PolicyOutcome, chain};
+use super::{Place, PolicyOutcome, all_at, at_no_part};
 use crate::limits;
 use crate::plan::Coverage;
 use crate::reference::field;
@@ -211,12 +211,24 @@ fn source_of(declared: &DeclaredSource) -> Option<TokenSource> {
 
 /// What holds for a rule; none where no policy speaks of it.
 pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<Effective> {
-    let policies = chain(view, Kind::AuthPolicy, place);
-    let parts = policies.into_iter().filter_map(|policy| match view.policy(&policy) {
-        Some(PolicyOutcome::Auth(part)) => Some((policy, part)),
-        _ => None,
-    });
-    merge::merge(view, parts)
+    let kind = Kind::AuthPolicy;
+    let parts = |policies: Vec<ObjectRef>| -> Vec<(ObjectRef, &AuthPart)> {
+        let part = |policy: ObjectRef| match view.policy(&policy) {
+            Some(PolicyOutcome::Auth(part)) => Some((policy, part)),
+            _ => None,
+        };
+        policies.into_iter().filter_map(part).collect()
+    };
+    let targets = place.targets();
+    let mut levels: Vec<_> = targets.iter().map(|(target, section)| parts(all_at(view, kind, target, section.as_ref()))).collect();
+    // A rule that is called otherwise than its policy says is not open for that: whatever no policy names has that one.
+    let is_named = place.rule.is_some() && levels.last().is_some_and(|own| !own.is_empty());
+    if !is_named {
+        let mut lost = parts(at_no_part(view, kind, place.route));
+        lost.retain(|(_, part)| !matches!(part.says, Says::Public { .. }));
+        levels.push(lost);
+    }
+    merge::merge(view, levels)
 }
 
 /// Tells once for a route that nobody protects it, or which of its rules.

@@ -64,6 +64,20 @@ pub(crate) fn all_at(view: &View<'_>, kind: Kind, target: &ObjectRef, section: O
     found.into_iter().map(|(_, policy)| policy).collect()
 }
 
+/// The policies of a kind that name a part which this target does not have, the oldest first.
+pub(crate) fn at_no_part(view: &View<'_>, kind: Kind, target: &ObjectRef) -> Vec<ObjectRef> {
+    let known = view.object(target).map(|object| sections(&object)).unwrap_or_default();
+    let with_age = view.policies_on(kind, target).filter_map(|policy| {
+        let object = view.object(&policy)?;
+        let is_lost = |part: &Option<Text>| part.as_ref().is_some_and(|part| !known.contains(part));
+        let here = targets(&object).into_iter().any(|(named, part)| named.as_ref() == Some(target) && is_lost(&part));
+        here.then(|| (object.meta().created, policy))
+    });
+    let mut found: Vec<_> = with_age.collect();
+    found.sort();
+    found.into_iter().map(|(_, policy)| policy).collect()
+}
+
 /// Whether a policy of a kind names a part of this target.
 pub(crate) fn is_any_part_named(view: &View<'_>, kind: Kind, target: &ObjectRef) -> bool {
     let named = view.policies_on(kind, target).filter_map(|policy| view.object(&policy));
@@ -139,7 +153,12 @@ fn attached(
         }
         let known = sections(&object);
         if !known.contains(section) {
-            let message = format!("{target} has no section `{section}`, so there is nothing that it holds for");
+            let what = if holds_meanwhile(view, policy, target) {
+                "until it has, this holds for each of its rules that no AuthPolicy names"
+            } else {
+                "so there is nothing that it holds for"
+            };
+            let message = format!("{target} has no section `{section}`, {what}");
             let hint = nearest(known.iter().map(|name| &**name), section);
             return Err(Problem::new(NOT_FOUND, Code::TargetNotFound, message).hint(hint));
         }
@@ -194,7 +213,13 @@ fn judge_connections(
 
 /// Kinds of which several on one target all hold.
 fn adds_up(kind: Kind) -> bool {
-    matches!(kind, Kind::RateLimitPolicy | Kind::AuthorizationPolicy)
+    matches!(kind, Kind::AuthPolicy | Kind::RateLimitPolicy | Kind::AuthorizationPolicy)
+}
+
+/// Whether a policy for a rule that is not there holds for others meanwhile: one that asks for tokens does.
+fn holds_meanwhile(view: &View<'_>, policy: &ObjectRef, target: &ObjectRef) -> bool {
+    let asks = matches!(view.object(policy), Some(AnyObject::AuthPolicy(policy)) if policy.spec.public.is_none());
+    asks && matches!(target.kind, Kind::HTTPRoute | Kind::GRPCRoute)
 }
 
 fn carries_datagrams(object: &AnyObject, port: &Text) -> bool {

@@ -157,6 +157,36 @@ fn public_below_a_protected_gateway_needs_override() {
 }
 
 #[test]
+fn of_several_on_one_target_none_takes_another_away_whatever_it_is_called() {
+    let strict = || jwt("m", on_route(Some("a")), "https://idp");
+    for name in ["a", "z"] {
+        for replace in [false, true] {
+            let plan = world([strict(), public(name, on_route(Some("a")), replace)]);
+            assert!(matches!(entry(&plan, &ids(&plan)[0]), AuthRule::Jwt(_)), "{name} {replace}");
+        }
+        let scoped = policy(name, AuthPolicy { required_scopes: vec!["admin".to_owned()], ..spec(on_route(Some("a"))) });
+        let plan = world([strict(), scoped]);
+        assert_eq!(required(&plan, &ids(&plan)[0]).scopes, ["admin".into()]);
+        assert_eq!(codes(&plan), [""; 0], "both hold");
+    }
+    // No token has both issuers: the first decides, and the second is told.
+    let plan = world([strict(), jwt("z", on_route(Some("a")), "https://else")]);
+    assert_eq!((&*ids(&plan)[0], codes(&plan)), ("shop/m", vec!["Conflicted"]));
+}
+
+#[test]
+fn a_rule_that_is_called_otherwise_than_its_policy_says_is_not_open_for_that() {
+    let lost = || jwt("strict", on_route(Some("typo")), "https://idp");
+    let plan = world([lost(), public("health", on_route(Some("b")), false)]);
+    assert_eq!(ids(&plan), ["shop/strict", "shop/health", "open"], "each rule that no policy names has it, and no other route");
+    assert!(codes(&plan).contains(&"TargetNotFound"));
+    let told = plan.diagnostics.iter().find(|told| told.code.as_str() == "TargetNotFound").unwrap();
+    assert!(told.message.contains("until it has, this holds for each of its rules"), "{}", told.message);
+    let opens_nothing = world([jwt("base", on_gateway(), "https://idp"), public("health", on_route(Some("typo")), true)]);
+    assert_eq!(ids(&opens_nothing), ["shop/base"; 3]);
+}
+
+#[test]
 fn two_issuers_that_no_token_satisfies_deny() {
     let plan = world([jwt("base", on_gateway(), "https://idp"), jwt("other", on_route(None), "https://else")]);
     assert!(is_denied(&plan, "shop/base+shop/other"));
@@ -203,11 +233,12 @@ fn one_lost_provider_does_not_take_the_other_with_it() {
 }
 
 #[test]
-fn of_two_policies_on_one_target_the_older_decides() {
+fn a_newer_policy_on_one_target_lifts_nothing() {
     let AnyObject::AuthPolicy(old) = jwt("z", on_route(None), "https://idp") else { unreachable!() };
     let AnyObject::AuthPolicy(new) = public("a", on_route(None), true) else { unreachable!() };
     let plan = world([AnyObject::AuthPolicy(aged(&old, 1)), AnyObject::AuthPolicy(aged(&new, 2))]);
-    assert_eq!(ids(&plan), ["shop/z", "shop/z", "open"]);
+    assert_eq!(ids(&plan), ["shop/z+shop/a", "shop/z+shop/a", "open"]);
+    assert!(matches!(entry(&plan, "shop/z+shop/a"), AuthRule::Jwt(_)));
     assert!(codes(&plan).contains(&"Conflicted"));
 }
 

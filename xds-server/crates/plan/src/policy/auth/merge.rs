@@ -1,4 +1,5 @@
-//! Several AuthPolicies around one rule, from the most general to the most specific: they add up, unless one says `override`.
+//! Several AuthPolicies around one rule, from the most general to the most specific: they add up, unless one says `override`. Those on one
+//! target add up always: none takes another away by its name or its age.
 
 use std::collections::BTreeSet;
 
@@ -10,22 +11,44 @@ use crate::plan::Coverage;
 use crate::reference::field;
 use crate::world::View;
 
+/// One of several policies, and how it stands to those before it.
+struct Part<'a> {
+    policy: ObjectRef,
+    part: &'a AuthPart,
+    /// What is more general does not count.
+    replaces: bool,
+    /// One before it is on the same target.
+    is_sibling: bool,
+}
+
 /// What they come to together.
-pub(super) fn merge<'a>(view: &View<'_>, parts: impl Iterator<Item = (ObjectRef, &'a AuthPart)>) -> Option<Effective> {
+pub(super) fn merge(view: &View<'_>, levels: Vec<Vec<(ObjectRef, &AuthPart)>>) -> Option<Effective> {
+    let parts = levels.into_iter().flat_map(|level| {
+        // What one of them says of more general ones holds for all on its target.
+        let replaces = level.iter().any(|(_, part)| part.replace);
+        let part = move |(index, (policy, part))| Part { policy, part, replaces: replaces && index == 0, is_sibling: index > 0 };
+        level.into_iter().enumerate().map(part)
+    });
     let mut policies: Vec<ObjectRef> = Vec::new();
     let mut says: Option<Says> = None;
     let mut sets = BTreeSet::new();
-    for (policy, part) in parts {
+    for one in parts {
         says = Some(match says {
-            Some(general) if !part.replace => both(view, &policy, general, &part.says),
+            Some(general) if !one.replaces => match both(view, &one, &general) {
+                Some(both) => both,
+                None => {
+                    says = Some(general);
+                    continue;
+                }
+            },
             _ => {
                 policies.clear();
                 sets.clear();
-                part.says.clone()
+                one.part.says.clone()
             }
         });
-        policies.push(policy);
-        sets.extend(part.sets.iter().cloned());
+        policies.push(one.policy);
+        sets.extend(one.part.sets.iter().cloned());
     }
     says.map(|says| effective(view, policies, (says, sets)))
 }
@@ -54,21 +77,26 @@ fn effective(view: &View<'_>, policies: Vec<ObjectRef>, (says, sets): (Says, BTr
     }
 }
 
-fn both(view: &View<'_>, policy: &ObjectRef, general: Says, specific: &Says) -> Says {
-    match (general, specific) {
-        (Says::Deny, _) | (_, Says::Deny) => Says::Deny,
-        (Says::Public { .. }, specific) => specific.clone(),
+/// Nothing where the one cannot hold beside another on its target, which decides.
+fn both(view: &View<'_>, one: &Part<'_>, general: &Says) -> Option<Says> {
+    match (general, &one.part.says) {
+        (Says::Deny, _) | (_, Says::Deny) => Some(Says::Deny),
+        (Says::Public { .. }, specific) => Some(specific.clone()),
         (Says::Require(rule), Says::Public { .. }) => {
-            let message = "a more general policy requires a token, and this one does not lift that";
-            let told = Diagnostic::warning(policy.clone(), field("spec.public"), Code::Conflicted, message);
-            view.tell(told.hint("set `override: true`"));
-            Says::Require(rule)
+            let (message, hint) = if one.is_sibling {
+                ("another policy on the same target requires a token, and none lifts that", "take that one away")
+            } else {
+                ("a more general policy requires a token, and this one does not lift that", "set `override: true`")
+            };
+            let told = Diagnostic::warning(one.policy.clone(), field("spec.public"), Code::Conflicted, message);
+            view.tell(told.hint(hint));
+            Some(Says::Require(rule.clone()))
         }
-        (Says::Require(general), Says::Require(specific)) => required(view, policy, general, specific),
+        (Says::Require(general), Says::Require(specific)) => required(view, one, general.clone(), specific),
     }
 }
 
-fn required(view: &View<'_>, policy: &ObjectRef, general: JwtRule, specific: &JwtRule) -> Says {
+fn required(view: &View<'_>, one: &Part<'_>, general: JwtRule, specific: &JwtRule) -> Option<Says> {
     let providers = if specific.providers.is_empty() {
         general.providers
     } else if general.providers.is_empty() {
@@ -77,11 +105,21 @@ fn required(view: &View<'_>, policy: &ObjectRef, general: JwtRule, specific: &Jw
         common(&general.providers, &specific.providers)
     };
     if providers.is_empty() {
-        let message =
-            "no token can satisfy both this policy and a more general one: no issuer with equal keys, algorithm and audience in both";
-        let told = Diagnostic::error(policy.clone(), field("spec.jwt"), Code::Conflicted, message);
-        view.tell(told.hint("leave `jwt` out to use the general providers, or set `override: true`"));
-        return Says::Deny;
+        let tell = |message: &str, hint: &str| {
+            view.tell(Diagnostic::error(one.policy.clone(), field("spec.jwt"), Code::Conflicted, message).hint(hint));
+        };
+        if one.is_sibling {
+            tell(
+                "no token can satisfy both this policy and another one on the same target, which decides: no issuer with equal keys, algorithm and audience in both",
+                "name the providers of both in one policy to take the tokens of either",
+            );
+            return None;
+        }
+        tell(
+            "no token can satisfy both this policy and a more general one: no issuer with equal keys, algorithm and audience in both",
+            "leave `jwt` out to use the general providers, or set `override: true`",
+        );
+        return Some(Says::Deny);
     }
     let mut claims = general.claims;
     claims.extend(specific.claims.iter().filter(|claim| !claims.contains(claim)).cloned().collect::<Vec<_>>());
@@ -89,7 +127,7 @@ fn required(view: &View<'_>, policy: &ObjectRef, general: JwtRule, specific: &Jw
     scopes.extend(specific.scopes.iter().filter(|scope| !scopes.contains(scope)).cloned().collect::<Vec<_>>());
     let kept = general.claims_to_headers.into_iter().filter(|(_, header)| !specific.claims_to_headers.iter().any(|(_, own)| own == header));
     let claims_to_headers = kept.chain(specific.claims_to_headers.iter().cloned()).collect();
-    Says::Require(JwtRule { providers, claims, scopes, claims_to_headers, shared_claims: Vec::new() })
+    Some(Says::Require(JwtRule { providers, claims, scopes, claims_to_headers, shared_claims: Vec::new() }))
 }
 
 /// The providers of whom a token satisfies both sides.
