@@ -36,6 +36,11 @@ pub enum PairProblem {
     /// Not a key, or of a kind that cannot sign.
     #[error("the private key is malformed or of an unsupported kind")]
     BadKey,
+    /// A certificate from before 1996, as `openssl x509 -req` without extensions still makes them; it names no host.
+    #[error(
+        "the certificate is of X.509 version 1, which names no host that a client could ask for; make one of version 3, with subjectAltName"
+    )]
+    OldVersion,
     /// The key belongs to another certificate.
     #[error("the private key does not match the certificate")]
     Mismatch,
@@ -60,6 +65,7 @@ pub fn check_pair(chain_pem: &str, key_pem: &str) -> Result<CertificateFacts, Pa
     match chain.iter().position(matches) {
         Some(0) => {}
         Some(other) => return Err(PairProblem::LeafNotFirst(other + 1)),
+        None if chain.first().is_some_and(|leaf| CertificateFacts::is_old(leaf)) => return Err(PairProblem::OldVersion),
         None => return Err(PairProblem::Mismatch),
     }
     let leaf = facts.into_iter().next().ok_or(PairProblem::NoCertificate)?;
@@ -168,6 +174,29 @@ mod tests {
         }
         assert!(matches!(check_pair(&ed_chain, &ed_key), Err(PairProblem::WeakKey(Key::Other(_)))));
     }
+
+    #[test]
+    fn a_certificate_of_version_1_is_called_so() {
+        assert_eq!(check_pair(OLD.0, OLD.1), Err(PairProblem::OldVersion));
+    }
+
+    /// Made by `openssl x509 -req -signkey`, and used nowhere.
+    const OLD: (&str, &str) = (
+        "-----BEGIN CERTIFICATE-----\n\
+         MIIBJzCBzwIUQ6OJjKBehLGgYhhrlXDxh+vaUPEwCgYIKoZIzj0EAwIwFjEUMBIG\n\
+         A1UEAwwLb2xkLmV4YW1wbGUwIBcNMjYxMTMwMDc0MDQzWhgPMjEyNjExMDYwNzQw\n\
+         NDNaMBYxFDASBgNVBAMMC29sZC5leGFtcGxlMFkwEwYHKoZIzj0CAQYIKoZIzj0D\n\
+         AQcDQgAE+n6GZWdWiNX0QOBTRXTg+YFBdw0PaXUymQsjLhh+1UoN4+KEmaPP0cdC\n\
+         8AU4R4Hd0RtXfyPmygSqltUXBWleEjAKBggqhkjOPQQDAgNHADBEAiBMGc4EI6O9\n\
+         LBwrS7XsPNnp4iEmKN+I2qVdU4hRbQHbjwIgP2OrDDnufF392xly0CO35m5kttIp\n\
+         ZfO3GUsgX7ypxV8=\n\
+         -----END CERTIFICATE-----\n",
+        "-----BEGIN PRIVATE KEY-----\n\
+         MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg3MB+liI/Dbt+XQPl\n\
+         kLtdSSlifa4JEDZbIiHwBGD47MehRANCAAT6foZlZ1aI1fRA4FNFdOD5gUF3DQ9p\n\
+         dTKZCyMuGH7VSg3j4oSZo8/Rx0LwBThHgd3RG1d/I+bKBKqW1RcFaV4S\n\
+         -----END PRIVATE KEY-----\n",
+    );
 
     #[test]
     fn a_bundle_tells_each_of_its_certificates() {

@@ -94,7 +94,7 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         }
         AnyObject::BackendTls(policy) => {
             let targets = policy.spec.targets.iter().filter_map(|(reference, _)| target::of_reference(reference, namespace));
-            all.extend(targets.map(|target| Index::Policies(target)));
+            all.extend(targets.map(Index::Policies));
         }
         AnyObject::AuthPolicy(policy) => {
             policies(&mut all, &meta.object, &policy.spec.target_refs);
@@ -127,5 +127,5 @@ fn policies(all: &mut BTreeSet<Index>, policy: &ObjectRef, targets: &[TargetRef]
         all.insert(Index::NamespacePolicies(policy.kind, policy.key.namespace.clone()));
     }
     let named = targets.iter().filter_map(|reference| target::of_target(reference, &policy.key.namespace));
-    all.extend(named.map(|target| Index::Policies(target)));
+    all.extend(named.map(Index::Policies));
 }
