@@ -220,15 +220,13 @@ pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<Effective>
         policies.into_iter().filter_map(part).collect()
     };
     let targets = place.targets();
-    let mut levels: Vec<_> = targets.iter().map(|(target, section)| parts(all_at(view, kind, target, section.as_ref()))).collect();
+    let levels: Vec<_> = targets.iter().map(|(target, section)| parts(all_at(view, kind, target, section.as_ref()))).collect();
     // A rule that is called otherwise than its policy says is not open for that: whatever no policy names has that one.
     let is_named = place.rule.is_some() && levels.last().is_some_and(|own| !own.is_empty());
-    if !is_named {
-        let mut lost = parts(at_no_part(view, kind, place.route));
-        lost.retain(|(_, part)| !matches!(part.says, Says::Public { .. }));
-        levels.push(lost);
-    }
-    merge::merge(view, levels)
+    let mut lost = if is_named { Vec::new() } else { parts(at_no_part(view, kind, place.route)) };
+    let is_known = |policy: &ObjectRef| levels.iter().flatten().any(|(known, _)| known == policy);
+    lost.retain(|(policy, part)| !matches!(part.says, Says::Public { .. }) && !is_known(policy));
+    merge::merge(view, levels, lost)
 }
 
 /// Tells once for a route that nobody protects it, or which of its rules.

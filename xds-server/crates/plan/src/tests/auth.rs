@@ -182,6 +182,13 @@ fn a_rule_that_is_called_otherwise_than_its_policy_says_is_not_open_for_that() {
     assert!(codes(&plan).contains(&"TargetNotFound"));
     let told = plan.diagnostics.iter().find(|told| told.code.as_str() == "TargetNotFound").unwrap();
     assert!(told.message.contains("until it has, this holds for each of its rules"), "{}", told.message);
+    // What it would lift it lifts for no rule that it does not name.
+    let AnyObject::AuthPolicy(lifting) = jwt("lifting", on_route(Some("typo")), "https://idp") else { unreachable!() };
+    let lifting = policy("lifting", AuthPolicy { replace: true, ..lifting.spec.clone() });
+    let strict = policy("strict", AuthPolicy { required_scopes: vec!["admin".to_owned()], ..spec(on_gateway()) });
+    let plan = world([jwt("base", on_gateway(), "https://idp"), strict, lifting]);
+    assert_eq!(ids(&plan)[0], "shop/base+shop/strict+shop/lifting");
+    assert_eq!(required(&plan, &ids(&plan)[0]).scopes, ["admin".into()]);
     let opens_nothing = world([jwt("base", on_gateway(), "https://idp"), public("health", on_route(Some("typo")), true)]);
     assert_eq!(ids(&opens_nothing), ["shop/base"; 3]);
 }

@@ -21,14 +21,15 @@ struct Part<'a> {
     is_sibling: bool,
 }
 
-/// What they come to together.
-pub(super) fn merge(view: &View<'_>, levels: Vec<Vec<(ObjectRef, &AuthPart)>>) -> Option<Effective> {
+/// What they come to together. Those that are `lost` name a rule that is not there: they ask besides, and lift nothing.
+pub(super) fn merge(view: &View<'_>, levels: Vec<Vec<(ObjectRef, &AuthPart)>>, lost: Vec<(ObjectRef, &AuthPart)>) -> Option<Effective> {
     let parts = levels.into_iter().flat_map(|level| {
         // What one of them says of more general ones holds for all on its target.
         let replaces = level.iter().any(|(_, part)| part.replace);
         let part = move |(index, (policy, part))| Part { policy, part, replaces: replaces && index == 0, is_sibling: index > 0 };
         level.into_iter().enumerate().map(part)
     });
+    let parts = parts.chain(lost.into_iter().map(|(policy, part)| Part { policy, part, replaces: false, is_sibling: true }));
     let mut policies: Vec<ObjectRef> = Vec::new();
     let mut says: Option<Says> = None;
     let mut sets = BTreeSet::new();
