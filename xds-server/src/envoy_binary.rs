@@ -21,7 +21,7 @@ impl EnvoyBinary {
     /// The Envoy that `given` names, else the one beside this binary, in `.windrose/`, or in the PATH.
     pub(crate) fn find(given: Option<&Path>) -> anyhow::Result<Self> {
         if let Some(path) = given {
-            return Self::ask(path.to_owned()).with_context(|| format!("--envoy {}", path.display()));
+            return Self::ask(path.to_owned()).with_context(|| format!("Envoy at {}, which an option or ENVOY names", path.display()));
         }
         let candidate = candidates()
             .into_iter()
