@@ -77,6 +77,16 @@ async fn a_pod_for_which_no_node_has_room_is_told_on_the_gateway() {
     not_programmed(&stage, "Insufficient cpu").await;
 }
 
+/// Taken away also where the story fails: it is of no namespace.
+struct Applied<'a>(&'a Stage, String);
+
+impl Drop for Applied<'_> {
+    fn drop(&mut self) {
+        let gone = self.0.try_kubectl(&["delete", "--ignore-not-found", "-f", "-"], Some(&self.1));
+        assert!(gone.is_ok() || std::thread::panicking(), "{gone:?}");
+    }
+}
+
 /// Keeps every load balancer from giving an address in the namespace.
 fn without_addresses(namespace: &str) -> String {
     format!(
@@ -102,8 +112,8 @@ spec: {{ policyName: {namespace}, validationActions: [Deny] }}
 async fn a_gateway_that_no_load_balancer_gives_an_address_says_so() {
     let Some(stage) = Stage::open("address") else { return };
     stage.backend("echo", 1).await;
-    let policy = without_addresses(&stage.namespace);
-    stage.apply(&policy);
+    let policy = Applied(&stage, without_addresses(&stage.namespace));
+    stage.apply(&policy.1);
     wait_until(PATIENCE, "the policy to hold", async || {
         let status = r#"{"status":{"conditions":[{"type":"Tried","status":"True","reason":"Tried","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}"#;
         match stage.try_kubectl(&["patch", "service", "echo", "--subresource=status", "--type=merge", "-p", status], None) {
@@ -130,7 +140,6 @@ async fn a_gateway_that_no_load_balancer_gives_an_address_says_so() {
     ]);
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(programmed()["reason"], "AddressNotAssigned");
-    stage.try_kubectl(&["delete", "-f", "-"], Some(&policy)).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

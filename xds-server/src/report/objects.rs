@@ -118,7 +118,10 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
 /// Whether something that it attaches to takes it. Where nothing does, proxies that have what was read for its verdict run nothing of it;
 /// but for a BackendTLSPolicy that cannot be used, which closes, and an AuthPolicy for a rule that is not there, which others have.
 fn takes_effect(plan: &Plan, object: &ObjectRef) -> bool {
-    if matches!(object.kind, Kind::BackendTLSPolicy | Kind::AuthPolicy) {
+    if object.kind == Kind::BackendTLSPolicy {
+        return true;
+    }
+    if object.kind == Kind::AuthPolicy && plan.coverage.values().any(|coverage| coverage.names(object)) {
         return true;
     }
     let towards = plan.verdicts_of(object).filter(|(subject, _)| subject.parent.is_some());

@@ -188,9 +188,8 @@ impl Reloader {
         merged.findings.extend(listing.problems.iter().map(|(path, problem)| about_path(path, problem)));
         if merged.findings.iter().any(|finding| finding.diagnostic.severity == Severity::Error) {
             // What cannot be read may name it.
-            let key_sets: Vec<&Path> =
-                self.files.iter().filter(|(_, file)| file.is_key_set && !file.holds_on).map(|(path, _)| path.as_path()).collect();
-            merged.findings.retain(|finding| finding.place.as_ref().is_none_or(|place| !key_sets.contains(&&*place.file)));
+            let is_key_set = |path: &Path| self.files.get(path).is_some_and(|file| file.is_key_set && file.declarations.is_empty());
+            merged.findings.retain(|finding| finding.place.as_ref().is_none_or(|place| !is_key_set(&place.file)));
         }
         self.take(merged)
     }

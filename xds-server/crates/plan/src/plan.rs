@@ -373,3 +373,14 @@ pub enum Coverage {
     /// No policy says anything.
     Open,
 }
+
+impl Coverage {
+    /// Whether that policy closes something there.
+    #[must_use]
+    pub fn names(&self, policy: &ObjectRef) -> bool {
+        match self {
+            Self::Protected(policies) | Self::Denied(policies) => policies.contains(policy),
+            Self::Public { .. } | Self::Open => false,
+        }
+    }
+}

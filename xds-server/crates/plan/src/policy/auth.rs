@@ -224,8 +224,7 @@ pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<Effective>
     // A rule that is called otherwise than its policy says is not open for that: whatever no policy names has that one.
     let is_named = place.rule.is_some() && levels.last().is_some_and(|own| !own.is_empty());
     let mut lost = if is_named { Vec::new() } else { parts(at_no_part(view, kind, place.route)) };
-    let is_known = |policy: &ObjectRef| levels.iter().flatten().any(|(known, _)| known == policy);
-    lost.retain(|(policy, part)| !matches!(part.says, Says::Public { .. }) && !is_known(policy));
+    lost.retain(|(_, part)| !matches!(part.says, Says::Public { .. }));
     merge::merge(view, levels, lost)
 }
 

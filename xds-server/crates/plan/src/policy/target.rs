@@ -1,10 +1,13 @@
-//! Targets: what a policy names, whether it is there, and which of several policies on one target decides (the older one).
+//! Targets: what a policy names, whether it is there, and which of several policies on one target decides (the older one, where they do not
+//! add up).
+
+use std::collections::BTreeSet;
 
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::{Listener, Protocol};
 use windrose_api::declared::route::ParentRef;
-use windrose_api::policy::{TargetRef, target_kinds, target_part};
+use windrose_api::policy::{AuthPolicy, TargetRef, target_kinds, target_part};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Text};
 
 use super::mesh;
@@ -170,12 +173,45 @@ fn attached(
     if matches!(policy.kind, Kind::AuthPolicy | Kind::RateLimitPolicy) {
         judge_connections(view, policy, target, &object, section)?;
     }
+    if policy.kind == Kind::AuthPolicy {
+        judge_siblings(view, policy, target, section)?;
+    }
     match winner(view, policy.kind, target, section) {
         Some(older) if older != *policy && !adds_up(policy.kind) => {
             let message = format!("{older} is older and already decides for {target}");
             Err(Problem::new("Conflicted", Code::Conflicted, message))
         }
         _ => Ok(()),
+    }
+}
+
+/// Judges an AuthPolicy beside others on its target: they add up, and two that cannot both be meant are told.
+///
+/// # Errors
+/// Where it would open what another one closes, or takes other tokens than an older one.
+fn judge_siblings(view: &View<'_>, policy: &ObjectRef, target: &ObjectRef, section: Option<&Text>) -> Result<(), Problem> {
+    let Some(own) = view.auth_policy(&policy.key) else { return Ok(()) };
+    let issuers = |spec: &AuthPolicy| spec.jwt.iter().map(|provider| provider.issuer.clone()).collect::<BTreeSet<_>>();
+    let mine = issuers(&own.spec);
+    for name in all_at(view, Kind::AuthPolicy, target, section) {
+        if name == *policy {
+            break;
+        }
+        let Some(other) = view.auth_policy(&name.key) else { continue };
+        let theirs = issuers(&other.spec);
+        if !mine.is_empty() && !theirs.is_empty() && mine.is_disjoint(&theirs) {
+            let message = format!("{name} on the same target takes tokens of other issuers: no token satisfies both, and nobody passes");
+            return Err(Problem::new("Conflicted", Code::Conflicted, message));
+        }
+    }
+    let closes = |other: &ObjectRef| view.auth_policy(&other.key).is_some_and(|other| other.spec.public.is_none());
+    let others = all_at(view, Kind::AuthPolicy, target, section).into_iter();
+    match others.filter(|other| other != policy).find(closes).filter(|_| own.spec.public.is_some()) {
+        Some(other) => {
+            let message = format!("{other} on the same target requires a token, and this one does not lift that");
+            Err(Problem::new("Conflicted", Code::Conflicted, message))
+        }
+        None => Ok(()),
     }
 }
 

@@ -169,9 +169,26 @@ fn of_several_on_one_target_none_takes_another_away_whatever_it_is_called() {
         assert_eq!(required(&plan, &ids(&plan)[0]).scopes, ["admin".into()]);
         assert_eq!(codes(&plan), [""; 0], "both hold");
     }
-    // No token has both issuers: the first decides, and the second is told.
-    let plan = world([strict(), jwt("z", on_route(Some("a")), "https://else")]);
-    assert_eq!((&*ids(&plan)[0], codes(&plan)), ("shop/m", vec!["Conflicted"]));
+    // No token has both issuers, in whatever order they come.
+    for name in ["a", "z"] {
+        let plan = world([strict(), jwt(name, on_route(Some("a")), "https://else")]);
+        assert!(is_denied(&plan, &ids(&plan)[0]) && codes(&plan).contains(&"Conflicted"), "{name}");
+    }
+    // None lifts what a more general one asks, for those that leave it.
+    let base = || policy("base", AuthPolicy { required_scopes: vec!["admin".to_owned()], ..spec(on_gateway()) });
+    for name in ["a", "z"] {
+        let plan = world([base(), strict(), public(name, on_route(Some("a")), true)]);
+        assert_eq!(required(&plan, &ids(&plan)[0]).scopes, ["admin".into()], "{name}");
+    }
+    // Of two that fill a header the older says by what.
+    let filled = |name: &str, claim: &str| {
+        let claims_to_headers = vec![ClaimToHeader { claim: claim.to_owned(), header: "x-user".to_owned() }];
+        policy(name, AuthPolicy { jwt: vec![provider("https://idp", KEYS)], claims_to_headers, ..spec(on_route(Some("a"))) })
+    };
+    let plan = world([filled("a", "sub"), filled("b", "email")]);
+    assert_eq!(ids(&plan)[0], "shop/a&shop/b");
+    assert_eq!(required(&plan, "shop/a&shop/b").claims_to_headers.len(), 1);
+    assert!(format!("{:?}", required(&plan, "shop/a&shop/b").claims_to_headers).contains("sub"));
 }
 
 #[test]
@@ -187,8 +204,13 @@ fn a_rule_that_is_called_otherwise_than_its_policy_says_is_not_open_for_that() {
     let lifting = policy("lifting", AuthPolicy { replace: true, ..lifting.spec.clone() });
     let strict = policy("strict", AuthPolicy { required_scopes: vec!["admin".to_owned()], ..spec(on_gateway()) });
     let plan = world([jwt("base", on_gateway(), "https://idp"), strict, lifting]);
-    assert_eq!(ids(&plan)[0], "shop/base+shop/strict+shop/lifting");
+    assert_eq!(ids(&plan)[0], "shop/base&shop/strict&shop/lifting");
     assert_eq!(required(&plan, &ids(&plan)[0]).scopes, ["admin".into()]);
+    // Nor is it open where the same policy, on the Gateway, is lifted for the route.
+    let AnyObject::AuthPolicy(both) = jwt("both", on_gateway(), "https://idp") else { unreachable!() };
+    let both = policy("both", AuthPolicy { target_refs: vec![on_gateway(), on_route(Some("typo"))], ..both.spec.clone() });
+    let plan = world([both, public("open", on_route(None), true)]);
+    assert!(matches!(entry(&plan, &ids(&plan)[0]), AuthRule::Jwt(_)));
     let opens_nothing = world([jwt("base", on_gateway(), "https://idp"), public("health", on_route(Some("typo")), true)]);
     assert_eq!(ids(&opens_nothing), ["shop/base"; 3]);
 }
@@ -244,8 +266,8 @@ fn a_newer_policy_on_one_target_lifts_nothing() {
     let AnyObject::AuthPolicy(old) = jwt("z", on_route(None), "https://idp") else { unreachable!() };
     let AnyObject::AuthPolicy(new) = public("a", on_route(None), true) else { unreachable!() };
     let plan = world([AnyObject::AuthPolicy(aged(&old, 1)), AnyObject::AuthPolicy(aged(&new, 2))]);
-    assert_eq!(ids(&plan), ["shop/z+shop/a", "shop/z+shop/a", "open"]);
-    assert!(matches!(entry(&plan, "shop/z+shop/a"), AuthRule::Jwt(_)));
+    assert_eq!(ids(&plan), ["shop/z&shop/a", "shop/z&shop/a", "open"]);
+    assert!(matches!(entry(&plan, "shop/z&shop/a"), AuthRule::Jwt(_)));
     assert!(codes(&plan).contains(&"Conflicted"));
 }
 

@@ -138,7 +138,7 @@ impl Listening {
     /// A proxy whose bootstrap another authority made comes again and again, and nobody else says why it is not there.
     fn distrusted(&self, remote: SocketAddr, error: &io::Error) {
         if is_distrust(error) && self.router.may_tell() {
-            tracing::warn!(%remote, %error, "a client and this server are not of one authority; a proxy whose server lost its state folder needs a new bootstrap");
+            tracing::warn!(%remote, %error, "a client and this server do not believe each other's certificates; a proxy whose server lost its state folder needs a new bootstrap");
         }
         self.refuse(remote, &error.to_string());
     }

@@ -19,43 +19,46 @@ struct Part<'a> {
     replaces: bool,
     /// One before it is on the same target.
     is_sibling: bool,
+    /// It names a rule that is not there.
+    is_lost: bool,
 }
 
 /// What they come to together. Those that are `lost` name a rule that is not there: they ask besides, and lift nothing.
 pub(super) fn merge(view: &View<'_>, levels: Vec<Vec<(ObjectRef, &AuthPart)>>, lost: Vec<(ObjectRef, &AuthPart)>) -> Option<Effective> {
     let parts = levels.into_iter().flat_map(|level| {
-        // What one of them says of more general ones holds for all on its target.
-        let replaces = level.iter().any(|(_, part)| part.replace);
-        let part = move |(index, (policy, part))| Part { policy, part, replaces: replaces && index == 0, is_sibling: index > 0 };
+        // None lifts for others what those leave.
+        let replaces = level.iter().all(|(_, part)| part.replace);
+        let part =
+            move |(index, (policy, part))| Part { policy, part, replaces: replaces && index == 0, is_sibling: index > 0, is_lost: false };
         level.into_iter().enumerate().map(part)
     });
-    let parts = parts.chain(lost.into_iter().map(|(policy, part)| Part { policy, part, replaces: false, is_sibling: true }));
+    let lost = lost.into_iter().map(|(policy, part)| Part { policy, part, replaces: false, is_sibling: true, is_lost: true });
     let mut policies: Vec<ObjectRef> = Vec::new();
+    let mut id = String::new();
     let mut says: Option<Says> = None;
     let mut sets = BTreeSet::new();
-    for one in parts {
-        says = Some(match says {
-            Some(general) if !one.replaces => match both(view, &one, &general) {
-                Some(both) => both,
-                None => {
-                    says = Some(general);
-                    continue;
-                }
-            },
-            _ => {
-                policies.clear();
-                sets.clear();
-                one.part.says.clone()
-            }
-        });
+    for one in parts.chain(lost) {
+        if one.is_lost && policies.contains(&one.policy) {
+            continue;
+        }
+        if says.is_none() || one.replaces {
+            policies.clear();
+            sets.clear();
+            id.clear();
+            says = Some(one.part.says.clone());
+        } else if let Some(general) = says {
+            // Two that stand to each other otherwise may come to something else.
+            id.push(if one.is_sibling { '&' } else { '+' });
+            says = Some(both(view, &one, general));
+        }
+        id.push_str(&one.policy.key.to_string());
         policies.push(one.policy);
         sets.extend(one.part.sets.iter().cloned());
     }
-    says.map(|says| effective(view, policies, (says, sets)))
+    says.map(|says| effective(view, policies, id.into(), (says, sets)))
 }
 
-fn effective(view: &View<'_>, policies: Vec<ObjectRef>, (says, sets): (Says, BTreeSet<Text>)) -> Effective {
-    let id: Text = policies.iter().map(|policy| policy.key.to_string()).collect::<Vec<_>>().join("+").into();
+fn effective(view: &View<'_>, policies: Vec<ObjectRef>, id: Text, (says, sets): (Says, BTreeSet<Text>)) -> Effective {
     match (says, policies.last()) {
         (Says::Public { reason, approved_by }, Some(policy)) => {
             let coverage = Coverage::Public { policy: policy.clone(), reason, approved_by };
@@ -78,57 +81,59 @@ fn effective(view: &View<'_>, policies: Vec<ObjectRef>, (says, sets): (Says, BTr
     }
 }
 
-/// Nothing where the one cannot hold beside another on its target, which decides.
-fn both(view: &View<'_>, one: &Part<'_>, general: &Says) -> Option<Says> {
+fn both(view: &View<'_>, one: &Part<'_>, general: Says) -> Says {
     match (general, &one.part.says) {
-        (Says::Deny, _) | (_, Says::Deny) => Some(Says::Deny),
-        (Says::Public { .. }, specific) => Some(specific.clone()),
+        (Says::Deny, _) | (_, Says::Deny) => Says::Deny,
+        (Says::Public { .. }, specific) => specific.clone(),
         (Says::Require(rule), Says::Public { .. }) => {
             let (message, hint) = if one.is_sibling {
-                ("another policy on the same target requires a token, and none lifts that", "take that one away")
+                ("another policy on the same target requires a token, and this one does not lift that", "take one of the two away")
             } else {
                 ("a more general policy requires a token, and this one does not lift that", "set `override: true`")
             };
             let told = Diagnostic::warning(one.policy.clone(), field("spec.public"), Code::Conflicted, message);
             view.tell(told.hint(hint));
-            Some(Says::Require(rule.clone()))
+            Says::Require(rule)
         }
-        (Says::Require(general), Says::Require(specific)) => required(view, one, general.clone(), specific),
+        (Says::Require(general), Says::Require(specific)) => required(view, one, general, specific),
     }
 }
 
-fn required(view: &View<'_>, one: &Part<'_>, general: JwtRule, specific: &JwtRule) -> Option<Says> {
+fn required(view: &View<'_>, one: &Part<'_>, general: JwtRule, specific: &JwtRule) -> Says {
     let providers = if specific.providers.is_empty() {
         general.providers
     } else if general.providers.is_empty() {
         specific.providers.clone()
+    } else if one.is_sibling {
+        common(&specific.providers, &general.providers)
     } else {
         common(&general.providers, &specific.providers)
     };
     if providers.is_empty() {
-        let tell = |message: &str, hint: &str| {
-            view.tell(Diagnostic::error(one.policy.clone(), field("spec.jwt"), Code::Conflicted, message).hint(hint));
+        let (other, hint) = if one.is_sibling {
+            ("another one beside it", "name the providers of both in one policy to take the tokens of either")
+        } else {
+            ("a more general one", "leave `jwt` out to use the general providers, or set `override: true`")
         };
-        if one.is_sibling {
-            tell(
-                "no token can satisfy both this policy and another one on the same target, which decides: no issuer with equal keys, algorithm and audience in both",
-                "name the providers of both in one policy to take the tokens of either",
-            );
-            return None;
-        }
-        tell(
-            "no token can satisfy both this policy and a more general one: no issuer with equal keys, algorithm and audience in both",
-            "leave `jwt` out to use the general providers, or set `override: true`",
+        let message = format!(
+            "no token can satisfy both this policy and {other}: no issuer with equal keys, algorithm and audience in both; nobody passes"
         );
-        return Some(Says::Deny);
+        view.tell(Diagnostic::error(one.policy.clone(), field("spec.jwt"), Code::Conflicted, message).hint(hint));
+        return Says::Deny;
     }
     let mut claims = general.claims;
     claims.extend(specific.claims.iter().filter(|claim| !claims.contains(claim)).cloned().collect::<Vec<_>>());
     let mut scopes = general.scopes;
     scopes.extend(specific.scopes.iter().filter(|scope| !scopes.contains(scope)).cloned().collect::<Vec<_>>());
-    let kept = general.claims_to_headers.into_iter().filter(|(_, header)| !specific.claims_to_headers.iter().any(|(_, own)| own == header));
-    let claims_to_headers = kept.chain(specific.claims_to_headers.iter().cloned()).collect();
-    Some(Says::Require(JwtRule { providers, claims, scopes, claims_to_headers, shared_claims: Vec::new() }))
+    // The more specific one says what a header holds, and of two on one target the older.
+    let (first, then) = if one.is_sibling {
+        (general.claims_to_headers, specific.claims_to_headers.clone())
+    } else {
+        (specific.claims_to_headers.clone(), general.claims_to_headers)
+    };
+    let more: Vec<_> = then.into_iter().filter(|(_, header)| !first.iter().any(|(_, known)| known == header)).collect();
+    let claims_to_headers = if one.is_sibling { first.into_iter().chain(more).collect() } else { more.into_iter().chain(first).collect() };
+    Says::Require(JwtRule { providers, claims, scopes, claims_to_headers, shared_claims: Vec::new() })
 }
 
 /// The providers of whom a token satisfies both sides.
