@@ -15,7 +15,7 @@ use crate::stage::{NAME, PATIENCE, SYSTEM, Stage};
 
 const AUDIENCE: &str = "windrose.dev/xds";
 /// Long enough for every answer of a server that has the resource.
-const ANSWERED: Duration = Duration::from_secs(3);
+const ANSWERED: Duration = Duration::from_secs(8);
 
 /// A Gateway with a certificate of its own.
 fn edge(name: &str, certificate: &Identity) -> String {

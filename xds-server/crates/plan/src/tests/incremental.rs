@@ -37,6 +37,9 @@ fn pool() -> Vec<AnyObject> {
         mesh.parents = vec![parent(Kind::Service, "o"), parent(Kind::Gateway, "edge")];
         all.push(AnyObject::Route(http_route(name, mesh)));
     }
+    let mut named = rule(vec![prefix("/named")], "o");
+    named.name = Some("x".into());
+    all.push(route("r", &[], vec![named, rule(vec![prefix("/")], "o")]));
     all.push(AnyObject::Route(object(Kind::GRPCRoute, NS, "g", route_spec(&[], vec![rule(Vec::new(), "o")]))));
     for calls in [Some(Vec::new()), Some(vec![calls("o", 15001)]), None] {
         all.push(workload("w", "127.0.0.2", "o", calls.clone()));
@@ -185,6 +188,9 @@ fn policies() -> Vec<AnyObject> {
         auth("a", target(Kind::Gateway, "edge", None), vec![provider("i")], None),
         auth("a", target(Kind::HTTPRoute, "r", None), vec![provider("j")], None),
         auth("b", target(Kind::HTTPRoute, "r", None), Vec::new(), public()),
+        auth("a", target(Kind::HTTPRoute, "r", Some("x")), vec![provider("i")], None),
+        auth("b", target(Kind::HTTPRoute, "r", Some("x")), Vec::new(), public()),
+        auth("c", target(Kind::HTTPRoute, "r", Some("x")), vec![provider("j")], None),
         auth("b", target(Kind::HTTPRoute, "s", None), Vec::new(), public()),
         limits(target(Kind::Gateway, "edge", Some("one"))),
         limits(target(Kind::HTTPRoute, "s", None)),
