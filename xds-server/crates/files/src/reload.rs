@@ -143,13 +143,9 @@ impl Reloader {
         self.decoded += 1;
         let mut state = decode_file(path, &content, self.kept.is_some());
         state.content = fingerprint;
-        if state.is_key_set && self.held(path) {
-            // Somebody wrote it over what was declared.
-            state.holds_on = true;
-        }
-        if content.is_empty() && self.held(path) {
-            // An editor empties a file before it writes it.
-            state.holds_on = true;
+        // An editor empties a file before it writes it; a key set was written over it by mistake.
+        state.holds_on |= (content.is_empty() || state.is_key_set) && self.held(path);
+        if content.is_empty() && state.holds_on {
             let message = "is empty: what it declared before stays until it is deleted or says something else".to_owned();
             state.findings.push(about_file(path, Severity::Warning, message));
         }

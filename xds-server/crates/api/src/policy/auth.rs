@@ -10,8 +10,9 @@ use crate::scalar::Duration;
 ///
 /// Attaches to a Gateway, a ListenerSet, a listener of either, a route or one of its rules. Policies around a rule add up: a request has to
 /// satisfy all of them, unless a more specific one says `override` and stands in the place of those that are more general. Those on one
-/// target add up always; `override` counts where all of them say it. Where no token can satisfy two policies nobody passes. One for a rule that the route does not have holds,
-/// until it has, for each of its rules that no AuthPolicy names: a rule that is renamed is not open for that.
+/// target add up always; `override` counts where all of them say it. Where no token can satisfy two policies nobody passes. One for a rule
+/// that the route does not have holds, until it has, for each of its rules that no AuthPolicy names: a rule that is renamed is not open for
+/// that.
 /// What no policy covers is open, and `windrose check --coverage` says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -56,24 +56,19 @@ pub(crate) fn winner_for_port(view: &View<'_>, kind: Kind, service: &ObjectRef, 
 
 /// All policies of a kind that name exactly this target and section, the oldest first.
 pub(crate) fn all_at(view: &View<'_>, kind: Kind, target: &ObjectRef, section: Option<&Text>) -> Vec<ObjectRef> {
-    let named = view.policies_on(kind, target);
-    let with_age = named.filter_map(|policy| {
-        let object = view.object(&policy)?;
-        let here = targets(&object).into_iter().any(|(known, part)| known.as_ref() == Some(target) && part.as_ref() == section);
-        here.then(|| (object.meta().created, policy))
-    });
-    let mut found: Vec<_> = with_age.collect();
-    found.sort();
-    found.into_iter().map(|(_, policy)| policy).collect()
+    by_age(view, kind, target, |part| part == section)
 }
 
 /// The policies of a kind that name a part which this target does not have, the oldest first.
 pub(crate) fn at_no_part(view: &View<'_>, kind: Kind, target: &ObjectRef) -> Vec<ObjectRef> {
     let known = view.object(target).map(|object| sections(&object)).unwrap_or_default();
+    by_age(view, kind, target, |part| part.is_some_and(|part| !known.contains(part)))
+}
+
+fn by_age(view: &View<'_>, kind: Kind, target: &ObjectRef, is_meant: impl Fn(Option<&Text>) -> bool) -> Vec<ObjectRef> {
     let with_age = view.policies_on(kind, target).filter_map(|policy| {
         let object = view.object(&policy)?;
-        let is_lost = |part: &Option<Text>| part.as_ref().is_some_and(|part| !known.contains(part));
-        let here = targets(&object).into_iter().any(|(named, part)| named.as_ref() == Some(target) && is_lost(&part));
+        let here = targets(&object).into_iter().any(|(known, part)| known.as_ref() == Some(target) && is_meant(part.as_ref()));
         here.then(|| (object.meta().created, policy))
     });
     let mut found: Vec<_> = with_age.collect();
@@ -193,26 +188,24 @@ fn judge_siblings(view: &View<'_>, policy: &ObjectRef, target: &ObjectRef, secti
     let Some(own) = view.auth_policy(&policy.key) else { return Ok(()) };
     let issuers = |spec: &AuthPolicy| spec.jwt.iter().map(|provider| provider.issuer.clone()).collect::<BTreeSet<_>>();
     let mine = issuers(&own.spec);
+    let mut is_older = true;
     for name in all_at(view, Kind::AuthPolicy, target, section) {
         if name == *policy {
-            break;
+            is_older = false;
+            continue;
         }
         let Some(other) = view.auth_policy(&name.key) else { continue };
         let theirs = issuers(&other.spec);
-        if !mine.is_empty() && !theirs.is_empty() && mine.is_disjoint(&theirs) {
-            let message = format!("{name} on the same target takes tokens of other issuers: no token satisfies both, and nobody passes");
-            return Err(Problem::new("Conflicted", Code::Conflicted, message));
-        }
+        let message = if own.spec.public.is_some() && other.spec.public.is_none() {
+            format!("{name} on the same target requires a token, and this one does not lift that")
+        } else if is_older && !mine.is_empty() && !theirs.is_empty() && mine.is_disjoint(&theirs) {
+            format!("{name} on the same target takes tokens of other issuers: no token satisfies both, and nobody passes")
+        } else {
+            continue;
+        };
+        return Err(Problem::new("Conflicted", Code::Conflicted, message));
     }
-    let closes = |other: &ObjectRef| view.auth_policy(&other.key).is_some_and(|other| other.spec.public.is_none());
-    let others = all_at(view, Kind::AuthPolicy, target, section).into_iter();
-    match others.filter(|other| other != policy).find(closes).filter(|_| own.spec.public.is_some()) {
-        Some(other) => {
-            let message = format!("{other} on the same target requires a token, and this one does not lift that");
-            Err(Problem::new("Conflicted", Code::Conflicted, message))
-        }
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 /// What judges requests holds for no listener that carries connections or datagrams, and nobody shall think that it does.
