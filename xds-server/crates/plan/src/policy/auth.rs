@@ -3,6 +3,7 @@
 mod keys;
 mod merge;
 mod rivals;
+pub(super) mod siblings;
 
 use std::collections::BTreeSet;
 

@@ -1,15 +1,14 @@
 //! Targets: what a policy names, whether it is there, and which of several policies on one target decides (the older one, where they do not
 //! add up).
 
-use std::collections::BTreeSet;
-
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::{Listener, Protocol};
 use windrose_api::declared::route::ParentRef;
-use windrose_api::policy::{AuthPolicy, TargetRef, target_kinds, target_part};
+use windrose_api::policy::{TargetRef, target_kinds, target_part};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Text};
 
+use super::auth::siblings;
 use super::mesh;
 use crate::backend::BackendId;
 use crate::plan::{Condition, ConditionType, Subject};
@@ -151,7 +150,7 @@ fn attached(
         }
         let known = sections(&object);
         if !known.contains(section) {
-            let what = if holds_meanwhile(view, policy, target) {
+            let what = if siblings::holds_meanwhile(view, policy, target) {
                 "until it has, this holds for each of its rules that no AuthPolicy names"
             } else {
                 "so there is nothing that it holds for"
@@ -169,7 +168,7 @@ fn attached(
         judge_connections(view, policy, target, &object, section)?;
     }
     if policy.kind == Kind::AuthPolicy {
-        judge_siblings(view, policy, target, section)?;
+        siblings::judge(view, policy, target, section)?;
     }
     match winner(view, policy.kind, target, section) {
         Some(older) if older != *policy && !adds_up(policy.kind) => {
@@ -178,34 +177,6 @@ fn attached(
         }
         _ => Ok(()),
     }
-}
-
-/// Judges an AuthPolicy beside others on its target: they add up, and two that cannot both be meant are told.
-///
-/// # Errors
-/// Where it would open what another one closes, or takes other tokens than an older one.
-fn judge_siblings(view: &View<'_>, policy: &ObjectRef, target: &ObjectRef, section: Option<&Text>) -> Result<(), Problem> {
-    let Some(own) = view.auth_policy(&policy.key) else { return Ok(()) };
-    let issuers = |spec: &AuthPolicy| spec.jwt.iter().map(|provider| provider.issuer.clone()).collect::<BTreeSet<_>>();
-    let mine = issuers(&own.spec);
-    let mut is_older = true;
-    for name in all_at(view, Kind::AuthPolicy, target, section) {
-        if name == *policy {
-            is_older = false;
-            continue;
-        }
-        let Some(other) = view.auth_policy(&name.key) else { continue };
-        let theirs = issuers(&other.spec);
-        let message = if own.spec.public.is_some() && other.spec.public.is_none() {
-            format!("{name} on the same target requires a token, and this one does not lift that")
-        } else if is_older && !mine.is_empty() && !theirs.is_empty() && mine.is_disjoint(&theirs) {
-            format!("{name} on the same target takes tokens of other issuers: no token satisfies both, and nobody passes")
-        } else {
-            continue;
-        };
-        return Err(Problem::new("Conflicted", Code::Conflicted, message));
-    }
-    Ok(())
 }
 
 /// What judges requests holds for no listener that carries connections or datagrams, and nobody shall think that it does.
@@ -243,12 +214,6 @@ fn judge_connections(
 /// Kinds of which several on one target all hold.
 fn adds_up(kind: Kind) -> bool {
     matches!(kind, Kind::AuthPolicy | Kind::RateLimitPolicy | Kind::AuthorizationPolicy)
-}
-
-/// Whether a policy for a rule that is not there holds for others meanwhile: one that asks for tokens does.
-fn holds_meanwhile(view: &View<'_>, policy: &ObjectRef, target: &ObjectRef) -> bool {
-    let asks = matches!(view.object(policy), Some(AnyObject::AuthPolicy(policy)) if policy.spec.public.is_none());
-    asks && matches!(target.kind, Kind::HTTPRoute | Kind::GRPCRoute)
 }
 
 fn carries_datagrams(object: &AnyObject, port: &Text) -> bool {
