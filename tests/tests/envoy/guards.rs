@@ -139,3 +139,50 @@ fn of_web(kind: &str, name: &str, spec: &str) -> String {
          targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: web }}]\n  {spec}"
     )
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_another_name_of_its_rule_nor_a_policy_beside_opens_what_a_policy_closes() {
+    let home = Loopback::claim();
+    let back = EchoServer::start("web", home.port(9001)).await;
+    let common = documents(&[gateway(&[("http", home.port(8080))]), service("web"), endpoint("web", back.address())]);
+    let rule = |name: &str, path: &str| {
+        format!("{{ name: {name}, matches: [{{ path: {{ value: {path} }} }}], backendRefs: [{{ name: web, port: 80 }}] }}")
+    };
+    let web = |admin: &str, mark: &str| {
+        let parents = "parentRefs: [{ name: edge }]";
+        let rules = [rule(admin, "/admin"), rule("health", "/health"), rule("mark", mark)].join(", ");
+        let kind = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute";
+        documents(&[common.clone(), format!("{kind}\nmetadata: {{ name: web, namespace: shop }}\nspec: {{ {parents}, rules: [{rules}] }}")])
+    };
+    let at = |rule: &str, policy: String| policy.replace("name: web }]", &format!("name: web, sectionName: {rule} }}]"));
+    let open = documents(&[at("health", public("health")), at("mark", public("mark"))]);
+    let states = [
+        documents(&[web("admin", "/state-0"), at("admin", closed("web")), open.clone()]),
+        documents(&[web("staff", "/state-1"), at("admin", closed("web")), open.clone()]),
+        documents(&[web("staff", "/state-2"), at("staff", closed("web")), open.clone()]),
+        documents(&[web("staff", "/state-3"), at("staff", closed("web")), at("staff", public("a")), open.clone()]),
+    ];
+    let edge = home.port(8080);
+    let call = |path: &str| Call::get(edge, path);
+    let stage = Stage::set(home, &states[0]).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    answered_by(&call("/state-0"), "web").await;
+
+    let (stop, stopped) = watch::channel(());
+    let watching = [call("/admin"), call("/health")].map(|call| tokio::spawn(statuses(call, stopped.clone())));
+    for (position, refused) in [(1, Some(("web", "TargetNotFound"))), (2, None), (3, Some(("a", "Conflicted"))), (0, None)] {
+        stage.declare("shop.yaml", &states[position]);
+        answered_by(&call(&format!("/state-{position}")), "web").await;
+        for policy in ["web", "health"].into_iter().chain(refused.map(|(name, _)| name)) {
+            let told = stage.object("AuthPolicy", policy).to_string();
+            let reason = refused.filter(|(name, _)| *name == policy).map(|(_, reason)| reason);
+            assert!(
+                ["TargetNotFound", "Conflicted"].iter().all(|word| told.contains(word) == (reason == Some(word))),
+                "{position}: {told}"
+            );
+        }
+    }
+    drop((stop, stopped));
+    let [admin, health] = watching;
+    assert_eq!((admin.await.unwrap(), health.await.unwrap()), (BTreeSet::from([401]), BTreeSet::from([200])));
+}
