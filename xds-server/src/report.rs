@@ -11,9 +11,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use windrose_admin::Source;
 use windrose_admin::report::{CertificateReport, DiagnosticReport, ProxyReport, StatusReport};
-use windrose_plan::Plan;
-use windrose_state::{Accepted, DesiredReader, Lack, Observed, StreamStatus};
-use windrose_vocab::{Kind, ObjectRef, ResourceId, Severity, Text};
+use windrose_plan::{Plan, READY_LISTENER};
+use windrose_state::{Accepted, DesiredReader, Observed, StreamStatus, View};
+use windrose_vocab::{Fingerprint, Kind, ObjectRef, Resource, ResourceId, ResourceKind, Severity, Text};
 use windrose_xds_serve::Counters;
 
 use crate::ends;
@@ -91,15 +91,16 @@ impl Reports {
         read(&memory.progress)
     }
 
-    /// Identities of the streams that have answered everything they should have: accepted it, or refused it.
+    /// Identities of the streams that have answered everything they should have, accepted it or refused it, and on which a
+    /// listener is open, if any should be.
     pub(crate) fn settled(&self) -> BTreeSet<Text> {
-        let refused = |stream: &StreamStatus, id: &ResourceId, lack: &Lack| {
-            lack.refused.is_some() || self.accepted.withheld(&stream.opened.identity, id, lack.wanted).is_some()
-        };
         let settled = |stream: &StreamStatus| {
             let view = self.desired.current(&stream.opened.scope);
             let view = view.filter(|view| view.ready && !view.resources.is_empty());
-            view.is_some_and(|view| stream.behind(&view).iter().all(|(id, lack)| refused(stream, id, lack)))
+            view.is_some_and(|view| {
+                let refused = |id: &ResourceId, wanted| self.accepted.withheld(&stream.opened.identity, id, wanted).is_some();
+                has_answered(stream, &view, refused) && is_open(stream, &view)
+            })
         };
         self.observed.snapshot().into_iter().filter(settled).map(|stream| stream.opened.identity).collect()
     }
@@ -206,6 +207,24 @@ impl Reports {
     }
 }
 
+/// Whether the client accepted or refused each resource that it should have, now or (`withheld`) before.
+fn has_answered(stream: &StreamStatus, view: &View, withheld: impl Fn(&ResourceId, Fingerprint) -> bool) -> bool {
+    stream.behind(view).iter().all(|(id, lack)| lack.refused.is_some() || withheld(id, lack.wanted))
+}
+
+/// Whether the client has one of the listeners that it should have, in whatever version, and what that needs to open; so has one that should
+/// have none. That by which it says so is none of them.
+fn is_open(stream: &StreamStatus, view: &View) -> bool {
+    let acked = |kind: ResourceKind, name: &str| stream.of_kind(kind).acked.get(name);
+    // Without its certificates a listener waits for ever, acknowledged or not.
+    let secrets = |listener: &Resource| {
+        listener.refs.iter().filter(|id| id.kind == ResourceKind::Secret).all(|id| acked(id.kind, &id.name).is_some())
+    };
+    let names = view.of_kind(ResourceKind::Listener).keys().filter(|name| &***name != READY_LISTENER);
+    let mut own = names.map(|name| acked(ResourceKind::Listener, name)).peekable();
+    own.peek().is_none() || own.flatten().any(|listener| secrets(listener))
+}
+
 fn diagnostics(source: &SourceReport, plan: &Plan, only: Option<&str>) -> Vec<DiagnosticReport> {
     let place = |diagnostic: &windrose_vocab::Diagnostic| source.places.as_ref().and_then(|places| places(diagnostic));
     let planned = plan.diagnostics.iter();
@@ -249,7 +268,43 @@ fn nanoseconds(time: SystemTime) -> u128 {
 
 #[cfg(test)]
 mod tests {
+    use windrose_state::{Fault, KindMap, Observation, Opened, Protocol, Reason, ResourceSet};
+    use windrose_vocab::{NodeClass, ProxyKey};
+
     use super::*;
+
+    /// What a proxy has of these listeners once it said so: answered, and open. The listener `tls` needs a Secret that nobody has.
+    fn said(wanted: &[&str], acked: &[&str], refused: &[&str]) -> (bool, bool) {
+        let version = Fingerprint::from_bits(1);
+        let id = |name: &&str| ResourceId::new(ResourceKind::Listener, *name);
+        let refs = |name: &str| (name == "tls").then(|| ResourceId::new(ResourceKind::Secret, "certificate")).into_iter().collect();
+        let resource = |name: &&str| Arc::new(Resource { id: id(name), version, bytes: bytes::Bytes::new(), refs: refs(name) });
+        let map = |names: &[&str]| names.iter().map(|name| (Text::from(*name), resource(name))).collect::<KindMap>();
+        let mut resources = ResourceSet::new();
+        resources.set_kind(ResourceKind::Listener, map(wanted));
+        let (observed, kind) = (Observed::new(), ResourceKind::Listener);
+        let (scope, since) = (ProxyKey::gateway("shop", "edge").into(), SystemTime::UNIX_EPOCH);
+        let (node, identity, protocol) = ("edge".into(), "edge".into(), Protocol::Delta);
+        let stream = Opened { node, identity, scope, protocol, since, credential_expires: since, replica: None };
+        let stream = observed.open(stream).unwrap();
+        let refusal = |name: &&str| {
+            let (name, reason) = (Some(Text::from(*name)), Reason::new("cannot bind"));
+            Observation::Rejected { kind, name, version, fault: Fault::Client, reason }
+        };
+        observed.record(stream, refused.iter().map(refusal).chain([Observation::Acked { kind, acked: map(acked) }]), since);
+        let (stream, view) = (observed.stream(stream).unwrap(), View::ready(NodeClass::default(), resources));
+        (has_answered(&stream, &view, |_, _| false), is_open(&stream, &view))
+    }
+
+    #[test]
+    fn a_proxy_that_refuses_all_its_listeners_has_answered_and_is_not_open() {
+        assert_eq!(said(&["a", "b", READY_LISTENER], &["a", READY_LISTENER], &[]), (false, true), "not yet");
+        assert_eq!(said(&["a", "b", READY_LISTENER], &["a", READY_LISTENER], &["b"]), (true, true), "one serves");
+        assert_eq!(said(&["a", "b", READY_LISTENER], &[READY_LISTENER], &["a", "b"]), (true, false));
+        assert_eq!(said(&["tls", READY_LISTENER], &["tls", READY_LISTENER], &[]), (true, false), "its certificate was refused");
+        assert_eq!(said(&["a", "tls"], &["a", "tls"], &[]), (true, true));
+        assert_eq!(said(&[READY_LISTENER], &[READY_LISTENER], &[]), (true, true), "it should have none");
+    }
 
     #[test]
     fn who_is_not_ready_names_what_it_waits_for() {

@@ -24,17 +24,20 @@ pub fn plural_of(kind: &str) -> String {
 /// The longest name of a Service or of a label's value.
 const LABEL_MAX: usize = 63;
 
-/// What is made for a Gateway: `<gateway>-<class>` (GEP-1762), with a fingerprint where that is no DNS label or could be another pair.
+/// What is made for a Gateway: `<gateway>-<class>` (GEP-1762), with a fingerprint where that is no name of a Service (RFC 1035: it begins
+/// with a letter) or could be another pair.
 #[must_use]
 pub fn of_gateway(gateway: &str, class: &str) -> String {
     let whole = format!("{gateway}-{class}").replace('.', "-");
-    let is_plain = !gateway.contains('.') && !class.contains(['.', '-']);
+    let begins_with_letter = whole.starts_with(|first: char| first.is_ascii_alphabetic());
+    let is_plain = begins_with_letter && !gateway.contains('.') && !class.contains(['.', '-']);
     if is_plain && whole.len() <= LABEL_MAX {
         return whole;
     }
     let fingerprint = windrose_vocab::Fingerprint::of("name", &(gateway.to_owned(), class.to_owned())).to_string();
     let tail = fingerprint.get(..10).unwrap_or(&fingerprint);
-    let head: String = whole.chars().take(LABEL_MAX - tail.len() - 1).collect();
+    let letter = if begins_with_letter { "" } else { "g" };
+    let head: String = letter.chars().chain(whole.chars()).take(LABEL_MAX - tail.len() - 1).collect();
     format!("{}-{tail}", head.trim_end_matches('-'))
 }
 
@@ -83,10 +86,15 @@ mod tests {
             of_gateway("a.b", "c"),
             of_gateway("a-b", "c"),
             of_gateway("a", "b-c"),
+            of_gateway("2nd", "windrose"),
+            of_gateway("g2nd", "windrose"),
+            of_gateway(&"9".repeat(253), "windrose"),
         ];
         for name in &names {
             assert!(name.len() <= 63 && !name.contains('.') && !name.ends_with('-'), "{name}");
+            assert!(name.starts_with(|first: char| first.is_ascii_lowercase()), "{name} is the name of a Service");
         }
+        assert_ne!(names[5], names[6]);
         assert_ne!(names[0], names[1]);
         assert_ne!(names[2], names[3], "a dot and a dash are two names");
         assert_ne!(of_fleet("windrose"), of_gateway("windrose", "fleet"));

@@ -8,7 +8,7 @@ mod listener;
 
 pub(crate) use certificate::{certificate, trust};
 pub(crate) use edge::edge;
-pub use fleet::{FLEET_ANNOTATION, GATEWAY_ANNOTATION};
+pub use fleet::{FLEET_ANNOTATION, GATEWAY_ANNOTATION, READY_LISTENER};
 pub(crate) use fleet::{FleetPorts, GATEWAY_LABEL, Sharing, fleet, own_port, ready};
 pub(crate) use frame::{BoundListener, Frame, Spoken, frame, in_namespaces, judge_class};
 pub(crate) use listener::{Candidate, conflicts};

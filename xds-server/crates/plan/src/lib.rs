@@ -20,7 +20,7 @@ mod world;
 
 use windrose_api::Declared;
 
-pub use gateway::{FLEET_ANNOTATION, GATEWAY_ANNOTATION};
+pub use gateway::{FLEET_ANNOTATION, GATEWAY_ANNOTATION, READY_LISTENER};
 pub use limits::READY_PORT;
 pub use plan::{Condition, ConditionType, Conditions, Coverage, Covered, Edge, OpenPort, Plan, Sources, Subject, Verdict};
 pub use planner::Planner;

@@ -254,7 +254,8 @@ fn of_classes(classes: &[Value], gateways: &[Value], is_left_out: impl Fn(&str) 
     let (outside, inside): (Vec<&Value>, Vec<&Value>) = ours.partition(|gateway| is_left_out(text(gateway, "/metadata/namespace")));
     facts.extend(inside.into_iter().map(|gateway| holds(GATEWAYS, "Gateway", gateway, "Programmed")));
     let counting = gateways.iter().filter(|gateway| !is_left_out(text(gateway, "/metadata/namespace")));
-    facts.extend(counting.filter_map(|gateway| astray(gateway, classes)));
+    facts.extend(counting.clone().filter_map(|gateway| astray(gateway, classes)));
+    facts.extend(classes.iter().filter_map(|class| of_others(class, counting.clone())));
     if !outside.is_empty() {
         facts.push(Fact::good(GATEWAYS, format!("{} in namespaces that are not selected: left alone", outside.len())));
     }
@@ -271,6 +272,19 @@ fn astray(gateway: &Value, classes: &[Value]) -> Option<Fact> {
     let said = format!("Gateway {namespace}/{} names class {class}, which is not there", text(gateway, "/metadata/name"));
     let hint = suggestion(class, names).unwrap_or_else(|| "kubectl get gatewayclasses".to_owned());
     Some(Fact::doubtful(GATEWAYS, said, hint))
+}
+
+/// Gateways of a class that another controller serves are none of ours: whoever meant Windrose reads here whose they are.
+fn of_others<'a>(class: &Value, gateways: impl Iterator<Item = &'a Value>) -> Option<Fact> {
+    const NAMED: usize = 3;
+    let (name, controller) = (text(class, "/metadata/name"), text(class, "/spec/controllerName"));
+    let theirs = gateways.filter(|gateway| controller != CONTROLLER_NAME && text(gateway, "/spec/gatewayClassName") == name);
+    let theirs: Vec<String> =
+        theirs.map(|gateway| format!("{}/{}", text(gateway, "/metadata/namespace"), text(gateway, "/metadata/name"))).collect();
+    let named = theirs.get(..NAMED).unwrap_or(&theirs).join(", ");
+    let more = if theirs.len() > NAMED { format!(" and {} more", theirs.len() - NAMED) } else { String::new() };
+    let said = format!("class {name} is served by {controller}: left alone is Gateway {named}{more}");
+    (!theirs.is_empty()).then(|| Fact::good(GATEWAYS, said))
 }
 
 /// Whether a condition of an object holds for what it declares now.
@@ -339,6 +353,8 @@ mod tests {
         assert_eq!(astray.len(), 1, "{facts:?}");
         assert_eq!(astray[0].text, "Gateway shop/edge names class windrsoe, which is not there");
         assert_eq!(astray[0].hint.as_deref(), Some("did you mean `windrose`?"));
+        let said = "class theirs is served by other.example/controller: left alone is Gateway shop/edge";
+        assert!(facts.iter().any(|fact| fact.mark == Mark::Good && fact.text == said), "{facts:?}");
     }
 
     #[test]

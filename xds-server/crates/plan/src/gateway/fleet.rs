@@ -28,6 +28,9 @@ pub(crate) const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 /// The label of what is made for a Gateway that names its class, as far as that fits.
 const CLASS_LABEL: &str = "windrose.dev/gateway-class";
 
+/// How [`ready()`] is called, among the listeners of a proxy.
+pub const READY_LISTENER: &str = "windrose/ready";
+
 /// The listener by which a proxy says that it has its listeners, see [`READY_PORT`]: it takes connections and closes them.
 pub(crate) fn ready() -> (Text, Listener) {
     let chain = Chain { name: "none".into(), server_names: Vec::new(), transport: Transport::Plain, handler: Handler::Close };
@@ -39,7 +42,7 @@ pub(crate) fn ready() -> (Text, Listener) {
         limits: edge::defaults().connections,
         access_log: None,
     };
-    ("windrose/ready".into(), listener)
+    (READY_LISTENER.into(), listener)
 }
 
 /// The port that a Gateway's own proxies open for one of its ports: the same, unless [`ready()`] has it. None where all are taken.
