@@ -21,6 +21,17 @@ use crate::{ends, judges};
 /// Versions are shown to people only here, so their key need not be secret.
 const OPEN_KEY: [u8; 32] = [0; 32];
 
+/// Stands for the folder that a proxy's bootstrap names, which is another one on each machine.
+const SHOWN_FOLDER: &str = "/usr/share/windrose/filters";
+
+/// How resources have the code of filters.
+pub(crate) enum Code {
+    /// In themselves, for Envoy.
+    Inline(Modules),
+    /// As files of modules, for people: nobody reads 300 KB of Wasm.
+    ByName,
+}
+
 /// What was read, and what planning depends on besides.
 pub(crate) struct Offline {
     pub(crate) world: World,
@@ -69,7 +80,7 @@ impl Offline {
         modules: &Modules,
     ) -> anyhow::Result<EnvoyAnswer> {
         let home = Directory::open(folder)?;
-        let rendered = render(program, modules.clone(), None);
+        let rendered = render(program, Code::Inline(modules.clone()), None);
         let now = SystemTime::now();
         let authority = Authority::open(home, &self.settings.trust_domain, now, &SystemEntropy)?;
         let identity = SpiffeId { trust_domain: self.settings.trust_domain.clone(), namespace: "check".into(), account: "check".into() };
@@ -104,9 +115,13 @@ pub(crate) fn files(paths: &[PathBuf]) -> anyhow::Result<BTreeSet<PathBuf>> {
     bail!("nothing to read: {}", why.collect::<Vec<_>>().join("; "))
 }
 
-/// All resources of a program, for a node without modules of its own, in that zone if any.
-pub(crate) fn render(program: &Program, modules: Modules, zone: Option<&str>) -> Rendered {
-    let class = NodeClass { modules: None, zone: zone.map(Text::from) };
+/// All resources of a program, in that zone if any.
+pub(crate) fn render(program: &Program, code: Code, zone: Option<&str>) -> Rendered {
+    let (modules, folder) = match code {
+        Code::Inline(modules) => (modules, None),
+        Code::ByName => (Modules::default(), Some(Text::from(SHOWN_FOLDER))),
+    };
+    let class = NodeClass { modules: folder, zone: zone.map(Text::from) };
     let renderer = Renderer::new(class, modules, VersionKey::new(OPEN_KEY));
     let rendered = renderer.full(program);
     let near = renderer.near(&Near::default(), &Program::default(), (program, rendered.of_kind(ResourceKind::Endpoints)));

@@ -112,6 +112,9 @@ fn what_a_proxy_gets_is_printed_and_is_what_envoy_takes() {
     let expected =
         [&["CDS Backend/shop/web".to_owned()], &filters[..], &["LDS shop/edge/8080".to_owned(), "RDS shop/edge/8080".to_owned()]];
     assert_eq!(names, expected.concat());
+    for running in ["jwt-auth.wasm", "rate-limit.wasm", "FAIL_RELOAD", r#"\"requests\":20"#] {
+        assert!(shown.contains(running), "{running}: what runs, not what denies while it is not there:\n{shown}");
+    }
     validate(&good(&example.ask("render", &["--proxy", PROXY, "--bootstrap"]))).unwrap();
     let unknown = example.ask("render", &["--proxy", "gateway/shop/egde"]);
     let said = String::from_utf8_lossy(&unknown.stderr);

@@ -2,11 +2,11 @@
 
 use anyhow::{Context, bail};
 use windrose_api::declared::Declared;
-use windrose_envoy::{Modules, inline, print};
+use windrose_envoy::{inline, print};
 use windrose_plan::{ConditionType, Plan, Refused};
 use windrose_vocab::{Kind, ObjectRef, ProxyKey, ProxyRole, Severity};
 
-use crate::offline::{self, Offline};
+use crate::offline::{self, Code, Offline};
 use crate::output::{put, tell};
 use crate::{args, filters};
 
@@ -26,11 +26,10 @@ pub(crate) fn run(options: &args::Render) -> anyhow::Result<()> {
     let zone = options.zone.as_deref();
     if options.bootstrap {
         let modules = filters::read(&filters::folder(options.common.filters.as_deref())?)?;
-        let rendered = offline::render(program, modules, zone);
+        let rendered = offline::render(program, Code::Inline(modules), zone);
         return put(&inline::bootstrap_yaml(rendered.iter().map(|resource| &**resource)));
     }
-    // Without modules: nobody reads 300 KB of Wasm, and the rest is the same.
-    let rendered = offline::render(program, Modules::default(), zone);
+    let rendered = offline::render(program, Code::ByName, zone);
     put(&print::documents(rendered.iter().map(|resource| &**resource)))
 }
 
