@@ -57,7 +57,7 @@ pub(crate) enum Command {
     Check(Check),
     /// Print the exact Envoy resources of one proxy
     #[command(
-        after_help = "Examples:\n  windrose render shop/                                   list the proxies\n  windrose render shop/ --proxy gateway/shop/edge\n  windrose render shop/ --proxy workload/shop/orders > before.yaml\n\nSecrets are shown as their length only."
+        after_help = "Examples:\n  windrose render shop/                                   list the proxies\n  windrose render shop/ --proxy gateway/shop/edge\n  windrose render shop/ --proxy workload/shop/orders > before.yaml\n\nSecrets are shown as their length only, filters by the names of their modules\n(in a folder that each proxy's bootstrap names; /usr/share/windrose/filters stands for it)."
     )]
     Render(Render),
     /// Write an Envoy bootstrap, with the identity the proxy will authenticate with
@@ -272,9 +272,9 @@ pub(crate) struct Bootstrap {
     /// The zone that the proxy will run in: it sends first to the endpoints that are meant for that.
     #[arg(long, value_name = "ZONE", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) zone: Option<String>,
-    /// How the proxy proves who it is.
-    #[arg(long, value_enum, default_value = "certificate")]
-    pub(crate) identity: IdentityKind,
+    /// How the proxy proves who it is: `certificate` where absent; with --renew as its bootstrap says.
+    #[arg(long, value_enum)]
+    pub(crate) identity: Option<IdentityKind>,
     /// How long the credential lives: `90d`, `12h`.
     #[arg(long, default_value = "90d", value_name = "TIME")]
     pub(crate) ttl: String,

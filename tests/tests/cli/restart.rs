@@ -135,9 +135,13 @@ async fn a_full_disk_ends_nothing_and_what_could_not_be_kept_is_kept_when_there_
 
 /// Writes the bootstrap of the Workload `orders`.
 fn bootstrap(server: &ServerProcess, folder: &Path, more: &[&str]) -> std::process::Output {
+    bootstrap_of("shop/orders", server, folder, more)
+}
+
+fn bootstrap_of(workload: &str, server: &ServerProcess, folder: &Path, more: &[&str]) -> std::process::Output {
     let (state, address) = (server.options().state.display().to_string(), server.options().xds.to_string());
     let folder = folder.display().to_string();
-    windrose(&[&["bootstrap", "--workload", "shop/orders", "-O", &folder, "--server", &address, "--state", &state], more].concat())
+    windrose(&[&["bootstrap", "--workload", workload, "-O", &folder, "--server", &address, "--state", &state], more].concat())
 }
 
 #[tokio::test]
@@ -150,9 +154,20 @@ async fn a_revocation_survives_a_restart_and_spares_the_credential_that_comes_wi
     let xds = place.options().xds;
     let token = || std::fs::read_to_string(folder.join("credential/token")).unwrap();
     let old = token();
+    // What would be of no use to whoever runs there is no renewal, and revokes nothing.
+    let wrong = [
+        ("shop/orders", &["--identity", "certificate"][..], "by a token"),
+        ("shop/other", &["--revoke"], "the bootstrap of workload/shop/orders"),
+    ];
+    for (workload, more, said) in wrong {
+        let refused = bootstrap_of(workload, &server, &folder, &[&["--renew"], more].concat());
+        let words = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && words.contains(said), "{words}");
+    }
+    assert_eq!(token(), old);
     let knocks = |token: String| async move { knock(xds, &token).await };
     assert_eq!(knocks(old.clone()).await, "let in");
-    let revoked = bootstrap(&server, &folder, &["--without-modules", "--identity", "token", "--renew", "--revoke"]);
+    let revoked = bootstrap(&server, &folder, &["--renew", "--revoke"]);
     assert!(revoked.status.success(), "{}", String::from_utf8_lossy(&revoked.stderr));
     let new = token();
     wait_until(PATIENCE, "the old credential to be refused", async || {

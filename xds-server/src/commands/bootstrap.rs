@@ -1,5 +1,7 @@
 //! `windrose bootstrap`: what one Envoy is started with, and the credential it shows.
 
+mod made;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -40,6 +42,8 @@ pub(crate) struct Order {
 pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     let state = StateFolder::open(&options.common.state)?;
     let authority = state.node_authority(&options.common.trust_domain)?;
+    // Nothing is revoked for an order that cannot be carried out.
+    let order = options.output_dir.as_deref().map(|folder| order(options, folder)).transpose()?;
     if options.revoke {
         let proxy = proxy(options)?;
         let end = state.revocations()?.revoke(&proxy, SystemTime::now())?;
@@ -47,12 +51,8 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
         std::thread::sleep(end.duration_since(SystemTime::now()).unwrap_or_default());
         put(&format!("revoked every credential of {proxy} that was issued until now\n"))?;
     }
-    let Some(folder) = &options.output_dir else { return Ok(()) };
-    let mut order = order(options, folder)?;
+    let Some(mut order) = order else { return Ok(()) };
     if options.renew {
-        if !order.folder.join(bootstrap::BOOTSTRAP_FILE).is_file() {
-            bail!("--renew: {} has no {} (leave --renew out to make one)", order.folder.display(), bootstrap::BOOTSTRAP_FILE);
-        }
         write_credential(&order, &authority)?;
         return put(&format!("renewed the credential in {}; a running Envoy follows\n", order.folder.display()));
     }
@@ -142,13 +142,18 @@ fn order(options: &args::Bootstrap, folder: &Path) -> anyhow::Result<Order> {
     anyhow::ensure!(installed.is_absolute(), "--at {}: an absolute path is needed, Envoy takes no other", installed.display());
     let server = host_and_port(&options.server)?;
     let server_name = options.server_name.as_deref().map_or_else(|| server.0.clone(), Text::from);
+    let proxy = proxy(options)?;
+    let identity = match options.renew {
+        true => made::identity(&folder, &proxy, options.identity)?,
+        false => options.identity.unwrap_or(IdentityKind::Certificate),
+    };
     Ok(Order {
-        proxy: proxy(options)?,
+        proxy,
         folder,
         installed,
         server,
         server_name,
-        identity: options.identity,
+        identity,
         ttl: ttl(&options.ttl)?,
         admin: options.envoy_admin,
         state_of_the_world: options.state_of_the_world,

@@ -25,7 +25,7 @@ pub const BOOTSTRAP_FILE: &str = "envoy.yaml";
 /// Name of the file with the source of the client certificate.
 const CERTIFICATE_FILE: &str = "xds-certificate.yaml";
 /// Name of the file with the source of the token.
-const TOKEN_FILE: &str = "xds-token.yaml";
+pub const TOKEN_FILE: &str = "xds-token.yaml";
 
 /// What the bootstrap says.
 #[derive(Clone, Debug)]
