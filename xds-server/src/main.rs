@@ -24,6 +24,7 @@ mod offline;
 mod output;
 mod pipeline;
 mod progress;
+mod read_errors;
 mod refusals;
 mod report;
 mod revocations;

@@ -20,6 +20,7 @@ use crate::ends;
 use crate::metrics::{self, Convergence};
 use crate::pipeline::Picture;
 use crate::progress::{Moment, Progress};
+use crate::read_errors::ReadErrors;
 
 /// What people are told, from where it is known.
 pub(crate) struct Reports {
@@ -56,6 +57,8 @@ pub(crate) type Places = dyn Fn(&windrose_vocab::Diagnostic) -> Option<String> +
 pub(crate) struct SourceReport {
     /// Problems found while reading, with their places.
     pub(crate) diagnostics: Vec<DiagnosticReport>,
+    /// What could not be read, by which planning's own errors are measured.
+    pub(crate) errors: ReadErrors,
     /// Objects whose newest version cannot be read, with what is wrong.
     pub(crate) unread: BTreeMap<ObjectRef, DiagnosticReport>,
     /// Objects in effect that no document can be found for: their file cannot be read as a whole.
@@ -227,7 +230,7 @@ fn is_open(stream: &StreamStatus, view: &View) -> bool {
 
 fn diagnostics(source: &SourceReport, plan: &Plan, only: Option<&str>) -> Vec<DiagnosticReport> {
     let place = |diagnostic: &windrose_vocab::Diagnostic| source.places.as_ref().and_then(|places| places(diagnostic));
-    let planned = plan.diagnostics.iter();
+    let planned = plan.diagnostics.iter().filter(|one| !source.errors.explain(one));
     let planned = planned.filter(|one| only.is_none_or(|only| one.object.as_ref().is_some_and(|object| is_called(object, only))));
     let read = source.diagnostics.iter().filter(|one| only.is_none() || one.object.as_deref() == only).cloned();
     read.chain(planned.map(|diagnostic| describe(diagnostic, place(diagnostic)))).collect()

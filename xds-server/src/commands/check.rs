@@ -10,7 +10,7 @@ use anyhow::Context;
 use serde::Serialize;
 use windrose_files::Finding;
 use windrose_plan::{Coverage, Plan, Refused};
-use windrose_vocab::{Code, Severity};
+use windrose_vocab::{Code, Kind, Severity};
 
 use super::Ending;
 use crate::envoy_binary::EnvoyBinary;
@@ -105,6 +105,9 @@ fn text(findings: &[Finding], report: &Report, objects: usize, alone: bool) -> S
     text
 }
 
+/// What is said of a route of a Service that asks for no tokens.
+const AT_THE_SERVICE: &str = "no AuthPolicy at its callers; MeshPolicy and AuthorizationPolicy say who may call the Service";
+
 fn coverage(plan: &Plan) -> Vec<Route> {
     let named = |policies: &[windrose_vocab::ObjectRef]| policies.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let row = |covered: &windrose_plan::Covered, coverage: &Coverage| {
@@ -112,6 +115,7 @@ fn coverage(plan: &Plan) -> Vec<Route> {
             Coverage::Protected(policies) => ("protected", named(policies)),
             Coverage::Denied(policies) => ("denied", named(policies)),
             Coverage::Public { policy, reason, approved_by } => ("public", format!("{approved_by} ({policy}): {reason}")),
+            Coverage::Open if covered.parent.kind == Kind::Service => ("open", AT_THE_SERVICE.to_owned()),
             Coverage::Open => ("open", String::new()),
         };
         let section = covered.section.as_deref().map(|section| format!("#{section}")).unwrap_or_default();

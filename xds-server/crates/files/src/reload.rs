@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use windrose_api::declared::{AnyObject, Changed, SetAside, is_set_aside};
+use windrose_api::declared::{AnyObject, Changed, SetAside};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Fingerprint, ObjectRef, Severity};
 
 use crate::folder::{self, Listing, Problem};
@@ -254,10 +254,7 @@ impl Merged {
                 let diagnostic = Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message);
                 self.findings.push(declaration.origin.find(diagnostic));
             }
-            (None, None) if is_set_aside(object.kind) => {
-                self.set_aside.insert(object.clone(), declaration.aside.clone());
-            }
-            (None, None) => {}
+            (None, None) => drop(self.set_aside.insert(object.clone(), declaration.aside.clone())),
         }
     }
 }

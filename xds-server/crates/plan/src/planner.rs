@@ -121,7 +121,8 @@ impl Planner {
         let mut differing = BTreeSet::new();
         for object in named {
             let (old, new) = (self.declared.get(&object), effective.get(&object));
-            if old == new {
+            let is_aside = |declared: &Declared| declared.set_aside.contains_key(&object);
+            if old == new && is_aside(&self.declared) == is_aside(&effective) {
                 continue;
             }
             let buckets = self.indexes.replace(&object, old.as_ref(), new.as_ref());

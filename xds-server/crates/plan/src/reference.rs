@@ -84,6 +84,10 @@ fn granted(view: &View<'_>, from: &ObjectRef, to: &ObjectRef) -> bool {
 
 /// The problem of a target that is not there, with the nearest name as a hint.
 pub(crate) fn missing(view: &View<'_>, reason: &'static str, target: &ObjectRef) -> Problem {
+    if view.is_unread(target) {
+        let message = format!("{} `{}` cannot be read", target.kind, target.key.name);
+        return Problem::new(reason, Code::RefNotFound, message).hint(Some("mend it: it says what is wrong"));
+    }
     let message = if target.kind.is_cluster_scoped() {
         format!("no {} `{}`", target.kind, target.key.name)
     } else if view.leaves_out(&target.key.namespace) {

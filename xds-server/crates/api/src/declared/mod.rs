@@ -88,9 +88,9 @@ pub struct Declared {
     pub authorization_policies: Objects<AuthorizationPolicy>,
     pub telemetry_policies: Objects<TelemetryPolicy>,
     pub gateway_parameters: Objects<GatewayParameters>,
-    /// Objects that cannot be decoded and have no earlier good version, with what they attach to as far as that could be read;
-    /// see [`is_set_aside`]. They decide nothing, but what a policy was to protect must not be taken for unprotected, and a
-    /// proxy not for deleted.
+    /// Objects that cannot be decoded and have no earlier good version, with what they attach to as far as that could be read.
+    /// They decide nothing, but what a policy was to protect must not be taken for unprotected, a proxy not for deleted, and
+    /// what others refer to not for absent.
     pub set_aside: OrdMap<ObjectRef, SetAside>,
     /// Something could not even be named: what is not here may be declared all the same.
     pub incomplete: bool,
@@ -105,12 +105,6 @@ pub struct SetAside {
     pub targets: Arc<[TargetRef]>,
     /// It says more of what it attaches to, which cannot be read.
     pub more: bool,
-}
-
-/// Whether an object of this kind is kept in [`Declared::set_aside`] where it cannot be decoded: policies, Workloads and Gateways.
-#[must_use]
-pub fn is_set_aside(kind: Kind) -> bool {
-    kind.group() == "windrose.dev" || matches!(kind, Kind::Gateway | Kind::BackendTLSPolicy)
 }
 
 /// Which objects differ between two worlds; what `plan` needs to follow a change at its own cost.

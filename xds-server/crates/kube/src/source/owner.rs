@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch as latest};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use windrose_api::declared::{AnyObject, is_set_aside};
+use windrose_api::declared::AnyObject;
 use windrose_api::{Source, decode};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
 
@@ -362,11 +362,10 @@ impl Owner {
                 let message = format!("the last good version of {object} stays in effect");
                 told.push(Diagnostic::warning(object.clone(), FieldPath::root(), Code::LastGood, message));
             }
-            None if is_set_aside(object.kind) => {
+            None => {
                 self.world.declared.set_aside.insert(object.clone(), decoded.aside);
                 self.changed = true;
             }
-            None => {}
         }
         self.tell(&object, told);
     }

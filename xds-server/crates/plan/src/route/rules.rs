@@ -219,9 +219,10 @@ fn entries(
         None => {
             if let Some(asked) = asked {
                 view.covers(covered, Coverage::Protected(vec![asked]));
-            } else if matches!(*key.table, Table::Edge { .. }) {
+            } else {
                 view.covers(covered, Coverage::Open);
-                is_open = true;
+                // Who calls a Service is judged where the call comes in.
+                is_open = matches!(*key.table, Table::Edge { .. });
             }
             // At a Gateway also where nobody asks for tokens yet: the first policy that does changes no other route.
             if matches!(*key.table, Table::Edge { .. }) || view.guarded(&key.table, Filter::JwtAuth) {

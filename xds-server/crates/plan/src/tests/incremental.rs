@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use windrose_api::Declared;
 use windrose_api::declared::backend::BackendTls;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayClass, Namespaces};
-use windrose_api::declared::{AnyObject, Changed, ListenerSet};
+use windrose_api::declared::{AnyObject, Changed, ListenerSet, SetAside};
 use windrose_api::policy::{
     Action, AuthPolicy, AuthorizationPolicy, Fleet, JwtProvider, KeySource, MeshPolicy, MtlsMode, Provider, Public, RateLimitPolicy,
     TelemetryPolicy, Tracing, TrafficPolicy,
 };
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey};
+use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, ProxyKey};
 
 use super::world::*;
 use crate::{Addresses, Plan, Planner, Refusal, Refused, RefusedBy};
@@ -234,7 +234,7 @@ proptest! {
 
     #[test]
     fn following_edits_comes_to_what_planning_from_scratch_comes_to(
-        edits in prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), 0_u8..4), 1..4), 1..14),
+        edits in prop::collection::vec(prop::collection::vec((any::<prop::sample::Index>(), 0_u8..5), 1..4), 1..14),
         refuse in any::<prop::sample::Index>(),
         assigned in any::<bool>(),
     ) {
@@ -249,7 +249,11 @@ proptest! {
             for (index, action) in edit {
                 let object = index.get(&pool);
                 let name = object.meta().object.clone();
-                if *action == 0 { declared.remove(&name) } else { declared.insert(object.clone()) }
+                match action {
+                    0 => declared.remove(&name),
+                    1 => set_aside(&mut declared, &name),
+                    _ => declared.insert(object.clone()),
+                }
                 objects.insert(name);
             }
             if step % 4 == 3 {
@@ -261,6 +265,29 @@ proptest! {
             assert_equal(&followed, &crate::plan(&declared, &refused, &settings));
         }
     }
+}
+
+/// It is there from now on, and cannot be read.
+fn set_aside(declared: &mut Declared, object: &ObjectRef) {
+    declared.remove(object);
+    declared.set_aside.insert(object.clone(), SetAside::default());
+}
+
+#[test]
+fn what_is_there_and_cannot_be_read_is_not_called_absent() {
+    let backend = ObjectRef::new(Kind::Service, NS, "o");
+    let mut world = declared([gateway(vec![listener("web", 80, "")]), route("r", &[], vec![rule(vec![prefix("/")], "o")])]);
+    let mut planner = Planner::from_nothing(settings(), &world, &Refused::default());
+    let told = |plan: &Plan| {
+        plan.diagnostics.iter().filter(|one| one.code == Code::RefNotFound).map(|one| one.message.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(planner.plan()), ["no Service `o` in namespace `shop`"]);
+    set_aside(&mut world, &backend);
+    let followed = planner.update(&world, &Refused::default(), &changed([backend.clone()]));
+    assert_eq!(told(&followed), ["Service `o` cannot be read"]);
+    world.remove(&backend);
+    let followed = planner.update(&world, &Refused::default(), &changed([backend]));
+    assert_eq!(told(&followed), ["no Service `o` in namespace `shop`"]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use windrose_ir::http::{ClientAddress, EscapedSlashes, HttpHandler, PathParamete
 use windrose_vocab::{Kind, ObjectRef, ProxyKey};
 
 use super::world::*;
-use crate::{ConditionType, Plan};
+use crate::{ConditionType, Coverage, Plan};
 
 fn printed(plan: &Plan, workload: &str) -> String {
     let key = ProxyKey::workload(NS, workload);
@@ -76,6 +76,15 @@ fn a_policy_without_targets_speaks_for_its_namespace_and_the_older_one_decides()
     };
     assert_eq!(accepted("a"), [("Namespace/shop".to_owned(), "Accepted")]);
     assert_eq!(accepted("b"), [("Namespace/shop".to_owned(), "Conflicted")]);
+}
+
+#[test]
+fn a_route_of_a_service_that_asks_for_no_tokens_is_covered_as_open_and_warned_of_nowhere() {
+    let mut spec = route_spec(&[], vec![rule(vec![prefix("/")], "orders")]);
+    spec.parents = vec![parent(Kind::Service, "orders")];
+    let plan = world([AnyObject::Route(http_route("r", spec))]);
+    assert_eq!(plan.coverage.values().collect::<Vec<_>>(), [&Coverage::Open]);
+    assert_eq!(codes(&plan), [] as [&str; 0]);
 }
 
 fn authorization(name: &str, action: Action, from: Vec<Source>) -> AnyObject {

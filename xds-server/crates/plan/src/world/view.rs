@@ -94,6 +94,12 @@ impl<'a> View<'a> {
         self.layers.declared.get(object).inspect(|object| self.source(object.meta()))
     }
 
+    /// Whether an object is there and cannot be read, and nothing holds in its place.
+    pub(crate) fn is_unread(&self, object: &ObjectRef) -> bool {
+        self.read(Dep::Object(object.clone()));
+        self.layers.declared.set_aside.contains_key(object) && self.layers.declared.get(object).is_none()
+    }
+
     /// Whether nothing of a namespace is declared here although it is there. It says what is absent: nothing is made of it.
     pub(crate) fn leaves_out(&self, namespace: &Text) -> bool {
         self.read(Dep::Object(ObjectRef { kind: Kind::Namespace, key: ObjectKey::new("", namespace.clone()) }));
