@@ -5,6 +5,7 @@ mod edge;
 mod fleet;
 mod frame;
 mod listener;
+mod neighbours;
 
 pub(crate) use certificate::{certificate, trust};
 pub(crate) use edge::edge;
@@ -12,6 +13,7 @@ pub use fleet::{FLEET_ANNOTATION, GATEWAY_ANNOTATION, READY_LISTENER};
 pub(crate) use fleet::{FleetPorts, GATEWAY_LABEL, Sharing, fleet, own_port, ready};
 pub(crate) use frame::{BoundListener, Frame, Spoken, frame, in_namespaces, judge_class};
 pub(crate) use listener::{Candidate, conflicts};
+pub(crate) use neighbours::neighbours;
 
 use std::fmt;
 

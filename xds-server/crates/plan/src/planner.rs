@@ -7,7 +7,7 @@ use std::sync::Arc;
 use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Changed};
 use windrose_ir::EndpointSet;
-use windrose_vocab::{Diagnostic, Kind, ObjectKey, ObjectRef};
+use windrose_vocab::{Diagnostic, Kind, ObjectKey, ObjectRef, Port};
 
 use crate::assemble::Assembly;
 use crate::backend::{self, ClusterKey, EndpointsKey, Upstream};
@@ -18,7 +18,7 @@ use crate::policy::{self, PolicyOutcome, set_aside};
 use crate::proxy::{PartsKey, ProxyParts, Runner};
 use crate::reference::field;
 use crate::route::{self, Attached, Attachments, Host, Resolved, Rules, RulesKey};
-use crate::settings::{Refused, Settings};
+use crate::settings::{Addresses, Refused, Settings};
 use crate::world::{Delta, Dep, HostSlot, Index, Indexes, Layer, Layers, Told, ToldIndex, View};
 
 /// Plans again and again, at the cost of what changed.
@@ -35,6 +35,8 @@ pub struct Planner {
     policies: Layer<ObjectRef, PolicyOutcome>,
     frames: Layer<ObjectKey, Frame>,
     fleets: Layer<ObjectKey, FleetPorts>,
+    /// What Gateways are told of each other, by port.
+    neighbours: Layer<Port, ()>,
     resolved: Layer<ObjectRef, Resolved>,
     attachments: Layer<ObjectRef, Attachments>,
     attached: Attached,
@@ -64,6 +66,7 @@ impl Planner {
             policies: Layer::default(),
             frames: Layer::default(),
             fleets: Layer::default(),
+            neighbours: Layer::default(),
             resolved: Layer::default(),
             attachments: Layer::default(),
             attached: Attached::default(),
@@ -95,6 +98,7 @@ impl Planner {
         let objects: Vec<&ObjectRef> = objects.iter().collect();
         self.run_policies(&objects);
         self.run_frames(&objects);
+        self.run_neighbours();
         self.run_routes(&objects);
         let hosts = self.run_proxies(&objects);
         self.run_tables(hosts);
@@ -171,6 +175,27 @@ impl Planner {
         let wanted = |planner: &Self, key: &ObjectKey| planner.indexes.get(&Index::GatewaysOfClass(key.clone())).next().is_some();
         let deltas = self.step(|planner| &mut planner.fleets, fleets, wanted, gateway::fleet);
         self.changed.extend(deltas.into_iter().map(|delta| Dep::Fleet(delta.key)));
+    }
+
+    /// Where somebody else assigns the addresses of Gateways, each has proxies at addresses of their own.
+    fn run_neighbours(&mut self) {
+        let fresh = self.changed.iter().filter_map(|dep| match dep {
+            Dep::Index(Index::ListenersAt(port)) => Some(*port),
+            _ => None,
+        });
+        let fresh = fresh.collect();
+        let wanted = |planner: &Self, port: &Port| {
+            planner.settings.addresses == Addresses::Bind && planner.indexes.get(&Index::ListenersAt(*port)).nth(1).is_some()
+        };
+        self.step(
+            |planner| &mut planner.neighbours,
+            fresh,
+            wanted,
+            |view, port| {
+                gateway::neighbours(view, *port);
+                None
+            },
+        );
     }
 
     fn run_routes(&mut self, objects: &[&ObjectRef]) {

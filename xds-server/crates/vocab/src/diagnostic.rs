@@ -59,7 +59,7 @@ pub enum Code {
     NoMatchingListenerHostname,
     /// No listener of the parent has that name or port.
     NoMatchingParent,
-    /// Two listeners want the same port with protocols or hostnames that cannot share it.
+    /// Two listeners want the same port with protocols or hostnames that cannot share it, or for different proxies.
     ListenerConflict,
     /// Two objects decide the same thing; the older one wins.
     Conflicted,

@@ -41,6 +41,53 @@ fn a_gateway_has_an_identity_and_binds_its_addresses() {
     assert_eq!(codes(&plan), ["Unsupported"]);
 }
 
+/// A Gateway that binds this address, all where there is none, for these listeners.
+fn at(name: &str, address: &str, listeners: Vec<Listener>) -> AnyObject {
+    let mut spec = gateway_spec(listeners);
+    spec.allowed_listener_sets = Namespaces::Same;
+    spec.addresses = (!address.is_empty()).then(|| GatewayAddress::Ip(address.parse().unwrap())).into_iter().collect();
+    AnyObject::Gateway(object(Kind::Gateway, NS, name, spec))
+}
+
+fn web(port: i64) -> Vec<Listener> {
+    vec![listener("web", port, "")]
+}
+
+#[test]
+fn gateways_whose_proxies_would_share_an_address_and_port_are_told_of_each_other() {
+    let met = plan([at("one", "", web(80)), at("two", "127.0.0.9", vec![listener("more", 81, ""), listener("web", 80, "")])]);
+    assert_eq!(codes(&met), ["ListenerConflict", "ListenerConflict"]);
+    assert!(told(&met)[0].starts_with("warning[ListenerConflict]: Gateway/shop/one: spec.listeners[0].port: "), "{:?}", told(&met));
+    assert!(told(&met)[0].contains("Gateway/shop/two") && told(&met)[0].contains("`spec.addresses`"), "{:?}", told(&met));
+    assert!(told(&met)[1].starts_with("warning[ListenerConflict]: Gateway/shop/two: spec.listeners[1].port: "), "{:?}", told(&met));
+    assert_eq!(met.programs.len(), 2, "both are served");
+    let three = plan(["one", "two", "three"].map(|name| at(name, "127.0.0.9", web(80))));
+    assert!(told(&three)[0].contains("Gateway/shop/three and 1 more too"), "{:?}", told(&three));
+}
+
+#[test]
+fn gateways_that_share_no_address_no_port_or_no_transport_are_told_nothing() {
+    let udp = |port| vec![Listener { protocol: Protocol::Udp, ..listener("web", port, "") }];
+    let unknown = |port| vec![Listener { protocol: Protocol::Other("SCTP".into()), ..listener("web", port, "") }];
+    let one = || at("one", "127.0.0.9", web(80));
+    for other in [at("two", "127.0.0.8", web(80)), at("two", "127.0.0.9", web(81)), at("two", "", udp(80))] {
+        assert_eq!(codes(&plan([one(), other])), [""; 0]);
+    }
+    assert_eq!(codes(&plan([one(), at("two", "", unknown(80))])), ["Unsupported"], "one that is not served binds nothing");
+    assert_eq!(codes(&plan([at("one", "", udp(80)), at("two", "", udp(80))])), ["ListenerConflict", "ListenerConflict"]);
+    assert_eq!(codes(&plan_in_cluster([at("one", "", web(80)), at("two", "", web(80))])), [""; 0], "each has Pods of its own");
+}
+
+#[test]
+fn a_listener_set_is_told_whose_port_it_opens_at_another_gateway() {
+    let set = ListenerSet { gateway: ObjectKey::new(NS, "two"), listeners: web(80) };
+    let set = AnyObject::ListenerSet(object(Kind::ListenerSet, NS, "more", set));
+    let plan = plan([at("one", "", web(80)), at("two", "", web(81)), set]);
+    let told = told(&plan);
+    assert!(told[0].contains("Gateway/shop/one: spec.listeners[0].port") && told[0].contains("of Gateway/shop/two too"), "{told:?}");
+    assert!(told[1].contains("ListenerSet/shop/more: spec.listeners[0].port") && told[1].contains("of Gateway/shop/one too"), "{told:?}");
+}
+
 #[test]
 fn where_addresses_are_assigned_all_are_bound_and_only_known_types_are_asked_for() {
     let with = |addresses: Vec<GatewayAddress>| {

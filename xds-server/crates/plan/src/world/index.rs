@@ -3,8 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use windrose_api::declared::AnyObject;
+use windrose_api::declared::gateway::Listener;
 use windrose_api::policy::TargetRef;
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, Text};
+use windrose_vocab::{Kind, ObjectKey, ObjectRef, Port, Text};
 
 use crate::gateway::{FLEET_ANNOTATION, GATEWAY_LABEL};
 use crate::policy::target;
@@ -16,6 +17,8 @@ pub(crate) enum Index {
     ListenerSets(ObjectKey),
     /// Gateways of a class in a namespace, by those two.
     GatewaysOfClass(ObjectKey),
+    /// Gateways and ListenerSets with a listener on a port.
+    ListenersAt(Port),
     /// Policies on a target, or on a section of it, of all kinds: a route asks for four, and what was read is kept for each.
     Policies(ObjectRef),
     /// Policies of a kind in a namespace that name no target.
@@ -62,8 +65,9 @@ impl Indexes {
         for index in &after {
             self.0.entry(index.clone()).or_default().insert(object.clone());
         }
-        // Whoever reads policies on a target reads each of them too, and whoever wants names wants nothing of what bears them.
-        let renamed = |index: &Index| !matches!(index, Index::Kind(_) | Index::Names(_, _) | Index::Policies(_));
+        // Whoever reads policies on a target, or listeners at a port, reads each of them too, and whoever wants names wants nothing of
+        // what bears them.
+        let renamed = |index: &Index| !matches!(index, Index::Kind(_) | Index::Names(_, _) | Index::Policies(_) | Index::ListenersAt(_));
         let stayed = before.intersection(&after).filter(|index| renamed(index));
         before.symmetric_difference(&after).chain(stayed).cloned().collect()
     }
@@ -76,6 +80,7 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
     match object {
         AnyObject::Gateway(gateway) => {
             all.insert(Index::GatewaysOfClass(ObjectKey::new(namespace.clone(), gateway.spec.class.clone())));
+            all.extend(ports(&gateway.spec.listeners));
         }
         AnyObject::Service(_) => {
             let class = meta.annotations.get(FLEET_ANNOTATION);
@@ -83,7 +88,10 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
             let gateway = meta.labels.get(GATEWAY_LABEL);
             all.extend(gateway.map(|gateway| Index::ServicesOfGateway(ObjectKey::new(namespace.clone(), gateway.clone()))));
         }
-        AnyObject::ListenerSet(set) => drop(all.insert(Index::ListenerSets(set.spec.gateway.clone()))),
+        AnyObject::ListenerSet(set) => {
+            all.insert(Index::ListenerSets(set.spec.gateway.clone()));
+            all.extend(ports(&set.spec.listeners));
+        }
         AnyObject::Grant(_) => drop(all.insert(Index::Grants(namespace.clone()))),
         AnyObject::EndpointSlice(slice) => {
             all.extend(slice.spec.service.iter().map(|name| Index::Slices(ObjectKey::new(namespace.clone(), name.clone()))));
@@ -120,6 +128,10 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         | AnyObject::GatewayParameters(_) => {}
     }
     all
+}
+
+fn ports(listeners: &[Listener]) -> impl Iterator<Item = Index> {
+    listeners.iter().map(|listener| Index::ListenersAt(listener.port))
 }
 
 fn policies(all: &mut BTreeSet<Index>, policy: &ObjectRef, targets: &[TargetRef]) {
