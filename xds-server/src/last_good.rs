@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use windrose_files::Kept;
 use windrose_plan::{Refusal, Refused, RefusedBy};
-use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
+use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion};
 
 mod record;
 mod shared;
@@ -43,6 +43,8 @@ pub(crate) struct LastGood {
 pub(crate) struct Remembered {
     /// The newest good version of each object.
     pub(crate) kept: Vec<Kept>,
+    /// The one before it of each Secret: the newest may have a certificate that cannot be used.
+    pub(crate) former: Vec<Kept>,
     /// What Envoy refused, and what runs in its place.
     pub(crate) refused: Refused,
 }
@@ -191,6 +193,8 @@ impl Written {
     fn remembered(&self) -> Remembered {
         let newest = self.versions.values().filter_map(|versions| versions.last());
         let kept = newest.filter_map(|(_, place)| self.kept(*place)).collect();
+        let secrets = self.versions.iter().filter(|(object, _)| object.kind == Kind::Secret);
+        let former = secrets.filter_map(|(_, versions)| self.kept(versions.iter().rev().nth(1)?.1)).collect();
         let refused = self.refused.iter().filter_map(|one| {
             let last_good = match one.last_good() {
                 // Without the version that runs in its place, the refused one is tried again.
@@ -199,7 +203,7 @@ impl Written {
             };
             Some((one.identity()?, Refusal { by: RefusedBy::Envoy, reason: one.reason.clone(), last_good }))
         });
-        Remembered { kept, refused: Refused { objects: refused.collect() } }
+        Remembered { kept, former, refused: Refused { objects: refused.collect() } }
     }
 
     fn find(&self, wanted: &ObjectVersion) -> Option<Kept> {
@@ -282,8 +286,6 @@ fn begun(path: &Path, source: &str) -> std::io::Result<Journal> {
 
 #[cfg(test)]
 mod tests {
-    use windrose_vocab::Kind;
-
     use super::*;
 
     fn object(name: &str) -> ObjectRef {
@@ -291,12 +293,18 @@ mod tests {
     }
 
     fn kept(name: &str, value: &str) -> Kept {
+        kept_of(Kind::ConfigMap, "data", name, value)
+    }
+
+    /// An object of that kind with one value.
+    fn kept_of(kind: Kind, field: &str, name: &str, value: &str) -> Kept {
         let text = format!(
-            r#"{{"object":{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"a":"{value}"}}}},"files":{{}}}}"#
+            r#"{{"object":{{"apiVersion":"v1","kind":"{kind}","metadata":{{"name":"{name}"}},"{field}":{{"a":"{value}"}}}},"files":{{}}}}"#
         );
-        let yaml = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ a: \"{value}\" }}\n");
-        let version = crate::test_world::declared(&yaml).get(&object(name)).unwrap().meta().version;
-        Kept { object: object(name), version, file: Path::new("/shop/a.yaml").into(), text: text.into() }
+        let yaml = format!("apiVersion: v1\nkind: {kind}\nmetadata: {{ name: {name} }}\n{field}: {{ a: \"{value}\" }}\n");
+        let object = ObjectRef::new(kind, "default", name);
+        let version = crate::test_world::declared(&yaml).get(&object).unwrap().meta().version;
+        Kept { object, version, file: Path::new("/shop/a.yaml").into(), text: text.into() }
     }
 
     fn open(folder: &Path) -> (LastGood, Remembered) {
@@ -320,6 +328,22 @@ mod tests {
         assert_eq!(open(folder.path()).1.kept, [kept("one", "y")]);
         let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(folder.path().join(FILE)).unwrap().permissions());
         assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn of_a_secret_the_version_before_the_newest_is_remembered_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, remembered) = open(folder.path());
+        assert!(remembered.former.is_empty());
+        let secret = |value: &str| kept_of(Kind::Secret, "stringData", "pair", value);
+        for value in ["a", "b", "c"] {
+            note(&memory, "one", Some(value));
+            memory.note(vec![(secret(value).object, Some(secret(value)))]);
+            memory.flush().unwrap();
+        }
+        let remembered = open(folder.path()).1;
+        assert_eq!(remembered.former, [secret("b")]);
+        assert!(remembered.kept.len() == 2 && remembered.kept.contains(&secret("c")), "{:?}", remembered.kept);
     }
 
     #[test]

@@ -162,7 +162,11 @@ fn configuration(sources: &Sources<'_>) -> Vec<Number> {
         gauge("config_kinds_unread", "Kinds that cannot be read, and without which nothing new is served", source.kept.len()),
         gauge("config_objects", "Objects that are declared and in effect", picture.declared.iter().count()),
         gauge("config_objects_unreadable", "Objects whose newest version cannot be read", source.unread.len()),
-        gauge("config_objects_refused", "Objects whose newest version Envoy refused", picture.refused.objects.len()),
+        gauge(
+            "config_objects_refused",
+            "Objects whose newest version Envoy refused, or which cannot be used",
+            picture.refused.objects.len(),
+        ),
         labelled(
             ("config_diagnostics", "Problems found by reading and planning", MetricType::Gauge),
             "severity",

@@ -28,6 +28,7 @@ use bugs::Bug;
 use publish::{Served, with_classes};
 
 mod bugs;
+mod pairs;
 mod publish;
 mod standing;
 
@@ -40,7 +41,7 @@ pub(crate) struct Picture {
     pub(crate) published: Option<SystemTime>,
     /// What is declared.
     pub(crate) declared: Declared,
-    /// Which versions Envoy refused.
+    /// Which versions are not planned: Envoy refused them, or they cannot be used.
     pub(crate) refused: Refused,
     /// What follows from it.
     pub(crate) plan: Plan,
@@ -102,6 +103,8 @@ pub(crate) struct Pipeline {
     settled: Refused,
     /// What we fail on, which a bug of ours makes us set aside.
     bugs: Refused,
+    /// Secrets whose former certificates go on.
+    pairs: Refused,
     /// Something could not be rendered.
     stumbled: Option<Bug>,
     judge: Judge,
@@ -130,6 +133,7 @@ impl Pipeline {
             refused: remembered.refused.clone(),
             settled: remembered.refused.clone(),
             bugs: Refused::default(),
+            pairs: Refused::default(),
             stumbled: None,
             judge: Judge::default(),
             refusals: Refusals::after_restart(remembered),
@@ -154,6 +158,7 @@ impl Pipeline {
         self.refusals.before(&self.declared, &declared, changed, &self.not_planned());
         self.refusals.take_up(&declared);
         self.declared = declared;
+        self.judge_pairs(changed, now);
         self.replan(changed, now);
     }
 
@@ -269,10 +274,14 @@ impl Pipeline {
         self.refusals.is_waiting()
     }
 
-    /// Renews certificates whose slot is over, and publishes what could not be published for want of one.
+    /// Renews certificates whose slot is over, and publishes what could not be published for want of one; judges declared ones again.
     pub(crate) fn follow_time(&mut self, now: SystemTime) {
         if self.generation == 0 {
             return;
+        }
+        let judged = self.judge_pairs_anew(now);
+        if !judged.objects.is_empty() {
+            self.replan(&judged, now);
         }
         // Of several replicas the one that decides renews it, and the others look for what it made.
         match self.judge {

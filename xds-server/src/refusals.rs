@@ -59,11 +59,12 @@ struct Case {
 
 impl Refusals {
     /// The memory of a former run.
-    pub(crate) fn after_restart(Remembered { kept, refused }: Remembered) -> Self {
+    pub(crate) fn after_restart(Remembered { kept, former, refused }: Remembered) -> Self {
         let in_place = refused.objects.iter().filter_map(|(version, refusal)| Some((version.object.clone(), refusal.last_good.clone()?)));
         let previous = in_place.collect();
         let first = (!kept.is_empty()).then(|| kept.iter().map(Kept::identity).collect());
-        let remembered = kept.into_iter().filter(|kept| !refused.objects.contains_key(&kept.identity())).collect();
+        // In this order: of two the newer one is remembered, unless it is what is declared still.
+        let remembered = former.into_iter().chain(kept).filter(|kept| !refused.objects.contains_key(&kept.identity())).collect();
         Self { previous, first, remembered, ..Self::default() }
     }
 

@@ -1,6 +1,10 @@
 //! Certificates at the edge: a new one reaches new connections and resets no old one; a bad one is refused without a
 //! word of its key, and its neighbours go on.
 
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use windrose_tests::address::Loopback;
 use windrose_tests::authority::TestAuthority;
 use windrose_tests::client::{Call, Connection};
@@ -83,6 +87,78 @@ async fn a_renewed_certificate_reaches_new_connections_and_resets_no_old_one() {
     }
     assert!(old.is_open() && streams.is_open());
     assert_eq!(edge.stat("listener_manager.listener_modified").await, 0);
+}
+
+/// Opens one connection after the other until it is stopped; returns what went wrong and how many went well.
+fn knock(call: &Call) -> (CancellationToken, JoinHandle<(Vec<String>, usize)>) {
+    let (call, stop) = (call.clone(), CancellationToken::new());
+    let stopped = stop.clone();
+    let knocking = tokio::spawn(async move {
+        let (mut failed, mut went_well) = (Vec::new(), 0);
+        while !stopped.is_cancelled() {
+            match shown(&call).await {
+                Ok(_) => went_well += 1,
+                Err(why) => failed.push(why),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        (failed, went_well)
+    });
+    (stop, knocking)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_and_its_key_that_are_replaced_one_after_the_other_cost_no_connection() {
+    let (home, authority) = (Loopback::claim(), TestAuthority::new("shop root"));
+    let _back = EchoServer::start("web", home.port(9001)).await;
+    let (first, second) = (authority.issue(&["shop.example"]), authority.issue(&["shop.example"]));
+    let inline = secret("first", &first);
+    let from_files =
+        "apiVersion: v1\nkind: Secret\nmetadata: { name: first, namespace: shop }\nfiles: { tls.crt: first.crt, tls.key: first.key }";
+    let text = declared(&home, &first, &second).replace(&inline, from_files);
+    let mut stage = Stage::set(home, &text).await;
+    stage.declare("first.crt", &first.chain_pem);
+    stage.declare("first.key", &first.key_pem);
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let call = Call::get(stage.home.port(8443), "/").host("shop.example").tls(&TlsClient::trusting(authority.root_pem()), "shop.example");
+    let mut leaf = wait_until(PATIENCE, "the first answer", async || shown(&call).await).await;
+
+    for (order, restarts) in [(["first.crt", "first.key"], false), (["first.key", "first.crt"], false), (["first.crt", "first.key"], true)]
+    {
+        let (stop, knocking) = knock(&call);
+        let renewed = authority.issue(&["shop.example"]);
+        let content = |file: &str| if file.ends_with("crt") { renewed.chain_pem.clone() } else { renewed.key_pem.clone() };
+        stage.declare(order[0], &content(order[0]));
+        let said = "the private key does not match the certificate";
+        told(&stage, said).await;
+        if restarts {
+            stage.kill_and_restart().await;
+            told(&stage, said).await;
+            stage.synced("gateway/shop/edge").await;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert_eq!(shown(&call).await.unwrap(), leaf, "the former one goes on");
+        stage.declare(order[1], &content(order[1]));
+        leaf = shown_another(&call, &leaf).await;
+        stop.cancel();
+        let (failed, went_well) = knocking.await.unwrap();
+        assert!(failed.is_empty() && went_well > 50, "{order:?}: {went_well} went well, and {failed:?}");
+        stage.synced("gateway/shop/edge").await;
+        let secret = stage.object("Secret", "first");
+        assert!(secret["inForce"] == "declared" && stage.object("Gateway", "edge")["resolved"] == true, "{secret}");
+    }
+}
+
+/// Waits until the Secret is said to be stale, and the Gateway to refer to what cannot be used.
+async fn told(stage: &Stage, said: &str) {
+    wait_until(PATIENCE, "a word about the Secret", async || {
+        let (secret, gateway) = (stage.object("Secret", "first"), stage.object("Gateway", "edge"));
+        let stale = secret["inForce"] == "lastGood" && secret["programmed"]["status"] == false;
+        let says = [&secret, &gateway].iter().all(|one| one["message"].as_str().is_some_and(|message| message.contains(said)));
+        let reason = gateway["resolved"] == false && gateway["reason"] == "InvalidCertificateRef";
+        if stale && says && reason { Ok(()) } else { Err(format!("{secret}\n{gateway}")) }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -69,9 +69,10 @@ impl Pipeline {
         self.beside(&self.bugs)
     }
 
-    /// What Envoy refuses, and these.
+    /// What Envoy refuses, what cannot be used, and these.
     fn beside(&self, bugs: &Refused) -> Refused {
-        Refused { objects: bugs.objects.clone().union(self.refused.objects.clone()) }
+        let others = self.pairs.objects.clone().union(self.refused.objects.clone());
+        Refused { objects: bugs.objects.clone().union(others) }
     }
 
     /// Plans from nothing, without those objects that we fail on. Who can be to blame is what changed, and at the beginning everything.

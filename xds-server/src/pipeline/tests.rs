@@ -11,11 +11,11 @@ use crate::judges;
 use crate::revocations::Revoked;
 use crate::test_world::{SHOP, declared, route, with_certificates, workload};
 
-struct Stage {
+pub(super) struct Stage {
     folder: tempfile::TempDir,
-    pipeline: Pipeline,
-    picture: Arc<ArcSwap<Picture>>,
-    now: SystemTime,
+    pub(super) pipeline: Pipeline,
+    pub(super) picture: Arc<ArcSwap<Picture>>,
+    pub(super) now: SystemTime,
 }
 
 fn domain(name: &str) -> TrustDomain {
@@ -61,7 +61,7 @@ impl windrose_plan::CertificateCheck for Bug {
 }
 
 impl Stage {
-    fn set(authority: &str) -> Self {
+    pub(super) fn set(authority: &str) -> Self {
         Self::of(authority, |parts| parts)
     }
 
@@ -72,7 +72,7 @@ impl Stage {
         Self { pipeline: Pipeline::new(parts, Remembered::default()), folder, picture, now }
     }
 
-    fn declare(&mut self, text: &str) {
+    pub(super) fn declare(&mut self, text: &str) {
         let declared = declared(text);
         let changed = declared.changed_since(&self.pipeline.declared);
         self.pipeline.declare(declared, &changed, self.now);
@@ -83,7 +83,7 @@ impl Stage {
         self.picture.load().unpublished.keys().map(|scope| scope.proxy.to_string()).collect()
     }
 
-    fn view(&self, proxy: ProxyKey) -> Option<Arc<windrose_state::View>> {
+    pub(super) fn view(&self, proxy: ProxyKey) -> Option<Arc<windrose_state::View>> {
         self.pipeline.reader.current(&proxy.into())
     }
 }

@@ -7,7 +7,7 @@ mod frame;
 mod listener;
 mod neighbours;
 
-pub(crate) use certificate::{certificate, trust};
+pub(crate) use certificate::{Certificate, certificate, trust};
 pub(crate) use edge::edge;
 pub use fleet::{FLEET_ANNOTATION, GATEWAY_ANNOTATION, READY_LISTENER};
 pub(crate) use fleet::{FleetPorts, GATEWAY_LABEL, Sharing, fleet, own_port, ready};

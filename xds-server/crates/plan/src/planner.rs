@@ -1,6 +1,6 @@
 //! The planner: what changed goes through the layers in their order, and each unit that read it is computed again.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::policy::{self, PolicyOutcome, set_aside};
 use crate::proxy::{PartsKey, ProxyParts, Runner};
 use crate::reference::field;
 use crate::route::{self, Attached, Attachments, Host, Resolved, Rules, RulesKey};
-use crate::settings::{Addresses, Refused, Settings};
+use crate::settings::{Addresses, Refused, RefusedBy, Settings};
 use crate::world::{Delta, Dep, HostSlot, Index, Indexes, Layer, Layers, Told, ToldIndex, View};
 
 /// Plans again and again, at the cost of what changed.
@@ -29,6 +29,8 @@ pub struct Planner {
     declared: Declared,
     refused: Refused,
     refusals: Told,
+    /// Secrets whose former certificates go on, with what is wrong with their newest versions.
+    stale: BTreeMap<ObjectRef, String>,
     indexes: Indexes,
     told: ToldIndex,
     trusts: Layer<ObjectRef, PolicyOutcome>,
@@ -60,6 +62,7 @@ impl Planner {
             declared: Declared::default(),
             refused: Refused::default(),
             refusals: Told::default(),
+            stale: BTreeMap::new(),
             indexes: Indexes::default(),
             told: ToldIndex::default(),
             trusts: Layer::default(),
@@ -118,7 +121,7 @@ impl Planner {
     /// Takes in what changed, indexes included; returns the objects that really differ.
     fn take_in(&mut self, declared: &Declared, refused: &Refused, changed: &Changed) -> BTreeSet<ObjectRef> {
         let mut effective = declared.clone();
-        let refusals = refusals(&mut effective, refused);
+        let (refusals, stale) = refusals(&mut effective, refused);
         set_aside::close(declared, &mut effective);
         let mut named = changed.objects.clone();
         named.extend(self.refused.objects.keys().chain(refused.objects.keys()).map(|version| version.object.clone()));
@@ -140,6 +143,10 @@ impl Planner {
         self.told.retract(&self.refusals);
         self.told.assert(&refusals);
         self.refusals = refusals;
+        // What stands there may be the same as before, and only the newest be another.
+        let rejudged = self.stale.keys().chain(stale.keys()).filter(|secret| self.stale.get(*secret) != stale.get(*secret));
+        self.changed.extend(rejudged.cloned().map(Dep::Object));
+        self.stale = stale;
         self.refused = refused.clone();
         self.declared = effective;
         differing
@@ -337,6 +344,7 @@ impl Planner {
         Layers {
             settings: &self.settings,
             declared: &self.declared,
+            stale: &self.stale,
             indexes: &self.indexes,
             trusts: &self.trusts,
             policies: &self.policies,
@@ -353,9 +361,9 @@ fn is_route(kind: Kind) -> bool {
     matches!(kind, Kind::HTTPRoute | Kind::GRPCRoute | Kind::TLSRoute | Kind::TCPRoute | Kind::UDPRoute)
 }
 
-/// Puts the last good version in the place of each refused one; tells which.
-fn refusals(declared: &mut Declared, refused: &Refused) -> Told {
-    let mut told = Told::default();
+/// Puts the last good version in the place of each refused one; tells which, and returns those whose former certificates go on.
+fn refusals(declared: &mut Declared, refused: &Refused) -> (Told, BTreeMap<ObjectRef, String>) {
+    let (mut told, mut stale) = (Told::default(), BTreeMap::new());
     for (version, refusal) in &refused.objects {
         let object = &version.object;
         if declared.get(object).is_none_or(|current| current.meta().version != version.version) {
@@ -364,6 +372,9 @@ fn refusals(declared: &mut Declared, refused: &Refused) -> Told {
         let stead = match &refusal.last_good {
             Some(good) if good.meta().object == *object => {
                 declared.insert(good.clone());
+                if refusal.by == RefusedBy::Check {
+                    stale.insert(object.clone(), refusal.reason.clone());
+                }
                 "its last good version stays in force"
             }
             Some(_) | None => {
@@ -375,5 +386,5 @@ fn refusals(declared: &mut Declared, refused: &Refused) -> Told {
         let message = format!("{}; {stead}", refusal.says());
         told.diagnostics.push(Diagnostic::error(object.clone(), field(""), refusal.code(), message).into());
     }
-    told
+    (told, stale)
 }

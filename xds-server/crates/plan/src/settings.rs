@@ -94,7 +94,7 @@ impl Refused {
 pub struct Refusal {
     /// Who cannot take it.
     pub by: RefusedBy,
-    /// Envoy's words, reduced to what may be shown, or where a bug of ours shows.
+    /// Envoy's words, reduced to what may be shown, or where a bug of ours shows, or what is wrong with a certificate.
     pub reason: String,
     /// The last version of the same object that was accepted; the object is left out where there is none.
     pub last_good: Option<AnyObject>,
@@ -107,6 +107,8 @@ pub enum RefusedBy {
     Envoy,
     /// We fail on it, which is a bug.
     Ourselves,
+    /// Whoever checks certificates: a Secret's cannot be used with its key, and the former pair, which can be, goes on.
+    Check,
 }
 
 impl Refusal {
@@ -116,6 +118,7 @@ impl Refusal {
         match self.by {
             RefusedBy::Envoy => Code::RefusedByEnvoy,
             RefusedBy::Ourselves => Code::InternalError,
+            RefusedBy::Check => Code::InvalidCertificate,
         }
     }
 
@@ -125,6 +128,7 @@ impl Refusal {
         match self.by {
             RefusedBy::Envoy => format!("Envoy refused what was made of it: {}", self.reason),
             RefusedBy::Ourselves => format!("the control plane fails on it, which is a bug to report ({})", self.reason),
+            RefusedBy::Check => self.reason.clone(),
         }
     }
 }

@@ -10,7 +10,7 @@ use windrose_ir::Secret;
 use windrose_ir::cluster::{SubjectName, UpstreamTls};
 use windrose_vocab::{Code, ObjectRef, Text};
 
-use crate::gateway::{certificate, trust};
+use crate::gateway::{Certificate, certificate, trust};
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{Problem, field};
 use crate::world::View;
@@ -105,7 +105,8 @@ pub(crate) fn origin_tls(view: &View<'_>, backend: &Object<Backend>) -> Option<O
     let client = declared.client_certificate.as_ref().map(|reference| certificate(view, own, reference));
     let client = client.transpose().map_err(|problem| told(problem, "spec.tls.clientCertificate")).ok()?;
     let mut all = with_trust(own, sni, bundle, Vec::new());
-    if let Some((name, secret)) = client {
+    if let Some(Certificate { name, secret, stale }) = client {
+        stale.into_iter().for_each(|problem| told(problem, "spec.tls.clientCertificate"));
         if let UpstreamTls::Origin { client_certificate, .. } = &mut all.tls {
             *client_certificate = Some(name.clone());
         }

@@ -9,12 +9,22 @@ use windrose_vocab::{Code, Kind, ObjectRef, Text};
 use crate::reference::{Problem, key_of, kind_of, missing, permitted, wrong_kind};
 use crate::world::View;
 
-/// The certificate and key in the Secret that `reference` names from `owner`, and the resource's name.
+const REASON: &str = "InvalidCertificateRef";
+
+/// A certificate with its key, as a resource.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    pub(crate) name: Text,
+    pub(crate) secret: Arc<Secret>,
+    /// What is wrong with the newest version of its Secret, whose former pair this is.
+    pub(crate) stale: Option<Problem>,
+}
+
+/// The certificate and key in the Secret that `reference` names from `owner`.
 ///
 /// # Errors
 /// With the reason `RefNotPermitted` or `InvalidCertificateRef`.
-pub(crate) fn certificate(view: &View<'_>, owner: &ObjectRef, reference: &ObjectReference) -> Result<(Text, Arc<Secret>), Problem> {
-    const REASON: &str = "InvalidCertificateRef";
+pub(crate) fn certificate(view: &View<'_>, owner: &ObjectRef, reference: &ObjectReference) -> Result<Certificate, Problem> {
     if kind_of(reference) != Some(Kind::Secret) {
         return Err(wrong_kind(reference, REASON, "a Secret of type kubernetes.io/tls"));
     }
@@ -29,7 +39,11 @@ pub(crate) fn certificate(view: &View<'_>, owner: &ObjectRef, reference: &Object
     let unusable = |why: String| Problem::new(REASON, Code::InvalidCertificate, format!("{target} {why}"));
     view.settings().certificates.pair(chain, key).map_err(unusable)?;
     let key = secret.spec.data.get("tls.key").cloned().ok_or_else(|| unusable("has no text `tls.key`".to_owned()))?;
-    Ok((format!("{target}").into(), Arc::new(Secret::Certificate { chain: chain.into(), key })))
+    let stale = view.stale(&target).map(|why| {
+        let message = format!("{target} cannot be used as it is, and its former certificate goes on: {why}");
+        Problem::new(REASON, Code::InvalidCertificate, message)
+    });
+    Ok(Certificate { name: target.to_string().into(), secret: Arc::new(Secret::Certificate { chain: chain.into(), key }), stale })
 }
 
 /// The CA certificates in the ConfigMap or Secret that `reference` names from `owner`, under the key `ca.crt`, or in the

@@ -258,8 +258,9 @@ proptest! {
             }
             if step % 4 == 3 {
                 let (object, good) = (refuse.get(&pool), edit[0].0.get(&pool));
+                let by = if step % 8 == 3 { RefusedBy::Check } else { RefusedBy::Envoy };
                 let last_good = (object.meta().object == good.meta().object).then(|| good.clone());
-                refused.objects = OrdMap::unit(object.meta().identity(), Refusal { by: RefusedBy::Envoy, reason: "no".to_owned(), last_good });
+                refused.objects = OrdMap::unit(object.meta().identity(), Refusal { by, reason: "no".to_owned(), last_good });
             }
             let followed = planner.update(&declared, &refused, &changed(objects));
             assert_equal(&followed, &crate::plan(&declared, &refused, &settings));
@@ -377,4 +378,19 @@ fn a_refused_version_gives_way_to_its_last_good_one_with_envoys_words() {
     );
     assert!(plan.sources[&ProxyKey::gateway(NS, "edge")].len() > 2);
     assert!(!crate::print(&from_scratch(&world, &refusal(None))).contains("/bad*"));
+}
+
+#[test]
+fn a_certificate_that_goes_on_is_told_although_what_is_planned_stays_as_it_was() {
+    let (former, newest) = (certificate(NS, "cert", "GOOD"), certificate(NS, "cert", "BAD"));
+    let mut world = declared([gateway(vec![https("tls", "", "cert")]), former.clone()]);
+    let mut planner = Planner::from_nothing(settings(), &world, &Refused::default());
+    let refusal = |why: &str| Refusal { by: RefusedBy::Check, reason: why.to_owned(), last_good: Some(former.clone()) };
+    let [first, second] = ["one", "other"].map(|why| Refused { objects: OrdMap::unit(newest.meta().identity(), refusal(why)) });
+    for (secret, refused) in [(&newest, &first), (&newest, &second), (&former, &second), (&former, &Refused::default())] {
+        world.insert(secret.clone());
+        let followed = planner.update(&world, refused, &changed([secret.meta().object.clone()]));
+        assert_equal(&followed, &from_scratch(&world, refused));
+        assert_eq!(codes(&followed).is_empty(), secret == &former, "{:?}", told(&followed));
+    }
 }

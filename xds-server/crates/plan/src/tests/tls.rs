@@ -1,3 +1,4 @@
+use imbl::OrdMap;
 use windrose_api::declared::backend::{BackendTls, ObjectReference};
 use windrose_api::declared::gateway::{FrontendValidation, Protocol};
 use windrose_api::declared::route::{BackendRef, Rule};
@@ -5,7 +6,7 @@ use windrose_api::declared::{AnyObject, Object};
 use windrose_vocab::{Kind, ObjectRef, Weight};
 
 use super::world::*;
-use crate::{Plan, Subject};
+use crate::{Plan, Refusal, Refused, RefusedBy, Subject};
 
 fn section(name: &str) -> Subject {
     Subject::section(ObjectRef::new(Kind::Gateway, NS, "edge"), name.into())
@@ -43,6 +44,29 @@ fn a_listener_without_a_usable_certificate_is_left_out_and_told() {
     assert_eq!(edge_program(&without).secrets.len(), 1);
     let with = plan(bad.into_iter().chain([gateway(listeners), grant("vault", (Kind::Gateway, NS), Kind::Secret)]));
     assert_eq!(chains(&with), ["far", "good"]);
+}
+
+#[test]
+fn a_former_pair_is_shown_and_told_where_the_newest_cannot_be_used() {
+    let mut spec = gateway_spec(vec![https("a", "", "cert")]);
+    spec.backend_client_certificate = Some(reference(Kind::Secret, "cert"));
+    let (newest, former) = (certificate(NS, "cert", "BAD"), certificate(NS, "cert", "GOOD"));
+    let world = declared([AnyObject::Gateway(object(Kind::Gateway, NS, "edge", spec)), newest.clone()]);
+    let by = |by| {
+        let refusal = Refusal { by, reason: "the key is another's".to_owned(), last_good: Some(former.clone()) };
+        crate::plan(&world, &Refused { objects: OrdMap::unit(newest.meta().identity(), refusal) }, &settings())
+    };
+    let plan = by(RefusedBy::Check);
+    assert_eq!(edge_program(&plan).secrets.len(), 1);
+    assert_eq!(reasons(&plan, &section("a"))[1], "ResolvedRefs=false InvalidCertificateRef");
+    let gateway = Subject::object(ObjectRef::new(Kind::Gateway, NS, "edge"));
+    assert_eq!(reasons(&plan, &gateway), ["Accepted=true Accepted", "ResolvedRefs=false InvalidClientCertificateRef"]);
+    let told = told(&plan);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(told[0].contains("its former certificate goes on: the key is another's"), "{told:?}");
+    assert!(told[2].starts_with("error[InvalidCertificate]: Secret/shop/cert: the key is another's; its last good version"), "{told:?}");
+    let by_envoy = by(RefusedBy::Envoy);
+    assert_eq!(reasons(&by_envoy, &section("a"))[1], "ResolvedRefs=true ResolvedRefs", "what Envoy refuses is told of the Secret");
 }
 
 #[test]

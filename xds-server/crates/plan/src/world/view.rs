@@ -1,7 +1,7 @@
 //! The eyes of one unit while it is computed: every look is recorded, everything it tells is kept.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use windrose_api::declared::{
@@ -24,6 +24,8 @@ use crate::settings::Settings;
 pub(crate) struct Layers<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) declared: &'a Declared,
+    /// Secrets whose former certificates go on.
+    pub(crate) stale: &'a BTreeMap<ObjectRef, String>,
     pub(crate) indexes: &'a Indexes,
     /// TLS to backends: BackendTLSPolicies, and Backends with their own.
     pub(crate) trusts: &'a Layer<ObjectRef, PolicyOutcome>,
@@ -98,6 +100,12 @@ impl<'a> View<'a> {
     pub(crate) fn is_unread(&self, object: &ObjectRef) -> bool {
         self.read(Dep::Object(object.clone()));
         self.layers.declared.set_aside.contains_key(object) && self.layers.declared.get(object).is_none()
+    }
+
+    /// What is wrong with the newest version of a Secret, where its former certificate goes on.
+    pub(crate) fn stale(&self, secret: &ObjectRef) -> Option<&'a str> {
+        self.read(Dep::Object(secret.clone()));
+        self.layers.stale.get(secret).map(String::as_str)
     }
 
     /// Whether nothing of a namespace is declared here although it is there. It says what is absent: nothing is made of it.

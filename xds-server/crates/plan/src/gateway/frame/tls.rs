@@ -8,7 +8,7 @@ use windrose_ir::Secret;
 use windrose_vocab::{Code, Diagnostic, Port, Text};
 
 use super::{ClientCheck, ListenerTls, Spoken};
-use crate::gateway::{Candidate, certificate, trust};
+use crate::gateway::{Candidate, Certificate, certificate, trust};
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{Problem, field};
 use crate::world::View;
@@ -34,12 +34,16 @@ pub(super) fn tls(
     }
     let mut certificates = Vec::new();
     for (index, reference) in declared.iter().enumerate() {
-        match certificate(view, &candidate.id.owner, reference) {
-            Ok(found) => certificates.push(found),
-            Err(problem) => {
-                view.tell(problem.at(&candidate.id.owner, field(&format!("{path}.certificateRefs[{index}]"))));
-                *references = Condition::no(problem.reason, problem.message);
+        let problem = match certificate(view, &candidate.id.owner, reference) {
+            Ok(Certificate { name, secret, stale }) => {
+                certificates.push((name, secret));
+                stale
             }
+            Err(problem) => Some(problem),
+        };
+        if let Some(problem) = problem {
+            view.tell(problem.at(&candidate.id.owner, field(&format!("{path}.certificateRefs[{index}]"))));
+            *references = Condition::no(problem.reason, problem.message);
         }
     }
     let validation = (spoken == Spoken::Https).then(|| validation(gateway, candidate.listener.port)).flatten();
@@ -111,16 +115,18 @@ fn client_check(
 pub(super) fn client_certificate(view: &View<'_>, gateway: &Object<Gateway>) -> Option<(Text, Arc<Secret>)> {
     let subject = Subject::object(gateway.meta.object.clone());
     let reference = gateway.spec.backend_client_certificate.as_ref()?;
-    match certificate(view, &gateway.meta.object, reference) {
-        Ok(found) => {
-            view.condition(&subject, ConditionType::ResolvedRefs, Condition::yes("ResolvedRefs"));
-            Some(found)
-        }
-        Err(problem) => {
+    let (found, problem) = match certificate(view, &gateway.meta.object, reference) {
+        Ok(Certificate { name, secret, stale }) => (Some((name, secret)), stale),
+        Err(problem) => (None, Some(problem)),
+    };
+    let resolved = match problem {
+        None => Condition::yes("ResolvedRefs"),
+        Some(problem) => {
             view.tell(problem.at(&gateway.meta.object, field("spec.tls.backend.clientCertificateRef")));
             let reason = if problem.reason == "RefNotPermitted" { problem.reason } else { "InvalidClientCertificateRef" };
-            view.condition(&subject, ConditionType::ResolvedRefs, Condition::no(reason, problem.message));
-            None
+            Condition::no(reason, problem.message)
         }
-    }
+    };
+    view.condition(&subject, ConditionType::ResolvedRefs, resolved);
+    found
 }
