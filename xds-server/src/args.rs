@@ -70,9 +70,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  windrose status\n  windrose status --watch\n  windrose status HTTPRoute/shop/orders -o yaml\n  windrose status -o json | jq '.objects[] | select(.inForce != \"declared\")'\n\nPROGRAMMED n/m: of m connected proxies that the object concerns, n have acknowledged every resource it became, and what\nthose need to work. Green once all have had this version (a proxy that comes later does not end that, a refusal does).\n`last good` says that an earlier version is in force, because the newest cannot be read or Envoy refused it.\nSINCE is the moment at which that became so. Credentials that end within 14 days are forecast below the table.\n\nExit codes: 0 the server answered (whatever it said), 1 it did not, or has no such object, 2 the command line is wrong."
     )]
     Status(Status),
-    /// Show every connected proxy: what it has, what it refused and why, how far behind it is
+    /// Show every proxy: what it has, what it refused and why, how far behind it is; and who is turned away
     #[command(
-        after_help = "Examples:\n  windrose proxies\n  windrose proxies -o wide\n  windrose proxies -o json | jq '.[] | select(.synced | not)'\n\nACKNOWLEDGED n/m: of m resources that it should have, it has acknowledged n in their newest version.\nBEHIND: by how many resources of which type, and for how long. CREDENTIAL: how long its node credential lives."
+        after_help = "Examples:\n  windrose proxies\n  windrose proxies -o wide\n  windrose proxies -o json | jq '.[] | select(.synced | not)'\n\nACKNOWLEDGED n/m: of m resources that it should have, it has acknowledged n in their newest version.\nBEHIND: by how many resources of which type, and for how long. CREDENTIAL: how long its node credential lives.\nSYNCED `orphaned`: nothing of it is declared any more, so it is turned away, and may go on with what it had."
     )]
     Proxies(Proxies),
     /// Make a signed JSON Web Token for development

@@ -13,6 +13,7 @@ use windrose_pki::{CredentialProblem, NodeAuthority, NodeIdentity};
 use windrose_vocab::{ProxyKey, Text};
 use windrose_xds_serve::{Identify, Peer, Refusal};
 
+use crate::orphans::Orphans;
 use crate::revocations::Revoked;
 
 /// The credentials that are good now.
@@ -22,12 +23,15 @@ pub(crate) struct Nodes {
     declared: RwLock<Option<BTreeSet<ProxyKey>>>,
     /// Credentials that were issued before this are refused.
     revoked: RwLock<Revoked>,
+    /// Those that are turned away because nothing of them is declared.
+    orphans: Arc<Orphans>,
     changes: watch::Sender<u64>,
 }
 
 impl Nodes {
     pub(crate) fn new(authority: Arc<NodeAuthority>, revoked: Revoked) -> Self {
-        Self { authority, declared: RwLock::new(None), revoked: RwLock::new(revoked), changes: watch::Sender::new(0) }
+        let (declared, revoked) = (RwLock::new(None), RwLock::new(revoked));
+        Self { authority, declared, revoked, orphans: Arc::default(), changes: watch::Sender::new(0) }
     }
 
     /// When the root of all node credentials ends.
@@ -35,8 +39,14 @@ impl Nodes {
         self.authority.facts().not_after
     }
 
+    /// Who is turned away although it proves who it is.
+    pub(crate) fn orphans(&self) -> Arc<Orphans> {
+        Arc::clone(&self.orphans)
+    }
+
     /// Makes these the proxies that may connect.
     pub(crate) fn declare(&self, proxies: BTreeSet<ProxyKey>) {
+        self.orphans.forget(|proxy| proxies.contains(proxy));
         let mut declared = self.declared.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if declared.as_ref() != Some(&proxies) {
             *declared = Some(proxies);
@@ -66,9 +76,10 @@ impl Nodes {
         declared.as_ref().is_none_or(|proxies| proxies.contains(proxy))
     }
 
-    fn admit(&self, identity: Result<NodeIdentity, CredentialProblem>) -> Result<Peer, Refusal> {
+    fn admit(&self, identity: Result<NodeIdentity, CredentialProblem>, now: SystemTime) -> Result<Peer, Refusal> {
         let identity = identity.map_err(|problem| Refusal::Wrong(problem.to_string()))?;
         if !self.is_declared(&identity.proxy) {
+            self.orphans.asked(&identity, now);
             return Err(Refusal::Wrong(format!("{} is not declared", identity.proxy)));
         }
         if self.was_revoked(&identity.proxy, identity.issued_at) {
@@ -87,11 +98,11 @@ impl Nodes {
 
 impl Identify for Nodes {
     fn by_certificate<'a>(&'a self, certificate: &'a CertificateDer<'static>, now: SystemTime) -> BoxFuture<'a, Result<Peer, Refusal>> {
-        ready(self.admit(self.authority.identify_certificate(certificate, now))).boxed()
+        ready(self.admit(self.authority.identify_certificate(certificate, now), now)).boxed()
     }
 
     fn by_token<'a>(&'a self, token: &'a str, now: SystemTime) -> BoxFuture<'a, Result<Peer, Refusal>> {
-        ready(self.admit(self.authority.identify_token(token, now))).boxed()
+        ready(self.admit(self.authority.identify_token(token, now), now)).boxed()
     }
 
     fn is_revoked(&self, peer: &Peer) -> bool {

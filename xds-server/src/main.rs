@@ -21,6 +21,7 @@ mod last_good;
 mod logs;
 mod metrics;
 mod offline;
+mod orphans;
 mod output;
 mod pipeline;
 mod progress;

@@ -18,6 +18,7 @@ use windrose_xds_serve::Counters;
 
 use crate::ends;
 use crate::metrics::{self, Convergence};
+use crate::orphans::Orphans;
 use crate::pipeline::Picture;
 use crate::progress::{Moment, Progress};
 use crate::read_errors::ReadErrors;
@@ -29,6 +30,7 @@ pub(crate) struct Reports {
     pub(crate) observed: Arc<Observed>,
     pub(crate) accepted: Arc<Accepted>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) orphans: Arc<Orphans>,
     /// What the source says, with places in files: it changes with each read, also when nothing is planned anew.
     pub(crate) source: Arc<ArcSwap<SourceReport>>,
     pub(crate) memory: Mutex<Memory>,
@@ -126,7 +128,8 @@ impl Reports {
 
     fn revision_of(&self, memory: &Memory) -> String {
         let stopped = if self.stopped.get().is_some() { "-stopped" } else { "" };
-        format!("{:x}-{:x}-{:x}{stopped}", nanoseconds(self.started), memory.progress.revision(), memory.readings)
+        let orphans = self.orphans.revision(SystemTime::now());
+        format!("{:x}-{:x}-{:x}-{orphans:x}{stopped}", nanoseconds(self.started), memory.progress.revision(), memory.readings)
     }
 }
 
@@ -154,11 +157,12 @@ impl Source for Reports {
         }
         let names: BTreeMap<_, _> = streams.iter().map(|stream| (stream.id, proxies::name(stream))).collect();
         let known = objects::Known { picture: &picture, source: &memory.source, progress: &memory.progress, names: &names };
+        let orphans = if only.is_none() { self.orphans.told(SystemTime::now()) } else { Vec::new() };
         let status = StatusReport {
             version: env!("CARGO_PKG_VERSION").into(),
             generation: picture.generation,
             objects: objects::all(&known, only),
-            diagnostics: self.stopped().into_iter().chain(diagnostics(&memory.source, &picture.plan, only)).collect(),
+            diagnostics: self.stopped().into_iter().chain(diagnostics(&memory.source, &picture.plan, only)).chain(orphans).collect(),
             certificates: if only.is_none() { certificates(&picture, &streams) } else { Vec::new() },
         };
         if only.is_none() {
@@ -174,7 +178,7 @@ impl Source for Reports {
             let view = self.desired.current(&stream.opened.scope);
             proxies::report(stream, view.as_deref(), &known, memory.progress.behind_since(stream.id))
         };
-        streams.iter().map(report).collect()
+        streams.iter().map(report).chain(self.orphans.proxies(SystemTime::now())).collect()
     }
 
     fn metrics(&self) -> String {

@@ -168,6 +168,7 @@ impl Running {
             observed: xds.observed.clone(),
             accepted: xds.accepted.clone(),
             counters: xds.counters.clone(),
+            orphans: nodes.orphans(),
             source: Arc::new(ArcSwap::from_pointee(SourceReport::default())),
             memory: Mutex::new(Memory::default()),
             stopped: OnceLock::new(),

@@ -97,3 +97,37 @@ async fn proxies_tells_streams_apart_and_when_their_credentials_end() {
         assert!(metrics.lines().any(|one| one == line), "{line} is not in\n{metrics}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_whose_gateway_is_deleted_is_told_as_long_as_it_asks_or_until_it_is_declared_again() {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("one", home.port(9001)).await;
+    let declared = world(&home, &[route("web", EVERYTHING, "one")]);
+    let stage = Stage::set(home, &declared).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    stage.synced("gateway/shop/edge").await;
+    let orphans = |status: &Value| status["diagnostics"].as_array().into_iter().flatten().filter(|one| one["code"] == "Orphaned").count();
+    assert_eq!(orphans(&stage.ask("status")), 0);
+
+    stage.declare("shop.yaml", &documents(&[service("one")]));
+    let proxies = wait_until(PATIENCE, "the orphan to be told", async || {
+        let all = stage.ask("proxies");
+        if all[0]["orphaned"] == "its Gateway is not declared" { Ok(all) } else { Err(all.to_string()) }
+    })
+    .await;
+    assert_eq!((proxies.as_array().unwrap().len(), &proxies[0]["proxy"]), (1, &"gateway/shop/edge".into()), "{proxies}");
+    assert!(proxies[0]["synced"] == false && proxies[0]["identity"].as_str().unwrap().starts_with("gateway/shop/edge#"), "{proxies}");
+    assert_eq!(orphans(&stage.ask("status")), 1);
+    let text = [stage.server.ask(&["proxies"]).stdout, stage.server.ask(&["status"]).stdout].concat();
+    let said =
+        String::from_utf8_lossy(&text).matches("is orphaned: its Gateway is not declared, and it may go on with what it had").count();
+    assert_eq!(said, 2, "{}", String::from_utf8_lossy(&text));
+
+    stage.declare("shop.yaml", &declared);
+    stage.synced("gateway/shop/edge").await;
+    let (proxies, status) = (stage.ask("proxies"), stage.ask("status"));
+    assert!(
+        proxies.as_array().unwrap().len() == 1 && proxies[0]["orphaned"] == Value::Null && orphans(&status) == 0,
+        "{proxies}\n{status}"
+    );
+}

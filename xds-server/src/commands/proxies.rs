@@ -1,4 +1,4 @@
-//! `windrose proxies`: every connected proxy, and what it is behind with.
+//! `windrose proxies`: every connected proxy, and what it is behind with; and those that nothing is declared of.
 
 use std::fmt::Write;
 
@@ -34,16 +34,24 @@ pub(crate) fn show(report: &[ProxyReport], wide: bool, now: u64) -> String {
     for refusal in report.iter().flat_map(|proxy| &proxy.refused) {
         let _ = write!(text, "\n{} refused {}:\n  {}\n", refusal.proxy, refusal.resource, refusal.reason);
     }
+    for (proxy, why) in report.iter().filter_map(|proxy| Some((proxy, proxy.orphaned.as_ref()?))) {
+        let _ = write!(text, "\n{} is orphaned: {why}, and it may go on with what it had\n", proxy.identity);
+    }
     text
 }
 
 fn row(proxy: &ProxyReport, wide: bool, now: u64) -> Vec<Cell> {
     let (acknowledged, wanted) = proxy.types.values().fold((0, 0), |(a, w), counts| (a + counts.acknowledged, w + counts.wanted));
     let credential = proxy.credential_expires.map_or_else(|| "-".into(), |end| span(end.saturating_sub(now)));
+    let synced = match (&proxy.orphaned, proxy.synced) {
+        (Some(_), _) => "orphaned",
+        (None, true) => "yes",
+        (None, false) => "no",
+    };
     let mut cells = vec![
         Cell::new(&proxy.proxy),
-        Cell::new(&proxy.node),
-        verdict(if proxy.synced { "yes" } else { "no" }, proxy.synced),
+        Cell::new(if proxy.node.is_empty() { "-" } else { &proxy.node }),
+        verdict(synced, proxy.synced),
         Cell::new(format!("{acknowledged}/{wanted}")),
         Cell::new(behind(proxy, now)),
         Cell::new(age(now, proxy.connected)),
@@ -88,6 +96,18 @@ mod tests {
         };
         let text = show(&[proxy], false, 100);
         for words in ["2 CDS, 1 RDS for 10s", "4/7", "90d00h"] {
+            assert!(text.contains(words), "{words} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_proxy_of_which_nothing_is_declared_is_called_so() {
+        let why = Some("its Gateway is not declared".to_owned());
+        let (proxy, identity) = ("gateway/shop/edge".to_owned(), "gateway/shop/edge#7f".to_owned());
+        let text = show(&[ProxyReport { proxy, identity, connected: 40, orphaned: why, ..ProxyReport::default() }], false, 100);
+        for words in
+            ["orphaned", "1m00s", "gateway/shop/edge#7f is orphaned: its Gateway is not declared, and it may go on with what it had"]
+        {
             assert!(text.contains(words), "{words} is not in {text}");
         }
     }

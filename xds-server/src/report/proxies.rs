@@ -42,6 +42,7 @@ pub(super) fn report(stream: &StreamStatus, view: Option<&View>, known: &Known<'
         types: kinds.collect(),
         behind_since: behind_since.map(seconds),
         refused: refused(stream, &behind, known.accepted).collect(),
+        orphaned: None,
         synced: ready && behind.is_empty() && !known.picture.unpublished.contains_key(&stream.opened.scope),
     }
 }

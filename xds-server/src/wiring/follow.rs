@@ -179,6 +179,7 @@ mod tests {
             observed: Arc::new(Observed::new()),
             accepted: parts.accepted.clone(),
             counters: Arc::new(Counters::default()),
+            orphans: Arc::default(),
             source: Arc::new(arc_swap::ArcSwap::from_pointee(SourceReport::default())),
             memory: std::sync::Mutex::new(Memory::default()),
             stopped: std::sync::OnceLock::new(),

@@ -136,13 +136,13 @@ pub struct CertificateReport {
     pub renewed_automatically: bool,
 }
 
-/// One connected proxy.
+/// One proxy: connected, or turned away because nothing of it is declared.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProxyReport {
     /// `gateway/NS/NAME` or `workload/NS/NAME`.
     pub proxy: String,
-    /// Number of its stream.
+    /// Number of its stream; 0 where it has none.
     pub stream: u64,
     /// What it calls itself; a claim.
     pub node: String,
@@ -154,7 +154,7 @@ pub struct ProxyReport {
     pub spiffe_id: Option<String>,
     /// The replica of the control plane that has its stream, where it is another one.
     pub replica: Option<String>,
-    /// When its stream began, in seconds since 1970.
+    /// When its stream began, or it was turned away first, in seconds since 1970.
     pub connected: u64,
     /// When the credential of its stream expires, in seconds since 1970.
     pub credential_expires: Option<u64>,
@@ -166,6 +166,9 @@ pub struct ProxyReport {
     pub refused: Vec<RefusalReport>,
     /// Whether it has acknowledged everything that it should have.
     pub synced: bool,
+    /// Why it is turned away, and so may go on with what it had; absent for those that are served.
+    #[serde(default)]
+    pub orphaned: Option<String>,
 }
 
 /// One resource type of one proxy.
