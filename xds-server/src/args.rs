@@ -42,7 +42,7 @@ pub(crate) enum Command {
     Cluster(ClusterCommand),
     /// Serve a folder and start a local Envoy for each of its Gateways and Workloads
     #[command(
-        after_help = "Examples:\n  windrose run shop/\n  windrose run shop/ --only gateway/shop/edge\n\nEnvoy is found by --envoy, by ENVOY=, beside the binary, in .windrose/, or in the PATH;\n`windrose envoy fetch` gets the pinned version."
+        after_help = "Examples:\n  windrose run shop/\n  windrose run shop/ --only gateway/shop/edge\n\nEnvoy is found by --envoy, by ENVOY=, beside the binary, in .windrose/, or in the PATH;\n`windrose envoy fetch` gets the pinned version.\nCtrl-C and SIGTERM end in order: Gateways take no more connections, and requests that are under way have 5 s; again ends at once."
     )]
     Run(Run),
     /// Write a commented example to start from

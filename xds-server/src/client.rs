@@ -1,9 +1,10 @@
-//! Asking a running server: one GET over its Unix socket or over HTTP on an address.
+//! Asking a running server: one request over its Unix socket or over HTTP on an address.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -43,22 +44,39 @@ impl Server {
 
     /// The JSON at `path`, unless it is the same as `known`, the revision of an earlier answer.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, known: Option<&str>) -> anyhow::Result<Option<Answer<T>>> {
-        let answer = async {
-            match self {
-                Self::Unix(socket) => ask(connect(socket).await?, "localhost", path, known).await,
-                Self::Tcp(address) => {
-                    let stream = tokio::net::TcpStream::connect(address.as_str())
-                        .await
-                        .with_context(|| format!("no server answers at {address} (is `windrose serve` running? its address is --admin)"))?;
-                    ask(stream, address, path, known).await
-                }
-            }
-        };
-        let answer = tokio::time::timeout(TIMEOUT, answer).await.with_context(|| format!("no answer in {TIMEOUT:?}"))??;
-        let Some((revision, body)) = answer else { return Ok(None) };
-        let report = serde_json::from_slice(&body).context("the server's answer is not what this version expects (windrose version)")?;
+        let mut request = http::Request::get(path);
+        if let Some(known) = known {
+            request = request.header(http::header::IF_NONE_MATCH, known);
+        }
+        let response = tokio::time::timeout(TIMEOUT, self.send(request)).await.with_context(|| format!("no answer in {TIMEOUT:?}"))??;
+        if response.status() == http::StatusCode::NOT_MODIFIED {
+            return Ok(None);
+        }
+        let revision = response.headers().get(http::header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        let body = successful(&response)?;
+        let report = serde_json::from_slice(body).context("the server's answer is not what this version expects (windrose version)")?;
         Ok(Some(Answer { report, revision }))
     }
+
+    /// The answer to a request without a body, whatever its status; errs where none comes. Whoever asks bounds the time.
+    pub(crate) async fn send(&self, request: http::request::Builder) -> anyhow::Result<http::Response<Bytes>> {
+        match self {
+            Self::Unix(socket) => exchange(connect(socket).await?, request.header(http::header::HOST, "localhost")).await,
+            Self::Tcp(address) => {
+                let stream = tokio::net::TcpStream::connect(address.as_str())
+                    .await
+                    .with_context(|| format!("no server answers at {address} (is `windrose serve` running? its address is --admin)"))?;
+                exchange(stream, request.header(http::header::HOST, address)).await
+            }
+        }
+    }
+}
+
+/// The body of an answer that is no refusal.
+pub(crate) fn successful(response: &http::Response<Bytes>) -> anyhow::Result<&Bytes> {
+    let (status, body) = (response.status(), response.body());
+    anyhow::ensure!(status.is_success(), "the server says {status}: {}", String::from_utf8_lossy(body).trim());
+    Ok(body)
 }
 
 /// A report, and what to name when asking whether it changed.
@@ -76,31 +94,16 @@ async fn connect(socket: &Path) -> anyhow::Result<tokio::net::UnixStream> {
     })
 }
 
-/// The revision and body of the answer; nothing where it is the known one.
-async fn ask<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
-    stream: S,
-    host: &str,
-    path: &str,
-    known: Option<&str>,
-) -> anyhow::Result<Option<(Option<String>, bytes::Bytes)>> {
+async fn exchange<S>(stream: S, request: http::request::Builder) -> anyhow::Result<http::Response<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let mut request = http::Request::get(path).header(http::header::HOST, host);
-    if let Some(known) = known {
-        request = request.header(http::header::IF_NONE_MATCH, known);
-    }
-    let request = request.body(Empty::<bytes::Bytes>::new())?;
+    let request = request.body(Empty::<Bytes>::new())?;
     let exchange = async {
-        let response = sender.send_request(request).await?;
-        let status = response.status();
-        let revision = response.headers().get(http::header::ETAG).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        if status == http::StatusCode::NOT_MODIFIED {
-            return Ok(None);
-        }
-        let body = Limited::new(response.into_body(), REPORT_BYTES).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
-        if !status.is_success() {
-            bail!("the server says {status}: {}", String::from_utf8_lossy(&body).trim());
-        }
-        Ok(Some((revision, body)))
+        let (head, body) = sender.send_request(request).await?.into_parts();
+        let body = Limited::new(body, REPORT_BYTES).collect().await.map_err(|error| anyhow::anyhow!(error))?.to_bytes();
+        Ok(http::Response::from_parts(head, body))
     };
     tokio::pin!(connection);
     tokio::select! {

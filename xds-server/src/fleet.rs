@@ -17,8 +17,10 @@ use windrose_pki::NodeAuthority;
 use windrose_vocab::{ProxyKey, Text};
 
 use crate::args::IdentityKind;
+use crate::client::Server;
 use crate::commands::bootstrap::{self, Order};
 
+mod drain;
 mod leftovers;
 mod ports;
 
@@ -73,9 +75,9 @@ impl Local {
 }
 
 impl Fleet {
-    /// Keeps the Envoys of `wanted` running until `end`. To be polled by the thread that lives as long as the process: the
-    /// system ends an Envoy with the thread that started it.
-    pub(crate) async fn run(self, wanted: impl Fn() -> Wanted, end: CancellationToken) {
+    /// Keeps the Envoys of `wanted` running until `end`, then until they have answered what is under way or `cut` comes. To be
+    /// polled by the thread that lives as long as the process: the system ends an Envoy with the thread that started it.
+    pub(crate) async fn run(self, wanted: impl Fn() -> Wanted, (end, cut): (CancellationToken, CancellationToken)) {
         leftovers::end_all(&self.folder, BOOTSTRAP_FILE, END_MAX).await;
         let mut locals: BTreeMap<ProxyKey, Local> = BTreeMap::new();
         let mut ports = ports::Look::default();
@@ -102,12 +104,19 @@ impl Fleet {
             }
             end.run_until_cancelled(tokio::time::sleep(LOOK_INTERVAL)).await;
         }
+        self.finish(locals, cut).await;
+    }
+
+    /// Ends all Envoys, with what is under way answered unless `cut` comes before.
+    async fn finish(&self, locals: BTreeMap<ProxyKey, Local>, cut: CancellationToken) {
         let running = locals.into_iter().filter_map(|(proxy, local)| match local {
             Local::Running(child) => Some((proxy, child)),
             Local::Waiting(_) => None,
         });
-        let fleet = &self;
-        futures::future::join_all(running.map(|(proxy, child)| async move { fleet.end_one(&proxy, *child).await })).await;
+        let running: Vec<_> = running.collect();
+        let admins = running.iter().filter_map(|(proxy, _)| Some((proxy.role, admin(&self.home(proxy))?))).collect();
+        cut.run_until_cancelled(drain::all(admins)).await;
+        futures::future::join_all(running.into_iter().map(|(proxy, child)| async move { self.end_one(&proxy, *child).await })).await;
     }
 
     fn tell_missing(&self, declared: &Wanted) {
@@ -143,8 +152,9 @@ impl Fleet {
         let home = self.home(proxy);
         bootstrap::write(&self.order(proxy, &home, zone), &self.authority)?;
         let log = std::fs::File::options().create(true).append(true).open(home.join(LOG)).with_context(|| home.display().to_string())?;
+        let _ = std::fs::remove_file(home.join(ADMIN));
         let mut command = ending_with_us(&self.envoy);
-        command.arg("-c").arg(home.join(BOOTSTRAP_FILE));
+        command.arg("-c").arg(home.join(BOOTSTRAP_FILE)).arg("--admin-address-path").arg(home.join(ADMIN));
         command.args(["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning", "--drain-time-s", "10"]);
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).kill_on_drop(true).process_group(0);
         let child = command.spawn().with_context(|| self.envoy.display().to_string())?;
@@ -193,6 +203,14 @@ impl Fleet {
 
 /// Name of the file with what an Envoy says.
 const LOG: &str = "envoy.log";
+/// Name of the file in which an Envoy says where its admin pages are.
+const ADMIN: &str = "envoy-admin.address";
+
+/// The admin pages of the Envoy in `home`, once it has them.
+fn admin(home: &Path) -> Option<Server> {
+    let text = std::fs::read_to_string(home.join(ADMIN)).ok()?;
+    Some(if text.parse::<SocketAddr>().is_ok() { Server::Tcp(text) } else { Server::Unix(text.into()) })
+}
 
 /// Runs `envoy` so that it ends when we do, also when we are killed. Where there is no `setpriv` (util-linux), the next run ends it.
 fn ending_with_us(envoy: &Path) -> Command {

@@ -62,14 +62,21 @@ pub(crate) async fn serve(options: &ServerOptions, fleet: Option<FleetOrder>) ->
     running.tasks.spawn(tell::follow(reports, publications, end.child_token()));
     let (modules, authority) = (running.modules.clone(), running.authority.clone());
     let fleet = fleet.map(|order| order.fleet(options, &state, modules, authority));
+    let (cut, drained) = (CancellationToken::new(), CancellationToken::new());
     let fleet = async {
         if let Some(fleet) = fleet {
-            fleet.run(|| wanted(&picture.load()), end.child_token()).await;
+            fleet.run(|| wanted(&picture.load()), (end.child_token(), cut.clone())).await;
         }
+        drained.cancel();
+    };
+    let told = async {
+        let told = running.until_told(Some(reload)).await;
+        running.until_drained(&drained, &cut).await;
+        told
     };
     tracing::info!(xds = %options.listen, admin = %options.admin, path = %options.path.display(), "serving");
     // Together, by the main thread: see `Fleet::run`.
-    let (told, ()) = tokio::join!(running.until_told(Some(reload)), fleet);
+    let (told, ()) = tokio::join!(told, fleet);
     running.end().await;
     drop(lock);
     told
@@ -227,6 +234,17 @@ impl Running {
         let told = until_told(&mut self.signals, reload, &mut self.tasks).await;
         self.end.cancel();
         told
+    }
+
+    /// Waits for local Envoys, which answer what is under way; whoever says it again does not wait.
+    async fn until_drained(&mut self, drained: &CancellationToken, cut: &CancellationToken) {
+        tokio::select! {
+            () = drained.cancelled() => return,
+            _ = self.signals.terminate.recv() => {}
+            _ = self.signals.interrupt.recv() => {}
+        }
+        tracing::warn!("told again: ending at once, and requests that are under way are cut");
+        cut.cancel();
     }
 
     async fn end(self) {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 use windrose_tests::address::Loopback;
-use windrose_tests::client::Call;
+use windrose_tests::client::{Call, CallError, Reply};
 use windrose_tests::echo::EchoServer;
 use windrose_tests::envoy::EnvoyProcess;
 use windrose_tests::places;
@@ -18,7 +18,7 @@ use crate::stage::{EVERYTHING, PATIENCE, answered_by, documents, endpoint, gatew
 struct Local {
     home: Loopback,
     folder: TempDir,
-    _back: EchoServer,
+    back: EchoServer,
 }
 
 impl Local {
@@ -29,7 +29,7 @@ impl Local {
         let declared =
             [gateway(&[("http", home.port(8080))]), service("one"), endpoint("one", home.port(9001)), route("web", EVERYTHING, "one")];
         std::fs::write(folder.path().join("shop.yaml"), documents(&declared)).unwrap();
-        Self { home, folder, _back: back }
+        Self { home, folder, back }
     }
 
     fn run(&self) -> Process {
@@ -114,4 +114,65 @@ async fn another_process_that_shares_a_port_is_named() {
     .await;
     other.process().kill();
     local.answers().await;
+}
+
+fn said(holds: bool, otherwise: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(otherwise.to_owned()) }
+}
+
+/// A request that its service answers after so many milliseconds; returns when it is under way.
+async fn slow_request(local: &Local, delay: &str) -> tokio::task::JoinHandle<Result<Reply, CallError>> {
+    let before = local.back.requests();
+    let call = Call::get(local.home.port(8080), "/slow").header("x-echo-delay-ms", delay);
+    let answer = tokio::spawn(async move { call.send().await });
+    wait_until(PATIENCE, "the request to be under way", async || said(local.back.requests() > before, "it is not")).await;
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_under_way_is_answered_before_the_run_ends() {
+    let local = Local::new().await;
+    let mut run = local.run();
+    local.answers().await;
+    let (envoy, slow) = (local.envoy(), slow_request(&local, "2000").await);
+    run.signal("INT");
+    wait_until(PATIENCE, "new connections to be refused", async || {
+        let refused = Call::get(local.home.port(8080), "/").send().await.is_err_and(|error| error.step() == "connect");
+        said(refused, "they are taken")
+    })
+    .await;
+    let reply = slow.await.unwrap().unwrap();
+    assert_eq!((reply.status, reply.json()["path"].as_str().unwrap()), (200, "/slow"));
+    assert!(run.wait(PATIENCE).await.success());
+    assert!(run.log().contains("waiting up to 5s for what is under way"), "{}", run.log());
+    gone(envoy, PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_told_twice_to_end_cuts_what_is_under_way() {
+    let local = Local::new().await;
+    let mut run = local.run();
+    local.answers().await;
+    let (envoy, slow) = (local.envoy(), slow_request(&local, "9000").await);
+    run.signal("INT");
+    wait_until(PATIENCE, "the run to wait", async || said(run.log().contains("waiting up to"), &run.log())).await;
+    let again = std::time::Instant::now();
+    run.signal("INT");
+    assert!(run.wait(PATIENCE).await.success());
+    assert!(again.elapsed() < std::time::Duration::from_secs(4), "it waited {:?}", again.elapsed());
+    assert!(run.log().contains("told again: ending at once"), "{}", run.log());
+    assert!(slow.await.unwrap().is_err());
+    gone(envoy, PATIENCE).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_answered_in_time_is_cut_and_counted() {
+    let local = Local::new().await;
+    let mut run = local.run();
+    local.answers().await;
+    let (envoy, slow) = (local.envoy(), slow_request(&local, "60000").await);
+    assert!(run.terminate(PATIENCE).await.success());
+    assert!(run.log().contains("not answered within 5s; they are cut"), "{}", run.log());
+    assert!(slow.await.unwrap().is_err());
+    gone(envoy, PATIENCE).await;
 }
