@@ -281,6 +281,9 @@ pub(crate) struct Bootstrap {
     /// Only make a new credential in a folder that has a bootstrap; a running Envoy follows.
     #[arg(long)]
     pub(crate) renew: bool,
+    /// Overwrite a bootstrap that is there.
+    #[arg(long, conflicts_with = "renew")]
+    pub(crate) force: bool,
     /// Refuse every credential of this proxy that was issued before, within seconds; with -O, make a new one.
     #[arg(long)]
     pub(crate) revoke: bool,

@@ -7,9 +7,10 @@ use std::time::Duration;
 use serde_json::Value;
 use windrose_tests::places;
 use windrose_tests::process::Process;
+use windrose_tests::server::windrose;
 use windrose_tests::wait::wait_until;
 
-use crate::place::{PATIENCE, Place, service, until};
+use crate::place::{PATIENCE, Place, names, service, until, workload};
 
 fn text(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -65,4 +66,54 @@ async fn a_watch_shows_each_change_once_outlives_a_restart_and_ends_with_ctrl_c(
     shown(&watch, "the change after the restart", &|log| log.contains("Service/shop/third")).await;
     watch.signal("INT");
     assert!(watch.wait(PATIENCE).await.success());
+}
+
+#[tokio::test]
+async fn who_makes_a_bootstrap_for_what_is_not_declared_is_told_and_nothing_is_overwritten() {
+    let place = Place::new(&[]);
+    place.write("orders.yaml", workload("orders", &place.home));
+    let server = place.serve().await;
+    until(&server, "the Workload", |status| names(status, "Workload") == ["orders"]).await;
+    let folder = place.beside("envoy");
+    let bootstrap = |role: &str, name: &str, more: &[&str]| {
+        let arguments = ["bootstrap", role, name, "-O", &folder.display().to_string(), "--without-modules"];
+        server.ask(&[&arguments, more].concat())
+    };
+    let told = |output: &Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let slip = bootstrap("--workload", "shop/oders", &[]);
+    assert!(slip.status.success(), "it may be declared later: {}", told(&slip));
+    assert!(told(&slip).contains("warning: no Workload `shop/oders` is declared"), "{}", told(&slip));
+    assert!(told(&slip).contains("did you mean `shop/orders`?"), "{}", told(&slip));
+    let (bootstrap_file, key) = (folder.join("envoy.yaml"), folder.join("credential/node.key"));
+    let read = || [&bootstrap_file, &key].map(|file| std::fs::read(file).unwrap());
+
+    let before = read();
+    for more in [&[][..], &["--revoke"]] {
+        let again = bootstrap("--workload", "shop/orders", more);
+        assert_eq!(again.status.code(), Some(1));
+        for words in ["has credential, envoy.yaml", "already", "--renew", "--force"] {
+            assert!(told(&again).contains(words), "{words}: {}", told(&again));
+        }
+        assert_eq!((String::from_utf8_lossy(&again.stdout), read() == before), ("".into(), true), "nothing is revoked or written");
+    }
+    let forced = bootstrap("--workload", "shop/orders", &["--force"]);
+    assert_eq!((forced.status.success(), told(&forced).as_str()), (true, ""));
+    let renewed = read();
+    assert!(renewed[0] != before[0] && renewed[1] != before[1]);
+    assert!(bootstrap("--workload", "shop/orders", &["--renew"]).status.success());
+    assert!(read()[0] == renewed[0] && read()[1] != renewed[1], "the credential alone");
+
+    drop(server);
+    let alone = place.beside("state").display().to_string();
+    let output = windrose(&[
+        "bootstrap",
+        "--gateway",
+        "shop/edge",
+        "-O",
+        &place.beside("other").display().to_string(),
+        "--without-modules",
+        "--state",
+        &alone,
+    ]);
+    assert_eq!((output.status.success(), told(&output).as_str()), (true, ""), "nobody can know");
 }

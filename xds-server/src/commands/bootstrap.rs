@@ -7,11 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
+use windrose_admin::report::StatusReport;
+use windrose_api::decode::suggestion;
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
 use windrose_pki::{Directory, NodeAuthority, SystemEntropy};
-use windrose_vocab::{ProxyKey, Text};
+use windrose_vocab::{Kind, ProxyKey, Text};
 
 use crate::args::{self, IdentityKind};
+use crate::client;
 use crate::output::put;
 use crate::state_folder::StateFolder;
 use crate::{filters, output};
@@ -42,8 +45,11 @@ pub(crate) struct Order {
 pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     let state = StateFolder::open(&options.common.state)?;
     let authority = state.node_authority(&options.common.trust_domain)?;
-    // Nothing is revoked for an order that cannot be carried out.
     let order = options.output_dir.as_deref().map(|folder| order(options, folder)).transpose()?;
+    if let Some(order) = &order {
+        // First: whoever is refused has nothing revoked.
+        check_folder(options, order, &authority)?;
+    }
     if options.revoke {
         let proxy = proxy(options)?;
         let end = state.revocations()?.revoke(&proxy, SystemTime::now())?;
@@ -52,6 +58,7 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
         put(&format!("revoked every credential of {proxy} that was issued until now\n"))?;
     }
     let Some(mut order) = order else { return Ok(()) };
+    super::block_on(warn_undeclared(&client::Server::Unix(state.socket()), &order.proxy))?;
     if options.renew {
         write_credential(&order, &authority)?;
         return put(&format!("renewed the credential in {}; a running Envoy follows\n", order.folder.display()));
@@ -67,6 +74,44 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     write(&order, &authority)?;
     let shown = order.installed.display();
     put(&format!("wrote {shown}\nstart: envoy -c {}\n", order.installed.join(bootstrap::BOOTSTRAP_FILE).display()))
+}
+
+/// Refuses to lose a file that is there, and to renew what is not.
+fn check_folder(options: &args::Bootstrap, order: &Order, authority: &NodeAuthority) -> anyhow::Result<()> {
+    if options.renew {
+        return Ok(());
+    }
+    let folder = order.folder.display();
+    let files = bootstrap::files(&settings(order, authority)?);
+    let names = [CREDENTIAL].into_iter().chain(files.keys().copied());
+    let there: Vec<&str> = names.filter(|name| !options.force && order.folder.join(name).exists()).collect();
+    let cure = "--renew makes a new credential alone, --force overwrites";
+    anyhow::ensure!(there.is_empty(), "{folder} has {} already ({cure})", there.join(", "));
+    Ok(())
+}
+
+/// Warns where the server that runs here knows no such Gateway or Workload. Where none runs, nobody can know; and what is declared
+/// later may have its bootstrap before.
+async fn warn_undeclared(server: &client::Server, proxy: &ProxyKey) -> anyhow::Result<()> {
+    let Ok(Some(answer)) = server.get::<StatusReport>("/v1/status", None).await else { return Ok(()) };
+    if answer.report.generation > 0
+        && let Some(warning) = undeclared(&answer.report, proxy)
+    {
+        output::tell(&format!("warning: {warning}"));
+    }
+    Ok(())
+}
+
+/// That it is not declared, with the name that was probably meant.
+fn undeclared(report: &StatusReport, proxy: &ProxyKey) -> Option<String> {
+    let (kind, name) = (if proxy.role.is_edge() { Kind::Gateway } else { Kind::Workload }, proxy.object.to_string());
+    let same = report.objects.iter().filter(|object| object.kind == kind.as_str());
+    let known: Vec<String> = same.map(|object| format!("{}/{}", object.namespace, object.name)).collect();
+    if known.contains(&name) {
+        return None;
+    }
+    let hint = suggestion(&name, known.iter().map(String::as_str)).map(|hint| format!(" ({hint})")).unwrap_or_default();
+    Some(format!("no {kind} `{name}` is declared, and an Envoy with this bootstrap gets nothing until it is{hint}"))
 }
 
 /// Writes the bootstrap, the trust and a new credential into the folder, all for its owner alone.
