@@ -67,7 +67,7 @@ pub(crate) enum Command {
     Bootstrap(Bootstrap),
     /// Show what runs, object by object
     #[command(
-        after_help = "Examples:\n  windrose status\n  windrose status --watch\n  windrose status HTTPRoute/shop/orders -o yaml\n  windrose status -o json | jq '.objects[] | select(.inForce != \"declared\")'\n\nPROGRAMMED n/m: of m connected proxies that the object concerns, n have acknowledged every resource it became, and what\nthose need to work. Green once all have had this version (a proxy that comes later does not end that, a refusal does).\n`last good` says that an earlier version is in force, because the newest cannot be read or Envoy refused it.\nSINCE is the moment at which that became so. Credentials that end within 14 days are forecast below the table.\n\nExit codes: 0 the server answered (whatever it said), 1 it did not, or has no such object, 2 the command line is wrong."
+        after_help = "Examples:\n  windrose status\n  windrose status --watch\n  windrose status orders web                    every object that is called so\n  windrose status HTTPRoute/shop/orders -o yaml\n  windrose status -o json | jq '.objects[] | select(.inForce != \"declared\")'\n\nPROGRAMMED n/m: of m connected proxies that the object concerns, n have acknowledged every resource it became, and what\nthose need to work. Green once all have had this version (a proxy that comes later does not end that, a refusal does).\n`last good` says that an earlier version is in force, because the newest cannot be read or Envoy refused it.\nSINCE is the moment at which that became so. Credentials that end within 14 days are forecast below the table.\n\nExit codes: 0 the server answered (whatever it said), 1 it did not, or has no such object, 2 the command line is wrong."
     )]
     Status(Status),
     /// Show every proxy: what it has, what it refused and why, how far behind it is; and who is turned away
@@ -320,8 +320,9 @@ pub(crate) struct Target {
 /// `windrose status`.
 #[derive(Debug, Args)]
 pub(crate) struct Status {
-    /// Only this object: `KIND/NS/NAME`.
-    pub(crate) object: Option<String>,
+    /// Only these objects, by as much of their id as tells them from others; all where absent.
+    #[arg(value_name = "[KIND/][NAMESPACE/]NAME")]
+    pub(crate) objects: Vec<String>,
     #[command(flatten)]
     pub(crate) target: Target,
     /// Output format.

@@ -69,6 +69,39 @@ async fn a_watch_shows_each_change_once_outlives_a_restart_and_ends_with_ctrl_c(
 }
 
 #[tokio::test]
+async fn a_status_can_be_asked_for_some_objects_by_their_names() {
+    let place =
+        Place::new(&[("web.yaml", &service("web", 80)), ("other.yaml", &service("other", 80)), ("third.yaml", &service("third", 80))]);
+    let server = place.serve().await;
+    let shown = text(&server.ask(&["status", "web", "service/third"]));
+    assert!(shown.contains("Service/shop/web") && shown.contains("Service/shop/third") && !shown.contains("Service/shop/other"), "{shown}");
+    let json: Value = serde_json::from_str(&text(&server.ask(&["status", "shop/web", "-o", "json"]))).unwrap();
+    let found: Vec<_> = json["objects"].as_array().unwrap().iter().map(|object| object["name"].as_str().unwrap()).collect();
+    assert_eq!(found, ["web"]);
+    assert!(!text(&server.ask(&["status", "Service/shop/web", "-o", "yaml"])).contains("name: other"));
+
+    for more in [&[][..], &["-o", "json"], &["--watch"]] {
+        let none = server.ask(&[&["status", "wbe"], more].concat());
+        let said = String::from_utf8_lossy(&none.stderr);
+        assert_eq!(none.status.code(), Some(1), "{more:?}: {said}");
+        assert!(said.contains("no object `wbe` (did you mean `web`?)") && none.stdout.is_empty(), "{more:?}: {said}");
+    }
+
+    let mut command = Command::new(places::windrose());
+    command.args(["status", "web", "--watch", "--state"]).arg(place.beside("state"));
+    let mut watch = Process::start("windrose status web --watch", command, &place.beside("watch.log"));
+    let waits = async |word: &str| {
+        wait_until(PATIENCE, word, async || if watch.log().contains(word) { Ok(()) } else { Err(watch.log()) }).await;
+    };
+    waits("Service/shop/web").await;
+    place.write("web.yaml", service("web", 80).replace("port: 80", "prot: 80"));
+    waits("prot").await;
+    assert!(!watch.log().contains("Service/shop/other"), "{}", watch.log());
+    watch.signal("INT");
+    assert!(watch.wait(PATIENCE).await.success());
+}
+
+#[tokio::test]
 async fn who_makes_a_bootstrap_for_what_is_not_declared_is_told_and_nothing_is_overwritten() {
     let place = Place::new(&[]);
     place.write("orders.yaml", workload("orders", &place.home));

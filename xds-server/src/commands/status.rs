@@ -1,11 +1,14 @@
 //! `windrose status`: what runs, object by object.
 
+mod asked;
+
 use std::fmt::Write;
 
 use comfy_table::{Cell, Color};
 use windrose_admin::report::{InForce, ObjectReport, ProgrammedReport, StatusReport};
 use windrose_vocab::Code;
 
+use self::asked::Asked;
 use crate::args;
 use crate::client::Server;
 use crate::output::{self, lines, span, table, verdict};
@@ -17,27 +20,12 @@ const MESSAGE_MAX: usize = 100;
 
 pub(crate) async fn run(options: args::Status) -> anyhow::Result<()> {
     let server = Server::find(&options.target)?;
-    let path = match &options.object {
-        Some(object) => format!("/v1/status?object={}", encoded(object)?),
-        None => "/v1/status".to_owned(),
-    };
-    super::watch(options.watch, options.output, &server, &path, |report: &StatusReport| {
-        let wanted = options.object.as_deref();
-        anyhow::ensure!(
-            wanted.is_none() || !report.objects.is_empty(),
-            "no object `{}` (write it as KIND/NAMESPACE/NAME; `windrose status` lists them)",
-            wanted.unwrap_or_default()
-        );
-        output::print(options.output, report, |wide| show(report, wide, super::now()))
+    let asked = options.objects.iter().map(|object| Asked::parse(object)).collect::<anyhow::Result<Vec<_>>>()?;
+    super::watch(options.watch, options.output, &server, "/v1/status", |report: &StatusReport| {
+        let part = asked::part(report, &asked)?;
+        output::print(options.output, &part, |wide| show(&part, wide, super::now()))
     })
     .await
-}
-
-/// Names of objects need no encoding in a query; what does is none.
-fn encoded(object: &str) -> anyhow::Result<&str> {
-    let plain = object.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte));
-    anyhow::ensure!(plain, "no object `{object}` (write it as KIND/NAMESPACE/NAME; `windrose status` lists them)");
-    Ok(object)
 }
 
 /// The report for people.
