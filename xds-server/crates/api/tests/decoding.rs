@@ -285,7 +285,10 @@ fn policies_are_checked_beyond_their_schema() {
             ours("MeshPolicy", json!({"ports": [{"port": 1, "mtls": "Strict"}, {"port": 1, "mtls": "Permissive"}]})),
             "spec.ports[1].port: `1` is the port of item 0 too",
         ),
-        (ours("MeshPolicy", json!({"mtls": "strict"})), "spec.mtls: `strict` is none of the allowed values (did you mean `Strict`?)"),
+        (
+            ours("MeshPolicy", json!({"mtls": "strict"})),
+            "spec.mtls: `strict` is none of the allowed values (did you mean `Strict`? known here: `Strict`, `Permissive`)",
+        ),
         (ours("Backend", json!({"endpoints": [{"ip": "10.0.0.1"}]})), "spec.endpoints[0].port: required field `port` is missing"),
         (ours("Backend", json!({"endpoints": [{"host": "10.0.0.1", "port": 1}]})), "spec.endpoints[0].host: is an IP address"),
         (

@@ -13,7 +13,7 @@ use windrose_vocab::{Canonical, Diagnostic, Fingerprint, Kind, ObjectRef, Writer
 
 pub(crate) use identity::metadata;
 pub(crate) use nearest::nearest;
-pub use nearest::suggestion;
+pub use nearest::{choices, suggestion};
 pub(crate) use report::{Path, Report};
 
 use crate::declared::{AnyObject, SetAside};

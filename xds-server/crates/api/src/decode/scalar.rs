@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use windrose_vocab::{Code, Hostname};
 
-use super::nearest::suggestion;
+use super::nearest::choices;
 use super::report::{Path, Report};
 use crate::schema::{Limits, Type};
 
@@ -90,7 +90,7 @@ fn choice(limits: &Limits, value: &Value, at: &Path<'_>, report: &mut Report) {
     let plain = |choice: &Value| choice.as_str().map_or_else(|| choice.to_string(), str::to_owned);
     let known: Vec<String> = limits.choices.iter().map(plain).collect();
     let message = format!("{} is none of the allowed values", report.shown(value));
-    match suggestion(&plain(value), known.iter().map(String::as_str).collect::<Vec<_>>()) {
+    match choices(&plain(value), known.iter().map(String::as_str).collect::<Vec<_>>()) {
         Some(hint) => report.error_with_hint(at, Code::OutOfRange, message, hint),
         None => report.error(at, Code::OutOfRange, message),
     }

@@ -211,3 +211,13 @@ fn a_set_is_judged_by_those_before_it_that_are_served_and_its_gateway_by_its_own
     assert_eq!(reasons(&plan, &of("b"))[0], "Accepted=true Accepted");
     assert_eq!(reasons(&plan, &Subject::object(ObjectRef::new(Kind::Gateway, NS, "edge"))), ["Accepted=true Accepted"]);
 }
+
+#[test]
+fn a_protocol_that_nobody_speaks_is_told_with_those_there_are() {
+    let mut slip = listener("web", 80, "");
+    slip.protocol = Protocol::Other("HTPP".into());
+    let told: Vec<_> = plan([gateway(vec![slip])]).diagnostics.iter().map(ToString::to_string).collect();
+    let expected = "error[Unsupported]: Gateway/shop/edge: spec.listeners[0].protocol: protocol HTPP is not supported \
+                    (did you mean `HTTP`? known here: `HTTP`, `HTTPS`, `TLS`, `TCP`, `UDP`)";
+    assert!(told.iter().any(|one| one == expected), "{told:?}");
+}

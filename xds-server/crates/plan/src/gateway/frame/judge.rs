@@ -3,6 +3,7 @@
 use windrose_api::declared::Object;
 use windrose_api::declared::gateway::{Gateway, Listener, Protocol};
 use windrose_api::declared::route::Filter;
+use windrose_api::decode::choices;
 use windrose_vocab::{Code, Diagnostic, Hostname, Kind};
 
 use super::tls::tls;
@@ -12,6 +13,9 @@ use crate::plan::{Condition, ConditionType};
 use crate::reference::field;
 use crate::route::external_auth;
 use crate::world::View;
+
+/// What a listener can speak, as it is written.
+const PROTOCOLS: [&str; 5] = ["HTTP", "HTTPS", "TLS", "TCP", "UDP"];
 
 /// Judges it and tells its conditions.
 pub(super) fn judge(
@@ -27,8 +31,13 @@ pub(super) fn judge(
     let mut accepted = Condition::yes("Accepted");
     let mut references = Condition::yes("ResolvedRefs");
     if spoken == Spoken::Unknown {
-        let message = format!("protocol {} is not supported", protocol_name(&listener.protocol));
-        view.error(&candidate.id.owner, field(&format!("{path}.protocol")), Code::Unsupported, message.clone());
+        let name = protocol_name(&listener.protocol);
+        let message = format!("protocol {name} is not supported");
+        let told = Diagnostic::error(candidate.id.owner.clone(), field(&format!("{path}.protocol")), Code::Unsupported, message.clone());
+        view.tell(match choices(name, PROTOCOLS) {
+            Some(hint) => told.hint(hint),
+            None => told,
+        });
         accepted = Condition::no("UnsupportedProtocol", message);
     }
     if let Some(reason) = conflict {
