@@ -52,7 +52,7 @@ pub(crate) enum Command {
     Init(Init),
     /// Say everything that is wrong with a folder, without running anything; without a path, with the installation in a cluster
     #[command(
-        after_help = "Examples:\n  windrose check shop/\n  windrose check shop/routes.yaml -o json\n  windrose check shop/ --envoy          also ask the real Envoy about the result\n  windrose check shop/ --coverage       each route: protected by what, public by whose word, or open\n  windrose check --pre                  whether Windrose can be installed in the cluster that kubectl uses\n  windrose check                        the installation there: each part, each Gateway\n\nWhat is checked is what the given paths declare together: give a file with the folder that has what it refers to.\n\nExit codes: 0 nothing is wrong, 1 there are errors (with --strict also warnings), 2 the command line is wrong."
+        after_help = "Examples:\n  windrose check shop/\n  windrose check shop/routes.yaml -o json\n  windrose check shop/ --envoy          also ask the real Envoy about the result\n  windrose check shop/ --coverage       each route: protected by what, public by whose word, a redirect, or open\n  windrose check --pre                  whether Windrose can be installed in the cluster that kubectl uses\n  windrose check                        the installation there: each part, each Gateway\n\nWhat is checked is what the given paths declare together: give a file with the folder that has what it refers to.\n\nExit codes: 0 nothing is wrong, 1 there are errors (with --strict also warnings), 2 the command line is wrong."
     )]
     Check(Check),
     /// Print the exact Envoy resources of one proxy
@@ -213,7 +213,7 @@ pub(crate) struct Check {
     /// The Envoy to ask.
     #[arg(long, env = "ENVOY", value_name = "FILE")]
     pub(crate) envoy_binary: Option<PathBuf>,
-    /// List each route: protected by what, public by whose word, or open.
+    /// List each route: protected by what, public by whose word, a redirect that reaches no service, or open.
     #[arg(long, requires = "paths")]
     pub(crate) coverage: bool,
     /// Warnings fail too.

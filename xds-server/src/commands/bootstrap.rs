@@ -76,7 +76,7 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     put(&format!("wrote {shown}\nstart: envoy -c {}\n", order.installed.join(bootstrap::BOOTSTRAP_FILE).display()))
 }
 
-/// Refuses to lose a file that is there, and to renew what is not.
+/// Refuses to lose a file that is there. What is renewed was looked at before, see [`order`].
 fn check_folder(options: &args::Bootstrap, order: &Order, authority: &NodeAuthority) -> anyhow::Result<()> {
     if options.renew {
         return Ok(());

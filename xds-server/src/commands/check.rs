@@ -115,6 +115,7 @@ fn coverage(plan: &Plan) -> Vec<Route> {
             Coverage::Protected(policies) => ("protected", named(policies)),
             Coverage::Denied(policies) => ("denied", named(policies)),
             Coverage::Public { policy, reason, approved_by } => ("public", format!("{approved_by} ({policy}): {reason}")),
+            Coverage::Redirects => ("redirects", String::new()),
             Coverage::Open if covered.parent.kind == Kind::Service => ("open", AT_THE_SERVICE.to_owned()),
             Coverage::Open => ("open", String::new()),
         };

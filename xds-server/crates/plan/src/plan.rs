@@ -370,6 +370,8 @@ pub enum Coverage {
         /// By whose word.
         approved_by: Text,
     },
+    /// No policy says anything, and nobody reaches a service: every request is sent elsewhere.
+    Redirects,
     /// No policy says anything.
     Open,
 }
@@ -380,7 +382,7 @@ impl Coverage {
     pub fn names(&self, policy: &ObjectRef) -> bool {
         match self {
             Self::Protected(policies) | Self::Denied(policies) => policies.contains(policy),
-            Self::Public { .. } | Self::Open => false,
+            Self::Public { .. } | Self::Redirects | Self::Open => false,
         }
     }
 }

@@ -69,6 +69,7 @@ fn protection(coverage: &Coverage) -> String {
         Coverage::Protected(policies) => format!("protected by {}", names(policies)),
         Coverage::Denied(policies) => format!("denied by {}", names(policies)),
         Coverage::Public { policy, reason, approved_by } => format!("public by {policy}, approved by {approved_by}: {reason}"),
+        Coverage::Redirects => "redirects".to_owned(),
         Coverage::Open => "open".to_owned(),
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use windrose_api::declared::route::{Filter as DeclaredFilter, Rule};
 use windrose_ir::extension::AuthRule;
-use windrose_ir::route::{ExternalAuth, HeaderChanges, Route, RouteAction, RouteMatch};
+use windrose_ir::route::{ExternalAuth, HeaderChanges, Route, RouteAction, RouteMatch, Share};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
 use super::filters::filters;
@@ -61,7 +61,8 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         let actions = actions(view, &parts, &mut clusters);
         let asked = if asks { Some(key.route.clone()) } else { asked_before(view, key) };
         let label = rule_label(key.route.kind, rule);
-        let (entries, is_open) = entries(view, key, &place, asked, &label);
+        let unasked = if only_redirects(rule, &actions) { Coverage::Redirects } else { Coverage::Open };
+        let (entries, is_open) = entries(view, key, &place, (asked, unasked), &label);
         open.extend(is_open.then_some((index, label)));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
         all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
@@ -196,12 +197,22 @@ fn forwards(action: &RouteAction) -> bool {
     }
 }
 
-/// The entries that every route of the rule names, and whether it is open to everybody by nobody's word.
+/// Whether nobody gets farther than here: it has no backend, and sends everybody elsewhere.
+fn only_redirects(rule: &Rule, actions: &[(Option<Share>, RouteAction)]) -> bool {
+    let redirects = |action: &RouteAction| match action {
+        RouteAction::Redirect(_) => true,
+        RouteAction::Forward(_) | RouteAction::Respond { .. } => false,
+    };
+    rule.backends.is_empty() && !actions.is_empty() && actions.iter().all(|(_, action)| redirects(action))
+}
+
+/// The entries that every route of the rule names, and whether it is open to everybody by nobody's word. Where nobody is asked it counts as
+/// `unasked`.
 fn entries(
     view: &View<'_>,
     key: &RulesKey,
     place: &Place<'_>,
-    asked: Option<ObjectRef>,
+    (asked, unasked): (Option<ObjectRef>, Coverage),
     rule: &Text,
 ) -> (Vec<(Filter, Text, ExtensionEntry)>, bool) {
     let (mut all, mut is_open) = (Vec::new(), false);
@@ -220,9 +231,9 @@ fn entries(
             if let Some(asked) = asked {
                 view.covers(covered, Coverage::Protected(vec![asked]));
             } else {
-                view.covers(covered, Coverage::Open);
                 // Who calls a Service is judged where the call comes in.
-                is_open = matches!(*key.table, Table::Edge { .. });
+                is_open = unasked == Coverage::Open && matches!(*key.table, Table::Edge { .. });
+                view.covers(covered, unasked);
             }
             // At a Gateway also where nobody asks for tokens yet: the first policy that does changes no other route.
             if matches!(*key.table, Table::Edge { .. }) || view.guarded(&key.table, Filter::JwtAuth) {

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::gateway::{Listener, Namespaces};
+use windrose_api::declared::route::{Filter, Redirect, Rule};
 use windrose_api::policy::{AuthPolicy, ClaimToHeader, JwtProvider, KeyObject, KeySource, Public, TargetRef, TokenSource};
 use windrose_ir::Extension;
 use windrose_ir::extension::{AuthRule, JwtRule};
@@ -108,6 +109,35 @@ fn without_policies_each_filter_has_its_place_and_every_route_is_told_open() {
     assert_eq!(listeners(&plan), listeners(&world([jwt("strict", on_route(None), "https://idp")])), "nor a listener");
     assert!(plan.coverage.values().all(|coverage| *coverage == Coverage::Open));
     assert_eq!(plan.diagnostics.iter().filter(|told| told.code.as_str() == "Open").count(), 2);
+}
+
+#[test]
+fn a_rule_that_only_redirects_is_called_so_and_is_not_warned_of() {
+    let redirects =
+        |path: &str| Rule { filters: vec![Filter::Redirect(Redirect::default())], backends: vec![], ..rule(vec![prefix(path)], "o") };
+    let told = |rules: Vec<Rule>, policies: Vec<AnyObject>| {
+        let objects = [gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], rules)];
+        let plan = plan(objects.into_iter().chain(policies));
+        let covered: Vec<_> = plan.coverage.values().cloned().collect();
+        let open = plan.diagnostics.iter().find(|told| told.code.as_str() == "Open").map(|told| told.message.clone());
+        (covered, open)
+    };
+    assert_eq!(told(vec![redirects("/")], vec![]), (vec![Coverage::Redirects], None));
+
+    let (covered, open) = told(vec![rule(vec![prefix("/")], "o"), redirects("/old")], vec![]);
+    assert_eq!(covered, [Coverage::Open, Coverage::Redirects]);
+    assert!(open.is_some_and(|open| open.starts_with("no policy protects 1 of its 2 rules")));
+
+    let with_backend = Rule { backends: rule(vec![], "o").backends, ..redirects("/") };
+    let without_redirect = Rule { filters: vec![], ..redirects("/") };
+    for other in [with_backend, without_redirect] {
+        let (covered, open) = told(vec![other.clone()], vec![]);
+        assert_eq!((covered, open.is_some()), (vec![Coverage::Open], true), "{other:?}");
+    }
+
+    let policy = ObjectRef::new(Kind::AuthPolicy, NS, "strict");
+    let protected = told(vec![redirects("/")], vec![jwt("strict", on_route(None), "https://idp")]);
+    assert_eq!(protected, (vec![Coverage::Protected(vec![policy])], None));
 }
 
 #[test]
