@@ -184,3 +184,39 @@ async fn a_server_ends_in_order_when_it_is_told_to() {
         assert!(server.log().contains("\"ended\""), "{}", server.log());
     }
 }
+
+#[test]
+fn a_file_of_keys_that_cannot_be_used_is_named_where_the_policy_names_it() {
+    const POLICY: &str = "apiVersion: windrose.dev/v1alpha1
+kind: AuthPolicy
+metadata: { name: a, namespace: shop }
+spec:
+  targetRefs: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: a }]
+  jwt:
+  - name: a
+    issuer: https://id.example
+    audiences: [shop]
+    jwks:
+      file: keys/main.json
+";
+    let place = Place::new(&[("a.yaml", POLICY)]);
+    let folder = text(&place.declared());
+    let told = |why: &str| {
+        let output = windrose(&["check", &folder]);
+        let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(!output.status.success(), "{why}: {shown}");
+        for words in ["error[File]: ", "keys/main.json`", why, "a.yaml:11:13\n", "AuthPolicy/shop/a: spec.jwt[0].jwks.file\n"] {
+            assert!(shown.contains(words), "{why}: {words}: {shown}");
+        }
+    };
+    told("No such file");
+    std::fs::create_dir(place.declared().join("keys")).unwrap();
+    let is = |content: &[u8], why: &str| {
+        place.write("keys/main.json", content);
+        told(why);
+    };
+    is(&vec![b' '; (1 << 20) + 1], "larger than 1 MiB");
+    is(b"\xff", "is not UTF-8");
+    is(b"{", "is not JSON: line 1, column 1");
+    is(b"{}", "it has no list `keys`");
+}

@@ -22,7 +22,15 @@ impl ValueFiles for Memory {
 }
 
 fn decoded(node: Value) -> Decoded {
-    decode(node, Source::Files(&Memory(vec![("keys.json", br#"{"keys":[{"kty":"RSA"}]}"#), ("binary", b"\xff\x00")], RefCell::default())))
+    let files: Vec<(&str, &[u8])> = vec![
+        ("keys.json", br#"{"keys":[{"kty":"RSA"}]}"#),
+        ("binary", b"\xff\x00"),
+        ("broken", b"{\n  keys"),
+        ("other", br#"{"k":"hunter2"}"#),
+        ("none", br#"{"keys":[]}"#),
+        ("untyped", br#"{"keys":[{"k":"hunter2"}]}"#),
+    ];
+    decode(node, Source::Files(&Memory(files, RefCell::default())))
 }
 
 fn told(node: Value) -> Vec<String> {
@@ -196,6 +204,17 @@ fn values_come_from_files_and_are_part_of_the_version() {
     let AnyObject::AuthPolicy(auth) = object(policy(json!({"file": "keys.json"}))) else { panic!("an AuthPolicy") };
     assert_eq!(auth.spec.jwt[0].jwks.inline.as_deref(), Some(r#"{"keys":[{"kty":"RSA"}]}"#));
     assert_eq!(told(policy(json!({"file": "binary"}))), ["error[File]: AuthPolicy/shop/x: spec.jwt[0].jwks.file: `binary` is not UTF-8"]);
+    let wrong = [
+        ("gone", "cannot read `gone`: no such file"),
+        ("broken", "`broken` is not JSON: line 2, column 3 of the document"),
+        ("other", "`other` is not a JSON Web Key Set: it has no list `keys`"),
+        ("none", "`none` has no keys"),
+        ("untyped", "`untyped` has a key without `kty`"),
+    ];
+    for (file, why) in wrong {
+        let expected = format!("error[File]: AuthPolicy/shop/x: spec.jwt[0].jwks.file: {why}");
+        assert_eq!(told(policy(json!({"file": file}))), [expected], "{file}");
+    }
     let in_cluster = decode(policy(json!({"file": "keys.json"})), Source::Cluster);
     assert_eq!(in_cluster.diagnostics[0].message, "files can be named in files only, not in a cluster");
 }

@@ -7,7 +7,7 @@ use windrose_vocab::Code;
 use super::{Check, exactly_one, header_name, target, unique, within};
 use crate::decode::{Path, Report, nearest};
 use crate::header::is_reserved;
-use crate::policy::{AuthPolicy, JwtProvider, KeySource, TokenSource};
+use crate::policy::{AuthPolicy, JwtProvider, KeySource, TokenSource, check_key_set};
 
 /// What a filter can verify. `none` and ES512 are not among them.
 const ALGORITHMS: [&str; 12] = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA", "HS256", "HS384", "HS512"];
@@ -69,23 +69,9 @@ fn keys(source: &KeySource, at: &Path<'_>, report: &mut Report) {
         let at = at.field("object");
         report.error(&at.field("kind"), Code::InvalidKind, format!("`{}` is neither Secret nor ConfigMap", object.kind.escape_debug()));
     }
-    if let Some(inline) = inline {
-        key_set(inline, at, report);
-    }
-}
-
-/// A document that is no key set would deny everybody, or its author has something else in mind. Its content is never shown.
-fn key_set(text: &str, at: &Path<'_>, report: &mut Report) {
-    let parsed: Result<serde_json::Value, _> = serde_json::from_str(text);
-    let at = at.field("inline");
-    match parsed.as_ref().map(|document| document.get("keys").and_then(serde_json::Value::as_array)) {
-        Ok(Some(keys)) if keys.is_empty() => report.error(&at, Code::Invalid, "has no keys"),
-        Ok(Some(_)) => {}
-        Ok(None) => report.error(&at, Code::Invalid, "is not a JSON Web Key Set: it has no list `keys`"),
-        Err(error) => {
-            let place = (error.line(), error.column());
-            report.error(&at, Code::Invalid, format!("is not JSON: line {}, column {} of the document", place.0, place.1));
-        }
+    // What a file says was checked when it was read, where its name is known.
+    if let Some(Err(why)) = inline.as_ref().map(|inline| check_key_set(inline.as_bytes())) {
+        report.error(&at.field("inline"), Code::Invalid, why);
     }
 }
 

@@ -87,6 +87,23 @@ pub struct JwtProvider {
     pub forward: bool,
 }
 
+/// Whether that is a JSON Web Key Set with at least one key (RFC 7517); each key is for the filter to judge. One that is none would deny
+/// everybody, or its author has something else in mind.
+///
+/// # Errors
+/// What it is not, to be put behind what it is called; never a part of it.
+pub fn check_key_set(document: &[u8]) -> Result<(), String> {
+    let parsed: serde_json::Value = serde_json::from_slice(document)
+        .map_err(|error| format!("is not JSON: line {}, column {} of the document", error.line(), error.column()))?;
+    let keys = parsed.get("keys").and_then(serde_json::Value::as_array).ok_or("is not a JSON Web Key Set: it has no list `keys`")?;
+    let typed = |key: &serde_json::Value| key.get("kty").is_some_and(serde_json::Value::is_string);
+    match keys.as_slice() {
+        [] => Err("has no keys".to_owned()),
+        keys if keys.iter().all(typed) => Ok(()),
+        _ => Err("has a key without `kty`".to_owned()),
+    }
+}
+
 /// Where the keys are (RFC 7517). Exactly one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -12,7 +12,7 @@ mod telemetry;
 mod traffic;
 mod transcoding;
 
-pub use auth::{AuthPolicy, ClaimToHeader, JwtProvider, KeyObject, KeySource, Public, RequiredClaim, TokenSource};
+pub use auth::{AuthPolicy, ClaimToHeader, JwtProvider, KeyObject, KeySource, Public, RequiredClaim, TokenSource, check_key_set};
 pub use authorization::{Action, AuthorizationPolicy, AuthorizationRule, PathPattern, Source};
 pub use edge::{
     AddressRules, BodyLimits, ConnectionLimits, EdgePolicy, EscapedSlashes, HeaderLimits, Http2Limits, PathParameters, Paths, TimeLimits,

@@ -9,6 +9,7 @@ use windrose_vocab::{Code, Kind};
 
 use crate::decode::{Path, Report, Source};
 use crate::limits;
+use crate::policy::check_key_set;
 
 /// Puts the content of every file that `node` names into its place.
 pub(crate) fn read_files(kind: Kind, node: &mut Value, source: Source<'_>, report: &mut Report) {
@@ -21,7 +22,7 @@ pub(crate) fn read_files(kind: Kind, node: &mut Value, source: Source<'_>, repor
     } else if kind == Kind::AuthPolicy {
         let at = spec.field("jwt");
         for (index, provider) in node.pointer_mut("/spec/jwt").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
-            inline(provider.get_mut("jwks"), text, source, &at.index(index).field("jwks"), report);
+            inline(provider.get_mut("jwks"), key_set, source, &at.index(index).field("jwks"), report);
         }
     } else if kind == Kind::TranscodingPolicy {
         let encode = |content: &Bytes| Ok(STANDARD.encode(content));
@@ -29,11 +30,13 @@ pub(crate) fn read_files(kind: Kind, node: &mut Value, source: Source<'_>, repor
     }
 }
 
-fn text(content: &Bytes) -> Result<String, &'static str> {
+fn key_set(content: &Bytes) -> Result<String, String> {
     if content.len() > limits::JWKS_BYTES_MAX {
-        return Err("is larger than 1 MiB");
+        return Err("is larger than 1 MiB".to_owned());
     }
-    String::from_utf8(content.to_vec()).map_err(|_| "is not UTF-8")
+    let text = String::from_utf8(content.to_vec()).map_err(|_| "is not UTF-8".to_owned())?;
+    check_key_set(content)?;
+    Ok(text)
 }
 
 /// `files: {key: path}` → `data: {key: base64}`.
@@ -58,10 +61,10 @@ fn keyed(node: &mut Value, field: &str, source: Source<'_>, report: &mut Report)
     }
 }
 
-/// `file` → `inline`, in the form that `encode` gives.
+/// `file` → `inline`, in the form that `encode` gives. What it refuses is told here, where the file has its name.
 fn inline(
     place: Option<&mut Value>,
-    encode: impl Fn(&Bytes) -> Result<String, &'static str>,
+    encode: impl Fn(&Bytes) -> Result<String, String>,
     source: Source<'_>,
     at: &Path<'_>,
     report: &mut Report,

@@ -1,6 +1,6 @@
 //! Where a provider's keys come from, and whether they can be keys at all (RFC 7517).
 
-use windrose_api::policy::{KeyObject, KeySource};
+use windrose_api::policy::{KeyObject, KeySource, check_key_set};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Sensitive};
 
 use crate::reference::{field, missing};
@@ -33,8 +33,8 @@ pub(super) fn jwks(view: &View<'_>, policy: &ObjectRef, path: &str, source: &Key
             None
         }
     }?;
-    if let Err(why) = check(found.expose()) {
-        view.error(policy, field(path), Code::Invalid, format!("the keys {why}; tokens of this provider are refused"));
+    if let Err(why) = check_key_set(found.expose()) {
+        view.error(policy, field(path), Code::Invalid, format!("the key set {why}; tokens of this provider are refused"));
         return None;
     }
     Some(found)
@@ -75,17 +75,5 @@ fn from_object(view: &View<'_>, policy: &ObjectRef, path: &str, object: &KeyObje
             view.tell(missing(view, "RefNotFound", &target).at(policy, field(&format!("{path}.object.name"))));
             None
         }
-    }
-}
-
-/// Whether it is a JWKS with at least one key; the filter itself judges each key.
-fn check(document: &[u8]) -> Result<(), &'static str> {
-    let parsed: serde_json::Value = serde_json::from_slice(document).map_err(|_| "are not JSON")?;
-    let keys = parsed.get("keys").and_then(serde_json::Value::as_array).ok_or("have no member `keys` (RFC 7517)")?;
-    let typed = |key: &serde_json::Value| key.get("kty").is_some_and(serde_json::Value::is_string);
-    match keys.as_slice() {
-        [] => Err("are an empty set"),
-        keys if keys.iter().all(typed) => Ok(()),
-        _ => Err("have one without `kty`"),
     }
 }
