@@ -184,6 +184,10 @@ impl CertificateCheck for Nobody {
         Err("nobody judges certificates here".to_owned())
     }
 
+    fn other_names(&self, _: &str, _: &str) -> Option<String> {
+        None
+    }
+
     fn bundle(&self, _: &str) -> Result<(), String> {
         Err("nobody judges certificates here".to_owned())
     }

@@ -72,6 +72,10 @@ impl CertificateCheck for Certificates {
         windrose_pki::check_pair(chain_pem, key_pem).map(drop).map_err(|problem| problem.to_string())
     }
 
+    fn other_names(&self, chain_pem: &str, hostname: &str) -> Option<String> {
+        windrose_pki::other_names(chain_pem, hostname)
+    }
+
     fn bundle(&self, bundle_pem: &str) -> Result<(), String> {
         windrose_pki::check_bundle(bundle_pem).map(drop).map_err(|problem| problem.to_string())
     }

@@ -55,6 +55,10 @@ impl windrose_plan::CertificateCheck for Bug {
         panic!("planted")
     }
 
+    fn other_names(&self, _: &str, _: &str) -> Option<String> {
+        None
+    }
+
     fn bundle(&self, _: &str) -> Result<(), String> {
         panic!("planted")
     }

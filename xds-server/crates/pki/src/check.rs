@@ -81,6 +81,17 @@ pub fn check_bundle(bundle_pem: &str) -> Result<Vec<CertificateFacts>, PairProbl
     all_facts(&certificates(bundle_pem, limits::BUNDLE_LENGTH_MAX)?)
 }
 
+/// The names in the first certificate of a chain, for people, where it is for no host of `hostname` (lower case; `*.parent` for all below).
+/// None also where it cannot be read, which [`check_pair`] tells.
+#[must_use]
+pub fn other_names(chain_pem: &str, hostname: &str) -> Option<String> {
+    const NAMED: usize = 4;
+    let leaf = check_bundle(chain_pem).ok()?.into_iter().next().filter(|leaf| !leaf.serves(hostname))?;
+    let names: Vec<String> = leaf.dns_names.iter().take(NAMED).map(|name| format!("`{}`", name.escape_debug())).collect();
+    let more = if leaf.dns_names.len() > NAMED { ", …" } else { "" };
+    Some(if names.is_empty() { "no host".to_owned() } else { names.join(", ") + more })
+}
+
 /// The certificates in `pem`, at least one.
 pub(crate) fn certificates(pem: &str, length_max: usize) -> Result<Vec<CertificateDer<'static>>, PairProblem> {
     if pem.len() > limits::PEM_BYTES_MAX {
@@ -144,6 +155,17 @@ mod tests {
             let (chain, key) = pair(algorithm);
             assert_eq!(check_pair(&chain, &key).unwrap().dns_names, ["shop.example"]);
         }
+    }
+
+    #[test]
+    fn a_certificate_for_other_hosts_says_for_which() {
+        let chain = pair(&rcgen::PKCS_ECDSA_P256_SHA256).0;
+        assert_eq!(other_names(&chain, "shop.example"), None);
+        assert_eq!(other_names(&chain, "bank.example").unwrap(), "`shop.example`");
+        let key = KeyPair::generate().unwrap();
+        let nameless = CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem();
+        assert_eq!(other_names(&nameless, "shop.example").unwrap(), "no host");
+        assert_eq!(other_names("no certificate", "shop.example"), None);
     }
 
     #[test]

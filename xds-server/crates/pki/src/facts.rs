@@ -74,6 +74,15 @@ impl CertificateFacts {
         self.dns_names.iter().any(|name| covers_name(&name.to_ascii_lowercase(), host))
     }
 
+    /// Whether it is for a host of `hostname`: for that host, or of `*.parent` for all or for some.
+    #[must_use]
+    pub fn serves(&self, hostname: &str) -> bool {
+        let within = |parent: &str| {
+            self.dns_names.iter().any(|name| name.to_ascii_lowercase().strip_suffix(parent).is_some_and(|rest| rest.ends_with('.')))
+        };
+        self.covers(hostname) || hostname.strip_prefix("*.").is_some_and(within)
+    }
+
     fn of(certificate: &X509Certificate<'_>) -> Option<Self> {
         let names = certificate.subject_alternative_name().ok()?;
         let names = names.map(|extension| extension.value.general_names.clone()).unwrap_or_default();
@@ -180,6 +189,17 @@ mod tests {
         }
         for host in ["example", "api.example", "a.b.api.example", ".api.example", "127.0.0.2", "*.api.example.org"] {
             assert!(!facts.covers(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_is_served_by_a_certificate_for_some_of_its_hosts() {
+        let facts = facts(&["Shop.Example", "*.api.example"]);
+        for hostname in ["shop.example", "*.example", "*.api.example", "v1.api.example"] {
+            assert!(facts.serves(hostname), "{hostname}");
+        }
+        for hostname in ["*.shop.example", "*.ample", "*.v1.api.example", "api.example", "*.other"] {
+            assert!(!facts.serves(hostname), "{hostname}");
         }
     }
 

@@ -21,7 +21,7 @@ pub mod workload;
 
 pub use authority::Authority;
 pub use bundle::TrustBundle;
-pub use check::{PairProblem, check_bundle, check_pair};
+pub use check::{PairProblem, check_bundle, check_pair, other_names};
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::Error;
 pub use facts::{CertificateFacts, Key};

@@ -68,6 +68,9 @@ pub trait CertificateCheck: fmt::Debug + Send + Sync {
     /// Why it cannot be used, in words for the one who declared it; never key material.
     fn pair(&self, chain_pem: &str, key_pem: &str) -> Result<(), String>;
 
+    /// For which hosts the first certificate of a chain is, in words, where it is for none of `hostname` (RFC 6125).
+    fn other_names(&self, chain_pem: &str, hostname: &str) -> Option<String>;
+
     /// Checks a bundle of CA certificates.
     ///
     /// # Errors

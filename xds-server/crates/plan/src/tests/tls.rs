@@ -25,6 +25,28 @@ fn each_https_listener_is_a_chain_by_server_name_with_a_table_of_its_own() {
 }
 
 #[test]
+fn a_certificate_for_other_hosts_is_told_of_and_served_all_the_same() {
+    let secrets = ["a.example", "b.example"].map(|host| certificate(NS, host, &format!("GOOD ONLY {host}")));
+    let told = |listener| {
+        let plan = plan(secrets.clone().into_iter().chain([gateway(vec![listener])]));
+        assert_eq!(edge_program(&plan).listeners["shop/edge/443"].chains.len(), 1);
+        plan.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(told(https("a", "a.example", "a.example")), [] as [&str; 0]);
+    assert_eq!(told(https("any", "", "b.example")), [] as [&str; 0]);
+    assert_eq!(
+        told(https("a", "a.example", "b.example")),
+        ["warning[InvalidCertificate]: Gateway/shop/edge: spec.listeners[0].tls.certificateRefs: no certificate is for `a.example`, and \
+          clients that ask for it refuse the connection: Secret/shop/b.example is for `b.example` (make one with that name in its \
+          subjectAltName)"]
+    );
+    let mut both = https("a", "a.example", "b.example");
+    let other = https("a", "a.example", "a.example").tls.unwrap().certificates;
+    both.tls.as_mut().unwrap().certificates.extend(other);
+    assert_eq!(told(both), [] as [&str; 0], "one of them is enough");
+}
+
+#[test]
 fn a_listener_without_a_usable_certificate_is_left_out_and_told() {
     let bad = [certificate(NS, "bad", "BAD"), certificate("vault", "cert", "GOOD"), certificate(NS, "good", "GOOD")];
     let listeners = vec![

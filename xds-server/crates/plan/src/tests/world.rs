@@ -22,13 +22,18 @@ use crate::{Addresses, CertificateCheck, Plan, Refused, Settings, Subject};
 
 pub(super) const NS: &str = "shop";
 
-/// A certificate is good when it says so.
+/// A certificate is good when it says so, and for every host unless it names one.
 #[derive(Debug)]
 struct Judge;
 
 impl CertificateCheck for Judge {
     fn pair(&self, chain: &str, _: &str) -> Result<(), String> {
         if chain.contains("GOOD") { Ok(()) } else { Err("is not a certificate".to_owned()) }
+    }
+
+    fn other_names(&self, chain: &str, hostname: &str) -> Option<String> {
+        let (_, only) = chain.split_once("ONLY ")?;
+        (only != hostname).then(|| format!("`{only}`"))
     }
 
     fn bundle(&self, bundle: &str) -> Result<(), String> {

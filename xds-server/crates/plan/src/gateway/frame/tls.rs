@@ -46,6 +46,7 @@ pub(super) fn tls(
             *references = Condition::no(problem.reason, problem.message);
         }
     }
+    warn_other_names(view, candidate, &path, &certificates);
     let validation = (spoken == Spoken::Https).then(|| validation(gateway, candidate.listener.port)).flatten();
     let client = match validation.map(|(path, validation)| client_check(view, gateway, &path, validation, candidate.listener.port)) {
         None => None,
@@ -109,6 +110,24 @@ fn client_check(
     let name = format!("{owner}/{port}/client-ca");
     let trust = (name.into(), Arc::new(Secret::Trust { bundle: bundle.into() }));
     Ok((ClientCheck { trust, required: !validation.insecure_fallback }, last))
+}
+
+/// Tells where no certificate is for the listener's hostname: clients that look at it go away. The specification leaves that to users.
+fn warn_other_names(view: &View<'_>, candidate: &Candidate<'_>, path: &str, certificates: &[(Text, Arc<Secret>)]) {
+    let Some(hostname) = candidate.listener.hostname.as_ref().filter(|hostname| !hostname.is_any()) else { return };
+    let others = certificates.iter().map(|(name, secret)| match &**secret {
+        Secret::Certificate { chain, .. } => {
+            let names = view.settings().certificates.other_names(chain, hostname.as_str())?;
+            Some(format!("{name} is for {names}"))
+        }
+        Secret::Trust { .. } => None,
+    });
+    let others = others.collect::<Option<Vec<String>>>().filter(|others| !others.is_empty());
+    let Some(others) = others else { return };
+    let message = format!("no certificate is for `{hostname}`, and clients that ask for it refuse the connection: {}", others.join("; "));
+    let told =
+        Diagnostic::warning(candidate.id.owner.clone(), field(&format!("{path}.certificateRefs")), Code::InvalidCertificate, message);
+    view.tell(told.hint("make one with that name in its subjectAltName"));
 }
 
 /// The certificate that backends are shown, if one is declared and can be had.
