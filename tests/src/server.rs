@@ -97,7 +97,7 @@ impl ServerProcess {
         Call::get(self.options.admin, path).send().await
     }
 
-    /// Writes the bootstrap of a proxy (`--gateway shop/edge` is `("gateway", "shop/edge")`) into `folder`;
+    /// Writes the bootstrap of a proxy (`--gateway shop/edge` is `("gateway", "shop/edge")`) into `folder`, over one that is there;
     /// Envoy starts there by `EnvoyProcess::start_in`.
     ///
     /// # Panics
@@ -106,7 +106,7 @@ impl ServerProcess {
         let state = self.options.state.to_string_lossy();
         let (role, server) = (format!("--{role}"), self.options.xds.to_string());
         let folder = folder.to_string_lossy();
-        let arguments = ["bootstrap", &role, name, "-O", &folder, "--server", &server, "--state", &state];
+        let arguments = ["bootstrap", &role, name, "-O", &folder, "--force", "--server", &server, "--state", &state];
         let output = windrose(&[&arguments, more].concat());
         assert!(output.status.success(), "windrose bootstrap: {}", String::from_utf8_lossy(&output.stderr));
     }
