@@ -68,7 +68,7 @@ test: setup envoy fmt-check deny wasm lint doc build ## everything, with the rea
 	$(call step,demo,$(WITH_ENVOY) $(WITH_WINDROSE) '$(TARGET)/debug/demo' --once)
 
 bless: ## rewrite the golden files of tests/cases and what is generated from the code; then read the diff
-	$(call step,bless,$(WITH_ENVOY) BLESS=1 cargo test -p windrose-tests --test pipeline --test tidy)
+	$(call step,bless,$(WITH_ENVOY) BLESS=1 cargo test --workspace --no-fail-fast --test pipeline --test tidy --test schemas --test files --test render)
 
 demo: setup envoy demo-build ## walk through the product on real Envoys (ARGS=--once: unattended)
 	@$(WITH_ENVOY) $(WITH_WINDROSE) exec '$(TARGET)/debug/demo' $(ARGS)

