@@ -37,9 +37,6 @@ use room::{Activity, Limits, Peer, Room};
 const BUFFER: usize = 128 << 10;
 /// Bytes of the headers of a request; an API server sends a few hundred.
 const HEADERS_MAX: u32 = 16 << 10;
-/// Between two certificates.
-const RENEW: Duration = Duration::from_secs(86_400);
-
 /// By which it is seen which namespaces are left out.
 type Worlds = watch::Receiver<Arc<World>>;
 
@@ -69,7 +66,7 @@ async fn serve_within(
     };
     let room = Room::new(limits, worlds);
     let mut connections = JoinSet::new();
-    let mut renewal = tokio::time::interval(RENEW);
+    let mut renewal = tokio::time::interval(limits.renewal);
     renewal.tick().await;
     loop {
         let accepted = tokio::select! {

@@ -39,6 +39,8 @@ pub(super) struct Limits {
     pub(super) life: Duration,
     /// Time for what is in flight when a connection ends.
     pub(super) drain: Duration,
+    /// Between two certificates.
+    pub(super) renewal: Duration,
 }
 
 impl Limits {
@@ -54,6 +56,7 @@ impl Limits {
         idle: Duration::from_secs(60),
         life: Duration::from_secs(3600),
         drain: Duration::from_secs(6),
+        renewal: Duration::from_secs(86_400),
     };
 }
 

@@ -88,6 +88,23 @@ async fn a_review_is_answered_and_what_is_none_is_refused() {
 }
 
 #[tokio::test]
+async fn a_certificate_is_renewed_while_connections_of_before_go_on() {
+    let stage = stage(Limits { renewal: Duration::from_millis(200), ..limits() }).await;
+    let shown = |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].clone();
+    let before = stage.begin(REVIEW.len(), "").await;
+    let first = shown(&before);
+    let renewed = async {
+        while shown(&stage.connect().await.unwrap()) == first {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(SOON, renewed).await.expect("another certificate is shown");
+    let mut before = before;
+    before.write_all(REVIEW.as_bytes()).await.unwrap();
+    assert!(answer(before).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
 async fn http_2_is_answered_as_api_servers_speak_it_also_beyond_its_windows() {
     let stage = stage(limits()).await;
     let stream = TokioIo::new(stage.connect().await.unwrap());

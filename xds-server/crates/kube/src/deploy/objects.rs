@@ -302,7 +302,7 @@ mod tests {
     use windrose_vocab::{ObjectKey, Text};
 
     use super::*;
-    use crate::deploy::Parameters;
+    use crate::deploy::{Autoscaling, Parameters};
 
     fn wanted(of: For, owners: &[&str]) -> Wanted {
         let (service, envoys) = match of {
@@ -349,6 +349,50 @@ mod tests {
         assert_eq!(kinds(&member), ["Service"]);
         assert_eq!(kinds(&fleet), ["ServiceAccount", "ConfigMap", "Deployment", "PodDisruptionBudget"]);
         assert_eq!(of_kind(&member, "Service").unwrap()["spec"]["ports"][0]["targetPort"], 12_345);
+    }
+
+    #[test]
+    fn what_parameters_say_of_pods_and_services_is_in_them() {
+        let spread = json!({"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"});
+        let parameters = Parameters {
+            image: "registry.example/envoy:1".to_owned(),
+            resources: json!({"limits": {"memory": "1Gi"}}),
+            service_type: "NodePort".to_owned(),
+            service_annotations: [("lb.example/scheme".to_owned(), "internal".to_owned())].into(),
+            load_balancer_class: Some("lb.example/class".to_owned()),
+            external_traffic_policy: Some("Local".to_owned()),
+            node_selector: [("disk".to_owned(), "fast".to_owned())].into(),
+            tolerations: vec![json!({"key": "edge", "operator": "Exists"})],
+            topology_spread: vec![spread.clone()],
+            priority_class: Some("high".to_owned()),
+            image_pull_secrets: vec!["registry".to_owned()],
+            autoscaling: Some(Autoscaling { min: 2, max: 9, cpu_percent: 60 }),
+            concurrency: 4,
+            ..Parameters::default()
+        };
+        let of = wanted(For::Gateway(ObjectKey::new("shop", "a")), &["a"]);
+        let objects = objects(&Wanted { parameters, ..of });
+        let [service, deployment, scaler] =
+            ["Service", "Deployment", "HorizontalPodAutoscaler"].map(|kind| of_kind(&objects, kind).unwrap());
+        let pod = &deployment["spec"]["template"]["spec"];
+        assert_eq!(
+            [&pod["nodeSelector"], &pod["tolerations"]],
+            [&json!({"disk": "fast"}), &json!([{"key": "edge", "operator": "Exists"}])]
+        );
+        assert_eq!([&pod["priorityClassName"], &pod["imagePullSecrets"]], [&json!("high"), &json!([{"name": "registry"}])]);
+        let spreads = &pod["topologySpreadConstraints"][0];
+        assert_eq!(spreads["topologyKey"], "zone");
+        assert_eq!(spreads["labelSelector"]["matchLabels"], deployment["spec"]["selector"]["matchLabels"]);
+        let container = &pod["containers"][0];
+        assert_eq!([&container["image"], &container["resources"]["limits"]["memory"]], ["registry.example/envoy:1", "1Gi"]);
+        assert!(container["args"].as_array().unwrap().windows(2).any(|pair| *pair == [json!("--concurrency"), json!("4")]));
+        assert!(deployment["spec"]["replicas"].is_null(), "the autoscaler's");
+        assert_eq!([&scaler["spec"]["minReplicas"], &scaler["spec"]["maxReplicas"]], [2, 9]);
+        assert!(of_kind(&objects, "PodDisruptionBudget").is_some());
+        let spec = &service["spec"];
+        assert_eq!([&spec["type"], &spec["loadBalancerClass"], &spec["externalTrafficPolicy"]], ["NodePort", "lb.example/class", "Local"]);
+        assert_eq!([&spec["ipFamilyPolicy"], &service["metadata"]["annotations"]["lb.example/scheme"]], ["PreferDualStack", "internal"]);
+        assert!(deployment["metadata"]["annotations"]["lb.example/scheme"].is_null());
     }
 
     #[test]
