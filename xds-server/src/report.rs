@@ -292,7 +292,7 @@ mod tests {
         let (observed, kind) = (Observed::new(), ResourceKind::Listener);
         let (scope, since) = (ProxyKey::gateway("shop", "edge").into(), SystemTime::UNIX_EPOCH);
         let (node, identity, protocol) = ("edge".into(), "edge".into(), Protocol::Delta);
-        let stream = Opened { node, identity, scope, protocol, since, credential_expires: since, replica: None };
+        let stream = Opened { node, identity, scope, protocol, since, credential_expires: since, replica: None, version: None };
         let stream = observed.open(stream).unwrap();
         let refusal = |name: &&str| {
             let (name, reason) = (Some(Text::from(*name)), Reason::new("cannot bind"));

@@ -1,5 +1,6 @@
 //! `windrose proxies`: every connected proxy, and what it is behind with; and those that nothing is declared of.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use comfy_table::Cell;
@@ -7,6 +8,7 @@ use windrose_admin::report::ProxyReport;
 
 use crate::args;
 use crate::client::Server;
+use crate::envoy_binary::PINNED;
 use crate::output::{self, age, lines, span, table, verdict};
 
 pub(crate) async fn run(options: args::Proxies) -> anyhow::Result<()> {
@@ -22,7 +24,7 @@ pub(crate) fn show(report: &[ProxyReport], wide: bool, now: u64) -> String {
     if report.is_empty() {
         return "no proxy is connected (windrose bootstrap --help says how one joins)\n".into();
     }
-    let mut headings = vec!["proxy", "node", "synced", "acknowledged", "behind", "connected", "credential"];
+    let mut headings = vec!["proxy", "node", "envoy", "synced", "acknowledged", "behind", "connected", "credential"];
     if wide {
         headings.extend(["stream", "zone", "replica", "identity", "spiffe id", "types"]);
     }
@@ -33,6 +35,11 @@ pub(crate) fn show(report: &[ProxyReport], wide: bool, now: u64) -> String {
     let mut text = lines(&rows);
     for refusal in report.iter().flat_map(|proxy| &proxy.refused) {
         let _ = write!(text, "\n{} refused {}:\n  {}\n", refusal.proxy, refusal.resource, refusal.reason);
+    }
+    let others: BTreeSet<&str> = report.iter().filter_map(|proxy| proxy.envoy.as_deref()).filter(|version| *version != PINNED).collect();
+    if !others.is_empty() {
+        let others = others.into_iter().collect::<Vec<_>>().join(", ");
+        let _ = write!(text, "\nthis Windrose is tested with Envoy {PINNED}: expect refusals of {others}\n");
     }
     for (proxy, why) in report.iter().filter_map(|proxy| Some((proxy, proxy.orphaned.as_ref()?))) {
         let _ = write!(text, "\n{} is orphaned: {why}, and it may go on with what it had\n", proxy.identity);
@@ -51,6 +58,7 @@ fn row(proxy: &ProxyReport, wide: bool, now: u64) -> Vec<Cell> {
     let mut cells = vec![
         Cell::new(&proxy.proxy),
         Cell::new(if proxy.node.is_empty() { "-" } else { &proxy.node }),
+        proxy.envoy.as_deref().map_or_else(|| Cell::new("-"), |version| verdict(version, version == PINNED)),
         verdict(synced, proxy.synced),
         Cell::new(format!("{acknowledged}/{wanted}")),
         Cell::new(behind(proxy, now)),
@@ -98,6 +106,14 @@ mod tests {
         for words in ["2 CDS, 1 RDS for 10s", "4/7", "90d00h"] {
             assert!(text.contains(words), "{words} is not in {text}");
         }
+    }
+
+    #[test]
+    fn an_envoy_of_another_version_than_the_tested_one_is_told() {
+        let of = |version: &str| ProxyReport { envoy: Some(version.to_owned()), ..ProxyReport::default() };
+        let text = show(&[of(PINNED), of("1.39.2")], false, 100);
+        assert!(text.contains("tested with Envoy 1.40.0: expect refusals of 1.39.2\n"), "{text}");
+        assert!(!show(&[of(PINNED)], false, 100).contains("expect"));
     }
 
     #[test]

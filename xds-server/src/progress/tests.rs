@@ -81,6 +81,7 @@ impl Stage {
             since: at(seconds),
             credential_expires: at(1_000),
             replica: None,
+            version: None,
         };
         self.observed.open(opened).unwrap()
     }

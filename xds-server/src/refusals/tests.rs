@@ -105,6 +105,7 @@ impl Stage {
             since: self.now,
             credential_expires: self.now,
             replica: None,
+            version: None,
         };
         let stream = self.observed.open(opened).unwrap();
         self.proxies.push(Proxy { stream, scope, identity: identity.into(), refuses, answers: true });

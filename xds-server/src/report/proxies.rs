@@ -33,6 +33,7 @@ pub(super) fn report(stream: &StreamStatus, view: Option<&View>, known: &Known<'
         proxy: proxy.to_string(),
         stream: stream.id.number(),
         node: stream.opened.node.to_string(),
+        envoy: stream.opened.version.as_ref().map(ToString::to_string),
         zone: stream.opened.scope.class.zone.as_ref().map(ToString::to_string),
         identity: stream.opened.identity.to_string(),
         spiffe_id: known.picture.plan.identities.get(proxy).map(ToString::to_string),

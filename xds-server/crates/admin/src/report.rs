@@ -146,6 +146,9 @@ pub struct ProxyReport {
     pub stream: u64,
     /// What it calls itself; a claim.
     pub node: String,
+    /// Which Envoy it says it is, as in `1.40.0`.
+    #[serde(default)]
+    pub envoy: Option<String>,
     /// The zone whose endpoints come first for it, where it has one.
     pub zone: Option<String>,
     /// Who it proved to be.

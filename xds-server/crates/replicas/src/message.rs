@@ -71,6 +71,9 @@ pub(crate) struct Stream {
     /// The zone that it is in, where that is known.
     #[prost(string, optional, tag = "9")]
     zone: Option<String>,
+    /// Which Envoy it is, where it says so.
+    #[prost(string, optional, tag = "10")]
+    version: Option<String>,
 }
 
 /// A set of resources of one kind: another one and a difference.
@@ -152,6 +155,7 @@ impl Stream {
             since: milliseconds(opened.since) / 1_000,
             credential_expires: milliseconds(opened.credential_expires) / 1_000,
             zone: opened.scope.class.zone.as_ref().map(ToString::to_string),
+            version: opened.version.as_ref().map(ToString::to_string),
         }
     }
 
@@ -160,6 +164,7 @@ impl Stream {
         let class = NodeClass { modules: self.modules.as_deref().map(Into::into), zone: self.zone.as_deref().map(Into::into) };
         Some(Opened {
             node: self.node.as_str().into(),
+            version: self.version.as_deref().map(Into::into),
             identity: self.identity.as_str().into(),
             scope: Scope::new(ProxyKey::parse(&self.proxy)?, class),
             protocol: if self.delta { Protocol::Delta } else { Protocol::Sotw },

@@ -31,6 +31,7 @@ fn opened(node: &str) -> Opened {
         since,
         credential_expires,
         replica: None,
+        version: None,
     }
 }
 

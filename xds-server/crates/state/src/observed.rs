@@ -48,6 +48,8 @@ pub enum Protocol {
 pub struct Opened {
     /// The node id, as claimed: for people only.
     pub node: Text,
+    /// Which Envoy it says it is, as in `1.40.0`: for people only.
+    pub version: Option<Text>,
     /// The authenticated identity.
     pub identity: Text,
     /// What it gets.
@@ -351,6 +353,7 @@ pub(crate) mod tests {
     pub(crate) fn opened(node: &str) -> Opened {
         Opened {
             node: node.into(),
+            version: None,
             identity: "spiffe://cluster.local/ns/shop/sa/edge".into(),
             scope: ProxyKey::gateway("shop", "edge").into(),
             protocol: Protocol::Delta,

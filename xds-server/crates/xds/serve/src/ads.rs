@@ -160,10 +160,9 @@ impl<'a, V: Variant> Stream<'a, V> {
         let claimed = V::node(&first);
         node::refuse_other_claim(claimed, &peer.proxy)?;
         let (scope, feed) = follow(shared, peer, node::class(claimed)?)?;
-        let id = claimed.map(|node| node.id.clone()).unwrap_or_default();
         let session = Session::new(params::<V>(shared, peer, &scope, &feed));
         let mut stream = Self {
-            observed: Watched { shared, opening: Some(opened::<V>(shared, peer, scope, id)), id: None },
+            observed: Watched { shared, opening: Some(opened::<V>(shared, peer, scope, claimed)), id: None },
             shared,
             peer,
             session,
@@ -318,9 +317,10 @@ fn params<V: Variant>(shared: &Shared, peer: &Peer, scope: &Scope, feed: &Feed) 
     }
 }
 
-fn opened<V: Variant>(shared: &Shared, peer: &Peer, scope: Scope, node: String) -> Opened {
+fn opened<V: Variant>(shared: &Shared, peer: &Peer, scope: Scope, claimed: Option<&Node>) -> Opened {
     let (identity, since, credential_expires) = (peer.identity.clone(), shared.now(), peer.expires_at);
-    Opened { node: node.into(), identity, scope, protocol: V::PROTOCOL, since, credential_expires, replica: None }
+    let (node, version) = (claimed.map(|node| node.id.as_str().into()).unwrap_or_default(), node::version(claimed));
+    Opened { node, version, identity, scope, protocol: V::PROTOCOL, since, credential_expires, replica: None }
 }
 
 fn tell(shared: &Shared, peer: &Peer, diagnosis: &Diagnosis) {

@@ -5,12 +5,18 @@ use tonic::Status;
 use windrose_vocab::{NodeClass, ProxyKey, Text};
 
 use crate::limits;
-use crate::request::{Node, Value};
+use crate::request::{Node, SemanticVersion, Value};
 
 /// The class that the node asks for: by its metadata, `windrose: {modules: /folder}`, and by the zone of its locality. Claims: a false
 /// one hurts the node alone.
 pub(crate) fn class(node: Option<&Node>) -> Result<NodeClass, Status> {
     Ok(NodeClass { modules: modules(node)?, zone: zone(node) })
+}
+
+/// Which Envoy it says it is, as in `1.40.0`.
+pub(crate) fn version(node: Option<&Node>) -> Option<Text> {
+    let SemanticVersion { major_number, minor_number, patch } = node?.user_agent_build_version.as_ref()?.version?;
+    Some(format!("{major_number}.{minor_number}.{patch}").into())
 }
 
 /// What can be nobody's zone is none, for it decides no more than which endpoints come first.

@@ -55,8 +55,29 @@ pub(crate) struct Node {
     pub(crate) metadata: Option<Struct>,
     #[prost(message, optional, tag = "4")]
     pub(crate) locality: Option<Locality>,
+    /// Which Envoy it is.
+    #[prost(message, optional, tag = "8")]
+    pub(crate) user_agent_build_version: Option<BuildVersion>,
     #[prost(string, repeated, tag = "10")]
     pub(crate) client_features: Vec<String>,
+}
+
+/// `envoy.config.core.v3.BuildVersion`.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct BuildVersion {
+    #[prost(message, optional, tag = "1")]
+    pub(crate) version: Option<SemanticVersion>,
+}
+
+/// `envoy.type.v3.SemanticVersion`.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub(crate) struct SemanticVersion {
+    #[prost(uint32, tag = "1")]
+    pub(crate) major_number: u32,
+    #[prost(uint32, tag = "2")]
+    pub(crate) minor_number: u32,
+    #[prost(uint32, tag = "3")]
+    pub(crate) patch: u32,
 }
 
 /// `envoy.config.core.v3.Locality`.

@@ -271,6 +271,7 @@ fn rule_44_two_streams_of_one_node_are_both_served_and_seen_apart() {
             since: std::time::SystemTime::UNIX_EPOCH,
             credential_expires: std::time::SystemTime::UNIX_EPOCH,
             replica: None,
+            version: None,
         };
         let id = observed.open(opened).unwrap();
         let mut stream = delta();
