@@ -18,6 +18,8 @@ mod many;
 mod namespaces;
 #[path = "cluster/outage.rs"]
 mod outage;
+#[path = "cluster/refused.rs"]
+mod refused;
 #[path = "cluster/removal.rs"]
 mod removal;
 #[path = "pipeline/rendered.rs"]

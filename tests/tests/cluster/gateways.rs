@@ -57,6 +57,83 @@ async fn parameters_that_are_edited_replace_the_envoys_and_cost_no_request() {
     }
 }
 
+/// As long as a name can be, and no name of a Service by its first letter.
+fn longest_name() -> String {
+    let name = [format!("2{}", "n".repeat(62)), "d".repeat(63), "e".repeat(63), "f".repeat(61)].join(".");
+    assert_eq!(name.len(), 253);
+    name
+}
+
+/// What another controller says in a status of ours.
+const THEIRS: [(&str, &str); 2] = [
+    (
+        "gateway",
+        r#"[{"op":"add","path":"/status/conditions/-","value":{"type":"example.com/Checked","status":"True","reason":"Checked","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}}]"#,
+    ),
+    (
+        "httproute",
+        r#"[{"op":"add","path":"/status/parents/-","value":{"parentRef":{"name":"theirs"},"controllerName":"example.com/checker","conditions":[{"type":"Accepted","status":"True","reason":"Accepted","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}]}}]"#,
+    ),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_of_the_longest_name_serves_and_what_others_say_in_its_status_stays() {
+    let Some(stage) = Stage::open("names") else { return };
+    stage.backend("one", 1).await;
+    stage.backend("other", 1).await;
+    let name = longest_name();
+    stage.gateway(&name, "one");
+    let call = Call::get(stage.address(&name, 80).await, "/");
+    stage.answered(&call, "one").await;
+    for (kind, patch) in THEIRS {
+        stage.kubectl(&["patch", kind, &name, "--subresource=status", "--type=json", "-p", patch]);
+    }
+    stage.gateway_as(&name, "gatewayClassName: windrose, listeners: [{ name: web, port: 80, protocol: HTTP }]", "other");
+    stage.answered(&call, "other").await;
+    wait_until(PATIENCE, "the new status beside theirs", async || {
+        let (gateway, route) = (stage.object("gateway", &name), stage.object("httproute", &name));
+        let ours = condition(&gateway["status"]["conditions"], "Programmed");
+        let is_new = ours["observedGeneration"] == gateway["metadata"]["generation"] && gateway["status"]["listeners"][0]["name"] == "web";
+        let parents = &route["status"]["parents"];
+        let theirs = condition(&gateway["status"]["conditions"], "example.com/Checked")["reason"] == "Checked"
+            && parents.as_array().is_some_and(|all| all.iter().any(|one| one["controllerName"] == "example.com/checker"));
+        if is_new && theirs { Ok(()) } else { Err(format!("{} {parents}", gateway["status"])) }
+    })
+    .await;
+}
+
+/// Pods of the backend that go on for a while after they are told to end, as those of a careful team do.
+const ENDING_SLOWLY: &str = r#"{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":20,"containers":[{"name":"echo",
+    "readinessProbe":{"httpGet":{"port":3000,"path":"/"},"periodSeconds":1},"lifecycle":{"preStop":{"sleep":{"seconds":5}}}}]}}}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_is_rolled_costs_no_request() {
+    let Some(stage) = Stage::open("backends") else { return };
+    stage.backend("echo", 2).await;
+    let rolled = || stage.kubectl(&["rollout", "status", "deployment/echo", "--timeout=120s"]);
+    stage.kubectl(&["patch", "deployment", "echo", "-p", ENDING_SLOWLY]);
+    rolled();
+    stage.gateway("edge", "echo");
+    let at = stage.address("edge", 80).await;
+    let call = Call::get(at, "/");
+    stage.answered(&call, "echo").await;
+    // Requests that are in flight whenever a Pod ends.
+    let slow = Load::start(4, Duration::from_millis(20), &Call::get(at, "/?delay=2500ms"));
+    let load = Load::start(4, Duration::from_millis(20), &call);
+    stage.kubectl(&["rollout", "restart", "deployment/echo"]);
+    rolled();
+    wait_until(PATIENCE, "the former Pods to be gone", async || {
+        let pods = stage.kubectl(&["get", "pod", "-l", "app=echo", "-o", "name"]);
+        if pods.lines().count() == 2 { Ok(()) } else { Err(pods) }
+    })
+    .await;
+    for load in [load, slow] {
+        load.go_on(4, PATIENCE).await;
+        let tally = load.finish().await;
+        assert_eq!(tally.other_than(200), 0, "{tally:?}");
+    }
+}
+
 fn parameters(spec: &str) -> String {
     format!("apiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: edge }}\nspec: {spec}\n")
 }

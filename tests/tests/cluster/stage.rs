@@ -61,10 +61,16 @@ impl Stage {
 
     /// Runs the `windrose` that is installed, as a person would; what it prints, also where it says that something is wrong.
     pub(crate) fn windrose(&self, arguments: &[&str]) -> String {
+        self.windrose_and_words(arguments).0
+    }
+
+    /// The same, with what it says beside.
+    pub(crate) fn windrose_and_words(&self, arguments: &[&str]) -> (String, String) {
         let binary = std::env::var_os("WINDROSE_BIN").expect("WINDROSE_BIN names the binary that is installed");
         let output = Command::new(binary).env("KUBECONFIG", &self.config).args(arguments).output().unwrap();
-        assert!(!output.stdout.is_empty(), "windrose {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.stdout.is_empty(), "windrose {}: {words}", arguments.join(" "));
+        (String::from_utf8(output.stdout).unwrap(), words)
     }
 
     /// Runs `kubectl` in the namespace.

@@ -23,6 +23,11 @@ async fn a_route_that_envoy_refuses_says_so_within_a_second_and_holds_up_no_othe
     let told = stage.refused("refused").await;
     assert!(told["message"].as_str().is_some_and(|words| words.contains("invalid repetition size")), "{told}");
     stage.answered(&Call::get(at, "/"), "echo").await;
+    wait_until(PATIENCE, "an Event with Envoy's words", async || {
+        let events = stage.kubectl(&["get", "events", "--field-selector", "involvedObject.kind=HTTPRoute,involvedObject.name=refused"]);
+        if events.contains("RefusedByEnvoy") && events.contains("invalid repetition size") { Ok(()) } else { Err(events) }
+    })
+    .await;
 
     stage.regex_route("refused", "/a+");
     wait_until(PATIENCE, "the refusal to be over", async || {
