@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use windrose_tests::address::Loopback;
-use windrose_tests::client::{Call, raw};
+use windrose_tests::client::{Call, Reply, raw};
 use windrose_tests::echo::EchoServer;
 use windrose_tests::tls::TlsClient;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, Stage, answered_by, documents, service, until, workload};
+use crate::stage::{PATIENCE, Stage, answered_by, beyond, counted, documents, service, until, workload};
 
 /// Calls Service `web` from its own address on port 7001.
 fn caller(name: &str, home: &Loopback) -> String {
@@ -56,6 +56,55 @@ async fn the_right_identity_passes_a_wrong_one_is_forbidden_and_plain_text_gets_
     assert_eq!(back.requests(), seen);
 }
 
+/// The mode of all ports of the namespace, and of one.
+fn mode(all: &str, port: u16, of_port: &str) -> String {
+    format!(
+        "apiVersion: windrose.dev/v1alpha1
+kind: MeshPolicy
+metadata: {{ name: shop, namespace: shop }}
+spec: {{ mtls: {all}, ports: [{{ port: {port}, mtls: {of_port} }}] }}"
+    )
+}
+
+/// Who the application was told calls it, as its sidecar knows it.
+fn caller_told(reply: &Reply) -> String {
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    reply.json()["headers"]["x-forwarded-client-cert"].to_string()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_permissive_port_takes_both_a_strict_one_only_identities_whichever_is_the_exception() {
+    let (web, friend) = (Loopback::claim(), Loopback::claim());
+    let back = EchoServer::start("web", web.port(9001)).await;
+    let declared = |policy: String| {
+        let serves = [("web", 15_080, 9001), ("other", 15_081, 9001)];
+        let workloads = [workload("web", web.ip(), &serves, &[]), workload("friend", friend.ip(), &[], &[("web", 7001), ("other", 7002)])];
+        documents(&[service("web"), service("other"), documents(&workloads), policy])
+    };
+    let stage = Stage::set(Loopback::claim(), &declared(mode("Permissive", 15_081, "Strict"))).await;
+    let _inbound = stage.envoy("workload", "web", &[]).await;
+    let _outbound = stage.envoy("workload", "friend", &[]).await;
+
+    for (permissive, strict) in [(15_080, 15_081), (15_081, 15_080)] {
+        // Plain text has no identity, whatever it says.
+        let forged =
+            Call::get(web.port(permissive), "/").host("web.shop").header("x-forwarded-client-cert", "URI=spiffe://windrose.local/a");
+        let plain = until(&forged, "plain text to be taken", |reply| reply.status == 200).await;
+        assert_eq!(caller_told(&plain), "null");
+        for port in [7001, 7002] {
+            let with_identity = until(&Call::get(friend.port(port), "/"), "an identity to be taken", |reply| reply.status == 200).await;
+            assert!(caller_told(&with_identity).contains("/sa/friend"), "{}", with_identity.text());
+        }
+        wait_until(PATIENCE, "plain text to be refused", async || {
+            let seen = back.requests();
+            let answer = raw(web.port(strict), b"GET / HTTP/1.1\r\nhost: web.shop\r\n\r\n", Duration::from_secs(5)).await.unwrap();
+            if answer.is_empty() && back.requests() == seen { Ok(()) } else { Err(format!("{answer:?}")) }
+        })
+        .await;
+        stage.declare("shop.yaml", &declared(mode("Strict", 15_081, "Permissive")));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn deleting_a_workload_cuts_its_stream_for_good() {
     let (web, friend) = (Loopback::claim(), Loopback::claim());
@@ -67,18 +116,10 @@ async fn deleting_a_workload_cuts_its_stream_for_good() {
     answered_by(&Call::get(friend.port(7001), "/"), "web").await;
 
     stage.declare("shop.yaml", &documents(&[service("web"), callee(&web)]));
-    wait_until(PATIENCE, "the stream to be cut", async || match outbound.stat("control_plane.connected_state").await {
-        0 => Ok(()),
-        state => Err(state.to_string()),
-    })
-    .await;
+    counted(&outbound, "control_plane.connected_state", 0).await;
     // It tries again with the same credential, and is refused.
     let refused = "cluster.windrose/xds.upstream_rq_total";
     let tried = outbound.stat(refused).await;
-    wait_until(PATIENCE, "another attempt", async || match outbound.stat(refused).await {
-        count if count > tried => Ok(()),
-        count => Err(count.to_string()),
-    })
-    .await;
+    beyond(&outbound, refused, tried).await;
     assert!(!stage.ask("proxies").to_string().contains("workload/shop/friend"));
 }

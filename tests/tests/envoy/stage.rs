@@ -129,6 +129,24 @@ pub(crate) async fn answered_by(call: &Call, name: &str) {
     until(call, &format!("an answer of {name}"), |reply| reply.header("x-echo-server") == name).await;
 }
 
+/// Waits until Envoy's counter or gauge has this value.
+pub(crate) async fn counted(envoy: &EnvoyProcess, name: &str, value: u64) {
+    wait_until(PATIENCE, &format!("{name} to be {value}"), async || match envoy.stat(name).await {
+        now if now == value => Ok(()),
+        now => Err(now.to_string()),
+    })
+    .await;
+}
+
+/// Waits until Envoy's counter is more than this.
+pub(crate) async fn beyond(envoy: &EnvoyProcess, name: &str, count: u64) {
+    wait_until(PATIENCE, &format!("{name} to grow"), async || match envoy.stat(name).await {
+        now if now > count => Ok(()),
+        now => Err(now.to_string()),
+    })
+    .await;
+}
+
 /// Joins documents to a file.
 pub(crate) fn documents(all: &[String]) -> String {
     all.join("\n---\n")
