@@ -1,6 +1,8 @@
 //! What only the real, stock Envoy can answer: each module is one story told to it.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a step of a test that fails ends the test")]
 
+#[path = "envoy/authorization.rs"]
+mod authorization;
 #[path = "envoy/by_host.rs"]
 mod by_host;
 #[path = "envoy/certificates.rs"]

@@ -1,8 +1,6 @@
 //! Who is not who it must be gets nothing: not a client at a sidecar, not a server behind one, not a proxy at the control
 //! plane. Whoever forges here has the mesh's own key, so that each certificate is wrong in one thing only.
 
-use std::fs::read_to_string;
-use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, SystemTime};
 
 use windrose_pki::{Directory, NodeAuthority, SystemEntropy};
@@ -11,11 +9,13 @@ use windrose_tests::authority::{TestAuthority, self_signed};
 use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
 use windrose_tests::envoy::EnvoyProcess;
-use windrose_tests::tls::{Identity, TlsClient, server_config};
+use windrose_tests::tls::{Identity, server_config};
 use windrose_tests::wait::wait_until;
 use windrose_vocab::{ProxyKey, TrustDomain};
 
-use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service, until, workload};
+use crate::stage::{
+    EVERYTHING, PATIENCE, Stage, answered_by, beyond, counted, documents, endpoint, free, gateway, route, service, showing, until, workload,
+};
 
 const FRIEND: &str = "spiffe://windrose.local/ns/shop/sa/friend";
 const WEB: &str = "spiffe://windrose.local/ns/shop/sa/web";
@@ -35,17 +35,6 @@ spec:
   rules: [{ from: [{ serviceAccount: friend }] }]"
             .to_owned(),
     ])
-}
-
-/// Somebody with the keys of the mesh that this stage's server made.
-fn thief(stage: &Stage) -> TestAuthority {
-    let file = |name: &str| read_to_string(stage.server.options().state.join(name)).unwrap();
-    TestAuthority::stolen(&file("root.pem"), &file("intermediate.pem"))
-}
-
-/// Waits until nobody listens there any more.
-async fn closed(at: SocketAddr) {
-    wait_until(PATIENCE, "the port to be free", async || TcpListener::bind(at).map(drop).map_err(|cause| cause.to_string())).await;
 }
 
 /// Over all clusters but the control plane's.
@@ -74,11 +63,8 @@ async fn a_sidecar_takes_no_client_that_is_not_who_it_must_be() {
     let back = EchoServer::start("web", web.port(9001)).await;
     let stage = Stage::set(Loopback::claim(), &declared(&web, &friend)).await;
     let _inbound = stage.envoy("workload", "web", &[]).await;
-    let thief = thief(&stage);
-    let calling_as = |identity: &Identity| {
-        let client = TlsClient::trusting_anyone().showing(identity);
-        Call::get(web.port(15_080), "/").host("web.shop").tls(&client, "web.shop")
-    };
+    let thief = stage.thief();
+    let calling_as = |identity: &Identity| showing(identity, &Call::get(web.port(15_080), "/"));
 
     // The forger can forge: what is refused below is refused for the one thing that is wrong.
     answered_by(&calling_as(&thief.issue(&[FRIEND])), "web").await;
@@ -97,7 +83,7 @@ async fn a_sidecar_sends_nothing_to_a_server_that_is_not_who_it_must_be() {
     let (web, friend) = (Loopback::claim(), Loopback::claim());
     let stage = Stage::set(Loopback::claim(), &declared(&web, &friend)).await;
     let outbound = stage.envoy("workload", "friend", &[]).await;
-    let thief = thief(&stage);
+    let thief = stage.thief();
     let served_as = async |identity: &Identity| {
         let config = server_config(identity, Some(thief.root_pem()), &["h2", "http/1.1"]);
         EchoServer::start_tls("impostor", web.port(15_080), config).await
@@ -116,7 +102,7 @@ async fn a_sidecar_sends_nothing_to_a_server_that_is_not_who_it_must_be() {
         .await;
         assert_eq!(impostor.requests(), 0, "a server with a certificate {what} was sent a request");
         drop(impostor);
-        closed(web.port(15_080)).await;
+        free(web.port(15_080)).await;
     }
     let _web = served_as(&thief.issue(&[WEB])).await;
     answered_by(&call, "impostor").await;
@@ -141,17 +127,9 @@ async fn a_proxy_with_an_expired_or_foreign_token_gets_nothing_until_it_has_a_go
     for (what, token) in wrong {
         let envoy = stage.envoy_with_token("edge", &token).await;
         let refused = "cluster.windrose/xds.upstream_rq_total";
-        wait_until(PATIENCE, "two attempts", async || match envoy.stat(refused).await {
-            0 | 1 => Err("not yet".to_owned()),
-            _ => Ok(()),
-        })
-        .await;
+        beyond(&envoy, refused, 1).await;
         // Envoy counts itself connected from its first word on, until it is refused.
-        wait_until(PATIENCE, "the refusal", async || match envoy.stat("control_plane.connected_state").await {
-            0 => Ok(()),
-            _ => Err(format!("{what}: connected")),
-        })
-        .await;
+        counted(&envoy, "control_plane.connected_state", 0).await;
         assert_eq!(stage.ask("proxies"), serde_json::json!([]), "{what}");
         assert_eq!(envoy.stat("cluster_manager.cds.update_success").await, 0, "{what}");
         assert_eq!(Call::get(at, "/").send().await.unwrap_err().step(), "connect", "{what}");

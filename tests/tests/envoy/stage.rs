@@ -1,16 +1,18 @@
 //! What the stories share: a folder of declared YAML, the real server on it, bootstraps for its proxies, its word on
 //! status; and the pieces of YAML they are written in.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::Value;
 use tempfile::TempDir;
 use windrose_tests::address::Loopback;
+use windrose_tests::authority::TestAuthority;
 use windrose_tests::client::{Call, Reply};
 use windrose_tests::envoy::{EnvoyOptions, EnvoyProcess};
 use windrose_tests::server::{ServerOptions, ServerProcess};
+use windrose_tests::tls::{Identity, TlsClient};
 use windrose_tests::wait::wait_until;
 
 /// How long a change may take to show, on a machine that is busy: only what never comes is to be found.
@@ -81,6 +83,12 @@ impl Stage {
         EnvoyProcess::start_in(&home, &EnvoyOptions { until_ready: false, ..EnvoyOptions::default() }).await
     }
 
+    /// Somebody with the keys of the mesh that this server made.
+    pub(crate) fn thief(&self) -> TestAuthority {
+        let file = |name: &str| std::fs::read_to_string(self.server.options().state.join(name)).unwrap();
+        TestAuthority::stolen(&file("root.pem"), &file("intermediate.pem"))
+    }
+
     fn envoy_home(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
     }
@@ -145,6 +153,16 @@ pub(crate) async fn beyond(envoy: &EnvoyProcess, name: &str, count: u64) {
         now => Err(now.to_string()),
     })
     .await;
+}
+
+/// Waits until nobody listens there any more.
+pub(crate) async fn free(at: SocketAddr) {
+    wait_until(PATIENCE, "the port to be free", async || TcpListener::bind(at).map(drop).map_err(|cause| cause.to_string())).await;
+}
+
+/// A call to a sidecar of Service `web` as somebody with this certificate.
+pub(crate) fn showing(identity: &Identity, call: &Call) -> Call {
+    call.clone().host("web.shop").tls(&TlsClient::trusting_anyone().showing(identity), "web.shop")
 }
 
 /// Joins documents to a file.
