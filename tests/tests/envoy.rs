@@ -55,6 +55,8 @@ mod status;
 mod stock;
 #[path = "envoy/traces.rs"]
 mod traces;
+#[path = "envoy/traffic.rs"]
+mod traffic;
 #[path = "envoy/ways_in.rs"]
 mod ways_in;
 #[path = "envoy/zones.rs"]
