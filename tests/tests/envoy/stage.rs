@@ -64,6 +64,19 @@ impl Stage {
         self.same_envoy(name).await
     }
 
+    /// The same with a bootstrap that was made for this place and written in another.
+    pub(crate) async fn moved_envoy(&self, role: &str, name: &str, more: &[&str]) -> EnvoyProcess {
+        let (written, home) = (self.envoy_home("written"), self.envoy_home(name));
+        self.server.bootstrap(role, &format!("shop/{name}"), &written, &[&["--at", &home.to_string_lossy()], more].concat());
+        std::fs::rename(written, home).unwrap();
+        self.same_envoy(name).await
+    }
+
+    /// Makes a new credential in the folder of an Envoy.
+    pub(crate) fn renew(&self, role: &str, name: &str, more: &[&str]) {
+        self.server.bootstrap(role, &format!("shop/{name}"), &self.envoy_home(name), &[&["--renew"], more].concat());
+    }
+
     /// The same, where connections of a listener that changed may stay for so many seconds.
     pub(crate) async fn envoy_that_drains(&self, role: &str, name: &str, drain_time_s: u32) -> EnvoyProcess {
         self.server.bootstrap(role, &format!("shop/{name}"), &self.envoy_home(name), &[]);
