@@ -28,6 +28,19 @@ impl TestAuthority {
         Self { root_pem: root.pem(), issuer: Issuer::new(params, key), between_pem: String::new() }
     }
 
+    /// An authority under this one: what it issues is sent with its own certificate.
+    ///
+    /// # Panics
+    /// Never, as long as keys can be made.
+    pub fn intermediate(&self, name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        let key = KeyPair::generate().expect("a key can be made");
+        let certificate = params.signed_by(&key, &self.issuer).expect("an authority can be signed");
+        Self { root_pem: self.root_pem.clone(), between_pem: certificate.pem(), issuer: Issuer::new(params, key) }
+    }
+
     /// A thief who has the files of another authority: its roots, and an issuing certificate with its key, as PEM.
     ///
     /// # Panics
@@ -43,6 +56,11 @@ impl TestAuthority {
     /// The root, as PEM.
     pub fn root_pem(&self) -> &str {
         &self.root_pem
+    }
+
+    /// What stands between the root and what it issues, as PEM: its own certificate, if it is not the root.
+    pub fn between_pem(&self) -> &str {
+        &self.between_pem
     }
 
     /// Its private key, as PEM.

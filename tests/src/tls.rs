@@ -102,6 +102,17 @@ pub fn server_config(identity: &Identity, client_roots_pem: Option<&str>, alpn: 
     config
 }
 
+/// Whether a chain, leaf first, leads up to one of these roots, as one checks it who asks clients for certificates: by no name.
+///
+/// # Panics
+/// When the roots cannot be read.
+pub fn leads_to(chain: &[CertificateDer<'_>], roots_pem: &str) -> bool {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots(roots_pem)), provider).build().expect("there are roots");
+    let Some((leaf, between)) = chain.split_first() else { return false };
+    verifier.verify_client_cert(leaf, between, UnixTime::now()).is_ok()
+}
+
 fn roots(pem: &str) -> RootCertStore {
     let mut store = RootCertStore::empty();
     store.add_parsable_certificates(certificates(pem));

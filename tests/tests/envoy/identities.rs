@@ -9,7 +9,7 @@ use windrose_tests::authority::{TestAuthority, self_signed};
 use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
 use windrose_tests::envoy::EnvoyProcess;
-use windrose_tests::tls::{Identity, server_config};
+use windrose_tests::tls::{Identity, leads_to, server_config};
 use windrose_tests::wait::wait_until;
 use windrose_vocab::{ProxyKey, TrustDomain};
 
@@ -137,4 +137,30 @@ async fn a_proxy_with_an_expired_or_foreign_token_gets_nothing_until_it_has_a_go
     }
     let _envoy = stage.envoy_with_token("edge", &token(&state, SystemTime::now())).await;
     answered_by(&Call::get(at, "/"), "web").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sidecars_of_a_given_authority_show_chains_up_to_the_given_root_and_trust_no_other() {
+    let (web, friend, files) = (Loopback::claim(), Loopback::claim(), tempfile::tempdir().unwrap());
+    let back = EchoServer::start("web", web.port(9001)).await;
+    let (root, another) = (TestAuthority::new("company root"), TestAuthority::new("another root"));
+    let issuing = root.intermediate("mesh");
+    let given = [("--ca-roots", root.root_pem()), ("--ca-cert", issuing.between_pem()), ("--ca-key", &issuing.key_pem())];
+    let arguments = given.map(|(option, pem)| {
+        let file = files.path().join(&option[2..]);
+        std::fs::write(&file, pem).unwrap();
+        [option.to_owned(), file.display().to_string()]
+    });
+    let arguments: Vec<&str> = arguments.iter().flatten().map(String::as_str).collect();
+    let stage = Stage::set_with(Loopback::claim(), &declared(&web, &friend), &arguments).await;
+    let _inbound = stage.envoy("workload", "web", &[]).await;
+    let _outbound = stage.envoy("workload", "friend", &[]).await;
+    answered_by(&Call::get(friend.port(7001), "/"), "web").await;
+    assert!(back.last()["headers"]["x-forwarded-client-cert"].to_string().contains(FRIEND), "{}", back.last());
+
+    let call = Call::get(web.port(15_080), "/");
+    let shown = showing(&issuing.issue(&[FRIEND]), &call).send().await.unwrap().peer_certificates;
+    assert_eq!((leads_to(&shown, root.root_pem()), leads_to(&shown, another.root_pem())), (true, false));
+    assert!(!leads_to(&shown[..1], root.root_pem()), "the root has not signed it itself");
+    assert!(showing(&another.issue(&[FRIEND]), &call).send().await.is_err());
 }
