@@ -1,5 +1,5 @@
 //! A route with the first policy of its port comes and goes: it is closed from the moment it is there, also on connections from before,
-//! and no other route is. Whatever else comes and goes, nobody is refused whom both versions let by.
+//! and no other route is. Whatever else comes and goes, nobody is refused whom both versions let by, and no filter is sent twice.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -9,8 +9,9 @@ use windrose_tests::address::Loopback;
 use windrose_tests::client::{Call, Connection};
 use windrose_tests::echo::EchoServer;
 use windrose_tests::load::Load;
+use windrose_tests::wait::wait_until;
 
-use crate::stage::{Stage, answered_by, at_host, closed, documents, endpoint, gateway, route, service, until};
+use crate::stage::{PATIENCE, Stage, answered_by, at_host, closed, documents, endpoint, gateway, route, service, until};
 
 /// How often both come and go.
 const ROUNDS: usize = 15;
@@ -185,4 +186,48 @@ async fn neither_another_name_of_its_rule_nor_a_policy_beside_opens_what_a_polic
     drop((stop, stopped));
     let [admin, health] = watching;
     assert_eq!((admin.await.unwrap(), health.await.unwrap()), (BTreeSet::from([401]), BTreeSet::from([200])));
+}
+
+/// The smallest filter is more than that, and all else that an edge of a few routes is sent less.
+const FILTER_BYTES: u64 = 100_000;
+
+/// Bytes that the server has sent so far, as it counts them.
+async fn sent(stage: &Stage) -> u64 {
+    let metrics = stage.server.admin_get("/metrics").await.unwrap().text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("windrose_xds_response_bytes_total "));
+    line.and_then(|bytes| bytes.parse().ok()).unwrap_or_else(|| panic!("no such number in {metrics}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neither_a_start_nor_an_edit_of_a_policy_sends_a_filter_that_lies_beside_envoy() {
+    let home = Loopback::claim();
+    let back = EchoServer::start("web", home.port(9001)).await;
+    let routes = ["web", "admin"].map(|name| route(name, &format!("{{ value: /{name} }}"), "web"));
+    let common = documents(&[gateway(&[("http", home.port(8080))]), service("web"), endpoint("web", back.address()), documents(&routes)]);
+    let states = [
+        documents(&[common.clone(), limited("web"), closed("admin")]),
+        documents(&[common.clone(), limited("web").replace("1000000", "1"), closed("admin")]),
+        documents(&[common.clone(), limited("web").replace("1000000", "1"), closed("admin").replace("name: nobody", "name: somebody")]),
+    ];
+    let (web, admin) = (Call::get(home.port(8080), "/web"), Call::get(home.port(8080), "/admin"));
+    let stage = Stage::set(home, &states[0]).await;
+    let edge = stage.envoy("gateway", "edge", &[]).await;
+    answered_by(&web, "web").await;
+    until(&admin, "a refusal", |reply| reply.status == 401).await;
+    for state in &states[1..] {
+        let before = sent(&stage).await;
+        stage.declare("shop.yaml", state);
+        wait_until(PATIENCE, "something to be sent", async || if sent(&stage).await > before { Ok(()) } else { Err(String::new()) }).await;
+        stage.synced("gateway/shop/edge").await;
+    }
+    until(&web, "the new limit", |reply| reply.status == 429).await;
+    let small = sent(&stage).await;
+    assert!(small < FILTER_BYTES, "{small}");
+
+    // One that has none beside it is sent them, and that shows.
+    drop(edge);
+    let _edge = stage.envoy("gateway", "edge", &["--without-modules"]).await;
+    until(&admin, "a refusal", |reply| reply.status == 401).await;
+    let large = sent(&stage).await;
+    assert!(large > small + FILTER_BYTES, "{large}");
 }
