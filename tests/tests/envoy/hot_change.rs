@@ -191,3 +191,47 @@ async fn killed_before_sidecars(way: &Way) {
     all_good(&load.finish().await);
     assert_eq!((way.moved_since(&before.0, &edge).await, way.moved_since(&before.1, &web).await), (Vec::new(), Vec::new()));
 }
+
+/// Changes of what stands between two sidecars.
+const MESH_CHANGES: usize = 50;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_between_two_sidecars_lose_no_request_on_its_way_through_edge_and_both() {
+    let (home, front, rear) = (Loopback::claim(), Loopback::claim(), Loopback::claim());
+    let _backs = [EchoServer::start("one", rear.port(9001)).await, EchoServer::start("other", rear.port(9002)).await];
+    let call = Call::get(home.port(8080), "/");
+    let common = documents(&[
+        gateway(&[("http", home.port(8080))]),
+        route("web", EVERYTHING, "front"),
+        documents(&["front", "rear", "one", "other"].map(service)),
+        // The application of the first sidecar is what calls through it.
+        workload("front", front.ip(), &[("front", 15_080, 7001)], &[("rear", 7001)]),
+        workload("rear", rear.ip(), &[("one", 15_080, 9001), ("other", 15_081, 9002)], &[]),
+    ]);
+    // Each change gives the caller another service, and the called another rule that lets it by.
+    let declared = [("one", "serviceAccount: front"), ("other", "namespace: shop")].map(|(back, caller)| {
+        let parent = "{ group: '', kind: Service, name: rear }";
+        let split = route("split", EVERYTHING, back).replace("{ name: edge }", parent);
+        let callers = format!(
+            "apiVersion: windrose.dev/v1alpha1
+kind: AuthorizationPolicy
+metadata: {{ name: callers, namespace: shop }}
+spec:
+  targetRefs: [{{ group: windrose.dev, kind: Workload, name: rear }}]
+  action: Allow
+  rules: [{{ from: [{{ {caller} }}] }}]"
+        );
+        documents(&[common.clone(), split, callers])
+    });
+    let stage = Stage::set(home, &declared[0]).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let _sidecars = [stage.envoy("workload", "front", &[]).await, stage.envoy("workload", "rear", &[]).await];
+    answered_by(&call, "one").await;
+
+    let load = Load::start(2, Duration::from_millis(1), &call);
+    for change in 1..=MESH_CHANGES {
+        stage.declare("shop.yaml", &declared[change % 2]);
+        answered_by(&call, ["one", "other"][change % 2]).await;
+    }
+    all_good(&load.finish().await);
+}
