@@ -41,6 +41,8 @@ mod outside;
 mod refused;
 #[path = "envoy/refused_restart.rs"]
 mod refused_restart;
+#[path = "envoy/route_rules.rs"]
+mod route_rules;
 #[path = "envoy/samples.rs"]
 mod samples;
 #[path = "envoy/sessions.rs"]
