@@ -9,6 +9,8 @@ mod by_host;
 mod certificates;
 #[path = "envoy/clients.rs"]
 mod clients;
+#[path = "envoy/connections.rs"]
+mod connections;
 #[path = "envoy/csds.rs"]
 mod csds;
 #[path = "envoy/datagrams.rs"]
