@@ -19,6 +19,13 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// Puts the admin interface on a free port of loopback, whatever the bootstrap says.
 const ADMIN: &str = "admin: {address: {socket_address: {address: 127.0.0.1, port_value: 0}}}";
 
+/// A pattern for a path that the planner takes and Envoy refuses: the planner counts the instructions of a regular expression, and
+/// a repeated nothing has none; RE2 counts repetitions.
+pub const REPEATED_TOO_OFTEN: &str = r"/(?:(?:\b){100}){100}a";
+
+/// What Envoy says of it.
+pub const REPEATED_WORDS: &str = "invalid repetition size";
+
 /// What an Envoy is started with, besides its bootstrap.
 #[derive(Debug, Clone)]
 pub struct EnvoyOptions {

@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use windrose_tests::client::Call;
+use windrose_tests::envoy::REPEATED_TOO_OFTEN;
 use windrose_tests::load::Load;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, Stage, condition, gateway_parameters};
+use crate::stage::{PATIENCE, Stage, condition, gateway_parameters};
 
 /// A class of this story.
 const CLASS: &str = "windrose-test-fleets";

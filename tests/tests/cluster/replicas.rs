@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use windrose_tests::client::Call;
+use windrose_tests::envoy::REPEATED_TOO_OFTEN;
 use windrose_tests::load::Load;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, SYSTEM, Stage, Started};
+use crate::stage::{PATIENCE, SYSTEM, Stage, Started};
 
 /// Who holds the Lease.
 fn leader(stage: &Stage) -> String {

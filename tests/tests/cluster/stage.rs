@@ -21,9 +21,6 @@ pub(crate) const SYSTEM: &str = "windrose-system";
 /// What the control plane and its roles are called.
 pub(crate) const NAME: &str = "windrose";
 
-/// A pattern that is right, and larger than Envoy allows.
-pub(crate) const REPEATED_TOO_OFTEN: &str = r"/(?:(?:\b){100}){100}a";
-
 /// Held by a story beside which no other may be told.
 static INSTALLATION: RwLock<()> = RwLock::new(());
 

@@ -5,9 +5,10 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use windrose_tests::client::Call;
+use windrose_tests::envoy::REPEATED_TOO_OFTEN;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, REPEATED_TOO_OFTEN, Stage, condition};
+use crate::stage::{PATIENCE, Stage, condition};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_route_that_envoy_refuses_says_so_within_a_second_and_holds_up_no_other() {

@@ -8,6 +8,7 @@ use serde_json::Value;
 use windrose_tests::address::Loopback;
 use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
+use windrose_tests::envoy::{REPEATED_TOO_OFTEN, REPEATED_WORDS};
 use windrose_tests::wait::wait_until;
 
 use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service, until};
@@ -15,11 +16,10 @@ use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint
 /// The promise is one second from the refusal; a loaded machine gets three from the edit.
 const STATUS_MAX: Duration = Duration::from_secs(3);
 
-/// The planner counts the instructions of a regular expression, and a repeated nothing has none; RE2 counts repetitions.
-pub(crate) const REPEATED_TOO_OFTEN: &str = r"{ type: RegularExpression, value: '/(?:(?:\b){100}){100}a' }";
-
-/// What Envoy says of it.
-pub(crate) const WORDS: &str = "invalid repetition size";
+/// The match of a path that Envoy refuses.
+pub(crate) fn repeated_too_often() -> String {
+    format!("{{ type: RegularExpression, value: '{REPEATED_TOO_OFTEN}' }}")
+}
 
 fn routes(home: &Loopback, special: &str) -> String {
     documents(&[
@@ -133,8 +133,8 @@ async fn a_refused_route_waits_alone(arguments: &[&str]) {
     let at = stage.home.port(8080);
     answered_by(&Call::get(at, "/a"), "other").await;
 
-    stage.declare("shop.yaml", &routes(&stage.home, REPEATED_TOO_OFTEN));
-    told(&stage, "HTTPRoute", "special", WORDS).await;
+    stage.declare("shop.yaml", &routes(&stage.home, &repeated_too_often()));
+    told(&stage, "HTTPRoute", "special", REPEATED_WORDS).await;
     told(&stage, "HTTPRoute", "special", "RefusedByEnvoy").await;
     answered_by(&Call::get(at, "/"), "one").await;
     answered_by(&Call::get(at, "/a"), "other").await;
@@ -148,7 +148,7 @@ async fn a_refused_route_waits_alone(arguments: &[&str]) {
     let ledger = stage.server.options().state.join("accepted.log");
     wait_until(PATIENCE, "the refusal to be kept", async || {
         let kept = std::fs::read(&ledger).map_err(|cause| cause.to_string())?;
-        if String::from_utf8_lossy(&kept).contains(WORDS) { Ok(()) } else { Err("it is not".to_owned()) }
+        if String::from_utf8_lossy(&kept).contains(REPEATED_WORDS) { Ok(()) } else { Err("it is not".to_owned()) }
     })
     .await;
     stage.kill_and_restart().await;
@@ -166,16 +166,16 @@ async fn a_refused_route_waits_alone(arguments: &[&str]) {
 async fn a_first_start_with_a_refused_route_serves_the_others() {
     let home = Loopback::claim();
     let _backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
-    let declared = routes(&home, REPEATED_TOO_OFTEN);
+    let declared = routes(&home, &repeated_too_often());
     let stage = Stage::set(home, &declared).await;
     let at = stage.home.port(8080);
     let _edge = stage.envoy("gateway", "edge", &[]).await;
     answered_by(&Call::get(at, "/"), "one").await;
-    told(&stage, "HTTPRoute", "special", WORDS).await;
+    told(&stage, "HTTPRoute", "special", REPEATED_WORDS).await;
     programmed(&stage, "HTTPRoute", "web").await;
     // The trial of the suspects is over by then, and its verdict stays.
     tokio::time::sleep(Duration::from_secs(2)).await;
-    told(&stage, "HTTPRoute", "special", WORDS).await;
+    told(&stage, "HTTPRoute", "special", REPEATED_WORDS).await;
     programmed(&stage, "HTTPRoute", "web").await;
     answered_by(&Call::get(at, "/"), "one").await;
 

@@ -3,11 +3,11 @@
 use windrose_tests::address::Loopback;
 use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
-use windrose_tests::envoy::EnvoyProcess;
+use windrose_tests::envoy::{EnvoyProcess, REPEATED_WORDS};
 use windrose_tests::server::ServerProcess;
 use windrose_tests::wait::wait_until;
 
-use crate::refused::{REPEATED_TOO_OFTEN, WORDS};
+use crate::refused::repeated_too_often;
 use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service};
 
 const GOOD: &str = "{ type: Exact, value: /a }";
@@ -64,7 +64,7 @@ impl Scene {
     async fn refused(&self, name: &str) {
         wait_until(PATIENCE, &format!("{name} to be refused"), async || {
             let object = self.stage.object("HTTPRoute", name).to_string();
-            if object.contains("RefusedByEnvoy") && object.contains(WORDS) { Ok(()) } else { Err(object) }
+            if object.contains("RefusedByEnvoy") && object.contains(REPEATED_WORDS) { Ok(()) } else { Err(object) }
         })
         .await;
     }
@@ -73,13 +73,13 @@ impl Scene {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn after_a_restart_what_is_declared_beside_a_refused_route_takes_effect() {
     let mut scene = Scene::set().await;
-    scene.declare(REPEATED_TOO_OFTEN, &[]);
+    scene.declare(&repeated_too_often(), &[]);
     scene.refused("special").await;
-    scene.kept(WORDS).await;
+    scene.kept(REPEATED_WORDS).await;
     scene.stage.kill_and_restart().await;
     scene.refused("special").await;
 
-    scene.declare(REPEATED_TOO_OFTEN, &[route("new", "{ type: Exact, value: /new }", "other")]);
+    scene.declare(&repeated_too_often(), &[route("new", "{ type: Exact, value: /new }", "other")]);
     scene.answers("/new", "other").await;
     scene.answers("/a", "other").await;
     scene.answers("/", "one").await;
@@ -92,7 +92,7 @@ async fn what_is_edited_while_no_server_runs_and_refused_later_goes_back_to_what
     let mut scene = Scene::set().await;
     let options = scene.stage.server.options().clone();
     scene.stage.server.process().kill();
-    scene.declare(REPEATED_TOO_OFTEN, &[route("new", "{ type: Exact, value: /new }", "other")]);
+    scene.declare(&repeated_too_often(), &[route("new", "{ type: Exact, value: /new }", "other")]);
     scene.stage.server = ServerProcess::start(&options).await;
 
     scene.answers("/new", "other").await;
