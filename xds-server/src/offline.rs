@@ -1,5 +1,7 @@
 //! Planning and rendering once, without a server: for `check` and `render`.
 
+mod blame;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,8 +14,8 @@ use windrose_files::folder::Problem;
 use windrose_files::{Finding, World};
 use windrose_ir::Program;
 use windrose_pki::{Authority, Directory, SystemEntropy};
-use windrose_plan::{Plan, Settings};
-use windrose_vocab::{NodeClass, ProxyKey, ResourceKind, Sensitive, SpiffeId, Text, TrustDomain};
+use windrose_plan::{Plan, Refused, Settings};
+use windrose_vocab::{Code, Diagnostic, NodeClass, ProxyKey, ResourceKind, Sensitive, SpiffeId, Text, TrustDomain};
 
 use crate::envoy_binary::EnvoyBinary;
 use crate::read_errors::ReadErrors;
@@ -26,7 +28,7 @@ const OPEN_KEY: [u8; 32] = [0; 32];
 const SHOWN_FOLDER: &str = "/usr/share/windrose/filters";
 
 /// How resources have the code of filters.
-pub(crate) enum Code {
+pub(crate) enum FilterCode {
     /// In themselves, for Envoy.
     Inline(Modules),
     /// As files of modules, for people: nobody reads 300 KB of Wasm.
@@ -46,6 +48,9 @@ pub(crate) struct EnvoyAnswer {
     pub(crate) version: String,
     /// Its words, if it refuses.
     pub(crate) refused: Option<String>,
+    /// The objects for which it does, as far as that can be told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) objects: Vec<String>,
 }
 
 impl Offline {
@@ -57,12 +62,24 @@ impl Offline {
         Ok(Self { world: windrose_files::load(&once), settings: judges::settings(domain) })
     }
 
-    /// Everything that is wrong, with its place: first what reading found, then what planning found, then what the clock says.
-    pub(crate) fn findings(&self, plan: &Plan, now: SystemTime) -> Vec<Finding> {
+    /// Everything that is wrong, with its place: first what reading found, then what planning found, then what Envoy refused, then
+    /// what the clock says.
+    pub(crate) fn findings(&self, plan: &Plan, refused: &Refused, now: SystemTime) -> Vec<Finding> {
         let read: ReadErrors = self.world.diagnostics.iter().map(|finding| &finding.diagnostic).collect();
         let planned = plan.diagnostics.iter().filter(|one| !read.explain(one)).map(|diagnostic| (**diagnostic).clone());
-        let found = planned.chain(ends::warnings(&self.world.declared, now)).map(|diagnostic| self.world.source_map.find(diagnostic));
+        let found = planned.chain(self.refusals(refused)).chain(ends::warnings(&self.world.declared, now));
+        let found = found.map(|diagnostic| self.world.source_map.find(diagnostic));
         self.world.diagnostics.iter().cloned().chain(found).collect()
+    }
+
+    /// What is told of refused objects, in the words of the status.
+    fn refusals(&self, refused: &Refused) -> Vec<Diagnostic> {
+        if refused.objects.is_empty() {
+            return Vec::new();
+        }
+        let without = windrose_plan::plan(&self.world.declared, refused, &self.settings);
+        let told = without.diagnostics.iter().filter(|diagnostic| diagnostic.code == Code::RefusedByEnvoy);
+        told.map(|diagnostic| (**diagnostic).clone()).collect()
     }
 
     /// What the real Envoy says to the whole configuration of one proxy, with certificates made for the question.
@@ -82,7 +99,7 @@ impl Offline {
         modules: &Modules,
     ) -> anyhow::Result<EnvoyAnswer> {
         let home = Directory::open(folder)?;
-        let rendered = render(program, Code::Inline(modules.clone()), None);
+        let rendered = render(program, FilterCode::Inline(modules.clone()), None);
         let now = SystemTime::now();
         let authority = Authority::open(home, &self.settings.trust_domain, now, &SystemEntropy)?;
         let identity = SpiffeId { trust_domain: self.settings.trust_domain.clone(), namespace: "check".into(), account: "check".into() };
@@ -100,7 +117,7 @@ impl Offline {
             .with_context(|| envoy.path.display().to_string())?;
         let words = String::from_utf8_lossy(&ran.stderr);
         let refused = (!ran.status.success()).then(|| last_words(&words));
-        Ok(EnvoyAnswer { proxy: proxy.to_string(), version: envoy.version.clone(), refused })
+        Ok(EnvoyAnswer { proxy: proxy.to_string(), version: envoy.version.clone(), refused, objects: Vec::new() })
     }
 }
 
@@ -118,10 +135,10 @@ pub(crate) fn files(paths: &[PathBuf]) -> anyhow::Result<BTreeSet<PathBuf>> {
 }
 
 /// All resources of a program, in that zone if any.
-pub(crate) fn render(program: &Program, code: Code, zone: Option<&str>) -> Rendered {
+pub(crate) fn render(program: &Program, code: FilterCode, zone: Option<&str>) -> Rendered {
     let (modules, folder) = match code {
-        Code::Inline(modules) => (modules, None),
-        Code::ByName => (Modules::default(), Some(Text::from(SHOWN_FOLDER))),
+        FilterCode::Inline(modules) => (modules, None),
+        FilterCode::ByName => (Modules::default(), Some(Text::from(SHOWN_FOLDER))),
     };
     let class = NodeClass { modules: folder, zone: zone.map(Text::from) };
     let renderer = Renderer::new(class, modules, VersionKey::new(OPEN_KEY));
@@ -147,9 +164,9 @@ mod tests {
     fn a_certificate_that_ends_soon_is_told_with_the_place_of_its_secret() {
         let case = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cases/gateway-https/declared.yaml");
         let offline = Offline::load(&[case], "windrose.local").unwrap();
-        let plan = windrose_plan::plan(&offline.world.declared, &windrose_plan::Refused::default(), &offline.settings);
+        let plan = windrose_plan::plan(&offline.world.declared, &Refused::default(), &offline.settings);
         let told = |now| {
-            let found = offline.findings(&plan, now).into_iter();
+            let found = offline.findings(&plan, &Refused::default(), now).into_iter();
             found.filter(|one| one.diagnostic.message.contains("certificate")).collect::<Vec<_>>()
         };
         let made = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);

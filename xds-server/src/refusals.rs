@@ -6,7 +6,7 @@
 //! accepted, or on the word of a single sidecar where the object concerns others.
 
 mod evidence;
-mod trial;
+pub(crate) mod trial;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime};

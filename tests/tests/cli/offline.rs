@@ -1,10 +1,11 @@
 //! What can be asked without a server, of the example that `windrose init` writes: a person's first minutes, word for word.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
-use windrose_tests::envoy::validate;
+use windrose_tests::envoy::{REPEATED_TOO_OFTEN, REPEATED_WORDS, validate};
 use windrose_tests::places;
 use windrose_tests::server::windrose;
 
@@ -100,6 +101,48 @@ fn the_real_envoy_is_asked_about_the_example() {
     assert!(shown.contains(&format!("{PROXY}: Envoy 1.40.0 accepts it")), "{shown}");
     let refusing = example.ask("check", &["--envoy", "--envoy-binary", "/bin/false"]);
     assert_eq!(refusing.status.code(), Some(1), "{}", String::from_utf8_lossy(&refusing.stderr));
+}
+
+/// A route beside that of the example, whose path Envoy refuses.
+fn refused_route() -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: refused, namespace: shop }}
+spec:
+  parentRefs: [{{ name: edge }}]
+  rules: [{{ matches: [{{ path: {{ type: RegularExpression, value: '{REPEATED_TOO_OFTEN}' }} }}] }}]
+"
+    )
+}
+
+#[test]
+fn what_envoy_refuses_is_an_error_of_the_object_that_it_refuses() {
+    let example = Example::new();
+    std::fs::write(Path::new(&example.path()).join("refused.yaml"), refused_route()).unwrap();
+    let envoy = places::envoy().display().to_string();
+    assert_eq!(json_of(&example.ask("check", &["-o", "json"]))["errors"], 0, "without Envoy nobody knows");
+    let output = example.ask("check", &["--envoy", "--envoy-binary", &envoy, "-o", "json"]);
+    let report = json_of(&output);
+    assert_eq!((output.status.code(), &report["errors"]), (Some(1), &json!(1)), "{report}");
+    assert_eq!(report["envoy"][0]["objects"], json!(["HTTPRoute/shop/refused"]));
+    let told = report["diagnostics"].as_array().unwrap().iter().find(|one| one["code"] == "RefusedByEnvoy").unwrap().to_string();
+    assert!(["HTTPRoute/shop/refused", "refused.yaml", REPEATED_WORDS].iter().all(|word| told.contains(word)), "{told}");
+}
+
+#[test]
+fn a_refusal_that_no_object_explains_is_an_error_all_the_same() {
+    let example = Example::new();
+    let envoy = example.0.path().join("envoy");
+    let script =
+        "#!/bin/sh\n[ \"$1\" = --version ] && exec echo 'envoy  version: 0/1.40.0/Clean/RELEASE/BoringSSL'\necho 'not today' >&2\nexit 1\n";
+    std::fs::write(&envoy, script).unwrap();
+    std::fs::set_permissions(&envoy, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let output = example.ask("check", &["--envoy", "--envoy-binary", &envoy.display().to_string(), "-o", "json"]);
+    let report = json_of(&output);
+    assert_eq!((output.status.code(), &report["errors"], &report["diagnostics"]), (Some(1), &json!(1), &json!([])), "{report}");
+    let told = json!({ "proxy": PROXY, "version": "1.40.0", "refused": "not today" });
+    assert_eq!(report["envoy"], json!([told]), "it blames nobody");
 }
 
 #[test]

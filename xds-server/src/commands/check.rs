@@ -9,12 +9,13 @@ use std::fmt::Write;
 use anyhow::Context;
 use serde::Serialize;
 use windrose_files::Finding;
+use windrose_ir::Program;
 use windrose_plan::{Coverage, Plan, Refused};
 use windrose_vocab::{Code, Kind, Severity};
 
 use super::Ending;
 use crate::envoy_binary::EnvoyBinary;
-use crate::offline::{self, Offline};
+use crate::offline::{EnvoyAnswer, Offline};
 use crate::output::{self, lines, table, verdict};
 use crate::{args, filters};
 
@@ -28,7 +29,7 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     coverage: Option<Vec<Route>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    envoy: Vec<offline::EnvoyAnswer>,
+    envoy: Vec<EnvoyAnswer>,
 }
 
 /// One route and what protects it.
@@ -51,11 +52,12 @@ pub(crate) fn run(options: &args::Check) -> anyhow::Result<Ending> {
     }
     let offline = Offline::load(&options.paths, &options.common.trust_domain)?;
     let plan = windrose_plan::plan(&offline.world.declared, &Refused::default(), &offline.settings);
-    let findings = offline.findings(&plan, std::time::SystemTime::now());
+    let (envoy, refused) = if options.envoy { ask_envoy(options, &offline, &plan)? } else { Default::default() };
+    let findings = offline.findings(&plan, &refused, std::time::SystemTime::now());
     let count = |severity| findings.iter().filter(|one| one.diagnostic.severity == severity).count();
-    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
-    let envoy = if options.envoy { ask_envoy(options, &offline, &plan)? } else { Vec::new() };
-    let refused = envoy.iter().any(|answer| answer.refused.is_some());
+    // What can be said of an object is among the findings.
+    let unexplained = envoy.iter().filter(|answer| answer.refused.is_some() && answer.objects.is_empty()).count();
+    let (errors, warnings) = (count(Severity::Error) + unexplained, count(Severity::Warning));
     let report = Report {
         errors,
         warnings,
@@ -65,17 +67,29 @@ pub(crate) fn run(options: &args::Check) -> anyhow::Result<Ending> {
     };
     let (objects, alone) = (offline.world.declared.iter().count(), options.paths.iter().all(|path| path.is_file()));
     output::print(options.output, &report, |_| text(&findings, &report, objects, alone))?;
-    let wrong = errors > 0 || refused || (options.strict && warnings > 0);
+    let wrong = errors > 0 || (options.strict && warnings > 0);
     Ok(if wrong { Ending::Wrong } else { Ending::Good })
 }
 
-fn ask_envoy(options: &args::Check, offline: &Offline, plan: &Plan) -> anyhow::Result<Vec<offline::EnvoyAnswer>> {
+/// What Envoy says of each proxy, and the objects for which it refuses any.
+fn ask_envoy(options: &args::Check, offline: &Offline, plan: &Plan) -> anyhow::Result<(Vec<EnvoyAnswer>, Refused)> {
     let envoy = EnvoyBinary::find(options.envoy_binary.as_deref())?;
     if let Some(warning) = envoy.version_warning() {
         output::tell(&format!("warning: {warning}"));
     }
     let modules = filters::read(&filters::folder(options.common.filters.as_deref())?)?;
-    plan.programs.iter().map(|(proxy, program)| offline.ask(&envoy, proxy, program, &modules).with_context(|| proxy.to_string())).collect()
+    let (mut answers, mut refused) = (Vec::new(), Refused::default());
+    for (proxy, program) in &plan.programs {
+        let ask = |program: &Program| offline.ask(&envoy, proxy, program, &modules).with_context(|| proxy.to_string());
+        let mut answer = ask(program)?;
+        if let Some(words) = &answer.refused {
+            let guilty = offline.to_blame(plan, proxy, words, |program| Ok(ask(program)?.refused.is_none()))?;
+            answer.objects = guilty.objects.keys().map(|version| version.object.to_string()).collect();
+            refused.objects = guilty.objects.union(refused.objects);
+        }
+        answers.push(answer);
+    }
+    Ok((answers, refused))
 }
 
 /// `alone`: only files were given, no folder.

@@ -6,7 +6,7 @@ use windrose_envoy::{inline, print};
 use windrose_plan::{ConditionType, Plan, Refused};
 use windrose_vocab::{Kind, ObjectRef, ProxyKey, ProxyRole, Severity};
 
-use crate::offline::{self, Code, Offline};
+use crate::offline::{self, FilterCode, Offline};
 use crate::output::{put, tell};
 use crate::{args, filters};
 
@@ -26,10 +26,10 @@ pub(crate) fn run(options: &args::Render) -> anyhow::Result<()> {
     let zone = options.zone.as_deref();
     if options.bootstrap {
         let modules = filters::read(&filters::folder(options.common.filters.as_deref())?)?;
-        let rendered = offline::render(program, Code::Inline(modules), zone);
+        let rendered = offline::render(program, FilterCode::Inline(modules), zone);
         return put(&inline::bootstrap_yaml(rendered.iter().map(|resource| &**resource)));
     }
-    let rendered = offline::render(program, Code::ByName, zone);
+    let rendered = offline::render(program, FilterCode::ByName, zone);
     put(&print::documents(rendered.iter().map(|resource| &**resource)))
 }
 

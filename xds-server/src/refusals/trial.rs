@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 
 /// Suspects, those that are set aside now, and those that are known to be guilty.
 #[derive(Debug)]
-pub(super) struct Trial<T> {
+pub(crate) struct Trial<T> {
     suspects: BTreeSet<T>,
     guilty: BTreeSet<T>,
     waiting: Vec<Group<T>>,
@@ -39,7 +39,7 @@ enum Test<T> {
 
 /// What proxies say to what is served at the moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// They accepted it.
     Accepted,
     /// They refused it.
@@ -48,23 +48,23 @@ pub(super) enum Answer {
 
 impl<T: Ord + Clone> Trial<T> {
     /// A trial of these, all set aside; `accepted_before` says that what there was without them was accepted.
-    pub(super) fn new(suspects: BTreeSet<T>, accepted_before: bool) -> Self {
+    pub(crate) fn new(suspects: BTreeSet<T>, accepted_before: bool) -> Self {
         let all = suspects.iter().cloned().collect();
         Self { suspects, guilty: BTreeSet::new(), waiting: Vec::new(), testing: Some(Test::Nobody(all, true)), accepted_before }
     }
 
     /// Everybody who was ever suspected.
-    pub(super) fn suspects(&self) -> &BTreeSet<T> {
+    pub(crate) fn suspects(&self) -> &BTreeSet<T> {
         &self.suspects
     }
 
     /// Those whose guilt is proven.
-    pub(super) fn guilty(&self) -> &BTreeSet<T> {
+    pub(crate) fn guilty(&self) -> &BTreeSet<T> {
         &self.guilty
     }
 
     /// Those that are not to be served now, the guilty among them.
-    pub(super) fn aside(&self) -> BTreeSet<T> {
+    pub(crate) fn aside(&self) -> BTreeSet<T> {
         let tested = match &self.testing {
             Some(Test::Nobody(held, _) | Test::Half(_, held)) => held.as_slice(),
             Some(Test::Whole(_)) | None => &[],
@@ -74,12 +74,12 @@ impl<T: Ord + Clone> Trial<T> {
     }
 
     /// Whether nothing is left to be found out.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.testing.is_none()
     }
 
     /// Takes the answer to what [`Self::aside`] left.
-    pub(super) fn take(&mut self, answer: Answer) {
+    pub(crate) fn take(&mut self, answer: Answer) {
         match (self.testing.take(), answer) {
             (Some(Test::Nobody(..)), Answer::Refused) => self.waiting.clear(),
             (Some(Test::Nobody(members, refused)), Answer::Accepted) => self.waiting.insert(0, Group { members, refused }),
@@ -96,7 +96,7 @@ impl<T: Ord + Clone> Trial<T> {
     }
 
     /// Others came in while the trial runs: they are suspects too, and tested last.
-    pub(super) fn join(&mut self, newcomers: BTreeSet<T>) {
+    pub(crate) fn join(&mut self, newcomers: BTreeSet<T>) {
         let members: Vec<T> = newcomers.difference(&self.suspects).cloned().collect();
         self.suspects.extend(newcomers);
         match &mut self.testing {
@@ -107,7 +107,7 @@ impl<T: Ord + Clone> Trial<T> {
     }
 
     /// Something else changed, so earlier answers prove less than they did; `remains` says who is still there.
-    pub(super) fn doubt(&mut self, remains: impl Fn(&T) -> bool) {
+    pub(crate) fn doubt(&mut self, remains: impl Fn(&T) -> bool) {
         let keep = |members: &mut Vec<T>| members.retain(&remains);
         self.suspects.retain(&remains);
         self.guilty.retain(&remains);
@@ -136,7 +136,7 @@ impl<T: Ord + Clone> Trial<T> {
 
     /// Nobody answers any more: only what is proven stays aside. One suspect alone is proven by what was refused with it and
     /// accepted before it, if anything was.
-    pub(super) fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         if let Some(Test::Nobody(all, true)) = self.testing.take()
             && self.suspects.len() == 1
             && self.accepted_before
