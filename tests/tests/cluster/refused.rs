@@ -1,9 +1,10 @@
 //! What Envoy refused, and what runs in its place, outlive everybody who knew of it.
 
 use windrose_tests::client::Call;
+use windrose_tests::envoy::REPEATED_TOO_OFTEN;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{NAME, REPEATED_TOO_OFTEN, SYSTEM, Stage};
+use crate::stage::{NAME, PATIENCE, SYSTEM, Stage};
 
 /// All Pods with these labels, as they are called.
 fn pods(stage: &Stage, namespace: &str, labels: &str) -> String {
@@ -24,7 +25,7 @@ async fn the_last_good_version_of_what_envoy_refused_outlives_replicas_and_envoy
     let said = stage.refused("web").await;
     stage.answered(&call, "echo").await;
     let kept = ["-n", SYSTEM, "get", "secret", "windrose-refused", "-o", "jsonpath={.data}"];
-    wait_until(crate::stage::PATIENCE, "it to be kept", async || {
+    wait_until(PATIENCE, "it to be kept", async || {
         let kept = stage.kubectl(&kept);
         if kept.len() > 2 { Ok(()) } else { Err(kept) }
     })
