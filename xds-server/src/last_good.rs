@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use windrose_files::Kept;
 use windrose_plan::{Refusal, Refused, RefusedBy};
-use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion};
+use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
 
 mod record;
 mod shared;
@@ -43,8 +43,8 @@ pub(crate) struct LastGood {
 pub(crate) struct Remembered {
     /// The newest good version of each object.
     pub(crate) kept: Vec<Kept>,
-    /// The one before it of each Secret: the newest may have a certificate that cannot be used.
-    pub(crate) former: Vec<Kept>,
+    /// Of Secrets whose newest version has no certificate that can be used, the version whose pair goes on.
+    pub(crate) pairs: Vec<Kept>,
     /// What Envoy refused, and what runs in its place.
     pub(crate) refused: Refused,
 }
@@ -90,12 +90,14 @@ impl LastGood {
         }
     }
 
-    /// Takes note of everything that Envoy refuses now, if that is not known.
-    pub(crate) fn note_refused(&self, refused: &Refused) {
+    /// Takes note of everything that Envoy refuses now, and of Secrets that cannot be used, each with the version whose pair goes on, if
+    /// that is not known.
+    pub(crate) fn note_refused<'a>(&self, refused: &Refused, unusable: impl Iterator<Item = (&'a ObjectVersion, Fingerprint)>) {
         let of = |(version, refusal): (&ObjectVersion, &Refusal)| {
             RefusedVersion::new(version, &refusal.reason, refusal.last_good.as_ref().map(|object| object.meta().version))
         };
-        let all: Vec<RefusedVersion> = refused.by_envoy().map(of).collect();
+        let unusable = unusable.map(|(version, former)| RefusedVersion::unusable(version, former));
+        let all: Vec<RefusedVersion> = refused.by_envoy().map(of).chain(unusable).collect();
         let mut noted = lock(&self.noted);
         if *noted != all {
             lock(&self.pending).refused = Some(all.clone());
@@ -193,9 +195,9 @@ impl Written {
     fn remembered(&self) -> Remembered {
         let newest = self.versions.values().filter_map(|versions| versions.last());
         let kept = newest.filter_map(|(_, place)| self.kept(*place)).collect();
-        let secrets = self.versions.iter().filter(|(object, _)| object.kind == Kind::Secret);
-        let former = secrets.filter_map(|(_, versions)| self.kept(versions.iter().rev().nth(1)?.1)).collect();
-        let refused = self.refused.iter().filter_map(|one| {
+        let (unusable, refused): (Vec<_>, Vec<_>) = self.refused.iter().partition(|one| one.unusable);
+        let pairs = unusable.into_iter().filter_map(|one| self.find(&one.last_good()?)).collect();
+        let refused = refused.into_iter().filter_map(|one| {
             let last_good = match one.last_good() {
                 // Without the version that runs in its place, the refused one is tried again.
                 Some(version) => Some(self.find(&version)?.decode()?),
@@ -203,7 +205,7 @@ impl Written {
             };
             Some((one.identity()?, Refusal { by: RefusedBy::Envoy, reason: one.reason.clone(), last_good }))
         });
-        Remembered { kept, former, refused: Refused { objects: refused.collect() } }
+        Remembered { kept, pairs, refused: Refused { objects: refused.collect() } }
     }
 
     fn find(&self, wanted: &ObjectVersion) -> Option<Kept> {
@@ -286,6 +288,8 @@ fn begun(path: &Path, source: &str) -> std::io::Result<Journal> {
 
 #[cfg(test)]
 mod tests {
+    use windrose_vocab::Kind;
+
     use super::*;
 
     fn object(name: &str) -> ObjectRef {
@@ -331,19 +335,20 @@ mod tests {
     }
 
     #[test]
-    fn of_a_secret_the_version_before_the_newest_is_remembered_too() {
+    fn a_pair_that_goes_on_is_remembered_however_often_its_secret_is_edited() {
         let folder = tempfile::tempdir().unwrap();
-        let (memory, remembered) = open(folder.path());
-        assert!(remembered.former.is_empty());
+        let (memory, _) = open(folder.path());
         let secret = |value: &str| kept_of(Kind::Secret, "stringData", "pair", value);
-        for value in ["a", "b", "c"] {
-            note(&memory, "one", Some(value));
+        for value in ["good", "wrong", "still wrong", "wrong again"] {
             memory.note(vec![(secret(value).object, Some(secret(value)))]);
+            let newest = secret(value).identity();
+            let unusable = (value != "good").then_some((&newest, secret("good").version));
+            memory.note_refused(&Refused::default(), unusable.into_iter());
             memory.flush().unwrap();
         }
         let remembered = open(folder.path()).1;
-        assert_eq!(remembered.former, [secret("b")]);
-        assert!(remembered.kept.len() == 2 && remembered.kept.contains(&secret("c")), "{:?}", remembered.kept);
+        assert_eq!((remembered.pairs, remembered.kept), (vec![secret("good")], vec![secret("wrong again")]));
+        assert!(remembered.refused.objects.is_empty(), "Envoy refused nothing");
     }
 
     #[test]
@@ -356,7 +361,7 @@ mod tests {
             note(&memory, "one", Some(&format!("bad-{edit}")));
             let version = kept("one", &format!("bad-{edit}")).decode().unwrap().meta().identity();
             let refusal = Refusal { by: RefusedBy::Envoy, reason: "no".into(), last_good: good.clone() };
-            memory.note_refused(&Refused { objects: [(version.clone(), refusal)].into_iter().collect() });
+            memory.note_refused(&Refused { objects: [(version.clone(), refusal)].into_iter().collect() }, std::iter::empty());
             memory.flush().unwrap();
             let remembered = open(folder.path()).1;
             assert_eq!(remembered.refused.objects.get(&version).unwrap().last_good, good, "{edit}");

@@ -158,7 +158,7 @@ impl Pipeline {
         self.refusals.before(&self.declared, &declared, changed, &self.not_planned());
         self.refusals.take_up(&declared);
         self.declared = declared;
-        self.judge_pairs(changed, now);
+        self.judge_pairs(changed);
         self.replan(changed, now);
     }
 
@@ -213,7 +213,7 @@ impl Pipeline {
 
     fn settle(&mut self) {
         self.settled = self.refused.clone();
-        self.parts.last_good.note_refused(&self.refused);
+        self.note_refused();
     }
 
     /// Takes note of who decides what is refused, and plans without what another one refuses. Whoever takes over, or hears nothing any
@@ -274,14 +274,10 @@ impl Pipeline {
         self.refusals.is_waiting()
     }
 
-    /// Renews certificates whose slot is over, and publishes what could not be published for want of one; judges declared ones again.
+    /// Renews certificates whose slot is over, and publishes what could not be published for want of one.
     pub(crate) fn follow_time(&mut self, now: SystemTime) {
         if self.generation == 0 {
             return;
-        }
-        let judged = self.judge_pairs_anew(now);
-        if !judged.objects.is_empty() {
-            self.replan(&judged, now);
         }
         // Of several replicas the one that decides renews it, and the others look for what it made.
         match self.judge {
@@ -321,7 +317,7 @@ impl Pipeline {
     fn serve(&mut self, plan: Plan, changed: &Changed, now: SystemTime) {
         let before = std::mem::replace(&mut self.plan, plan);
         self.published = Some(now);
-        if let Some(ends) = self.ends.follow(&self.declared, changed) {
+        if let Some(ends) = self.ends.follow(&pairs::in_use(&self.declared, &self.pairs), changed) {
             self.declared_certificates = ends;
         }
         if self.generation == 1 || changed.objects.iter().any(|object| matches!(object.kind, Kind::Gateway | Kind::Workload)) {

@@ -59,13 +59,13 @@ struct Case {
 
 impl Refusals {
     /// The memory of a former run.
-    pub(crate) fn after_restart(Remembered { kept, former, refused }: Remembered) -> Self {
+    pub(crate) fn after_restart(Remembered { kept, pairs, refused }: Remembered) -> Self {
         let in_place = refused.objects.iter().filter_map(|(version, refusal)| Some((version.object.clone(), refusal.last_good.clone()?)));
-        let previous = in_place.collect();
+        let pairs: BTreeMap<_, _> = pairs.into_iter().filter_map(|kept| Some((kept.object.clone(), kept.decode()?))).collect();
         let first = (!kept.is_empty()).then(|| kept.iter().map(Kept::identity).collect());
-        // In this order: of two the newer one is remembered, unless it is what is declared still.
-        let remembered = former.into_iter().chain(kept).filter(|kept| !refused.objects.contains_key(&kept.identity())).collect();
-        Self { previous, first, remembered, ..Self::default() }
+        let is_good = |kept: &Kept| !refused.objects.contains_key(&kept.identity()) && !pairs.contains_key(&kept.object);
+        let remembered = kept.into_iter().filter(is_good).collect();
+        Self { previous: in_place.chain(pairs).collect(), first, remembered, ..Self::default() }
     }
 
     /// Remembers the versions before the restart of what the first world has in another one.
@@ -226,7 +226,10 @@ impl Refusals {
         if good.is_some() && good == (evidence.desired)(scope, resource) {
             return BTreeSet::new();
         }
-        let replaceable = |version: &&ObjectVersion| self.last_good(version).is_some() || can_be_left_out(version.object.kind);
+        // What runs in the place of another version is not declared, and setting it aside would change nothing.
+        let replaceable = |version: &&ObjectVersion| {
+            declares(evidence.declared, version) && (self.last_good(version).is_some() || can_be_left_out(version.object.kind))
+        };
         let all = || evidence.carries(&scope.proxy, resource).filter(replaceable);
         if let Some(innocent) = good.and_then(|version| evidence.carried.by(&scope.proxy, resource, version)) {
             return all().filter(|version| !innocent.contains(version)).cloned().collect();

@@ -31,6 +31,9 @@ pub(super) struct RefusedVersion {
     pub(super) reason: String,
     /// None where the object is left out.
     last_good: Option<String>,
+    /// Nobody refused it: it has no certificate that can be used.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unusable: bool,
 }
 
 impl Record {
@@ -77,7 +80,13 @@ impl RefusedVersion {
             version: version.version.to_string(),
             reason: reason.to_owned(),
             last_good: last_good.map(|version| version.to_string()),
+            unusable: false,
         }
+    }
+
+    /// A Secret without a certificate that can be used, and the version whose pair goes on.
+    pub(super) fn unusable(version: &ObjectVersion, former: Fingerprint) -> Self {
+        Self { unusable: true, ..Self::new(version, "", Some(former)) }
     }
 
     pub(super) fn identity(&self) -> Option<ObjectVersion> {

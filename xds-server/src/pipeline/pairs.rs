@@ -1,49 +1,61 @@
-//! Certificates that are put in place in two steps, or broken: while the newest version of a Secret has no pair that can be used, its
-//! former one goes on, as long as that one can be. All else that the Secret says is the newest; a pair that is taken out is gone.
+//! Certificates of files that are put in place in two steps: while the newest version of a Secret has a chain and a key that cannot be used
+//! together, its former pair goes on. All else that the Secret says is the newest; a pair that is taken out is gone.
 
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::SystemTime;
 
+use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Changed, Object, Secret};
-use windrose_plan::{Refusal, RefusedBy};
+use windrose_plan::{Addresses, Refusal, Refused, RefusedBy};
 use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion};
 
 use super::Pipeline;
-use crate::refusals;
 
 /// The chain and its key.
 const PAIR: [&str; 2] = ["tls.crt", "tls.key"];
 
 impl Pipeline {
-    /// Judges the Secrets that changed.
-    pub(super) fn judge_pairs(&mut self, changed: &Changed, now: SystemTime) {
+    /// Judges the Secrets that changed. Those of a cluster are replaced whole, and what one replica has seen of them another one has not.
+    pub(super) fn judge_pairs(&mut self, changed: &Changed) {
+        if self.parts.settings.addresses == Addresses::Assigned {
+            return;
+        }
         let others = self.pairs.objects.iter().filter(|(version, _)| !changed.objects.contains(&version.object));
         let others = others.map(|(version, refusal)| (version.clone(), refusal.clone()));
         let secrets = changed.objects.iter().filter(|object| object.kind == Kind::Secret);
-        self.pairs.objects = others.chain(secrets.filter_map(|object| self.pair_in_place(object, now))).collect();
+        self.pairs.objects = others.chain(secrets.filter_map(|object| self.pair_in_place(object))).collect();
+        self.note_refused();
     }
 
-    /// Judges again what the time may have cured, or ended; says what became another.
-    pub(super) fn judge_pairs_anew(&mut self, now: SystemTime) -> Changed {
-        let before = self.pairs.clone();
-        let named = before.objects.keys().map(|version| version.object.clone()).collect();
-        self.judge_pairs(&Changed { objects: named }, now);
-        refusals::difference(&before, &self.pairs)
+    /// Takes note of what is refused, and of the versions whose pairs go on: both outlive a restart.
+    pub(super) fn note_refused(&self) {
+        let former = |version| Some((version, self.refusals.last_good(version)?.meta().version));
+        self.parts.last_good.note_refused(&self.settled, self.pairs.objects.keys().filter_map(former));
     }
 
-    fn pair_in_place(&self, object: &ObjectRef, now: SystemTime) -> Option<(ObjectVersion, Refusal)> {
+    fn pair_in_place(&self, object: &ObjectRef) -> Option<(ObjectVersion, Refusal)> {
         let newest = self.declared.secrets.get(&object.key)?;
         let version = newest.meta.identity();
         let AnyObject::Secret(former) = self.refusals.last_good(&version)? else { return None };
-        let reason = judge(&newest.spec, now)?.err()?;
-        judge(&former.spec, now)?.ok()?;
+        let reason = judge(&newest.spec)?.err()?;
+        judge(&former.spec)?.ok()?;
         let last_good = Some(AnyObject::Secret(with_pair_of(newest, former)));
         Some((version, Refusal { by: RefusedBy::Check, reason, last_good }))
     }
 }
 
+/// What is declared, with the pairs that are in use.
+pub(super) fn in_use<'a>(declared: &'a Declared, pairs: &Refused) -> Cow<'a, Declared> {
+    if pairs.objects.is_empty() {
+        return Cow::Borrowed(declared);
+    }
+    let mut declared = declared.clone();
+    pairs.objects.values().filter_map(|refusal| refusal.last_good.clone()).for_each(|good| declared.insert(good));
+    Cow::Owned(declared)
+}
+
 /// Whether a Secret's certificate and key can be used, and why not; none where it has neither.
-fn judge(secret: &Secret, now: SystemTime) -> Option<Result<(), String>> {
+fn judge(secret: &Secret) -> Option<Result<(), String>> {
     if PAIR.iter().all(|part| !secret.data.contains_key(*part)) {
         return None;
     }
@@ -52,12 +64,7 @@ fn judge(secret: &Secret, now: SystemTime) -> Option<Result<(), String>> {
         text.ok_or_else(|| format!("has no text `{part}`"))
     };
     let [chain, key] = PAIR.map(text);
-    let facts = chain.and_then(|chain| windrose_pki::check_pair(chain, key?).map_err(|problem| problem.to_string()));
-    Some(facts.and_then(|facts| match facts.is_valid_at(now) {
-        true => Ok(()),
-        false if facts.not_after < now => Err("the certificate is expired".to_owned()),
-        false => Err("the certificate is not valid yet".to_owned()),
-    }))
+    Some(chain.and_then(|chain| windrose_pki::check_pair(chain, key?).map(drop).map_err(|problem| problem.to_string())))
 }
 
 /// The newest version, but for the pair. Where nothing else differs it is the former one: nothing of it is sent again.
@@ -75,7 +82,7 @@ fn with_pair_of(newest: &Object<Secret>, former: &Arc<Object<Secret>>) -> Arc<Ob
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use windrose_pki::{Authority, Directory, SystemEntropy};
     use windrose_plan::Subject;
@@ -177,32 +184,24 @@ spec: { gatewayClassName: windrose, listeners: [{ name: tls, port: 8443, protoco
     }
 
     #[test]
-    fn a_former_pair_goes_on_as_long_as_it_is_valid() {
+    fn the_end_of_the_pair_in_use_is_what_is_told() {
         let mut stage = Stage::set("shop.test");
-        let now = stage.now;
-        let ([chain, key], [old_chain, old_key]) = (made(now), made(now - 3 * DAY));
+        let ([chain, key], [later, _]) = (made(stage.now), made(stage.now + DAY));
         stage.declare(&pair(&chain, &key));
-        stage.declare(&pair(&old_chain, &old_key));
-        assert!(is_kept(&stage), "an expired one is no better");
-        stage.pipeline.follow_time(now);
-        assert!(is_kept(&stage));
-        stage.pipeline.follow_time(now + 2 * DAY);
-        assert!(!is_kept(&stage), "both are expired");
-        stage.declare(&pair(&old_chain, &key));
-        assert!(!is_kept(&stage), "and that one is not put back");
+        let ends = |stage: &Stage| stage.picture.load().declared_certificates.iter().map(|one| one.not_after).collect::<Vec<_>>();
+        let before = ends(&stage);
+        assert_eq!(before.len(), 1);
+        stage.declare(&pair(&later, &key));
+        assert!(is_kept(&stage) && ends(&stage) == before);
     }
 
     #[test]
-    fn a_pair_that_becomes_valid_is_taken_without_an_edit() {
-        let mut stage = Stage::set("shop.test");
-        let now = stage.now;
-        let ([chain, key], [next_chain, next_key]) = (made(now), made(now + DAY / 2));
+    fn in_a_cluster_a_secret_is_taken_as_it_is() {
+        let mut stage = Stage::in_a_cluster("shop.test");
+        let ([chain, key], [other, _]) = (made(stage.now), made(stage.now));
         stage.declare(&pair(&chain, &key));
-        let before = served(&stage);
-        stage.declare(&pair(&next_chain, &next_key));
-        assert!(is_kept(&stage) && served(&stage) == before);
-        stage.pipeline.follow_time(now + DAY * 3 / 4);
-        assert!(!is_kept(&stage) && served(&stage)[0] != before[0]);
+        stage.declare(&pair(&other, &key));
+        assert!(!is_kept(&stage));
     }
 
     #[test]

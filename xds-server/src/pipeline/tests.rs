@@ -69,6 +69,10 @@ impl Stage {
         Self::of(authority, |parts| parts)
     }
 
+    pub(super) fn in_a_cluster(authority: &str) -> Self {
+        Self::of(authority, |parts| Parts { settings: parts.settings.with_addresses(windrose_plan::Addresses::Assigned), ..parts })
+    }
+
     fn of(authority: &str, change: impl FnOnce(Parts) -> Parts) -> Self {
         let (folder, now) = (tempfile::tempdir().unwrap(), SystemTime::now());
         let parts = change(parts(folder.path(), authority, now));
