@@ -284,7 +284,7 @@ pub(crate) struct Bootstrap {
     /// Overwrite a bootstrap that is there.
     #[arg(long, conflicts_with = "renew")]
     pub(crate) force: bool,
-    /// Refuse every credential of this proxy that was issued before, within seconds; with -O, make a new one.
+    /// Refuse every credential of this proxy that was issued before, within seconds; with -O and --renew (or --force), make a new one.
     #[arg(long)]
     pub(crate) revoke: bool,
     /// Envoy's own admin address; a Unix socket in the folder where absent.

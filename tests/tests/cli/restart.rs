@@ -165,6 +165,10 @@ async fn a_revocation_survives_a_restart_and_spares_the_credential_that_comes_wi
         assert!(!refused.status.success() && words.contains(said), "{words}");
     }
     assert_eq!(token(), old);
+    let other = place.beside("other");
+    assert!(bootstrap(&server, &other, &["--without-modules", "--identity", "token"]).status.success());
+    assert!(bootstrap(&server, &other, &["--without-modules", "--force"]).status.success());
+    assert!(other.join("credential/node.pem").exists() && !other.join("credential/token").exists(), "it would go on being good");
     let knocks = |token: String| async move { knock(xds, &token).await };
     assert_eq!(knocks(old.clone()).await, "let in");
     let revoked = bootstrap(&server, &folder, &["--renew", "--revoke"]);

@@ -134,13 +134,14 @@ async fn a_request_under_way_is_answered_before_the_run_ends() {
     let local = Local::new().await;
     let mut run = local.run();
     local.answers().await;
-    let (envoy, slow) = (local.envoy(), slow_request(&local, "2000").await);
+    let (envoy, slow) = (local.envoy(), slow_request(&local, "4000").await);
     run.signal("INT");
     wait_until(PATIENCE, "new connections to be refused", async || {
         let refused = Call::get(local.home.port(8080), "/").send().await.is_err_and(|error| error.step() == "connect");
         said(refused, "they are taken")
     })
     .await;
+    assert!(!slow.is_finished(), "it is still under way");
     let reply = slow.await.unwrap().unwrap();
     assert_eq!((reply.status, reply.json()["path"].as_str().unwrap()), (200, "/slow"));
     assert!(run.wait(PATIENCE).await.success());
@@ -156,10 +157,9 @@ async fn who_is_told_twice_to_end_cuts_what_is_under_way() {
     let (envoy, slow) = (local.envoy(), slow_request(&local, "9000").await);
     run.signal("INT");
     wait_until(PATIENCE, "the run to wait", async || said(run.log().contains("waiting up to"), &run.log())).await;
-    let again = std::time::Instant::now();
     run.signal("INT");
     assert!(run.wait(PATIENCE).await.success());
-    assert!(again.elapsed() < std::time::Duration::from_secs(4), "it waited {:?}", again.elapsed());
+    assert!(!run.log().contains("not answered within"), "it waited all the same: {}", run.log());
     assert!(run.log().contains("told again: ending at once"), "{}", run.log());
     assert!(slow.await.unwrap().is_err());
     gone(envoy, PATIENCE).await;

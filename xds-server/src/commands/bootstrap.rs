@@ -49,6 +49,8 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     if let Some(order) = &order {
         // First: whoever is refused has nothing revoked.
         check_folder(options, order, &authority)?;
+        Directory::open(&order.folder)?;
+        Directory::open(order.folder.join(CREDENTIAL))?;
     }
     if options.revoke {
         let proxy = proxy(options)?;
@@ -133,10 +135,23 @@ fn write_credential(order: &Order, authority: &NodeAuthority) -> anyhow::Result<
             let made = authority.issue_certificate(&order.proxy, order.ttl, now, &SystemEntropy)?;
             folder.write(KEY, made.key.expose(), &SystemEntropy)?;
             folder.write(CHAIN, &made.certificate, &SystemEntropy)?;
+            remove(order, &[TOKEN])?;
         }
         IdentityKind::Token => {
             let token = authority.issue_token(&order.proxy, order.ttl, now, &SystemEntropy)?;
             folder.write(TOKEN, token.expose(), &SystemEntropy)?;
+            remove(order, &[CHAIN, KEY])?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away what a proxy no longer proves itself by: it would be good for as long as it was made for.
+fn remove(order: &Order, names: &[&str]) -> anyhow::Result<()> {
+    for path in names.iter().map(|name| order.folder.join(CREDENTIAL).join(name)) {
+        match std::fs::remove_file(&path) {
+            Err(cause) if cause.kind() != std::io::ErrorKind::NotFound => return Err(cause).with_context(|| path.display().to_string()),
+            Ok(()) | Err(_) => {}
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use futures::future::join_all;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use windrose_vocab::ProxyRole;
 
 use crate::client::{Server, successful};
@@ -15,18 +15,19 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// Time for one question to an Envoy: one that is stuck holds up nobody.
 const ASK_MAX: Duration = Duration::from_secs(1);
-/// The requests that each listener is answering, one line for each.
-const ACTIVE: &str = "/stats?type=Gauges&filter=%5Ehttp%5C..*%5C.downstream_rq_active$";
+/// The requests that each listener is answering, and the connections that it hands on as they are, one line for each.
+const ACTIVE: &str = "/stats?type=Gauges&filter=%5E(http%5C..*%5C.downstream_rq_active%7Ctcp%5C..*%5C.downstream_cx_active)$";
 
-/// Returns when no Envoy answers a request any more, or [`DRAIN_MAX`] is over. One whose admin pages do not answer is answering none.
+/// Returns when no Envoy answers a request any more, or [`DRAIN_MAX`] is over. One that is gone is answering none; one that is busy may be.
 pub(super) async fn all(envoys: Vec<(ProxyRole, Server)>) {
+    let until = Instant::now() + DRAIN_MAX;
     let edges = envoys.iter().filter(|(role, _)| role.is_edge());
     join_all(edges.map(|(_, envoy)| close(envoy))).await;
-    let until = Instant::now() + DRAIN_MAX;
     let mut told = false;
     loop {
-        let active: u64 = join_all(envoys.iter().map(|(_, envoy)| active(envoy))).await.into_iter().sum();
-        if active == 0 {
+        let counts = join_all(envoys.iter().map(|(_, envoy)| active(envoy))).await;
+        let active: u64 = counts.iter().flatten().sum();
+        if counts.iter().all(|count| *count == Some(0)) {
             return;
         }
         if Instant::now() >= until {
@@ -42,14 +43,20 @@ pub(super) async fn all(envoys: Vec<(ProxyRole, Server)>) {
 /// No connection is taken any more, and those that are open end with the answer that is due.
 async fn close(envoy: &Server) {
     for path in ["/healthcheck/fail", "/drain_listeners"] {
-        if let Err(error) = ask(envoy, http::Request::post(path)).await {
-            tracing::debug!(path, error = format!("{error:#}"), "an Envoy cannot be drained");
+        let closed = timeout(ASK_MAX, ask(envoy, http::Request::post(path))).await;
+        if let Err(error) = closed.map_err(anyhow::Error::from).and_then(|closed| closed) {
+            tracing::warn!(path, error = format!("{error:#}"), "an Envoy cannot be drained");
         }
     }
 }
 
-async fn active(envoy: &Server) -> u64 {
-    ask(envoy, http::Request::get(ACTIVE)).await.map_or(0, |stats| sum(&stats))
+/// None where it does not answer in time.
+async fn active(envoy: &Server) -> Option<u64> {
+    match timeout(ASK_MAX, ask(envoy, http::Request::get(ACTIVE))).await {
+        Ok(Ok(stats)) => Some(sum(&stats)),
+        Ok(Err(_)) => Some(0),
+        Err(_) => None,
+    }
 }
 
 /// The sum of `NAME: NUMBER` lines. Our own question is one on the admin pages.
@@ -59,7 +66,7 @@ fn sum(stats: &str) -> u64 {
 }
 
 async fn ask(envoy: &Server, request: http::request::Builder) -> anyhow::Result<String> {
-    let response = tokio::time::timeout(ASK_MAX, envoy.send(request)).await??;
+    let response = envoy.send(request).await?;
     Ok(String::from_utf8_lossy(successful(&response)?).into_owned())
 }
 
@@ -69,7 +76,7 @@ mod tests {
 
     #[test]
     fn our_own_question_is_no_request_under_way() {
-        let stats = "http.admin.downstream_rq_active: 1\nhttp.a:b.downstream_rq_active: 2\nhttp.c.downstream_rq_active: 1\n";
+        let stats = "http.admin.downstream_rq_active: 1\nhttp.a:b.downstream_rq_active: 2\ntcp.c.downstream_cx_active: 1\n";
         assert_eq!(sum(stats), 3);
         assert_eq!(sum(""), 0);
     }
