@@ -46,9 +46,9 @@ impl Nodes {
 
     /// Makes these the proxies that may connect.
     pub(crate) fn declare(&self, proxies: BTreeSet<ProxyKey>) {
-        self.orphans.forget(|proxy| proxies.contains(proxy));
         let mut declared = self.declared.write().unwrap_or_else(std::sync::PoisonError::into_inner);
         if declared.as_ref() != Some(&proxies) {
+            self.orphans.forget(|proxy| proxies.contains(proxy));
             *declared = Some(proxies);
             drop(declared);
             self.changes.send_modify(|count| *count += 1);
@@ -76,14 +76,23 @@ impl Nodes {
         declared.as_ref().is_none_or(|proxies| proxies.contains(proxy))
     }
 
+    /// Whether nothing of it is declared; remembered if so, unless it is declared meanwhile.
+    fn is_orphan(&self, identity: &NodeIdentity, now: SystemTime) -> bool {
+        let declared = self.declared.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let is_orphan = declared.as_ref().is_some_and(|proxies| !proxies.contains(&identity.proxy));
+        if is_orphan {
+            self.orphans.asked(identity, now);
+        }
+        is_orphan
+    }
+
     fn admit(&self, identity: Result<NodeIdentity, CredentialProblem>, now: SystemTime) -> Result<Peer, Refusal> {
         let identity = identity.map_err(|problem| Refusal::Wrong(problem.to_string()))?;
-        if !self.is_declared(&identity.proxy) {
-            self.orphans.asked(&identity, now);
-            return Err(Refusal::Wrong(format!("{} is not declared", identity.proxy)));
-        }
         if self.was_revoked(&identity.proxy, identity.issued_at) {
             return Err(Refusal::Wrong(CredentialProblem::Revoked.to_string()));
+        }
+        if self.is_orphan(&identity, now) {
+            return Err(Refusal::Wrong(format!("{} is not declared", identity.proxy)));
         }
         Ok(Peer {
             identity: Text::from(format!("{}#{}", identity.proxy, identity.credential)),

@@ -25,7 +25,6 @@ mod orphans;
 mod output;
 mod pipeline;
 mod progress;
-mod read_errors;
 mod refusals;
 mod report;
 mod revocations;

@@ -18,7 +18,6 @@ use windrose_plan::{Plan, Refused, Settings};
 use windrose_vocab::{Code, Diagnostic, NodeClass, ProxyKey, ResourceKind, Sensitive, SpiffeId, Text, TrustDomain};
 
 use crate::envoy_binary::EnvoyBinary;
-use crate::read_errors::ReadErrors;
 use crate::{ends, judges};
 
 /// Versions are shown to people only here, so their key need not be secret.
@@ -65,8 +64,7 @@ impl Offline {
     /// Everything that is wrong, with its place: first what reading found, then what planning found, then what Envoy refused, then
     /// what the clock says.
     pub(crate) fn findings(&self, plan: &Plan, refused: &Refused, now: SystemTime) -> Vec<Finding> {
-        let read: ReadErrors = self.world.diagnostics.iter().map(|finding| &finding.diagnostic).collect();
-        let planned = plan.diagnostics.iter().filter(|one| !read.explain(one)).map(|diagnostic| (**diagnostic).clone());
+        let planned = plan.diagnostics.iter().map(|diagnostic| (**diagnostic).clone());
         let found = planned.chain(self.refusals(refused)).chain(ends::warnings(&self.world.declared, now));
         let found = found.map(|diagnostic| self.world.source_map.find(diagnostic));
         self.world.diagnostics.iter().cloned().chain(found).collect()

@@ -76,7 +76,7 @@ impl Orphans {
             severity: Severity::Warning.to_string(),
             code: "Orphaned".into(),
             message: format!("{proxy}#{credential} is orphaned: {}, and it may go on with what it had", why(proxy)),
-            hint: Some("declare that again, or end this proxy".into()),
+            hint: Some("declare that again (windrose check says what cannot be read), or end this proxy".into()),
             ..DiagnosticReport::default()
         };
         self.heard(now).asked.keys().map(one).collect()

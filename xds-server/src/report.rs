@@ -21,7 +21,6 @@ use crate::metrics::{self, Convergence};
 use crate::orphans::Orphans;
 use crate::pipeline::Picture;
 use crate::progress::{Moment, Progress};
-use crate::read_errors::ReadErrors;
 
 /// What people are told, from where it is known.
 pub(crate) struct Reports {
@@ -59,8 +58,6 @@ pub(crate) type Places = dyn Fn(&windrose_vocab::Diagnostic) -> Option<String> +
 pub(crate) struct SourceReport {
     /// Problems found while reading, with their places.
     pub(crate) diagnostics: Vec<DiagnosticReport>,
-    /// What could not be read, by which planning's own errors are measured.
-    pub(crate) errors: ReadErrors,
     /// Objects whose newest version cannot be read, with what is wrong.
     pub(crate) unread: BTreeMap<ObjectRef, DiagnosticReport>,
     /// Objects in effect that no document can be found for: their file cannot be read as a whole.
@@ -97,11 +94,11 @@ impl Reports {
     }
 
     /// Identities of the streams that have answered everything they should have, accepted it or refused it, and on which a
-    /// listener is open, if any should be.
+    /// listener is open, if any should be. Of streams that another replica has, it says so: it alone knows all that was accepted.
     pub(crate) fn settled(&self) -> BTreeSet<Text> {
         let settled = |stream: &StreamStatus| {
             let view = self.desired.current(&stream.opened.scope);
-            let view = view.filter(|view| view.ready && !view.resources.is_empty());
+            let view = view.filter(|view| view.ready && !view.resources.is_empty() && stream.opened.replica.is_none());
             view.is_some_and(|view| {
                 let refused = |id: &ResourceId, wanted| self.accepted.withheld(&stream.opened.identity, id, wanted).is_some();
                 has_answered(stream, &view, refused) && is_open(stream, &view)
@@ -234,7 +231,7 @@ fn is_open(stream: &StreamStatus, view: &View) -> bool {
 
 fn diagnostics(source: &SourceReport, plan: &Plan, only: Option<&str>) -> Vec<DiagnosticReport> {
     let place = |diagnostic: &windrose_vocab::Diagnostic| source.places.as_ref().and_then(|places| places(diagnostic));
-    let planned = plan.diagnostics.iter().filter(|one| !source.errors.explain(one));
+    let planned = plan.diagnostics.iter();
     let planned = planned.filter(|one| only.is_none_or(|only| one.object.as_ref().is_some_and(|object| is_called(object, only))));
     let read = source.diagnostics.iter().filter(|one| only.is_none() || one.object.as_deref() == only).cloned();
     read.chain(planned.map(|diagnostic| describe(diagnostic, place(diagnostic)))).collect()

@@ -44,7 +44,6 @@ fn report(world: &World) -> SourceReport {
     let source_map = world.source_map.clone();
     SourceReport {
         diagnostics: world.diagnostics.iter().map(|finding| describe(&finding.diagnostic, place(finding))).collect(),
-        errors: world.diagnostics.iter().map(|finding| &finding.diagnostic).collect(),
         unread: unread(world),
         held: held(world),
         kept: BTreeSet::new(),

@@ -185,11 +185,22 @@ impl Basis {
             classes: declared.gateway_classes.clone(),
             parameters: declared.gateway_parameters.clone(),
             namespaces: declared.namespaces.clone(),
-            set_aside: declared.set_aside.clone(),
+            // Of a route that cannot be read nothing is made here.
+            set_aside: declared
+                .set_aside
+                .iter()
+                .filter(|(object, _)| makes(object.kind))
+                .map(|(object, aside)| (object.clone(), aside.clone()))
+                .collect(),
             incomplete: declared.incomplete,
             standing: declared.gateways.values().filter_map(|gateway| identity(gateway, world)).cloned().collect(),
         }
     }
+}
+
+/// Kinds that say what is to be made.
+fn makes(kind: Kind) -> bool {
+    matches!(kind, Kind::Gateway | Kind::GatewayClass | Kind::GatewayParameters | Kind::ListenerSet | Kind::Namespace)
 }
 
 /// The identity of a Gateway; none of one that is being deleted: what it owns goes with it, and is not made again meanwhile.

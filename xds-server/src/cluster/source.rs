@@ -93,7 +93,6 @@ fn report(world: &World) -> SourceReport {
     });
     SourceReport {
         diagnostics: told().map(|(_, diagnostic)| diagnostic.clone()).chain(kinds).map(|diagnostic| describe(&diagnostic, None)).collect(),
-        errors: told().map(|(_, diagnostic)| diagnostic).collect(),
         // The first error of each object speaks.
         unread: errors
             .collect::<Vec<_>>()

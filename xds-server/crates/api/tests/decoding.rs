@@ -28,7 +28,6 @@ fn decoded(node: Value) -> Decoded {
         ("broken", b"{\n  keys"),
         ("other", br#"{"k":"hunter2"}"#),
         ("none", br#"{"keys":[]}"#),
-        ("untyped", br#"{"keys":[{"k":"hunter2"}]}"#),
     ];
     decode(node, Source::Files(&Memory(files, RefCell::default())))
 }
@@ -209,7 +208,6 @@ fn values_come_from_files_and_are_part_of_the_version() {
         ("broken", "`broken` is not JSON: line 2, column 3 of the document"),
         ("other", "`other` is not a JSON Web Key Set: it has no list `keys`"),
         ("none", "`none` has no keys"),
-        ("untyped", "`untyped` has a key without `kty`"),
     ];
     for (file, why) in wrong {
         let expected = format!("error[File]: AuthPolicy/shop/x: spec.jwt[0].jwks.file: {why}");

@@ -158,12 +158,6 @@ impl FieldPath {
         Self(segments)
     }
 
-    /// Whether this is a part of what `other` is.
-    #[must_use]
-    pub fn is_within(&self, other: &Self) -> bool {
-        self.0.len() > other.0.len() && self.0.starts_with(&other.0)
-    }
-
     /// This path and one field more.
     #[must_use]
     pub fn field(&self, name: &str) -> Self {

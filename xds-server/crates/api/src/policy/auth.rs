@@ -96,12 +96,7 @@ pub fn check_key_set(document: &[u8]) -> Result<(), String> {
     let parsed: serde_json::Value = serde_json::from_slice(document)
         .map_err(|error| format!("is not JSON: line {}, column {} of the document", error.line(), error.column()))?;
     let keys = parsed.get("keys").and_then(serde_json::Value::as_array).ok_or("is not a JSON Web Key Set: it has no list `keys`")?;
-    let typed = |key: &serde_json::Value| key.get("kty").is_some_and(serde_json::Value::is_string);
-    match keys.as_slice() {
-        [] => Err("has no keys".to_owned()),
-        keys if keys.iter().all(typed) => Ok(()),
-        _ => Err("has a key without `kty`".to_owned()),
-    }
+    if keys.is_empty() { Err("has no keys".to_owned()) } else { Ok(()) }
 }
 
 /// Where the keys are (RFC 7517). Exactly one.

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch as latest};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
-use windrose_api::declared::AnyObject;
+use windrose_api::declared::{AnyObject, SetAside};
 use windrose_api::{Source, decode};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef};
 
@@ -321,6 +321,9 @@ impl Owner {
             Err(error) => {
                 let message = format!("cannot be read: {}", explain(&error));
                 let told = Diagnostic::error(value.clone(), FieldPath::root(), Code::File, message);
+                if self.world.declared.get(value).is_none() {
+                    self.changed |= self.world.declared.set_aside.insert(value.clone(), SetAside::default()).is_none();
+                }
                 self.tell(value, vec![told]);
             }
         }

@@ -28,7 +28,7 @@ pub(crate) const GATEWAY_LABEL: &str = "gateway.networking.k8s.io/gateway-name";
 /// The label of what is made for a Gateway that names its class, as far as that fits.
 const CLASS_LABEL: &str = "windrose.dev/gateway-class";
 
-/// How [`ready()`] is called, among the listeners of a proxy.
+/// How the listener is called by which a proxy in a cluster says that it has its listeners.
 pub const READY_LISTENER: &str = "windrose/ready";
 
 /// The listener by which a proxy says that it has its listeners, see [`READY_PORT`]: it takes connections and closes them.

@@ -267,6 +267,7 @@ fn whatever_cannot_be_understood_denies() {
         keyless(none()),
         keyless(KeySource { inline: Some("{".to_owned()), ..none() }),
         keyless(KeySource { inline: Some(r#"{"keys":[]}"#.to_owned()), ..none() }),
+        keyless(KeySource { inline: Some(r#"{"keys":[{"k":"c2VjcmV0"}]}"#.to_owned()), ..none() }),
         keyless(KeySource { file: Some("keys.json".to_owned()), ..none() }),
         keyless(KeySource { object: Some(secret), ..none() }),
         odd(|one| one.algorithms = vec!["ES512".to_owned()]),

@@ -195,10 +195,19 @@ impl<'a> View<'a> {
     }
 
     pub(crate) fn tell(&self, diagnostic: Diagnostic) {
+        if self.is_of_stand_in(&diagnostic) {
+            return;
+        }
         let mut told = self.told.borrow_mut();
         if !told.diagnostics.iter().any(|known| **known == diagnostic) {
             told.diagnostics.push(Arc::new(diagnostic));
         }
+    }
+
+    /// Whether it is about the content of what stands in for an object that cannot be read: who read it said what is wrong.
+    fn is_of_stand_in(&self, diagnostic: &Diagnostic) -> bool {
+        let of_content = matches!(diagnostic.code, Code::Invalid | Code::MissingField);
+        of_content && diagnostic.object.as_ref().is_some_and(|object| self.layers.declared.set_aside.contains_key(object))
     }
 
     pub(crate) fn error(&self, object: &ObjectRef, field: FieldPath, code: Code, message: impl Into<String>) {

@@ -33,11 +33,19 @@ pub(super) fn jwks(view: &View<'_>, policy: &ObjectRef, path: &str, source: &Key
             None
         }
     }?;
-    if let Err(why) = check_key_set(found.expose()) {
+    if let Err(why) = check_key_set(found.expose()).and_then(|()| check_types(found.expose())) {
         view.error(policy, field(path), Code::Invalid, format!("the key set {why}; tokens of this provider are refused"));
         return None;
     }
     Some(found)
+}
+
+/// Whether each key says of which type it is; the filter itself judges the rest.
+fn check_types(document: &[u8]) -> Result<(), String> {
+    let parsed: serde_json::Value = serde_json::from_slice(document).unwrap_or_default();
+    let typed = |key: &serde_json::Value| key.get("kty").is_some_and(serde_json::Value::is_string);
+    let all = parsed.get("keys").and_then(serde_json::Value::as_array).is_none_or(|keys| keys.iter().all(typed));
+    if all { Ok(()) } else { Err("has a key without `kty`".to_owned()) }
 }
 
 fn from_object(view: &View<'_>, policy: &ObjectRef, path: &str, object: &KeyObject) -> Option<Sensitive> {
