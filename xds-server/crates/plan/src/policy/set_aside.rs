@@ -80,6 +80,11 @@ fn refused<T: Clone>(
     gone.filter_map(|(_, policy)| stand_in(&policy.meta.object, policy.meta.created, targets(&policy.spec))).collect()
 }
 
+/// Whether an object is none that anybody declared.
+pub(crate) fn is_stand_in(meta: &Meta) -> bool {
+    meta.version == Fingerprint::default()
+}
+
 /// The policy of that name and those targets that lets nobody pass; none for kinds that protect nothing.
 fn stand_in(object: &ObjectRef, created: u64, targets: &[TargetRef]) -> Option<AnyObject> {
     let meta =

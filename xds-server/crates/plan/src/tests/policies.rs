@@ -293,6 +293,18 @@ fn an_edge_policy_that_cannot_be_read_closes_its_own_listener() {
 }
 
 #[test]
+fn of_what_stands_in_for_a_policy_that_cannot_be_read_no_mistake_is_told() {
+    for kind in [Kind::AuthPolicy, Kind::RateLimitPolicy, Kind::TranscodingPolicy] {
+        let mut world =
+            declared([gateway(vec![listener("web", 80, "")]), service("o", 80), route("r", &[], vec![rule(vec![prefix("/")], "o")])]);
+        let targets = [target(Kind::HTTPRoute, "r", None)];
+        world.set_aside.insert(ObjectRef::new(kind, NS, "p"), SetAside { targets: targets.into(), ..SetAside::default() });
+        let plan = crate::plan(&world, &crate::Refused::default(), &settings());
+        assert!(!codes(&plan).contains(&"Invalid"), "{kind}: {:?}", codes(&plan));
+    }
+}
+
+#[test]
 fn a_limit_that_cannot_be_read_refuses_everybody() {
     let spec = RateLimitPolicy { target_refs: vec![target(Kind::HTTPRoute, "r", None)], limits: Vec::new(), shadow: false, headers: None };
     let plan = world([AnyObject::RateLimitPolicy(object(Kind::RateLimitPolicy, NS, "p", spec))]);

@@ -15,7 +15,7 @@ use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, Ob
 use super::{Computed, Dep, Filter, HostSlot, Index, Indexes, Layer, Need, Output, Told};
 use crate::gateway::{FleetPorts, Frame, ListenerId};
 use crate::plan::{Condition, ConditionType, Coverage, Covered, Subject};
-use crate::policy::PolicyOutcome;
+use crate::policy::{PolicyOutcome, set_aside};
 use crate::route::{Attached, Resolved, Rules, RulesKey, TableKey};
 use crate::settings::Settings;
 
@@ -204,10 +204,11 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether it is about the content of what stands in for an object that cannot be read: who read it said what is wrong.
+    /// Whether it is about the content of what stands in for an object: what is wrong with that one was told before.
     fn is_of_stand_in(&self, diagnostic: &Diagnostic) -> bool {
         let of_content = matches!(diagnostic.code, Code::Invalid | Code::MissingField);
-        of_content && diagnostic.object.as_ref().is_some_and(|object| self.layers.declared.set_aside.contains_key(object))
+        let found = diagnostic.object.as_ref().filter(|_| of_content).and_then(|object| self.layers.declared.get(object));
+        found.is_some_and(|object| set_aside::is_stand_in(object.meta()))
     }
 
     pub(crate) fn error(&self, object: &ObjectRef, field: FieldPath, code: Code, message: impl Into<String>) {
