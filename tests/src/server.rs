@@ -106,8 +106,9 @@ impl ServerProcess {
         let state = self.options.state.to_string_lossy();
         let (role, server) = (format!("--{role}"), self.options.xds.to_string());
         let folder = folder.to_string_lossy();
-        let arguments = ["bootstrap", &role, name, "-O", &folder, "--force", "--server", &server, "--state", &state];
-        let output = windrose(&[&arguments, more].concat());
+        let arguments = ["bootstrap", &role, name, "-O", &folder, "--server", &server, "--state", &state];
+        let over: &[&str] = if more.contains(&"--renew") { &[] } else { &["--force"] };
+        let output = windrose(&[&arguments, over, more].concat());
         assert!(output.status.success(), "windrose bootstrap: {}", String::from_utf8_lossy(&output.stderr));
     }
 

@@ -63,9 +63,9 @@ impl Server {
         match self {
             Self::Unix(socket) => exchange(connect(socket).await?, request.header(http::header::HOST, "localhost")).await,
             Self::Tcp(address) => {
-                let stream = tokio::net::TcpStream::connect(address.as_str())
-                    .await
-                    .with_context(|| format!("no server answers at {address} (is `windrose serve` running? its address is --admin)"))?;
+                let stream = tokio::net::TcpStream::connect(address.as_str()).await.with_context(|| {
+                    format!("no server answers at {address} (is `windrose serve` or `windrose run` running? its address is --admin)")
+                })?;
                 exchange(stream, request.header(http::header::HOST, address)).await
             }
         }
@@ -88,7 +88,7 @@ pub(crate) struct Answer<T> {
 async fn connect(socket: &Path) -> anyhow::Result<tokio::net::UnixStream> {
     tokio::net::UnixStream::connect(socket).await.with_context(|| {
         format!(
-            "no server answers at {} (is `windrose serve` running with this --state, as this user? else name it by --server)",
+            "no server answers at {} (is `windrose serve` or `windrose run` running with this --state, as this user? else name it by --server)",
             socket.display()
         )
     })

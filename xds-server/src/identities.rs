@@ -88,10 +88,11 @@ impl Nodes {
 
     fn admit(&self, identity: Result<NodeIdentity, CredentialProblem>, now: SystemTime) -> Result<Peer, Refusal> {
         let identity = identity.map_err(|problem| Refusal::Wrong(problem.to_string()))?;
+        let is_orphan = self.is_orphan(&identity, now);
         if self.was_revoked(&identity.proxy, identity.issued_at) {
             return Err(Refusal::Wrong(CredentialProblem::Revoked.to_string()));
         }
-        if self.is_orphan(&identity, now) {
+        if is_orphan {
             return Err(Refusal::Wrong(format!("{} is not declared", identity.proxy)));
         }
         Ok(Peer {

@@ -9,7 +9,7 @@ use anyhow::Context;
 use tokio::sync::watch;
 use windrose_files::Kept;
 use windrose_plan::{Refusal, Refused, RefusedBy};
-use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
+use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion};
 
 mod record;
 mod shared;
@@ -43,8 +43,10 @@ pub(crate) struct LastGood {
 pub(crate) struct Remembered {
     /// The newest good version of each object.
     pub(crate) kept: Vec<Kept>,
-    /// Of Secrets whose newest version has no certificate that can be used, the version whose pair goes on.
-    pub(crate) pairs: Vec<Kept>,
+    /// Earlier ones of each Secret, the oldest first: the newest may have a certificate that cannot be used.
+    pub(crate) former: Vec<Kept>,
+    /// Versions of Secrets that have none.
+    pub(crate) unusable: BTreeSet<ObjectVersion>,
     /// What Envoy refused, and what runs in its place.
     pub(crate) refused: Refused,
 }
@@ -196,7 +198,10 @@ impl Written {
         let newest = self.versions.values().filter_map(|versions| versions.last());
         let kept = newest.filter_map(|(_, place)| self.kept(*place)).collect();
         let (unusable, refused): (Vec<_>, Vec<_>) = self.refused.iter().partition(|one| one.unusable);
-        let pairs = unusable.into_iter().filter_map(|one| self.find(&one.last_good()?)).collect();
+        let unusable = unusable.into_iter().filter_map(RefusedVersion::identity).collect();
+        let secrets = self.versions.iter().filter(|(object, _)| object.kind == Kind::Secret);
+        let former = secrets.flat_map(|(_, versions)| versions.iter().take(versions.len().saturating_sub(1)));
+        let former = former.filter_map(|(_, place)| self.kept(*place)).collect();
         let refused = refused.into_iter().filter_map(|one| {
             let last_good = match one.last_good() {
                 // Without the version that runs in its place, the refused one is tried again.
@@ -205,7 +210,7 @@ impl Written {
             };
             Some((one.identity()?, Refusal { by: RefusedBy::Envoy, reason: one.reason.clone(), last_good }))
         });
-        Remembered { kept, pairs, refused: Refused { objects: refused.collect() } }
+        Remembered { kept, former, unusable, refused: Refused { objects: refused.collect() } }
     }
 
     fn find(&self, wanted: &ObjectVersion) -> Option<Kept> {
@@ -238,17 +243,20 @@ impl Written {
             objects.push((object, kept));
             records.push(record);
         }
-        records.extend(pending.refused.clone().map(|refused| Record::Refused(refused).to_bytes()));
+        // First, so that what runs in the place of a refused version is none too many when the next one comes.
+        let first = usize::from(pending.refused.is_some());
+        records.splice(..0, pending.refused.clone().map(|refused| Record::Refused(refused).to_bytes()));
         let appended = log.append(&records);
         self.log = Some(log);
-        for ((object, kept), place) in objects.into_iter().zip(appended?) {
+        let appended = appended?;
+        if let Some(refused) = &pending.refused {
+            self.refused.clone_from(refused);
+        }
+        for ((object, kept), place) in objects.into_iter().zip(appended.into_iter().skip(first)) {
             match kept {
                 Some(kept) => self.add(object.clone(), kept.version, place),
                 None => self.remove(object),
             }
-        }
-        if let Some(refused) = &pending.refused {
-            self.refused.clone_from(refused);
         }
         if let Err(error) = self.tidy(source) {
             tracing::warn!(path = %path.display(), %error, "what is out of date stays in the file for now");
@@ -288,8 +296,6 @@ fn begun(path: &Path, source: &str) -> std::io::Result<Journal> {
 
 #[cfg(test)]
 mod tests {
-    use windrose_vocab::Kind;
-
     use super::*;
 
     fn object(name: &str) -> ObjectRef {
@@ -339,15 +345,21 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (memory, _) = open(folder.path());
         let secret = |value: &str| kept_of(Kind::Secret, "stringData", "pair", value);
-        for value in ["good", "wrong", "still wrong", "wrong again"] {
-            memory.note(vec![(secret(value).object, Some(secret(value)))]);
-            let newest = secret(value).identity();
-            let unusable = (value != "good").then_some((&newest, secret("good").version));
-            memory.note_refused(&Refused::default(), unusable.into_iter());
+        let note = |value: &str| memory.note(vec![(secret(value).object, Some(secret(value)))]);
+        note("good");
+        memory.flush().unwrap();
+        for value in ["wrong", "still wrong", "wrong again"] {
+            note(value);
+            // Whoever judges it is later than the disk may be.
             memory.flush().unwrap();
+            let version = secret(value).identity();
+            memory.note_refused(&Refused::default(), [(&version, secret("good").version)].into_iter());
         }
+        memory.flush().unwrap();
         let remembered = open(folder.path()).1;
-        assert_eq!((remembered.pairs, remembered.kept), (vec![secret("good")], vec![secret("wrong again")]));
+        assert!(remembered.former.contains(&secret("good")), "{:?}", remembered.former);
+        assert_eq!(remembered.kept, [secret("wrong again")]);
+        assert_eq!(remembered.unusable, [secret("wrong again").identity()].into());
         assert!(remembered.refused.objects.is_empty(), "Envoy refused nothing");
     }
 

@@ -72,12 +72,14 @@ impl Orphans {
 
     /// A word for each in the status.
     pub(crate) fn told(&self, now: SystemTime) -> Vec<DiagnosticReport> {
-        let one = |(proxy, credential): &(ProxyKey, Text)| DiagnosticReport {
+        let one = |(proxy, credential): &(ProxyKey, Text)| {
+            DiagnosticReport {
             severity: Severity::Warning.to_string(),
             code: "Orphaned".into(),
             message: format!("{proxy}#{credential} is orphaned: {}, and it may go on with what it had", why(proxy)),
-            hint: Some("declare that again (windrose check says what cannot be read), or end this proxy".into()),
+            hint: Some("end this proxy, or declare that again (windrose check says what cannot be read; ten minutes after it went it needs a new bootstrap)".into()),
             ..DiagnosticReport::default()
+        }
         };
         self.heard(now).asked.keys().map(one).collect()
     }

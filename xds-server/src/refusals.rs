@@ -59,13 +59,14 @@ struct Case {
 
 impl Refusals {
     /// The memory of a former run.
-    pub(crate) fn after_restart(Remembered { kept, pairs, refused }: Remembered) -> Self {
+    pub(crate) fn after_restart(Remembered { kept, former, unusable, refused }: Remembered) -> Self {
         let in_place = refused.objects.iter().filter_map(|(version, refusal)| Some((version.object.clone(), refusal.last_good.clone()?)));
-        let pairs: BTreeMap<_, _> = pairs.into_iter().filter_map(|kept| Some((kept.object.clone(), kept.decode()?))).collect();
+        let previous = in_place.collect();
         let first = (!kept.is_empty()).then(|| kept.iter().map(Kept::identity).collect());
-        let is_good = |kept: &Kept| !refused.objects.contains_key(&kept.identity()) && !pairs.contains_key(&kept.object);
-        let remembered = kept.into_iter().filter(is_good).collect();
-        Self { previous: in_place.chain(pairs).collect(), first, remembered, ..Self::default() }
+        let is_good = |kept: &Kept| !refused.objects.contains_key(&kept.identity()) && !unusable.contains(&kept.identity());
+        // In this order: of two the newer one is remembered, unless it is what is declared still.
+        let remembered = former.into_iter().chain(kept).filter(is_good).collect();
+        Self { previous, first, remembered, ..Self::default() }
     }
 
     /// Remembers the versions before the restart of what the first world has in another one.

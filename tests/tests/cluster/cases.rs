@@ -14,7 +14,7 @@ use windrose_tests::{places, skip};
 use windrose_vocab::Kind;
 
 use crate::rendered::{planned, rendered};
-use crate::stage::{NAME, PATIENCE, SYSTEM, Stage};
+use crate::stage::{Off, PATIENCE, SYSTEM, Stage};
 
 /// What the API server takes in, it tells within this time.
 const TOLD: std::time::Duration = std::time::Duration::from_secs(10);
@@ -57,6 +57,7 @@ async fn every_case_comes_to_the_same_resources() {
     if !all.iter().all(|name| is_free(&stage, name)) {
         return;
     }
+    // It would put Envoys there for every Gateway of every case.
     let _off = Off::switch(&stage);
     let end = CancellationToken::new();
     let mut tasks = JoinSet::new();
@@ -141,29 +142,6 @@ fn make(stage: &Stage, name: &str) {
     let namespace = format!("apiVersion: v1\nkind: Namespace\nmetadata: {{ name: {name}, labels: {labels} }}\n");
     if name != SYSTEM {
         stage.anywhere(&["apply", "-f", "-"], &namespace);
-    }
-}
-
-/// The control plane, switched off meanwhile: it would put Envoys there for every Gateway of every case.
-struct Off<'a>(&'a Stage);
-
-impl<'a> Off<'a> {
-    fn switch(stage: &'a Stage) -> Self {
-        stage.kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=0"]);
-        let gone = ["-n", SYSTEM, "wait", "pod", "--for=delete", "-l", "app.kubernetes.io/component=controller", "--timeout=120s"];
-        stage.kubectl(&gone);
-        Self(stage)
-    }
-}
-
-impl Drop for Off<'_> {
-    #[expect(clippy::print_stderr, reason = "whoever reads why the next story failed")]
-    fn drop(&mut self) {
-        let back = self.0.try_kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=2"], None);
-        let ready = self.0.try_kubectl(&["-n", SYSTEM, "rollout", "status", "deployment", NAME, "--timeout=180s"], None);
-        for error in [back.err(), ready.err()].into_iter().flatten() {
-            eprintln!("the control plane is not back: {error}");
-        }
     }
 }
 

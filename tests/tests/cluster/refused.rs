@@ -4,7 +4,7 @@ use windrose_tests::client::Call;
 use windrose_tests::envoy::REPEATED_TOO_OFTEN;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{NAME, PATIENCE, SYSTEM, Stage};
+use crate::stage::{Off, PATIENCE, SYSTEM, Stage};
 
 /// All Pods with these labels, as they are called.
 fn pods(stage: &Stage, namespace: &str, labels: &str) -> String {
@@ -32,14 +32,11 @@ async fn the_last_good_version_of_what_envoy_refused_outlives_replicas_and_envoy
     .await;
 
     // Nobody is left who was told of the good version, and no Envoy has it.
-    let controllers = "app.kubernetes.io/component=controller";
-    stage.kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=0"]);
-    stage.kubectl(&["-n", SYSTEM, "wait", "pod", "--for=delete", "-l", controllers, "--timeout=120s"]);
+    let off = Off::switch(&stage);
     let envoys = "gateway.networking.k8s.io/gateway-name=edge";
     let before = pods(&stage, &stage.namespace, envoys);
     stage.kubectl(&["delete", "pod", "-l", envoys, "--grace-period=0", "--force"]);
-    stage.kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=2"]);
-    stage.rolled_out();
+    drop(off);
     stage.answered(&call, "echo").await;
     let now = pods(&stage, &stage.namespace, envoys);
     assert!(before.lines().all(|pod| !now.contains(pod)), "{before} {now}");

@@ -300,6 +300,29 @@ spec:
     }
 }
 
+/// The control plane, switched off meanwhile; dropping it brings it back, also where the story fails.
+pub(crate) struct Off<'a>(&'a Stage);
+
+impl<'a> Off<'a> {
+    pub(crate) fn switch(stage: &'a Stage) -> Self {
+        stage.kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=0"]);
+        let gone = ["-n", SYSTEM, "wait", "pod", "--for=delete", "-l", "app.kubernetes.io/component=controller", "--timeout=120s"];
+        stage.kubectl(&gone);
+        Self(stage)
+    }
+}
+
+impl Drop for Off<'_> {
+    #[expect(clippy::print_stderr, reason = "whoever reads why the next story failed")]
+    fn drop(&mut self) {
+        let back = self.0.try_kubectl(&["-n", SYSTEM, "scale", "deployment", NAME, "--replicas=2"], None);
+        let ready = self.0.try_kubectl(&["-n", SYSTEM, "rollout", "status", "deployment", NAME, "--timeout=180s"], None);
+        for error in [back.err(), ready.err()].into_iter().flatten() {
+            eprintln!("the control plane is not back: {error}");
+        }
+    }
+}
+
 /// A command that runs beside a story, and ends with it.
 pub(crate) struct Started(pub(crate) Child);
 

@@ -45,7 +45,10 @@ async fn an_endpoint_that_fails_its_health_check_gets_no_request_until_it_is_wel
         Ok(())
     })
     .await;
-    assert_eq!(sick.last()["path"], "/healthz");
+    wait_until(PATIENCE, "a question about its health", async || {
+        if sick.last()["path"] == "/healthz" { Ok(()) } else { Err(sick.last().to_string()) }
+    })
+    .await;
     sick.answer(200);
     answered_by(&call, "sick").await;
     answered_by(&call, "well").await;

@@ -46,6 +46,7 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     let state = StateFolder::open(&options.common.state)?;
     let authority = state.node_authority(&options.common.trust_domain)?;
     let order = options.output_dir.as_deref().map(|folder| order(options, folder)).transpose()?;
+    super::block_on(warn_undeclared(&client::Server::Unix(state.socket()), &proxy(options)?))?;
     if let Some(order) = &order {
         // First: whoever is refused has nothing revoked.
         check_folder(options, order, &authority)?;
@@ -60,7 +61,6 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
         put(&format!("revoked every credential of {proxy} that was issued until now\n"))?;
     }
     let Some(mut order) = order else { return Ok(()) };
-    super::block_on(warn_undeclared(&client::Server::Unix(state.socket()), &order.proxy))?;
     if options.renew {
         write_credential(&order, &authority)?;
         return put(&format!("renewed the credential in {}; a running Envoy follows\n", order.folder.display()));
@@ -87,7 +87,8 @@ fn check_folder(options: &args::Bootstrap, order: &Order, authority: &NodeAuthor
     let files = bootstrap::files(&settings(order, authority)?);
     let names = [CREDENTIAL].into_iter().chain(files.keys().copied());
     let there: Vec<&str> = names.filter(|name| !options.force && order.folder.join(name).exists()).collect();
-    let cure = "--renew makes a new credential alone, --force overwrites";
+    let revoked = if options.revoke { "; nothing was revoked" } else { "" };
+    let cure = format!("--renew makes a new credential alone, --force overwrites{revoked}");
     anyhow::ensure!(there.is_empty(), "{folder} has {} already ({cure})", there.join(", "));
     Ok(())
 }
@@ -123,7 +124,13 @@ pub(crate) fn write(order: &Order, authority: &NodeAuthority) -> anyhow::Result<
     for (name, text) in bootstrap::files(&settings(order, authority)?) {
         folder.write(name, &text, &SystemEntropy)?;
     }
-    Ok(())
+    remove(
+        order,
+        match order.identity {
+            IdentityKind::Certificate => &[TOKEN],
+            IdentityKind::Token => &[CHAIN, KEY],
+        },
+    )
 }
 
 fn write_credential(order: &Order, authority: &NodeAuthority) -> anyhow::Result<()> {
@@ -135,12 +142,10 @@ fn write_credential(order: &Order, authority: &NodeAuthority) -> anyhow::Result<
             let made = authority.issue_certificate(&order.proxy, order.ttl, now, &SystemEntropy)?;
             folder.write(KEY, made.key.expose(), &SystemEntropy)?;
             folder.write(CHAIN, &made.certificate, &SystemEntropy)?;
-            remove(order, &[TOKEN])?;
         }
         IdentityKind::Token => {
             let token = authority.issue_token(&order.proxy, order.ttl, now, &SystemEntropy)?;
             folder.write(TOKEN, token.expose(), &SystemEntropy)?;
-            remove(order, &[CHAIN, KEY])?;
         }
     }
     Ok(())
