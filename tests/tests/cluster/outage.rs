@@ -10,9 +10,10 @@ use windrose_tests::wait::wait_until;
 
 use crate::stage::{PATIENCE, Stage};
 
+const AWAY: Duration = Duration::from_secs(60);
 /// Longer than a watch may be silent: each of them is cut meanwhile, and begun anew.
-const AWAY: Duration = Duration::from_secs(130);
-/// From the moment that the API server takes writes again to the answer of a new endpoint: what it needs for itself after so long is its own.
+const LONG_AWAY: Duration = Duration::from_secs(130);
+/// From the return of the API server to the answer of a new endpoint.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
 
 /// The API server, stopped; it goes on also where the story fails.
@@ -83,20 +84,35 @@ async fn lead(stage: &Stage, address: &str) {
     .await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn minutes_without_an_api_server_cost_no_request_and_what_changed_is_caught_up_in_seconds() {
-    let Some((command, stage, call, [_, other])) = led_by_hand("outage").await else { return };
+/// An absence of the API server that costs no request: how long the answer of a new endpoint takes from when it is let go, and from when it
+/// takes the first write.
+async fn absence(story: &str, away: Duration) -> Option<[Duration; 2]> {
+    let (command, stage, call, [_, other]) = led_by_hand(story).await?;
     let load = Load::start(4, Duration::from_millis(20), &call);
     let stopped = Stopped::new(&command);
-    tokio::time::sleep(AWAY).await;
+    tokio::time::sleep(away).await;
     drop(stopped);
+    let back = Instant::now();
     // The first thing it is told.
     lead(&stage, &other).await;
-    let back = Instant::now();
+    let taken = Instant::now();
     stage.answered(&call, "other").await;
-    let took = back.elapsed();
+    let took = [back.elapsed(), taken.elapsed()];
     let tally = load.finish().await;
     assert_eq!(tally.other_than(200), 0, "{tally:?}");
+    Some(took)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_minute_without_an_api_server_costs_no_request_and_what_changed_is_caught_up_in_seconds() {
+    let Some([took, _]) = absence("outage", AWAY).await else { return };
+    assert!(took <= CAUGHT_UP, "it took {took:?}");
+}
+
+/// After so long the API server itself needs seconds before it takes a write.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_is_one_in_which_every_watch_is_cut() {
+    let Some([_, took]) = absence("long-outage", LONG_AWAY).await else { return };
     assert!(took <= CAUGHT_UP, "it took {took:?}");
 }
 
