@@ -16,6 +16,10 @@ const SILENT_MAX: Duration = Duration::from_secs(90);
 /// More are not remembered: so many are named by no person one by one.
 const MOST: usize = 1_000;
 
+/// What can be done about one. Ten minutes after what it runs for is gone, its credentials are good no more.
+const CURE: &str =
+    "end this proxy, or declare that again (windrose check says what cannot be read); ten minutes after it went it needs a new bootstrap";
+
 /// Those that asked lately, by credential.
 #[derive(Debug, Default)]
 pub(crate) struct Orphans(Mutex<Known>);
@@ -72,14 +76,12 @@ impl Orphans {
 
     /// A word for each in the status.
     pub(crate) fn told(&self, now: SystemTime) -> Vec<DiagnosticReport> {
-        let one = |(proxy, credential): &(ProxyKey, Text)| {
-            DiagnosticReport {
+        let one = |(proxy, credential): &(ProxyKey, Text)| DiagnosticReport {
             severity: Severity::Warning.to_string(),
             code: "Orphaned".into(),
             message: format!("{proxy}#{credential} is orphaned: {}, and it may go on with what it had", why(proxy)),
-            hint: Some("end this proxy, or declare that again (windrose check says what cannot be read; ten minutes after it went it needs a new bootstrap)".into()),
+            hint: Some(CURE.into()),
             ..DiagnosticReport::default()
-        }
         };
         self.heard(now).asked.keys().map(one).collect()
     }

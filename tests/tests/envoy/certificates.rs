@@ -12,7 +12,7 @@ use windrose_tests::echo::EchoServer;
 use windrose_tests::tls::{Identity, TlsClient};
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{EVERYTHING, PATIENCE, Stage, documents, endpoint, route, service};
+use crate::stage::{EVERYTHING, PATIENCE, Stage, documents, endpoint, gateway_of, route, service};
 
 /// Renewals while connections are open.
 const RENEWALS: usize = 5;
@@ -30,17 +30,11 @@ stringData: {{ tls.crt: {chain}, tls.key: {key} }}"
 
 /// Two HTTPS listeners, each with a Secret of its own.
 fn declared(home: &Loopback, first: &Identity, second: &Identity) -> String {
-    let gateway = format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge, namespace: shop }}
-spec:
-  gatewayClassName: windrose
-  addresses: [{{ type: IPAddress, value: \"{}\" }}]
-  listeners:
-  - {{ name: first, port: 8443, protocol: HTTPS, tls: {{ certificateRefs: [{{ name: first }}] }} }}
-  - {{ name: second, port: 8444, protocol: HTTPS, tls: {{ certificateRefs: [{{ name: second }}] }} }}",
-        home.ip()
+    let gateway = gateway_of(
+        home.ip(),
+        "
+  - { name: first, port: 8443, protocol: HTTPS, tls: { certificateRefs: [{ name: first }] } }
+  - { name: second, port: 8444, protocol: HTTPS, tls: { certificateRefs: [{ name: second }] } }",
     );
     documents(&[
         gateway,

@@ -7,22 +7,16 @@ use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
 use windrose_tests::tls::{TlsClient, server_config};
 
-use crate::stage::{EVERYTHING, Stage, answered_by, beyond, documents, endpoint, free, route, service, until};
+use crate::stage::{EVERYTHING, Stage, answered_by, beyond, documents, endpoint, free, gateway_of, route, service, until};
 
 /// One listener of each kind.
 fn listeners(home: &Loopback) -> String {
-    format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge, namespace: shop }}
-spec:
-  gatewayClassName: windrose
-  addresses: [{{ type: IPAddress, value: \"{}\" }}]
-  listeners:
-  - {{ name: http, port: 8080, protocol: HTTP }}
-  - {{ name: tls, port: 8443, protocol: TLS, tls: {{ mode: Passthrough }} }}
-  - {{ name: tcp, port: 5432, protocol: TCP }}",
-        home.ip()
+    gateway_of(
+        home.ip(),
+        "
+  - { name: http, port: 8080, protocol: HTTP }
+  - { name: tls, port: 8443, protocol: TLS, tls: { mode: Passthrough } }
+  - { name: tcp, port: 5432, protocol: TCP }",
     )
 }
 

@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 use windrose_tests::address::Loopback;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, Stage, documents};
+use crate::stage::{PATIENCE, Stage, documents, gateway_of};
 
 /// What a session may wait for its answer; a lost one costs as much.
 const ANSWER: Duration = Duration::from_millis(500);
@@ -40,17 +40,7 @@ async fn session(from: IpAddr, to: SocketAddr) -> UdpSocket {
 }
 
 fn declared(at: SocketAddr, backends: &[(&str, SocketAddr)], shares: &str, more: &str) -> String {
-    let gateway = format!(
-        "apiVersion: gateway.networking.k8s.io/v1
-kind: Gateway
-metadata: {{ name: edge, namespace: shop }}
-spec:
-  gatewayClassName: windrose
-  addresses: [{{ type: IPAddress, value: \"{}\" }}]
-  listeners: [{{ name: dns, port: {}, protocol: UDP }}]",
-        at.ip(),
-        at.port()
-    );
+    let gateway = gateway_of(at.ip(), &format!("[{{ name: dns, port: {}, protocol: UDP }}]", at.port()));
     let route = format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: UDPRoute

@@ -187,6 +187,11 @@ pub(crate) fn documents(all: &[String]) -> String {
 pub(crate) fn gateway(listeners: &[(&str, SocketAddr)]) -> String {
     let ip = listeners[0].1.ip();
     let listeners: Vec<_> = listeners.iter().map(|(name, at)| format!("{{ name: {name}, port: {}, protocol: HTTP }}", at.port())).collect();
+    gateway_of(ip, &format!("[{}]", listeners.join(", ")))
+}
+
+/// The Gateway `edge` at an address, with these listeners as YAML writes them.
+pub(crate) fn gateway_of(ip: IpAddr, listeners: &str) -> String {
     format!(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -194,8 +199,7 @@ metadata: {{ name: edge, namespace: shop }}
 spec:
   gatewayClassName: windrose
   addresses: [{{ type: IPAddress, value: \"{ip}\" }}]
-  listeners: [{}]",
-        listeners.join(", ")
+  listeners: {listeners}"
     )
 }
 

@@ -11,14 +11,14 @@ use imbl::OrdMap;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayAddress};
-use windrose_api::declared::{Gateway, GatewayClass, Namespace, Object, Objects, SetAside};
+use windrose_api::declared::{Gateway, GatewayClass, Namespace, Object, Objects};
 use windrose_api::policy::GatewayParameters;
 use windrose_envoy::bootstrap::{self, AdminPages, Identity, Server, Settings};
 use windrose_kube::deploy::{Applier, BOOTSTRAP_FOLDER, Carries, Envoys, For, Made, RUN_FOLDER, Service, TOKEN_FOLDER, Wanted};
 use windrose_kube::names;
 use windrose_kube::source::World;
 use windrose_plan::{Edge, FLEET_ANNOTATION, GATEWAY_ANNOTATION, OpenPort, READY_PORT};
-use windrose_vocab::{Kind, ObjectKey, ObjectRef, ProxyKey, ProxyRole, Text};
+use windrose_vocab::{Kind, ObjectKey, ProxyKey, ProxyRole, Text};
 
 use super::identity::Shared;
 use super::{Sight, while_leading};
@@ -170,7 +170,6 @@ struct Basis {
     classes: Objects<GatewayClass>,
     parameters: Objects<GatewayParameters>,
     namespaces: Objects<Namespace>,
-    set_aside: OrdMap<ObjectRef, SetAside>,
     incomplete: bool,
     /// Which Gateways there are, and stay: one that was deleted and made anew is another one.
     standing: Vec<String>,
@@ -185,22 +184,10 @@ impl Basis {
             classes: declared.gateway_classes.clone(),
             parameters: declared.gateway_parameters.clone(),
             namespaces: declared.namespaces.clone(),
-            // Of a route that cannot be read nothing is made here.
-            set_aside: declared
-                .set_aside
-                .iter()
-                .filter(|(object, _)| makes(object.kind))
-                .map(|(object, aside)| (object.clone(), aside.clone()))
-                .collect(),
             incomplete: declared.incomplete,
             standing: declared.gateways.values().filter_map(|gateway| identity(gateway, world)).cloned().collect(),
         }
     }
-}
-
-/// Kinds that say what is to be made.
-fn makes(kind: Kind) -> bool {
-    matches!(kind, Kind::Gateway | Kind::GatewayClass | Kind::GatewayParameters | Kind::ListenerSet | Kind::Namespace)
 }
 
 /// The identity of a Gateway; none of one that is being deleted: what it owns goes with it, and is not made again meanwhile.

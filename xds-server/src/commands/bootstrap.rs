@@ -49,7 +49,9 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     super::block_on(warn_undeclared(&client::Server::Unix(state.socket()), &proxy(options)?))?;
     if let Some(order) = &order {
         // First: whoever is refused has nothing revoked.
-        check_folder(options, order, &authority)?;
+        if !options.renew && !options.force {
+            refuse_to_overwrite(order, &authority, options.revoke)?;
+        }
         Directory::open(&order.folder)?;
         Directory::open(order.folder.join(CREDENTIAL))?;
     }
@@ -78,16 +80,13 @@ pub(crate) fn run(options: &args::Bootstrap) -> anyhow::Result<()> {
     put(&format!("wrote {shown}\nstart: envoy -c {}\n", order.installed.join(bootstrap::BOOTSTRAP_FILE).display()))
 }
 
-/// Refuses to lose a file that is there. What is renewed was looked at before, see [`order`].
-fn check_folder(options: &args::Bootstrap, order: &Order, authority: &NodeAuthority) -> anyhow::Result<()> {
-    if options.renew {
-        return Ok(());
-    }
+/// Refuses to lose a file that is there.
+fn refuse_to_overwrite(order: &Order, authority: &NodeAuthority, revoke: bool) -> anyhow::Result<()> {
     let folder = order.folder.display();
     let files = bootstrap::files(&settings(order, authority)?);
     let names = [CREDENTIAL].into_iter().chain(files.keys().copied());
-    let there: Vec<&str> = names.filter(|name| !options.force && order.folder.join(name).exists()).collect();
-    let revoked = if options.revoke { "; nothing was revoked" } else { "" };
+    let there: Vec<&str> = names.filter(|name| order.folder.join(name).exists()).collect();
+    let revoked = if revoke { "; nothing was revoked" } else { "" };
     let cure = format!("--renew makes a new credential alone, --force overwrites{revoked}");
     anyhow::ensure!(there.is_empty(), "{folder} has {} already ({cure})", there.join(", "));
     Ok(())
