@@ -8,7 +8,7 @@ use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service};
+use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service, until};
 
 fn world(home: &Loopback, routes: &[String]) -> String {
     let back = [gateway(&[("http", home.port(8080))]), service("one"), endpoint("one", home.port(9001))];
@@ -69,6 +69,46 @@ async fn status_counts_from_the_acknowledgement_and_names_last_good_versions() {
     assert_eq!((&kept["programmed"]["status"], &kept["programmed"]["since"]), (&true.into(), &since.into()), "{kept}");
     assert!(kept["position"].as_str().unwrap().contains("shop.yaml:"), "{kept}");
     told(&stage, "new", "nothing in force", |one| one["inForce"] == "nothing" && one["accepted"] == false).await;
+    answered_by(&at, "one").await;
+}
+
+/// An EdgePolicy of the Gateway with one field.
+fn edge_policy(name: &str, field: &str) -> String {
+    format!(
+        "apiVersion: windrose.dev/v1alpha1
+kind: EdgePolicy
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: Gateway, name: edge }}]
+  {field}
+"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_that_cannot_be_read_hides_no_good_one_beside_it_and_what_it_closes_is_told() {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("one", home.port(9001)).await;
+    let with = |policies: &[String]| world(&home, &[&[route("web", EVERYTHING, "one")], policies].concat());
+    let good = edge_policy("good", "addresses: { allow: [127.0.0.0/8] }");
+    let (unread, of_times) = (edge_policy("broken", "addresses: 7"), edge_policy("broken", "timeouts: { request: 2 }"));
+    let [first, beside, alone, times] = [with(&[good.clone()]), with(&[unread.clone(), good]), with(&[unread]), with(&[of_times])];
+    let stage = Stage::set(home, &first).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let at = Call::get(stage.home.port(8080), "/");
+    answered_by(&at, "one").await;
+    stage.declare("shop.yaml", &beside);
+    told(&stage, "broken", "nothing in force", |one| one["inForce"] == "nothing").await;
+    told(&stage, "good", "in force", |one| one["programmed"]["status"] == true).await;
+    answered_by(&at, "one").await;
+    // It may have said whose addresses may come, and nobody else says it.
+    stage.declare("shop.yaml", &alone);
+    let closed = told(&stage, "broken", "closed", |one| one["inForce"] == "closed").await;
+    assert!(closed["message"].as_str().unwrap().ends_with("until that is mended it lets nobody pass"), "{closed}");
+    until(&at, "nobody to pass", |answer| answer.status == 403).await;
+    // It said nothing of addresses.
+    stage.declare("shop.yaml", &times);
+    told(&stage, "broken", "nothing in force", |one| one["inForce"] == "nothing").await;
     answered_by(&at, "one").await;
 }
 

@@ -73,6 +73,7 @@ fn progress(programmed: &ProgrammedReport, in_force: InForce) -> Cell {
     match in_force {
         InForce::LastGood => Cell::new(format!("{counts} last good")).fg(Color::Yellow),
         InForce::Declared | InForce::Nothing if programmed.status => Cell::new(counts).fg(Color::Green),
+        InForce::Closed => Cell::new("closed").fg(Color::Red),
         InForce::Declared | InForce::Nothing => Cell::new(counts).fg(if refused { Color::Red } else { Color::Yellow }),
     }
 }
@@ -82,6 +83,7 @@ fn in_force_only(in_force: InForce) -> Cell {
         InForce::Declared => Cell::new("-"),
         InForce::LastGood => Cell::new("last good").fg(Color::Yellow),
         InForce::Nothing => Cell::new("nothing").fg(Color::Red),
+        InForce::Closed => Cell::new("closed").fg(Color::Red),
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windrose_admin::report::{DiagnosticReport, InForce, ObjectReport, ProgrammedReport, RefusalReport};
 use windrose_plan::{ConditionType, Plan, Refusal, Verdict};
 use windrose_state::StreamId;
-use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectRef, ObjectVersion};
+use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion};
 
 use super::SourceReport;
 use crate::ends::seconds;
@@ -14,6 +14,8 @@ use crate::progress::{Lag, Progress, Standing};
 
 /// Proxies named in one row: the first tell what is wrong, and `windrose proxies` has them all.
 const NAMED: usize = 8;
+
+const LAST_GOOD: &str = "its last good version stays in force";
 
 /// Why something is not programmed that no proxy was offered: a mistake of ours, or no certificate could be issued.
 const NOT_PUBLISHED: &str = "NotPublished";
@@ -34,7 +36,7 @@ pub(super) fn all(known: &Known<'_>, only: Option<&str>) -> Vec<ObjectReport> {
     let read = declared.iter().map(|object| object.meta().identity()).filter(|version| wanted(&version.object));
     let never_good = known.source.unread.iter().filter(|(object, _)| declared.get(object).is_none() && wanted(object));
     let mut rows: Vec<ObjectReport> = read.map(|version| row(known, &version)).collect();
-    rows.extend(never_good.map(|(object, problem)| unread(blank(object), problem, InForce::Nothing)));
+    rows.extend(never_good.map(|(object, problem)| unread(blank(object), problem, in_stead(known, object))));
     rows.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
     rows
 }
@@ -45,7 +47,7 @@ fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {
         return refused(known, version, refusal);
     }
     let mut report = verdicts(&picture.plan, &version.object);
-    let standing = progress.of(version).filter(|_| takes_effect(&picture.plan, &version.object));
+    let standing = progress.of(version).filter(|_| picture.plan.takes_effect(&version.object));
     report.programmed = standing.as_ref().map(|standing| programmed(known, standing));
     if let Some(error) =
         standing.and_then(|standing| standing.unpublished.filter(|_| !standing.holds)).filter(|_| report.message.is_empty())
@@ -53,7 +55,7 @@ fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {
         (report.reason, report.message) = (NOT_PUBLISHED.into(), format!("what runs stays as it is: {error}"));
     }
     if let Some(problem) = source.unread.get(&version.object) {
-        return unread(report, problem, InForce::LastGood);
+        return unread(report, problem, (InForce::LastGood, LAST_GOOD));
     }
     if source.held.contains(&version.object) {
         report.in_force = InForce::LastGood;
@@ -74,12 +76,14 @@ fn blank(object: &ObjectRef) -> ObjectReport {
     }
 }
 
+/// What holds in the place of what was never good.
+fn in_stead(known: &Known<'_>, object: &ObjectRef) -> (InForce, &'static str) {
+    let stead = windrose_plan::stead(&known.picture.plan, &known.picture.declared, object);
+    (if stead.closes { InForce::Closed } else { InForce::Nothing }, stead.words)
+}
+
 /// Its newest version cannot be read.
-fn unread(report: ObjectReport, problem: &DiagnosticReport, in_force: InForce) -> ObjectReport {
-    let stead = match in_force {
-        InForce::LastGood => "its last good version stays in force",
-        InForce::Declared | InForce::Nothing => "it has no earlier version that was good",
-    };
+fn unread(report: ObjectReport, problem: &DiagnosticReport, (in_force, stead): (InForce, &str)) -> ObjectReport {
     ObjectReport {
         accepted: false,
         resolved: report.resolved && in_force == InForce::LastGood,
@@ -93,15 +97,15 @@ fn unread(report: ObjectReport, problem: &DiagnosticReport, in_force: InForce) -
 
 /// Its newest version runs nowhere: Envoy refused it, or we cannot plan it.
 fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> ObjectReport {
-    let in_stead = refusal.last_good.as_ref().and_then(|good| known.progress.of(&good.meta().identity()));
-    let targets = in_stead.map_or(0, |standing| standing.targets);
+    let good = refusal.last_good.as_ref().and_then(|good| known.progress.of(&good.meta().identity()));
+    let targets = good.map_or(0, |standing| standing.targets);
     let object = &version.object;
     let code = refusal.code();
     let about = |one: &&std::sync::Arc<Diagnostic>| one.code == code && one.object.as_ref() == Some(object);
     let message = known.picture.plan.diagnostics.iter().find(about).map_or_else(|| refusal.reason.clone(), |one| one.message.clone());
     let place = Diagnostic::error(object.clone(), FieldPath::root(), code, String::new());
     ObjectReport {
-        in_force: if refusal.last_good.is_some() { InForce::LastGood } else { InForce::Nothing },
+        in_force: if refusal.last_good.is_some() { InForce::LastGood } else { in_stead(known, object).0 },
         programmed: Some(ProgrammedReport {
             reason: code.as_str().into(),
             since: known.progress.refused_since(version).map(seconds),
@@ -113,20 +117,6 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
         position: known.source.places.as_ref().and_then(|places| places(&place)),
         ..verdicts(&known.picture.plan, object)
     }
-}
-
-/// Whether something that it attaches to takes it. Where nothing does, proxies that have what was read for its verdict run nothing of it;
-/// but for a BackendTLSPolicy that cannot be used, which closes, and an AuthPolicy for a rule that is not there, which others have.
-fn takes_effect(plan: &Plan, object: &ObjectRef) -> bool {
-    if object.kind == Kind::BackendTLSPolicy {
-        return true;
-    }
-    if object.kind == Kind::AuthPolicy && plan.coverage.values().any(|coverage| coverage.names(object)) {
-        return true;
-    }
-    let towards = plan.verdicts_of(object).filter(|(subject, _)| subject.parent.is_some());
-    let mut accepted = towards.filter_map(|(_, verdict)| verdict.conditions.get(ConditionType::Accepted)).peekable();
-    accepted.peek().is_none() || accepted.any(|condition| condition.status)
 }
 
 /// The object's conditions, those towards its parents and those of its sections as one: the first that is not as it should be speaks.

@@ -66,6 +66,8 @@ pub enum InForce {
     LastGood,
     /// None: there was no good one before.
     Nothing,
+    /// None, and until there is one it lets nobody pass.
+    Closed,
 }
 
 /// Whether an object runs.

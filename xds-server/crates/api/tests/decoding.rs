@@ -110,7 +110,7 @@ fn every_problem_is_told_at_once_each_at_its_field() {
             "rules": [{
                 "matches": [{"path": {"type": "Prefix", "value": "/a"}}],
                 "backendRefs": [{"name": "orders", "port": 70000}, {"name": "orders", "port": "80"}, {"port": 80}],
-                "timeouts": {"request": "10 s"},
+                "timeouts": {"request": "10 s", "backendRequest": 2},
             }],
         }),
     );
@@ -121,6 +121,7 @@ fn every_problem_is_told_at_once_each_at_its_field() {
         "error[WrongType]: HTTPRoute/shop/x: spec.rules[0].backendRefs[1].port: expected an integer, found the string `80` (write it without quotes)",
         "error[MissingField]: HTTPRoute/shop/x: spec.rules[0].backendRefs[2].name: required field `name` is missing",
         "error[OutOfRange]: HTTPRoute/shop/x: spec.rules[0].matches[0].path.type: `Prefix` is none of the allowed values (known here: `Exact`, `PathPrefix`, `RegularExpression`)",
+        "error[WrongType]: HTTPRoute/shop/x: spec.rules[0].timeouts.backendRequest: expected a string, found the number `2` (write its unit: `2s` or `2ms`)",
         "error[OutOfRange]: HTTPRoute/shop/x: spec.rules[0].timeouts.request: `10 s` is not a duration such as `1h30m`, `10s` or `500ms`",
     ];
     assert_eq!(told(node), expected);
@@ -435,4 +436,20 @@ fn what_a_broken_policy_attaches_to_is_read_however_it_is_written() {
     }
     let lost = decoded(ours("AuthPolicy", json!({"targetRefs": [{"kind": "HTTPRoute"}]}))).aside;
     assert!(lost.targets.is_empty() && lost.more);
+}
+
+#[test]
+fn of_a_broken_policy_that_would_refuse_nobody_so_much_is_known() {
+    let harmless = |kind: &str, spec: Value| {
+        let decoded = decoded(ours(kind, spec));
+        assert!(decoded.object.is_none());
+        decoded.aside.harmless
+    };
+    assert!(harmless("EdgePolicy", json!({"timeouts": {"request": 2}})));
+    assert!(!harmless("EdgePolicy", json!({"addresses": 7})) && !harmless("EdgePolicy", json!({"adresses": {}})), "or nearly so");
+    assert!(!harmless("EdgePolicy", json!([])));
+    for (kind, watches) in [("RateLimitPolicy", "shadow"), ("AuthorizationPolicy", "audit")] {
+        assert!(harmless(kind, json!({watches: true, "wrong": 1})) && !harmless(kind, json!({watches: "true"})), "{kind}");
+    }
+    assert!(!harmless("AuthPolicy", json!({"audit": true, "shadow": true})));
 }

@@ -39,6 +39,22 @@ impl Plan {
         self.verdicts.range(Subject::object(object.clone())..).take_while(move |(subject, _)| subject.object == *object)
     }
 
+    /// Whether something that an object attaches to takes it. Where nothing does, proxies that have what was read for its verdict run
+    /// nothing of it; but for a BackendTLSPolicy that cannot be used, which closes, and an AuthPolicy for a rule that is not there, which
+    /// others have.
+    #[must_use]
+    pub fn takes_effect(&self, object: &ObjectRef) -> bool {
+        if object.kind == Kind::BackendTLSPolicy {
+            return true;
+        }
+        if object.kind == Kind::AuthPolicy && self.coverage.values().any(|coverage| coverage.names(object)) {
+            return true;
+        }
+        let towards = self.verdicts_of(object).filter(|(subject, _)| subject.parent.is_some());
+        let mut accepted = towards.filter_map(|(_, verdict)| verdict.conditions.get(ConditionType::Accepted)).peekable();
+        accepted.peek().is_none() || accepted.any(|condition| condition.status)
+    }
+
     /// The Gateways for which proxies of that kind carry a version of an object: their own, or those that share them and whose listeners
     /// and routes it is in.
     #[must_use]
@@ -359,7 +375,7 @@ impl fmt::Display for Covered {
 pub enum Coverage {
     /// A token is required by these policies, from the most general to the most specific.
     Protected(Vec<ObjectRef>),
-    /// Nobody passes: one of these policies cannot be used.
+    /// Nobody passes: one of these policies cannot be used, or stands in for one that is not in force.
     Denied(Vec<ObjectRef>),
     /// Somebody signed off that no token is needed.
     Public {
@@ -377,6 +393,17 @@ pub enum Coverage {
 }
 
 impl Coverage {
+    /// The same where nobody passes because of other policies that are not in force.
+    pub(crate) fn closed_by(self, mut closed: Vec<ObjectRef>) -> Self {
+        if closed.is_empty() {
+            return self;
+        }
+        if let Self::Denied(policies) = self {
+            closed.extend(policies);
+        }
+        Self::Denied(closed)
+    }
+
     /// Whether that policy closes something there.
     #[must_use]
     pub fn names(&self, policy: &ObjectRef) -> bool {

@@ -378,7 +378,7 @@ fn refusals(declared: &mut Declared, refused: &Refused) -> (Told, BTreeMap<Objec
                 "its last good version stays in force"
             }
             Some(_) | None => {
-                let stead = set_aside::stead(declared, object);
+                let stead = set_aside::words(declared, object);
                 declared.remove(object);
                 stead
             }

@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod authorization;
+pub(crate) mod closed;
 pub(crate) mod edge;
 pub(crate) mod headers;
 pub(crate) mod mesh;

@@ -3,6 +3,7 @@
 mod auth;
 mod authorization;
 mod by_host;
+mod closed;
 mod fleets;
 mod gateways;
 mod incremental;

@@ -71,6 +71,8 @@ pub enum Code {
     Unsupported,
     /// Correct, and unsafe.
     Unsafe,
+    /// A policy that cannot be read, and because of which nobody passes.
+    Closed,
     /// A route that no policy protects and nobody signed off.
     Open,
     /// Two things of the same specificity would match the same request, or one can never match.
@@ -109,6 +111,7 @@ impl Code {
             Self::TargetNotFound => "TargetNotFound",
             Self::Unsupported => "Unsupported",
             Self::Unsafe => "Unsafe",
+            Self::Closed => "Closed",
             Self::Open => "Open",
             Self::Shadowed => "Shadowed",
             Self::RefusedByEnvoy => "RefusedByEnvoy",

@@ -352,8 +352,8 @@ impl Known<'_> {
     fn refused(&self, object: &ObjectRef) -> Option<Condition> {
         let version = self.picture.declared.get(object)?.meta().identity();
         let refusal = self.picture.refused.objects.get(&version)?;
-        let none = windrose_plan::stead(&self.picture.declared, object);
-        let stead = if refusal.last_good.is_some() { "its last good version stays in force" } else { none };
+        let none = windrose_plan::stead(&self.picture.plan, &self.picture.declared, object);
+        let stead = if refusal.last_good.is_some() { "its last good version stays in force" } else { none.words };
         Some(Condition {
             kind: "Programmed",
             status: false,

@@ -105,6 +105,8 @@ pub struct SetAside {
     pub targets: Arc<[TargetRef]>,
     /// It says more of what it attaches to, which cannot be read.
     pub more: bool,
+    /// That much can be read: it would refuse nobody.
+    pub harmless: bool,
 }
 
 /// Which objects differ between two worlds; what `plan` needs to follow a change at its own cost.

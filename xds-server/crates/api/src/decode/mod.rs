@@ -73,7 +73,7 @@ pub fn decode(node: Node, source: Source<'_>) -> Decoded {
         Err(diagnostic) => return Decoded { diagnostics: vec![diagnostic], ..Decoded::default() },
     };
     let mut report = Report::new(identified.reference.clone());
-    let aside = aside(&node);
+    let aside = aside(&node, &identified);
     let object = object(node, &identified, source, &mut report).filter(|_| report.errors() == 0);
     Decoded { object, reference: Some(identified.reference), aside, diagnostics: report.finish() }
 }
@@ -104,11 +104,33 @@ fn is_kubernetes(kind: Kind) -> bool {
 
 /// What a policy attaches to, whatever else is wrong with how it says that: a kind has one group only, and what is no name of a part is
 /// taken for the whole.
-fn aside(node: &Node) -> SetAside {
+fn aside(node: &Node, identified: &identity::Identified) -> SetAside {
     let listed = node.pointer("/spec/targetRefs").and_then(Value::as_array).into_iter().flatten();
     let written: Vec<&Value> = listed.chain(node.pointer("/spec/targetRef")).collect();
     let targets: Vec<TargetRef> = written.iter().filter_map(|target| self::target(target)).collect();
-    SetAside { created: identity::created(node), more: targets.len() < written.len(), targets: targets.into() }
+    SetAside {
+        created: identity::created(node),
+        more: targets.len() < written.len(),
+        targets: targets.into(),
+        harmless: is_harmless(node, identified),
+    }
+}
+
+/// Whether a policy that cannot be decoded says so much all the same: that it watches only, or nothing of whose addresses may come. A field
+/// that is not known may be one of those, misspelt.
+fn is_harmless(node: &Node, identified: &identity::Identified) -> bool {
+    let spec = node.get("spec").and_then(Value::as_object);
+    let is_set = |name: &str| spec.and_then(|spec| spec.get(name)) == Some(&Value::Bool(true));
+    match identified.reference.kind {
+        Kind::AuthorizationPolicy => is_set("audit"),
+        Kind::RateLimitPolicy => is_set("shadow"),
+        Kind::EdgePolicy => {
+            let known = schema(Kind::EdgePolicy).version(&identified.version).and_then(|root| root.properties.get("spec"));
+            let is_other = |name: &String| name != "addresses" && known.is_some_and(|known| known.properties.contains_key(name.as_str()));
+            spec.is_some_and(|spec| spec.keys().all(is_other))
+        }
+        _ => false,
+    }
 }
 
 fn target(written: &Value) -> Option<TargetRef> {

@@ -64,6 +64,14 @@ pub(crate) fn cure(expected: Type, value: &Value) -> Option<&'static str> {
     }
 }
 
+/// The same number with a unit, where that is what is missing.
+pub(crate) fn missing_unit(limits: &Limits, text: &str) -> Option<String> {
+    let pattern = limits.pattern.as_ref()?;
+    let with_unit = format!("{text}s");
+    (!pattern.matches(text) && pattern.text.contains("(h|m|s|ms)") && pattern.matches(&with_unit))
+        .then(|| format!("write its unit: `{with_unit}` or `{text}ms`"))
+}
+
 /// Checks one scalar.
 pub(crate) fn check(limits: &Limits, value: &Value, at: &Path<'_>, report: &mut Report) {
     if !limits.choices.is_empty() && !limits.choices.contains(value) {
@@ -122,7 +130,10 @@ fn string(limits: &Limits, text: &str, value: &Value, at: &Path<'_>, report: &mu
     }
     if let Some(pattern) = limits.pattern.as_ref().filter(|pattern| !pattern.matches(text)) {
         let message = format!("{} {}", report.shown(value), explain(&pattern.text, text));
-        return report.error(at, Code::OutOfRange, message);
+        return match missing_unit(limits, text) {
+            Some(hint) => report.error_with_hint(at, Code::OutOfRange, message, hint),
+            None => report.error(at, Code::OutOfRange, message),
+        };
     }
     if let Some(what) = limits.format.as_deref().and_then(|format| misses(format, text)) {
         report.error(at, Code::OutOfRange, format!("{} is not {what}", report.shown(value)));

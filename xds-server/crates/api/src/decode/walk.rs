@@ -7,7 +7,7 @@ use windrose_vocab::{Code, Severity};
 use super::nearest::suggestion;
 use super::report::{Path, Report};
 use super::scalar;
-use crate::schema::{Additional, List, Schema, Subject, Type, Verdict};
+use crate::schema::{Additional, Limits, List, Schema, Subject, Type, Verdict};
 
 /// What happens to a member that the schema does not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) fn walk(schema: &Schema, value: &mut Value, unknown: Unknown, at: &Pa
         return;
     }
     if let Some(expected) = schema.types.filter(|expected| !scalar::has_type(*expected, value)) {
-        return wrong_type(expected, value, at, report);
+        return wrong_type(expected, &schema.limits, value, at, report);
     }
     let before = report.errors();
     match value {
@@ -38,9 +38,10 @@ pub(crate) fn walk(schema: &Schema, value: &mut Value, unknown: Unknown, at: &Pa
     }
 }
 
-fn wrong_type(expected: Type, value: &Value, at: &Path<'_>, report: &mut Report) {
+fn wrong_type(expected: Type, limits: &Limits, value: &Value, at: &Path<'_>, report: &mut Report) {
     let message = format!("expected {}, found {}", scalar::name_of(expected), scalar::describe(value, report));
-    match scalar::cure(expected, value) {
+    let unit = scalar::missing_unit(limits, &value.to_string());
+    match unit.or_else(|| scalar::cure(expected, value).map(str::to_owned)) {
         Some(hint) => report.error_with_hint(at, Code::WrongType, message, hint),
         None => report.error(at, Code::WrongType, message),
     }

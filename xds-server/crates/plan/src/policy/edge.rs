@@ -32,8 +32,7 @@ pub(crate) struct EdgeLimits {
 /// Field by field: the listener's policy, its ListenerSet's, the Gateway's, the default. What judges who may come is the word of each
 /// owner: a ListenerSet of another namespace can close there, and never open.
 pub(crate) fn effective(view: &View<'_>, gateway: &ObjectRef, listener: Option<&ListenerId>) -> EdgeLimits {
-    let own = listener.into_iter().flat_map(|listener| own_policies(view, listener));
-    let names: Vec<ObjectRef> = own.chain(winner(view, Kind::EdgePolicy, gateway, None)).collect();
+    let names = deciding(view, gateway, listener);
     let specs = |names: &[&ObjectRef]| -> Vec<&EdgePolicy> {
         names.iter().filter_map(|name| view.edge_policy(&name.key)).map(|policy| &policy.spec).collect()
     };
@@ -49,6 +48,20 @@ pub(crate) fn effective(view: &View<'_>, gateway: &ObjectRef, listener: Option<&
         addresses: authorization::both(first.addresses, other.addresses),
         ..all
     }
+}
+
+/// The policies around a listener, the most specific first.
+fn deciding(view: &View<'_>, gateway: &ObjectRef, listener: Option<&ListenerId>) -> Vec<ObjectRef> {
+    let own = listener.into_iter().flat_map(|listener| own_policies(view, listener));
+    own.chain(winner(view, Kind::EdgePolicy, gateway, None)).collect()
+}
+
+/// Those that say whose addresses may come: the first of each owner that says anything of it.
+pub(crate) fn of_addresses(view: &View<'_>, gateway: &ObjectRef, listener: Option<&ListenerId>) -> Vec<ObjectRef> {
+    let (of_gateway, of_others): (Vec<_>, Vec<_>) =
+        deciding(view, gateway, listener).into_iter().partition(|name| name.key.namespace == gateway.key.namespace);
+    let says = |name: &ObjectRef| view.edge_policy(&name.key).is_some_and(|policy| policy.spec.addresses.is_some());
+    [of_gateway, of_others].into_iter().filter_map(|names| names.into_iter().find(says)).collect()
 }
 
 /// What either says that lets fewer ways of writing a path by.

@@ -3,6 +3,7 @@
 use windrose_api::policy::{MeshPolicy, MtlsMode};
 use windrose_vocab::{Kind, ObjectRef, Port, Text};
 
+use super::target::rank;
 use super::winner;
 use crate::world::{Index, View};
 
@@ -31,5 +32,5 @@ pub(crate) fn general(view: &View<'_>, kind: Kind, namespace: &Text) -> Vec<Obje
 /// The oldest policy of a namespace that names no target.
 pub(crate) fn oldest_general(view: &View<'_>, kind: Kind, namespace: &Text) -> Option<ObjectRef> {
     let names = view.index(Index::NamespacePolicies(kind, namespace.clone()));
-    names.into_iter().filter_map(|name| view.object(&name).map(|object| (object.meta().created, name))).min().map(|(_, name)| name)
+    names.into_iter().filter_map(|name| view.object(&name).map(|object| rank(object.meta()))).min().map(|(_, _, name)| name)
 }

@@ -14,12 +14,15 @@ use windrose_api::{Declared, Meta, Object};
 use windrose_vocab::{Fingerprint, Kind, ObjectKey, ObjectRef, Text};
 
 use super::{mesh, target};
+use crate::plan::Plan;
 
 /// Puts the stand-ins into `effective`, where `declared` has a protecting policy that is not in force there.
 pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
     for (object, aside) in &declared.set_aside {
-        if effective.get(object).is_none() && !is_lost(object, aside) {
+        if effective.get(object).is_none() && !aside.harmless && !is_lost(object, aside) {
             stand_in(object, aside.created, &aside.targets).into_iter().for_each(|closed| effective.insert(closed));
+            // What stands in for it makes it no more readable.
+            effective.set_aside.insert(object.clone(), aside.clone());
         }
     }
     let missing: Vec<AnyObject> = [
@@ -34,9 +37,28 @@ pub(crate) fn close(declared: &Declared, effective: &mut Declared) {
 }
 
 /// What holds in the place of an object that is not in force and was never good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stead {
+    /// Whether something that closes stands in for it.
+    pub closes: bool,
+    /// What that means, for people.
+    pub words: &'static str,
+}
+
+/// What holds in the place of an object of that plan that is not in force and was never good.
 #[must_use]
-pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
-    if declared.set_aside.get(object).is_some_and(|aside| is_lost(object, aside)) {
+pub fn stead(plan: &Plan, declared: &Declared, object: &ObjectRef) -> Stead {
+    let lost = declared.set_aside.get(object).is_some_and(|aside| is_lost(object, aside));
+    match closes(declared, object) && !lost {
+        true if plan.takes_effect(object) => Stead { closes: true, words: words(declared, object) },
+        true => Stead { closes: false, words: "it has no effect" },
+        false => Stead { closes: false, words: words(declared, object) },
+    }
+}
+
+/// The same, where it takes effect at all.
+pub(crate) fn words(declared: &Declared, object: &ObjectRef) -> &'static str {
+    if declared.set_aside.get(object).is_some_and(|aside| !aside.harmless && is_lost(object, aside)) {
         return "what it attaches to cannot be read, so it protects nothing until that is mended";
     }
     match object.kind {
@@ -44,6 +66,15 @@ pub fn stead(declared: &Declared, object: &ObjectRef) -> &'static str {
         Kind::BackendTLSPolicy => "until that is mended nothing is sent there",
         Kind::MeshPolicy => "until that is mended nobody comes in without mTLS",
         _ => "until that is mended it lets nobody pass",
+    }
+}
+
+/// What a stand-in of the kind does where it attaches.
+pub(crate) fn closes_by(kind: Kind) -> &'static str {
+    match kind {
+        Kind::BackendTLSPolicy => "nothing is sent to",
+        Kind::MeshPolicy => "nobody comes in without mTLS at",
+        _ => "nobody passes at",
     }
 }
 
@@ -61,6 +92,9 @@ fn is_lost(object: &ObjectRef, aside: &SetAside) -> bool {
 
 /// Whether a policy is to refuse anybody, as far as it can be read: then nobody passes while it is not in force.
 fn closes(declared: &Declared, object: &ObjectRef) -> bool {
+    if declared.set_aside.get(object).is_some_and(|aside| aside.harmless) {
+        return false;
+    }
     match declared.get(object) {
         Some(AnyObject::AuthorizationPolicy(policy)) => !policy.spec.audit,
         Some(AnyObject::RateLimitPolicy(policy)) => !policy.spec.shadow,
@@ -177,7 +211,7 @@ mod tests {
     use super::*;
 
     fn aside(targets: &[TargetRef]) -> SetAside {
-        SetAside { created: 7, targets: targets.into(), more: false }
+        SetAside { created: 7, targets: targets.into(), ..SetAside::default() }
     }
 
     #[test]
@@ -205,7 +239,7 @@ mod tests {
         close(&declared, &mut effective);
         let Some(AnyObject::BackendTls(policy)) = effective.get(&tls) else { panic!("no stand-in") };
         assert!(policy.spec.ca.is_empty() && !policy.spec.system_ca && *policy.spec.targets[0].0.name == *"pay");
-        assert_eq!(stead(&declared, &tls), "until that is mended nothing is sent there");
+        assert_eq!(words(&declared, &tls), "until that is mended nothing is sent there");
         let Some(AnyObject::MeshPolicy(policy)) = effective.get(&mesh) else { panic!("no stand-in") };
         assert_eq!(policy.spec.mtls, Some(MtlsMode::Strict));
     }
@@ -235,7 +269,7 @@ mod tests {
             let mut effective = declared.clone();
             close(&declared, &mut effective);
             assert!(effective.get(&object).is_none());
-            assert_eq!(stead(&declared, &object), said);
+            assert_eq!(words(&declared, &object), said);
         }
     }
 
@@ -262,10 +296,10 @@ mod tests {
             let mut effective = Declared::default();
             close(&declared, &mut effective);
             assert!(effective.get(&object).is_none(), "{kind}");
-            assert_eq!(stead(&declared, &object), "it has no effect");
+            assert_eq!(words(&declared, &object), "it has no effect");
         }
         let unread = ObjectRef::new(Kind::RateLimitPolicy, "shop", "unread");
-        assert_eq!(stead(&declared, &unread), "until that is mended it lets nobody pass", "who knows what it said");
+        assert_eq!(words(&declared, &unread), "until that is mended it lets nobody pass", "who knows what it said");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Targets: what a policy names, whether it is there, and which of several policies on one target decides (the older one, where they do not
 //! add up).
 
+use windrose_api::Meta;
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::{Listener, Protocol};
@@ -9,7 +10,7 @@ use windrose_api::policy::{TargetRef, target_kinds, target_part};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Text};
 
 use super::auth::siblings;
-use super::mesh;
+use super::{mesh, set_aside};
 use crate::backend::BackendId;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{Problem, field, missing};
@@ -68,11 +69,17 @@ fn by_age(view: &View<'_>, kind: Kind, target: &ObjectRef, is_meant: impl Fn(Opt
     let with_age = view.policies_on(kind, target).filter_map(|policy| {
         let object = view.object(&policy)?;
         let here = targets(&object).into_iter().any(|(known, part)| known.as_ref() == Some(target) && is_meant(part.as_ref()));
-        here.then(|| (object.meta().created, policy))
+        here.then(|| rank(object.meta()))
     });
     let mut found: Vec<_> = with_age.collect();
     found.sort();
-    found.into_iter().map(|(_, policy)| policy).collect()
+    found.into_iter().map(|(_, _, policy)| policy).collect()
+}
+
+/// Of several the first decides: the oldest, and of those of one age (files have none) one that can be read before what stands in for
+/// one that cannot.
+pub(super) fn rank(meta: &Meta) -> (u64, bool, ObjectRef) {
+    (meta.created, set_aside::is_stand_in(meta), meta.object.clone())
 }
 
 /// Whether a policy of a kind names a part of this target.
@@ -84,21 +91,30 @@ pub(crate) fn is_any_part_named(view: &View<'_>, kind: Kind, target: &ObjectRef)
 /// Judges the targets of a policy and tells its verdict for each.
 pub(crate) fn judge(view: &View<'_>, policy: &AnyObject) {
     let meta = policy.meta();
-    if targets(policy).is_empty() && may_be_general(meta.object.kind) {
-        judge_general(view, &meta.object);
+    let mut held = Vec::new();
+    if targets(policy).is_empty() && may_be_general(meta.object.kind) && judge_general(view, &meta.object) {
+        held.push(format!("namespace {}", meta.object.key.namespace));
     }
     for (index, (target, section)) in targets(policy).into_iter().enumerate() {
         let Some(parent) = parents(policy).into_iter().nth(index) else { continue };
         let subject = Subject::parent(meta.object.clone(), parent.clone());
         let judged = attached(view, &meta.object, &parent, target.as_ref(), section.as_ref());
         match judged {
-            Ok(()) => view.condition(&subject, ConditionType::Accepted, Condition::yes("Accepted")),
+            Ok(()) => {
+                view.condition(&subject, ConditionType::Accepted, Condition::yes("Accepted"));
+                held.extend(target.map(|target| target.to_string()));
+            }
             Err(problem) => {
                 view.condition(&subject, ConditionType::Accepted, Condition::no(problem.reason, problem.message.clone()));
                 let problem = problem.at(&meta.object, field(&format!("spec.targetRefs[{index}]")));
                 view.tell(if problem.code == Code::Conflicted { warning(problem) } else { problem });
             }
         }
+    }
+    if !held.is_empty() && view.is_set_aside(&meta.object) {
+        let closes = set_aside::closes_by(meta.object.kind);
+        let message = format!("it cannot be read, so until it can {closes} {}", held.join(", "));
+        view.warn(&meta.object, field(""), Code::Closed, message);
     }
 }
 
@@ -107,20 +123,31 @@ fn may_be_general(kind: Kind) -> bool {
     matches!(kind, Kind::MeshPolicy | Kind::TelemetryPolicy | Kind::AuthorizationPolicy)
 }
 
-/// What names no target holds for its namespace, if it is the oldest or all hold.
-fn judge_general(view: &View<'_>, policy: &ObjectRef) {
+/// What names no target holds for its namespace, if it is the first or all hold; whether it does.
+fn judge_general(view: &View<'_>, policy: &ObjectRef) -> bool {
     let namespace = &policy.key.namespace;
     let target = ObjectReference { group: "".into(), kind: Kind::Namespace.as_str().into(), namespace: None, name: namespace.clone() };
     let subject = Subject::parent(policy.clone(), ParentRef { target, section: None, port: None });
-    let older = mesh::oldest_general(view, policy.kind, namespace).filter(|older| older != policy && !adds_up(policy.kind));
-    match older {
-        None => view.condition(&subject, ConditionType::Accepted, Condition::yes("Accepted")),
-        Some(older) => {
-            let message = format!("{older} is older and already decides for the namespace");
-            view.condition(&subject, ConditionType::Accepted, Condition::no("Conflicted", message.clone()));
-            view.tell(warning(Problem::new("Conflicted", Code::Conflicted, message).at(policy, field("spec.targetRefs"))));
-        }
-    }
+    let first = mesh::oldest_general(view, policy.kind, namespace).filter(|first| first != policy && !adds_up(policy.kind));
+    let Some(first) = first else {
+        view.condition(&subject, ConditionType::Accepted, Condition::yes("Accepted"));
+        return true;
+    };
+    let message = format!("{} the namespace", precedes(view, &first, policy));
+    view.condition(&subject, ConditionType::Accepted, Condition::no("Conflicted", message.clone()));
+    view.tell(warning(Problem::new("Conflicted", Code::Conflicted, message).at(policy, field("spec.targetRefs"))));
+    false
+}
+
+/// Why another policy decides in the place of this one.
+fn precedes(view: &View<'_>, other: &ObjectRef, policy: &ObjectRef) -> String {
+    let of = |policy: &ObjectRef| view.object(policy).map(|policy| rank(policy.meta()));
+    let why = match of(other).zip(of(policy)) {
+        Some(((other, _, _), (own, _, _))) if other < own => "is older",
+        Some(((_, _, _), (_, true, _))) => "can be read",
+        Some(_) | None => "comes first by name",
+    };
+    format!("{other} {why} and already decides for")
 }
 
 fn warning(diagnostic: Diagnostic) -> Diagnostic {
@@ -172,7 +199,7 @@ fn attached(
     }
     match winner(view, policy.kind, target, section) {
         Some(older) if older != *policy && !adds_up(policy.kind) => {
-            let message = format!("{older} is older and already decides for {target}");
+            let message = format!("{} {target}", precedes(view, &older, policy));
             Err(Problem::new("Conflicted", Code::Conflicted, message))
         }
         _ => Ok(()),

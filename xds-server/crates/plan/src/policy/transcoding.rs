@@ -74,6 +74,14 @@ fn descriptors(view: &View<'_>, policy: &ObjectRef, source: &DescriptorSource) -
     }
 }
 
+/// Whether it lets nothing through.
+pub(crate) fn is_unusable(entry: &ExtensionEntry) -> bool {
+    match entry {
+        ExtensionEntry::Transcoder(rule) => rule.is_none(),
+        ExtensionEntry::Auth(_) | ExtensionEntry::RateLimit(_) => false,
+    }
+}
+
 /// What a proxy has to hold of a message while it is transcoded.
 pub(crate) fn buffer_bytes(entry: &ExtensionEntry) -> u64 {
     match entry {
@@ -82,12 +90,12 @@ pub(crate) fn buffer_bytes(entry: &ExtensionEntry) -> u64 {
     }
 }
 
-/// The id for a rule whose requests are to be transcoded, and what stands under it. `backends` are those that requests go to.
+/// The policy for a rule whose requests are to be transcoded, and what stands under its name. `backends` are those that requests go to.
 pub(crate) fn effective<'r>(
     view: &View<'_>,
     place: &Place<'_>,
     backends: impl Iterator<Item = &'r ResolvedBackend>,
-) -> Option<(Text, ExtensionEntry)> {
+) -> Option<(ObjectRef, ExtensionEntry)> {
     let own = chain(view, Kind::TranscodingPolicy, place).pop();
     let behind = || {
         let mut services = backends.map(|backend| &backend.id).filter(|id| id.object().kind == Kind::Service);
@@ -98,5 +106,5 @@ pub(crate) fn effective<'r>(
         Some(PolicyOutcome::Transcoding(rule)) => rule.clone(),
         _ => None,
     };
-    Some((policy.key.to_string().into(), ExtensionEntry::Transcoder(rule)))
+    Some((policy, ExtensionEntry::Transcoder(rule)))
 }

@@ -15,7 +15,7 @@ use super::{ResolvedRule, RulesKey, Table, external_auth};
 use crate::backend::ClusterKey;
 use crate::gateway::BoundListener;
 use crate::plan::{Coverage, Covered};
-use crate::policy::{ExtensionEntry, Place, auth, rate_limit, transcoding};
+use crate::policy::{ExtensionEntry, Place, auth, closed, rate_limit, transcoding};
 use crate::reference::field;
 use crate::world::{Filter, View};
 
@@ -57,12 +57,15 @@ pub(crate) fn rules(view: &View<'_>, key: &RulesKey) -> Option<Rules> {
         let counted = rule.backends.iter().zip(&resolved.backends).filter(|(backend, _)| backend.weight.get() > 0);
         let transcoder = transcoding::effective(view, &place, counted.filter_map(|(_, resolved)| resolved.as_ref()));
         let transcoded = transcoder.is_some();
+        let mut closed = closed::at_rule(view, &place);
+        closed.extend(transcoder.iter().filter(|(_, entry)| transcoding::is_unusable(entry)).map(|(policy, _)| policy.clone()));
+        let transcoder = transcoder.map(|(policy, entry)| (Text::from(policy.key.to_string()), entry));
         let parts = RuleParts { route: &key.route, index, rule, resolved, table: &key.table, filters: &filters, transcoded };
         let actions = actions(view, &parts, &mut clusters);
         let asked = if asks { Some(key.route.clone()) } else { asked_before(view, key) };
         let label = rule_label(key.route.kind, rule);
         let unasked = if only_redirects(rule, &actions) { Coverage::Redirects } else { Coverage::Open };
-        let (entries, is_open) = entries(view, key, &place, (asked, unasked), &label);
+        let (entries, is_open) = entries(view, key, &place, (asked, unasked, closed), &label);
         open.extend(is_open.then_some((index, label)));
         let policies: Vec<(Text, Text)> = entries.iter().map(|(filter, id, _)| (filter.metadata().into(), id.clone())).collect();
         all_entries.extend(entries.into_iter().map(|(filter, id, entry)| ((filter, id), entry)));
@@ -207,40 +210,37 @@ fn only_redirects(rule: &Rule, actions: &[(Option<Share>, RouteAction)]) -> bool
 }
 
 /// The entries that every route of the rule names, and whether it is open to everybody by nobody's word. Where nobody is asked it counts as
-/// `unasked`.
+/// `unasked`, and where nobody passes because of `closed`, that is what counts.
 fn entries(
     view: &View<'_>,
     key: &RulesKey,
     place: &Place<'_>,
-    (asked, unasked): (Option<ObjectRef>, Coverage),
+    (asked, unasked, closed): (Option<ObjectRef>, Coverage, Vec<ObjectRef>),
     rule: &Text,
 ) -> (Vec<(Filter, Text, ExtensionEntry)>, bool) {
-    let (mut all, mut is_open) = (Vec::new(), false);
+    let mut all = Vec::new();
     let parent = match &*key.table {
         Table::Edge { gateway, .. } => ObjectRef { kind: Kind::Gateway, key: gateway.clone() },
         Table::Mesh { service, .. } => ObjectRef { kind: Kind::Service, key: service.clone() },
     };
     let section = key.listener.as_ref().map(ToString::to_string).map(Text::from);
     let covered = Covered { route: key.route.clone(), parent, section, rule: rule.clone() };
-    match auth::effective(view, place) {
+    let coverage = match auth::effective(view, place) {
         Some(auth::Effective { id, rule, coverage }) => {
-            view.covers(covered, coverage);
             all.push((Filter::JwtAuth, id, ExtensionEntry::Auth(rule)));
+            coverage
         }
         None => {
-            if let Some(asked) = asked {
-                view.covers(covered, Coverage::Protected(vec![asked]));
-            } else {
-                // Who calls a Service is judged where the call comes in.
-                is_open = unasked == Coverage::Open && matches!(*key.table, Table::Edge { .. });
-                view.covers(covered, unasked);
-            }
             // At a Gateway also where nobody asks for tokens yet: the first policy that does changes no other route.
             if matches!(*key.table, Table::Edge { .. }) || view.guarded(&key.table, Filter::JwtAuth) {
                 all.push((Filter::JwtAuth, auth::OPEN.into(), ExtensionEntry::Auth(AuthRule::Public)));
             }
+            asked.map_or(unasked, |asked| Coverage::Protected(vec![asked]))
         }
-    }
+    };
+    // Who calls a Service is judged where the call comes in.
+    let is_open = coverage == Coverage::Open && matches!(*key.table, Table::Edge { .. });
+    view.covers(covered, coverage.closed_by(closed));
     if let Some((id, limits)) = rate_limit::effective(view, place) {
         all.push((Filter::RateLimit, id, ExtensionEntry::RateLimit(limits)));
     }

@@ -10,8 +10,8 @@ use windrose_api::declared::backend::BackendTls;
 use windrose_api::declared::gateway::{CONTROLLER, GatewayClass, Namespaces};
 use windrose_api::declared::{AnyObject, Changed, ListenerSet, SetAside};
 use windrose_api::policy::{
-    Action, AuthPolicy, AuthorizationPolicy, Fleet, JwtProvider, KeySource, MeshPolicy, MtlsMode, Provider, Public, RateLimitPolicy,
-    TelemetryPolicy, Tracing, TrafficPolicy,
+    Action, AddressRules, AuthPolicy, AuthorizationPolicy, EdgePolicy, Fleet, JwtProvider, KeySource, MeshPolicy, MtlsMode, Provider,
+    Public, RateLimitPolicy, TargetRef, TelemetryPolicy, Tracing, TrafficPolicy,
 };
 use windrose_vocab::{Code, Kind, ObjectKey, ObjectRef, ProxyKey};
 
@@ -184,7 +184,15 @@ fn policies() -> Vec<AnyObject> {
         };
         AnyObject::TrafficPolicy(object(Kind::TrafficPolicy, NS, "t", spec))
     };
+    let edge = |name: &str, section, network: &str| {
+        let addresses = Some(AddressRules { allow: vec![network.to_owned()], deny: Vec::new() });
+        let target_refs = vec![target(Kind::Gateway, "edge", section)];
+        AnyObject::EdgePolicy(object(Kind::EdgePolicy, NS, name, EdgePolicy { target_refs, addresses, ..EdgePolicy::default() }))
+    };
     vec![
+        edge("e", None, "10.0.0.0/8"),
+        edge("f", None, "10.1.0.0/16"),
+        edge("f", Some("one"), "10.1.0.0/16"),
         auth("a", target(Kind::Gateway, "edge", None), vec![provider("i")], None),
         auth("a", target(Kind::HTTPRoute, "r", None), vec![provider("j")], None),
         auth("b", target(Kind::HTTPRoute, "r", None), Vec::new(), public()),
@@ -251,7 +259,7 @@ proptest! {
                 let name = object.meta().object.clone();
                 match action {
                     0 => declared.remove(&name),
-                    1 => set_aside(&mut declared, &name),
+                    1 => set_aside(&mut declared, &name, attached(object)),
                     _ => declared.insert(object.clone()),
                 }
                 objects.insert(name);
@@ -269,9 +277,21 @@ proptest! {
 }
 
 /// It is there from now on, and cannot be read.
-fn set_aside(declared: &mut Declared, object: &ObjectRef) {
+fn set_aside(declared: &mut Declared, object: &ObjectRef, targets: &[TargetRef]) {
     declared.remove(object);
-    declared.set_aside.insert(object.clone(), SetAside::default());
+    declared.set_aside.insert(object.clone(), SetAside { targets: targets.into(), ..SetAside::default() });
+}
+
+/// What can be read of a policy that closes while it cannot be read.
+fn attached(object: &AnyObject) -> &[TargetRef] {
+    match object {
+        AnyObject::AuthPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::RateLimitPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::EdgePolicy(policy) => &policy.spec.target_refs,
+        AnyObject::MeshPolicy(policy) => &policy.spec.target_refs,
+        AnyObject::AuthorizationPolicy(policy) => &policy.spec.target_refs,
+        _ => &[],
+    }
 }
 
 #[test]
@@ -283,7 +303,7 @@ fn what_is_there_and_cannot_be_read_is_not_called_absent() {
         plan.diagnostics.iter().filter(|one| one.code == Code::RefNotFound).map(|one| one.message.clone()).collect::<Vec<_>>()
     };
     assert_eq!(told(planner.plan()), ["no Service `o` in namespace `shop`"]);
-    set_aside(&mut world, &backend);
+    set_aside(&mut world, &backend, &[]);
     let followed = planner.update(&world, &Refused::default(), &changed([backend.clone()]));
     assert_eq!(told(&followed), ["Service `o` cannot be read"]);
     world.remove(&backend);

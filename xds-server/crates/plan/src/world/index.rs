@@ -8,7 +8,7 @@ use windrose_api::policy::TargetRef;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, Port, Text};
 
 use crate::gateway::{FLEET_ANNOTATION, GATEWAY_LABEL};
-use crate::policy::target;
+use crate::policy::{set_aside, target};
 
 /// One bucket.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -21,6 +21,8 @@ pub(crate) enum Index {
     ListenersAt(Port),
     /// Policies on a target, or on a section of it, of all kinds: a route asks for four, and what was read is kept for each.
     Policies(ObjectRef),
+    /// What stands on a target, or on a section of it, for policies that are not in force.
+    StandIns(ObjectRef),
     /// Policies of a kind in a namespace that name no target.
     NamespacePolicies(Kind, Text),
     /// AuthPolicies that look for tokens in a header.
@@ -67,7 +69,9 @@ impl Indexes {
         }
         // Whoever reads policies on a target, or listeners at a port, reads each of them too, and whoever wants names wants nothing of
         // what bears them.
-        let renamed = |index: &Index| !matches!(index, Index::Kind(_) | Index::Names(_, _) | Index::Policies(_) | Index::ListenersAt(_));
+        let renamed = |index: &Index| {
+            !matches!(index, Index::Kind(_) | Index::Names(_, _) | Index::Policies(_) | Index::StandIns(_) | Index::ListenersAt(_))
+        };
         let stayed = before.intersection(&after).filter(|index| renamed(index));
         before.symmetric_difference(&after).chain(stayed).cloned().collect()
     }
@@ -126,6 +130,10 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         | AnyObject::ClusterTrustBundle(_)
         | AnyObject::Backend(_)
         | AnyObject::GatewayParameters(_) => {}
+    }
+    if set_aside::is_stand_in(meta) {
+        let targets = target::targets(object).into_iter().filter_map(|(target, _)| target);
+        all.extend(targets.map(Index::StandIns));
     }
     all
 }

@@ -102,6 +102,12 @@ impl<'a> View<'a> {
         self.layers.declared.set_aside.contains_key(object) && self.layers.declared.get(object).is_none()
     }
 
+    /// Whether an object is there and cannot be read, whatever stands in for it.
+    pub(crate) fn is_set_aside(&self, object: &ObjectRef) -> bool {
+        self.read(Dep::Object(object.clone()));
+        self.layers.declared.set_aside.contains_key(object)
+    }
+
     /// What is wrong with the newest version of a Secret, where its former certificate goes on.
     pub(crate) fn stale(&self, secret: &ObjectRef) -> Option<&'a str> {
         self.read(Dep::Object(secret.clone()));

@@ -14,7 +14,8 @@ pub(super) fn status(known: &Known<'_>, object: &ObjectRef, seen: &Seen) -> Opti
         return None;
     }
     let problem = problem(known, object)?;
-    let message = format!("{}; {}", problem.message, windrose_plan::stead(&known.picture.declared, object));
+    let stead = windrose_plan::stead(&known.picture.plan, &known.picture.declared, object);
+    let message = format!("{}; {}", problem.message, stead.words);
     let condition = Condition { message, ..problem };
     let plain = known.world.unreadable.get(object);
     let refers: &[ParentRef] = plain.map_or(&[], |plain| &plain.refers);

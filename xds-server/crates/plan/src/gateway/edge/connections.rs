@@ -12,7 +12,7 @@ use super::{At, BoundListener, Spoken, names};
 use crate::backend::{ClusterKey, Flavor};
 use crate::limits;
 use crate::plan::{Coverage, Covered};
-use crate::policy::{authorization, edge as edge_limits};
+use crate::policy::{authorization, closed, edge as edge_limits};
 use crate::proxy::{ProxyParts, Runner};
 use crate::reference::field;
 use crate::route::{Connection, client_of};
@@ -175,7 +175,8 @@ impl At<'_, '_> {
         }
         let section = Some(Text::from(listener.id.to_string()));
         let covered = Covered { route: route.clone(), parent: self.gateway.clone(), section, rule: what.into() };
-        self.view.covers(covered, Coverage::Open);
+        let closed = closed::at_listener(self.view, self.gateway, Some(&listener.id));
+        self.view.covers(covered, Coverage::Open.closed_by(closed));
     }
 }
 
