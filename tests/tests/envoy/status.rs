@@ -92,7 +92,8 @@ async fn a_policy_that_cannot_be_read_hides_no_good_one_beside_it_and_what_it_cl
     let with = |policies: &[String]| world(&home, &[&[route("web", EVERYTHING, "one")], policies].concat());
     let good = edge_policy("good", "addresses: { allow: [127.0.0.0/8] }");
     let (unread, of_times) = (edge_policy("broken", "addresses: 7"), edge_policy("broken", "timeouts: { request: 2 }"));
-    let [first, beside, alone, times] = [with(&[good.clone()]), with(&[unread.clone(), good]), with(&[unread]), with(&[of_times])];
+    let [first, beside, alone, times] =
+        [with(std::slice::from_ref(&good)), with(&[unread.clone(), good]), with(&[unread]), with(&[of_times])];
     let stage = Stage::set(home, &first).await;
     let _edge = stage.envoy("gateway", "edge", &[]).await;
     let at = Call::get(stage.home.port(8080), "/");
