@@ -43,9 +43,9 @@ pub(crate) struct LastGood {
 pub(crate) struct Remembered {
     /// The newest good version of each object.
     pub(crate) kept: Vec<Kept>,
-    /// Earlier ones of each Secret, the oldest first: the newest may have a certificate that cannot be used.
+    /// Earlier ones of what is checked, the oldest first: the newest may be one in whose place a former one goes on.
     pub(crate) former: Vec<Kept>,
-    /// Versions of Secrets that have none.
+    /// Versions that are so.
     pub(crate) unusable: BTreeSet<ObjectVersion>,
     /// What Envoy refused, and what runs in its place.
     pub(crate) refused: Refused,
@@ -67,6 +67,11 @@ struct Written {
     /// Bytes of all of them.
     live: u64,
     refused: Vec<RefusedVersion>,
+}
+
+/// Kinds of which the newest version may be readable and not usable, and a former one goes on.
+fn is_checked(kind: Kind) -> bool {
+    kind == Kind::Secret || windrose_plan::protects(kind)
 }
 
 impl LastGood {
@@ -92,8 +97,8 @@ impl LastGood {
         }
     }
 
-    /// Takes note of everything that Envoy refuses now, and of Secrets that cannot be used, each with the version whose pair goes on, if
-    /// that is not known.
+    /// Takes note of everything that Envoy refuses now, and of what cannot be used as it is, each with the version that goes on, if that
+    /// is not known.
     pub(crate) fn note_refused<'a>(&self, refused: &Refused, unusable: impl Iterator<Item = (&'a ObjectVersion, Fingerprint)>) {
         let of = |(version, refusal): (&ObjectVersion, &Refusal)| {
             RefusedVersion::new(version, &refusal.reason, refusal.last_good.as_ref().map(|object| object.meta().version))
@@ -199,8 +204,8 @@ impl Written {
         let kept = newest.filter_map(|(_, place)| self.kept(*place)).collect();
         let (unusable, refused): (Vec<_>, Vec<_>) = self.refused.iter().partition(|one| one.unusable);
         let unusable = unusable.into_iter().filter_map(RefusedVersion::identity).collect();
-        let secrets = self.versions.iter().filter(|(object, _)| object.kind == Kind::Secret);
-        let former = secrets.flat_map(|(_, versions)| versions.iter().take(versions.len().saturating_sub(1)));
+        let checked = self.versions.iter().filter(|(object, _)| is_checked(object.kind));
+        let former = checked.flat_map(|(_, versions)| versions.iter().take(versions.len().saturating_sub(1)));
         let former = former.filter_map(|(_, place)| self.kept(*place)).collect();
         let refused = refused.into_iter().filter_map(|one| {
             let last_good = match one.last_good() {

@@ -28,6 +28,7 @@ use bugs::Bug;
 use publish::{Served, with_classes};
 
 mod bugs;
+mod checks;
 mod pairs;
 mod publish;
 mod standing;
@@ -103,8 +104,8 @@ pub(crate) struct Pipeline {
     settled: Refused,
     /// What we fail on, which a bug of ours makes us set aside.
     bugs: Refused,
-    /// Secrets whose former certificates go on.
-    pairs: Refused,
+    /// What cannot be used as it is, and goes on as it was.
+    checks: Refused,
     /// Something could not be rendered.
     stumbled: Option<Bug>,
     judge: Judge,
@@ -133,7 +134,7 @@ impl Pipeline {
             refused: remembered.refused.clone(),
             settled: remembered.refused.clone(),
             bugs: Refused::default(),
-            pairs: Refused::default(),
+            checks: Refused::default(),
             stumbled: None,
             judge: Judge::default(),
             refusals: Refusals::after_restart(remembered),
@@ -158,7 +159,7 @@ impl Pipeline {
         self.refusals.before(&self.declared, &declared, changed, &self.not_planned());
         self.refusals.take_up(&declared);
         self.declared = declared;
-        self.judge_pairs(changed);
+        self.check(changed);
         self.replan(changed, now);
     }
 
@@ -317,7 +318,7 @@ impl Pipeline {
     fn serve(&mut self, plan: Plan, changed: &Changed, now: SystemTime) {
         let before = std::mem::replace(&mut self.plan, plan);
         self.published = Some(now);
-        if let Some(ends) = self.ends.follow(&pairs::in_use(&self.declared, &self.pairs), changed) {
+        if let Some(ends) = self.ends.follow(&pairs::in_use(&self.declared, &self.checks), changed) {
             self.declared_certificates = ends;
         }
         if self.generation == 1 || changed.objects.iter().any(|object| matches!(object.kind, Kind::Gateway | Kind::Workload)) {

@@ -114,6 +114,33 @@ async fn a_policy_that_cannot_be_read_hides_no_good_one_beside_it_and_what_it_cl
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_policy_whose_target_is_misspelt_protects_the_former_one_also_over_a_restart() {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("one", home.port(9001)).await;
+    let policy = |target: &str| {
+        FOR_NO_RULE.replace("name: web, sectionName: typo", &format!("name: {target}")).replace("requests: 10", "requests: 0")
+    };
+    let [good, misspelt, mended] = ["web", "wbe", "other"]
+        .map(|target| world(&home, &[route("web", EVERYTHING, "one"), route("other", "{ value: /other }", "one"), policy(target)]));
+    let mut stage = Stage::set(home, &good).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let at = Call::get(stage.home.port(8080), "/");
+    until(&at, "nobody to pass", |answer| answer.status == 429).await;
+    stage.declare("shop.yaml", &misspelt);
+    let kept = told(&stage, "no-rule", "last good", |one| one["inForce"] == "lastGood").await;
+    assert_eq!((&kept["accepted"], &kept["reason"]), (&false.into(), &"TargetNotFound".into()), "{kept}");
+    let message = kept["message"].as_str().unwrap();
+    assert!(message.contains("no HTTPRoute `wbe` (did you mean `web`?)"), "{kept}");
+    assert!(kept["position"].as_str().unwrap().contains("shop.yaml:"), "{kept}");
+    stage.kill_and_restart().await;
+    told(&stage, "no-rule", "last good", |one| one["inForce"] == "lastGood").await;
+    stage.synced("gateway/shop/edge").await;
+    assert_eq!(at.send().await.unwrap().status, 429);
+    stage.declare("shop.yaml", &mended);
+    answered_by(&at, "one").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proxies_tells_streams_apart_and_when_their_credentials_end() {
     let home = Loopback::claim();
     let _back = EchoServer::start("one", home.port(9001)).await;

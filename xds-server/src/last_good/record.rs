@@ -31,7 +31,7 @@ pub(super) struct RefusedVersion {
     pub(super) reason: String,
     /// None where the object is left out.
     last_good: Option<String>,
-    /// Nobody refused it: it has no certificate that can be used.
+    /// Nobody refused it: it can be read and not used.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) unusable: bool,
 }
@@ -84,7 +84,7 @@ impl RefusedVersion {
         }
     }
 
-    /// A Secret without a certificate that can be used, and the version whose pair goes on.
+    /// What can be read and not used, and the version that goes on.
     pub(super) fn unusable(version: &ObjectVersion, former: Fingerprint) -> Self {
         Self { unusable: true, ..Self::new(version, "", Some(former)) }
     }

@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use windrose_api::Declared;
-use windrose_api::declared::{AnyObject, Changed, Object, Secret};
-use windrose_plan::{Addresses, Refusal, Refused, RefusedBy};
-use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion};
+use windrose_api::declared::{AnyObject, Object, Secret};
+use windrose_plan::{Refusal, Refused, RefusedBy};
+use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
 
 use super::Pipeline;
 
@@ -15,25 +15,8 @@ use super::Pipeline;
 const PAIR: [&str; 2] = ["tls.crt", "tls.key"];
 
 impl Pipeline {
-    /// Judges the Secrets that changed. Those of a cluster are replaced whole, and what one replica has seen of them another one has not.
-    pub(super) fn judge_pairs(&mut self, changed: &Changed) {
-        if self.parts.settings.addresses == Addresses::Assigned {
-            return;
-        }
-        let others = self.pairs.objects.iter().filter(|(version, _)| !changed.objects.contains(&version.object));
-        let others = others.map(|(version, refusal)| (version.clone(), refusal.clone()));
-        let secrets = changed.objects.iter().filter(|object| object.kind == Kind::Secret);
-        self.pairs.objects = others.chain(secrets.filter_map(|object| self.pair_in_place(object))).collect();
-        self.note_refused();
-    }
-
-    /// Takes note of what is refused, and of the versions whose pairs go on: both outlive a restart.
-    pub(super) fn note_refused(&self) {
-        let former = |version| Some((version, self.refusals.last_good(version)?.meta().version));
-        self.parts.last_good.note_refused(&self.settled, self.pairs.objects.keys().filter_map(former));
-    }
-
-    fn pair_in_place(&self, object: &ObjectRef) -> Option<(ObjectVersion, Refusal)> {
+    /// The former pair of a Secret, where that of the newest version cannot be used.
+    pub(super) fn pair_in_place(&self, object: &ObjectRef) -> Option<(ObjectVersion, Refusal)> {
         let newest = self.declared.secrets.get(&object.key)?;
         let version = newest.meta.identity();
         let AnyObject::Secret(former) = self.refusals.last_good(&version)? else { return None };
@@ -45,12 +28,12 @@ impl Pipeline {
 }
 
 /// What is declared, with the pairs that are in use.
-pub(super) fn in_use<'a>(declared: &'a Declared, pairs: &Refused) -> Cow<'a, Declared> {
-    if pairs.objects.is_empty() {
+pub(super) fn in_use<'a>(declared: &'a Declared, checks: &Refused) -> Cow<'a, Declared> {
+    if checks.objects.is_empty() {
         return Cow::Borrowed(declared);
     }
     let mut declared = declared.clone();
-    pairs.objects.values().filter_map(|refusal| refusal.last_good.clone()).for_each(|good| declared.insert(good));
+    checks.objects.values().filter_map(|refusal| refusal.last_good.clone()).for_each(|good| declared.insert(good));
     Cow::Owned(declared)
 }
 
@@ -86,7 +69,7 @@ mod tests {
 
     use windrose_pki::{Authority, Directory, SystemEntropy};
     use windrose_plan::Subject;
-    use windrose_vocab::{Code, ProxyKey, ResourceKind, SpiffeId, TrustDomain};
+    use windrose_vocab::{Code, Kind, ProxyKey, ResourceKind, SpiffeId, TrustDomain};
 
     use super::super::tests::Stage;
     use super::*;

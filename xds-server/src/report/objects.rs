@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use windrose_admin::report::{DiagnosticReport, InForce, ObjectReport, ProgrammedReport, RefusalReport};
-use windrose_plan::{ConditionType, Plan, Refusal, Verdict};
+use windrose_plan::{ConditionType, Plan, Refusal, RefusedBy, Verdict};
 use windrose_state::StreamId;
 use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion};
 
@@ -102,9 +102,11 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
     let object = &version.object;
     let code = refusal.code();
     let about = |one: &&std::sync::Arc<Diagnostic>| one.code == code && one.object.as_ref() == Some(object);
-    let message = known.picture.plan.diagnostics.iter().find(about).map_or_else(|| refusal.reason.clone(), |one| one.message.clone());
-    let place = Diagnostic::error(object.clone(), FieldPath::root(), code, String::new());
+    let told = known.picture.plan.diagnostics.iter().find(about).map(|told| (**told).clone());
+    let told = told.unwrap_or_else(|| Diagnostic::error(object.clone(), FieldPath::root(), code, refusal.reason.clone()));
+    let verdicts = verdicts(&known.picture.plan, object);
     ObjectReport {
+        accepted: verdicts.accepted && !matches!(refusal.by, RefusedBy::Target(_)),
         in_force: if refusal.last_good.is_some() { InForce::LastGood } else { in_stead(known, object).0 },
         programmed: Some(ProgrammedReport {
             reason: code.as_str().into(),
@@ -113,9 +115,9 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
             ..ProgrammedReport::default()
         }),
         reason: code.as_str().into(),
-        message,
-        position: known.source.places.as_ref().and_then(|places| places(&place)),
-        ..verdicts(&known.picture.plan, object)
+        position: known.source.places.as_ref().and_then(|places| places(&told)),
+        message: told.message,
+        ..verdicts
     }
 }
 

@@ -384,7 +384,11 @@ fn refusals(declared: &mut Declared, refused: &Refused) -> (Told, BTreeMap<Objec
             }
         };
         let message = format!("{}; {stead}", refusal.says());
-        told.diagnostics.push(Diagnostic::error(object.clone(), field(""), refusal.code(), message).into());
+        let path = match refusal.by {
+            RefusedBy::Target(index) => field(&format!("spec.targetRefs[{index}]")),
+            RefusedBy::Envoy | RefusedBy::Ourselves | RefusedBy::Check => field(""),
+        };
+        told.diagnostics.push(Diagnostic::error(object.clone(), path, refusal.code(), message).into());
     }
     (told, stale)
 }

@@ -13,6 +13,7 @@ pub(crate) mod telemetry;
 pub(crate) mod traffic;
 pub(crate) mod transcoding;
 
+pub use target::{absent_target, lets_go};
 pub(crate) use target::{all_at, at_no_part, is_any_part_named, on_backend, winner, winner_for_port};
 
 use bytes::Bytes;

@@ -97,7 +97,7 @@ impl Refused {
 pub struct Refusal {
     /// Who cannot take it.
     pub by: RefusedBy,
-    /// Envoy's words, reduced to what may be shown, or where a bug of ours shows, or what is wrong with a certificate.
+    /// Envoy's words, reduced to what may be shown, or where a bug of ours shows, or what is wrong with a certificate or a target.
     pub reason: String,
     /// The last version of the same object that was accepted; the object is left out where there is none.
     pub last_good: Option<AnyObject>,
@@ -112,6 +112,8 @@ pub enum RefusedBy {
     Ourselves,
     /// Whoever checks certificates: a Secret's cannot be used with its key, and the former pair, which can be, goes on.
     Check,
+    /// What it attaches to: the target with that index is not there, and what the former version protects is.
+    Target(usize),
 }
 
 impl Refusal {
@@ -122,6 +124,7 @@ impl Refusal {
             RefusedBy::Envoy => Code::RefusedByEnvoy,
             RefusedBy::Ourselves => Code::InternalError,
             RefusedBy::Check => Code::InvalidCertificate,
+            RefusedBy::Target(_) => Code::TargetNotFound,
         }
     }
 
@@ -131,7 +134,7 @@ impl Refusal {
         match self.by {
             RefusedBy::Envoy => format!("Envoy refused what was made of it: {}", self.reason),
             RefusedBy::Ourselves => format!("the control plane fails on it, which is a bug to report ({})", self.reason),
-            RefusedBy::Check => self.reason.clone(),
+            RefusedBy::Check | RefusedBy::Target(_) => self.reason.clone(),
         }
     }
 }

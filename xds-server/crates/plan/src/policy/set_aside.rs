@@ -87,7 +87,7 @@ fn is_lost(object: &ObjectRef, aside: &SetAside) -> bool {
         Kind::MeshPolicy => !aside.more,
         _ => false,
     };
-    aside.targets.is_empty() && !general && stand_in(object, 0, &[]).is_some()
+    aside.targets.is_empty() && !general && protects(object.kind)
 }
 
 /// Whether a policy is to refuse anybody, as far as it can be read: then nobody passes while it is not in force.
@@ -99,7 +99,7 @@ fn closes(declared: &Declared, object: &ObjectRef) -> bool {
         Some(AnyObject::AuthorizationPolicy(policy)) => !policy.spec.audit,
         Some(AnyObject::RateLimitPolicy(policy)) => !policy.spec.shadow,
         Some(AnyObject::EdgePolicy(policy)) => policy.spec.addresses.is_some(),
-        Some(_) | None => stand_in(object, 0, &[]).is_some(),
+        Some(_) | None => protects(object.kind),
     }
 }
 
@@ -112,6 +112,12 @@ fn refused<T: Clone>(
 ) -> Vec<AnyObject> {
     let gone = declared.iter().filter(|(key, policy)| !effective.contains_key(*key) && closes(world, &policy.meta.object));
     gone.filter_map(|(_, policy)| stand_in(&policy.meta.object, policy.meta.created, targets(&policy.spec))).collect()
+}
+
+/// Whether policies of the kind protect something.
+#[must_use]
+pub fn protects(kind: Kind) -> bool {
+    stand_in(&ObjectRef::new(kind, "", ""), 0, &[]).is_some()
 }
 
 /// Whether an object is none that anybody declared.
