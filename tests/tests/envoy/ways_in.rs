@@ -1,6 +1,8 @@
 //! The other ways to the same configuration: state of the world instead of delta, a bearer token instead of a certificate,
 //! a folder that was written elsewhere, a credential that is renewed while Envoy runs.
 
+use std::time::{Duration, Instant};
+
 use windrose_tests::address::Loopback;
 use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
@@ -78,6 +80,14 @@ async fn shows_what_was_renewed(kind: &str) {
     expiry(&stage, |end| end > before + 11 * 3_600).await;
     stage.declare("shop.yaml", &declared[1]);
     answered_by(&call, "other").await;
+
+    // One that was revoked is no end of it: the next one is shown as soon as it is there, although the server did not go away.
+    stage.renew("gateway", "edge", &["--identity", kind, "--ttl", "48h", "--revoke"]);
+    let revoked = Instant::now();
+    expiry(&stage, |end| end > before + 35 * 3_600).await;
+    assert!(revoked.elapsed() < Duration::from_secs(10), "it took {:?}", revoked.elapsed());
+    stage.declare("shop.yaml", &declared[0]);
+    answered_by(&call, "one").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

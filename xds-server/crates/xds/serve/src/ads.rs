@@ -74,6 +74,9 @@ pub(crate) async fn run<V: Variant>(
         Err(status) => End::Fault(status),
     };
     end.count(&shared, &peer);
+    if matches!(end, End::Expired | End::Revoked) {
+        at.leave();
+    }
     let Some(status) = end.status() else { return };
     let farewell = async {
         outbox.end(status).await;

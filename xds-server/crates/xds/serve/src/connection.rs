@@ -32,14 +32,15 @@ pub(crate) struct Circumstances {
     pub(crate) visit: Visit,
     streams: TaskTracker,
     spawner: Spawner,
+    useless: CancellationToken,
     drain: CancellationToken,
     cut: CancellationToken,
 }
 
 impl Circumstances {
     pub(crate) fn new(remote: SocketAddr, visit: Visit, certificate: Option<CertificateDer<'static>>) -> Self {
-        let (drain, cut) = (CancellationToken::new(), CancellationToken::new());
-        Self { remote, certificate, visit, streams: TaskTracker::new(), spawner: Spawner::default(), drain, cut }
+        let [useless, drain, cut] = std::array::from_fn(|_| CancellationToken::new());
+        Self { remote, certificate, visit, streams: TaskTracker::new(), spawner: Spawner::default(), useless, drain, cut }
     }
 
     /// Starts a stream; the connection does not end before it.
@@ -50,6 +51,14 @@ impl Circumstances {
     /// Waits until streams should end.
     pub(crate) async fn drained(&self) {
         self.drain.cancelled().await;
+    }
+
+    /// Ends the connection in order where the certificate that was shown in its handshake opens nothing: the client may have a newer one,
+    /// and shows it on a new connection.
+    pub(crate) fn leave(&self) {
+        if self.certificate.is_some() {
+            self.useless.cancel();
+        }
     }
 
     /// Ends the connection without further words.
@@ -102,6 +111,7 @@ where
             _ = together.drive(connection.as_mut()) => break Ended::Closed,
             () = at.cut.cancelled() => break Ended::Cut,
             () = stop.cancelled(), if !draining => end = Instant::now(),
+            () = at.useless.cancelled(), if !draining => end = Instant::now(),
             () = sleep(limits::IDLE_CONNECTION / 4), if !draining => {
                 if !at.streams.is_empty() { idle_since = Instant::now() }
                 if idle_since.elapsed() >= limits::IDLE_CONNECTION { end = Instant::now() }

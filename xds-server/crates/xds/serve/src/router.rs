@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
-use tonic::Status;
+use tonic::{Code, Status};
 use windrose_state::Observed;
 
 use crate::ads::{self, Delta, Sotw, Variant};
@@ -59,6 +59,9 @@ impl Router {
 async fn xds(shared: &Arc<Shared>, request: Request<Incoming>, at: &Arc<Circumstances>) -> Result<Response<ResponseBody>, Status> {
     let peer = identify(shared, request.headers(), at).await.inspect_err(|status| {
         shared.xds.counters.unauthenticated.up();
+        if status.code() == Code::Unauthenticated {
+            at.leave();
+        }
         if shared.may_tell() {
             tracing::warn!(remote = %at.remote, reason = status.message(), "stream refused");
         }
