@@ -13,7 +13,7 @@ use windrose_pki::{CredentialProblem, NodeAuthority, NodeIdentity};
 use windrose_vocab::{ProxyKey, Text};
 use windrose_xds_serve::{Identify, Peer, Refusal};
 
-use crate::orphans::Orphans;
+use crate::orphans::{Orphans, Turned};
 use crate::revocations::Revoked;
 
 /// The credentials that are good now.
@@ -23,7 +23,7 @@ pub(crate) struct Nodes {
     declared: RwLock<Option<BTreeSet<ProxyKey>>>,
     /// Credentials that were issued before this are refused.
     revoked: RwLock<Revoked>,
-    /// Those that are turned away because nothing of them is declared.
+    /// Those that are turned away although they prove who they are.
     orphans: Arc<Orphans>,
     changes: watch::Sender<u64>,
 }
@@ -81,7 +81,7 @@ impl Nodes {
         let declared = self.declared.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         let is_orphan = declared.as_ref().is_some_and(|proxies| !proxies.contains(&identity.proxy));
         if is_orphan {
-            self.orphans.asked(identity, now);
+            self.orphans.asked(identity, Turned::Undeclared, now);
         }
         is_orphan
     }
@@ -90,6 +90,9 @@ impl Nodes {
         let identity = identity.map_err(|problem| Refusal::Wrong(problem.to_string()))?;
         let is_orphan = self.is_orphan(&identity, now);
         if self.was_revoked(&identity.proxy, identity.issued_at) {
+            if !is_orphan {
+                self.orphans.asked(&identity, Turned::Revoked, now);
+            }
             return Err(Refusal::Wrong(CredentialProblem::Revoked.to_string()));
         }
         if is_orphan {

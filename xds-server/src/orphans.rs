@@ -1,5 +1,5 @@
-//! Proxies that prove who they are and are not declared: nobody serves them, and they may go on with what they had. Each is remembered as
-//! long as it keeps asking.
+//! Proxies that prove who they are and are turned away, for they are not declared or their credential was revoked: nobody serves them, and
+//! they may go on with what they had. Each is remembered as long as it keeps asking.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,6 +20,16 @@ const MOST: usize = 1_000;
 const CURE: &str =
     "end this proxy, or declare that again (windrose check says what cannot be read); ten minutes after it went it needs a new bootstrap";
 
+/// What can be done about one whose credential was revoked.
+const CURE_REVOKED: &str = "where it runs, `windrose bootstrap --renew` gives it a new one; end it where it is none of yours";
+
+/// Why one is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turned {
+    Undeclared,
+    Revoked,
+}
+
 /// Those that asked lately, by credential.
 #[derive(Debug, Default)]
 pub(crate) struct Orphans(Mutex<Known>);
@@ -33,6 +43,7 @@ struct Known {
 
 #[derive(Clone, Debug)]
 struct Orphan {
+    turned: Turned,
     since: SystemTime,
     last: SystemTime,
     expires_at: SystemTime,
@@ -40,20 +51,20 @@ struct Orphan {
 
 impl Orphans {
     /// One that proved to be this asked, and was turned away.
-    pub(crate) fn asked(&self, who: &NodeIdentity, now: SystemTime) {
+    pub(crate) fn asked(&self, who: &NodeIdentity, turned: Turned, now: SystemTime) {
         let mut known = self.lock();
         let key = (who.proxy.clone(), who.credential.clone());
-        if let Some(orphan) = known.asked.get_mut(&key) {
+        if let Some(orphan) = known.asked.get_mut(&key).filter(|orphan| orphan.turned == turned) {
             orphan.last = now;
-        } else if known.asked.len() < MOST {
-            known.asked.insert(key, Orphan { since: now, last: now, expires_at: who.expires_at });
+        } else if known.asked.contains_key(&key) || known.asked.len() < MOST {
+            known.asked.insert(key, Orphan { turned, since: now, last: now, expires_at: who.expires_at });
             known.revision += 1;
         }
     }
 
-    /// Forgets those that may connect.
+    /// Forgets those that are declared now.
     pub(crate) fn forget(&self, declared: impl Fn(&ProxyKey) -> bool) {
-        self.lock().retain(|proxy, _| !declared(proxy));
+        self.lock().retain(|proxy, orphan| orphan.turned == Turned::Revoked || !declared(proxy));
     }
 
     /// Equal numbers, equal orphans.
@@ -68,7 +79,7 @@ impl Orphans {
             identity: format!("{proxy}#{credential}"),
             connected: seconds(orphan.since),
             credential_expires: Some(seconds(orphan.expires_at)),
-            orphaned: Some(why(proxy).to_owned()),
+            orphaned: Some(why(proxy, orphan.turned).to_owned()),
             ..ProxyReport::default()
         };
         self.heard(now).asked.iter().map(row).collect()
@@ -76,14 +87,21 @@ impl Orphans {
 
     /// A word for each in the status.
     pub(crate) fn told(&self, now: SystemTime) -> Vec<DiagnosticReport> {
-        let one = |(proxy, credential): &(ProxyKey, Text)| DiagnosticReport {
-            severity: Severity::Warning.to_string(),
-            code: "Orphaned".into(),
-            message: format!("{proxy}#{credential} is orphaned: {}, and it may go on with what it had", why(proxy)),
-            hint: Some(CURE.into()),
-            ..DiagnosticReport::default()
+        let one = |((proxy, credential), orphan): (&(ProxyKey, Text), &Orphan)| {
+            let why = why(proxy, orphan.turned);
+            let (code, cure) = match orphan.turned {
+                Turned::Undeclared => ("Orphaned", CURE),
+                Turned::Revoked => ("Revoked", CURE_REVOKED),
+            };
+            DiagnosticReport {
+                severity: Severity::Warning.to_string(),
+                code: code.into(),
+                message: format!("{proxy}#{credential} is turned away: {why}, and it may go on with what it had"),
+                hint: Some(cure.into()),
+                ..DiagnosticReport::default()
+            }
         };
-        self.heard(now).asked.keys().map(one).collect()
+        self.heard(now).asked.iter().map(one).collect()
     }
 
     fn heard(&self, now: SystemTime) -> MutexGuard<'_, Known> {
@@ -106,11 +124,12 @@ impl Known {
 }
 
 /// Why nobody serves it.
-fn why(proxy: &ProxyKey) -> &'static str {
-    match proxy.role {
-        ProxyRole::Gateway => "its Gateway is not declared",
-        ProxyRole::Workload => "its Workload is not declared",
-        ProxyRole::Fleet => "no Gateway of its class is declared",
+fn why(proxy: &ProxyKey, turned: Turned) -> &'static str {
+    match (turned, proxy.role) {
+        (Turned::Revoked, _) => "its credential was revoked",
+        (Turned::Undeclared, ProxyRole::Gateway) => "its Gateway is not declared",
+        (Turned::Undeclared, ProxyRole::Workload) => "its Workload is not declared",
+        (Turned::Undeclared, ProxyRole::Fleet) => "no Gateway of its class is declared",
     }
 }
 
@@ -137,16 +156,16 @@ mod tests {
     #[test]
     fn an_orphan_is_told_while_it_asks_and_until_it_is_declared() {
         let orphans = Orphans::default();
-        orphans.asked(&identity("gateway/shop/edge", "a"), at(100));
-        orphans.asked(&identity("workload/shop/orders", "b"), at(110));
+        orphans.asked(&identity("gateway/shop/edge", "a"), Turned::Undeclared, at(100));
+        orphans.asked(&identity("workload/shop/orders", "b"), Turned::Undeclared, at(110));
         let first = orphans.revision(at(110));
-        orphans.asked(&identity("gateway/shop/edge", "a"), at(150));
+        orphans.asked(&identity("gateway/shop/edge", "a"), Turned::Undeclared, at(150));
         assert_eq!(orphans.revision(at(150)), first, "it is no news that it asks again");
         let rows = orphans.proxies(at(150));
         assert_eq!((rows[0].proxy.as_str(), rows[0].connected, rows[0].credential_expires), ("gateway/shop/edge", 100, Some(5_000)));
         assert_eq!(rows[0].orphaned.as_deref(), Some("its Gateway is not declared"));
         assert_eq!((rows[1].identity.as_str(), rows[1].synced), ("workload/shop/orders#b", false));
-        assert!(orphans.told(at(150))[1].message.contains("workload/shop/orders#b is orphaned: its Workload is not declared"));
+        assert!(orphans.told(at(150))[1].message.contains("workload/shop/orders#b is turned away: its Workload is not declared"));
 
         assert_eq!(orphans.proxies(at(201)).len(), 1, "the other one is silent");
         assert_ne!(orphans.revision(at(201)), first);
@@ -155,9 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn one_whose_credential_was_revoked_is_told_although_it_is_declared() {
+        let orphans = Orphans::default();
+        orphans.asked(&identity("gateway/shop/edge", "a"), Turned::Revoked, at(100));
+        orphans.forget(|_| true);
+        assert_eq!(orphans.proxies(at(101))[0].orphaned.as_deref(), Some("its credential was revoked"));
+        assert_eq!(orphans.told(at(101))[0].code, "Revoked");
+        orphans.asked(&identity("gateway/shop/edge", "a"), Turned::Undeclared, at(102));
+        assert_eq!(orphans.told(at(102)).iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["Orphaned"]);
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let orphans = Orphans::default();
-        (0..=MOST).for_each(|n| orphans.asked(&identity("gateway/shop/edge", &n.to_string()), at(1)));
+        (0..=MOST).for_each(|n| orphans.asked(&identity("gateway/shop/edge", &n.to_string()), Turned::Undeclared, at(1)));
         assert_eq!(orphans.proxies(at(1)).len(), MOST);
     }
 }

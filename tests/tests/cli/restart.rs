@@ -179,6 +179,8 @@ async fn a_revocation_survives_a_restart_and_spares_the_credential_that_comes_wi
         if said.contains("revoked") { Ok(()) } else { Err(said) }
     })
     .await;
+    let listed = String::from_utf8(server.ask(&["proxies"]).stdout).unwrap();
+    assert!(listed.contains("is turned away: its credential was revoked"), "{listed}");
     server.process().kill();
     let _server = place.serve().await;
     assert!(knocks(old).await.contains("revoked"));

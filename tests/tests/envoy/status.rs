@@ -188,7 +188,7 @@ async fn a_proxy_whose_gateway_is_deleted_is_told_as_long_as_it_asks_or_until_it
     assert_eq!(orphans(&stage.ask("status")), 1);
     let text = [stage.server.ask(&["proxies"]).stdout, stage.server.ask(&["status"]).stdout].concat();
     let said =
-        String::from_utf8_lossy(&text).matches("is orphaned: its Gateway is not declared, and it may go on with what it had").count();
+        String::from_utf8_lossy(&text).matches("is turned away: its Gateway is not declared, and it may go on with what it had").count();
     assert_eq!(said, 2, "{}", String::from_utf8_lossy(&text));
 
     stage.declare("shop.yaml", &declared);

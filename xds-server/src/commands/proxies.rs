@@ -42,7 +42,7 @@ pub(crate) fn show(report: &[ProxyReport], wide: bool, now: u64) -> String {
         let _ = write!(text, "\nthis Windrose is tested with Envoy {PINNED}: expect refusals of {others}\n");
     }
     for (proxy, why) in report.iter().filter_map(|proxy| Some((proxy, proxy.orphaned.as_ref()?))) {
-        let _ = write!(text, "\n{} is orphaned: {why}, and it may go on with what it had\n", proxy.identity);
+        let _ = write!(text, "\n{} is turned away: {why}, and it may go on with what it had\n", proxy.identity);
     }
     text
 }
@@ -122,7 +122,7 @@ mod tests {
         let (proxy, identity) = ("gateway/shop/edge".to_owned(), "gateway/shop/edge#7f".to_owned());
         let text = show(&[ProxyReport { proxy, identity, connected: 40, orphaned: why, ..ProxyReport::default() }], false, 100);
         for words in
-            ["orphaned", "1m00s", "gateway/shop/edge#7f is orphaned: its Gateway is not declared, and it may go on with what it had"]
+            ["orphaned", "1m00s", "gateway/shop/edge#7f is turned away: its Gateway is not declared, and it may go on with what it had"]
         {
             assert!(text.contains(words), "{words} is not in {text}");
         }
