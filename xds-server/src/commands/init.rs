@@ -19,6 +19,9 @@ const FILES: [(&str, &str); 4] = [
 
 pub(crate) fn run(options: &args::Init) -> anyhow::Result<()> {
     let folder = &options.path;
+    if folder.is_file() {
+        bail!("{} is a file: name the folder that the example goes into", folder.display());
+    }
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     if !options.force {
         refuse_to_overwrite(folder)?;

@@ -33,7 +33,7 @@ struct Line<'a> {
 
 pub(super) async fn run(given: &args::Check) -> anyhow::Result<Ending> {
     crate::commands::install::check_namespace(&given.cluster.namespace)?;
-    let cluster = windrose_kube::connect().await?;
+    let cluster = windrose_kube::connect().await.context("without a path the cluster is checked, and for files `windrose check PATH`")?;
     let options = Options { namespace: given.cluster.namespace.clone(), ..Options::default() };
     let asked = async {
         if given.cluster.pre {

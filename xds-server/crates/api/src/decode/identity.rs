@@ -63,14 +63,14 @@ fn kind(group: &str, written: &str) -> Result<Kind, Diagnostic> {
     }
     let unknown = |field: &str, message: String| unnamed(FieldPath::parse(field), Code::UnknownKind, message);
     let shown = written.escape_debug();
+    let ours = matches!(group, "gateway.networking.k8s.io" | "windrose.dev");
     if let Some(kind) = Kind::parse(written)
-        && (group.is_empty() || nearest(group, [kind.group()]).is_some())
+        && (group.is_empty() || ours || nearest(group, [kind.group()]).is_some())
     {
         let message = format!("{kind} is not of group `{}`", group.escape_debug());
         return Err(unknown("apiVersion", message).hint(format!("write `apiVersion: {}`", schema(kind).api_version())));
     }
     let siblings: Vec<_> = Kind::ALL.into_iter().filter(|kind| kind.group() == group).map(Kind::as_str).collect();
-    let ours = matches!(group, "gateway.networking.k8s.io" | "windrose.dev");
     if ours || nearest(written, siblings.iter().copied()).is_some() {
         let diagnostic = unknown("kind", format!("no kind `{shown}` in group `{group}`"));
         return Err(match suggestion(written, siblings) {

@@ -165,7 +165,7 @@ fn attached(
     let kinds = target_kinds(policy.kind);
     let usable = target.filter(|target| kinds.contains(&target.kind));
     let target = usable.ok_or_else(|| {
-        let message = format!("a {} cannot attach to {}", policy.kind, written.target.kind);
+        let message = format!("{} cannot attach to {}", policy.kind, written.target.kind);
         let hint = kinds.iter().map(|kind| format!("{kind} (group `{}`)", kind.group())).collect::<Vec<_>>().join(", ");
         Problem::new(NOT_FOUND, Code::TargetNotFound, message).hint(Some(format!("use {hint}")))
     })?;
@@ -217,7 +217,7 @@ pub fn absent_target(declared: &Declared, policy: &AnyObject) -> Option<(usize, 
     targets(policy).into_iter().enumerate().find_map(|(index, (target, section))| {
         let why = match target.filter(|target| target_kinds(kind).contains(&target.kind)) {
             Some(target) => absent(declared, &target, section.as_ref())?,
-            None => format!("a {kind} cannot attach to {}", parents(policy).get(index)?.target.kind),
+            None => format!("{kind} cannot attach to {}", parents(policy).get(index)?.target.kind),
         };
         Some((index, why))
     })
