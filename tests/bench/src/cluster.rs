@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde::Serialize;
 
-use api::{Cluster, Usage};
+use api::{Backends, Cluster, Usage};
 use probe::Probe;
 
 /// What is measured.
@@ -23,6 +23,10 @@ pub struct Plan {
     pub probes: usize,
     /// Routes that there are for the last two parts.
     pub world: usize,
+    /// Services that those lead to; where there is none, they lead to the backend that answers.
+    pub services: usize,
+    /// Endpoints of all of these Services together.
+    pub endpoints: usize,
     /// Seconds of one change a second.
     pub seconds: u64,
     /// Changes a second while there is churn.
@@ -48,7 +52,7 @@ impl fmt::Display for Figure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Cores are thousandths.
         let digits = if self.value < 0.1 { 4 } else { 2 };
-        write!(f, "{:<5} {:<92} {:>10.digits$}", self.id, self.what, self.value)?;
+        write!(f, "{:<5} {:<110} {:>10.digits$}", self.id, self.what, self.value)?;
         match self.target {
             Some(target) => write!(f, "   ≤ {target} {}", if self.value <= target { "yes" } else { "NO" }),
             None => Ok(()),
@@ -85,8 +89,9 @@ async fn parts(plan: &Plan, cluster: &Cluster, figures: &mut Vec<Figure>) -> any
     figures.extend(spread("CP7", &format!("the last {part} of {}", plan.routes), &times(&quiet, plan.routes - part..), Some((5.0, 15.0))));
 
     say("up to the whole world");
-    cluster.fill(plan.routes..plan.world).await?;
-    probe.until_answered(&host(plan.world - 1), Duration::from_secs(120)).await?;
+    let backends = Backends { services: plan.services, endpoints: plan.endpoints };
+    let backend = |route: usize| if route < plan.routes { "echo".to_owned() } else { backends.of(route) };
+    cluster.fill(plan.routes..plan.world, backends).await?;
     cluster.quiet().await?;
     let alone = add(cluster, &mut probe, plan.world..plan.world + plan.probes).await?;
     say("while others change");
@@ -95,7 +100,8 @@ async fn parts(plan: &Plan, cluster: &Cluster, figures: &mut Vec<Figure>) -> any
         loop {
             pace.tick().await;
             count += 1;
-            cluster.touch(count * 7_919 % plan.world, count).await?;
+            let route = count * 7_919 % plan.world;
+            cluster.touch(route, &backend(route), count).await?;
         }
     };
     let probed = add(cluster, &mut probe, plan.world + plan.probes..plan.world + 2 * plan.probes);
@@ -112,19 +118,32 @@ async fn parts(plan: &Plan, cluster: &Cluster, figures: &mut Vec<Figure>) -> any
     say("no change");
     let idle = over(plan, cluster, async |_| Ok(())).await?;
     say("one change a second");
-    let busy = over(plan, cluster, async |second| cluster.touch(second * 7_919 % plan.world, second + 1_000_000).await).await?;
+    let changing = async |second: usize| {
+        let route = second * 7_919 % plan.world;
+        cluster.touch(route, &backend(route), second + 1_000_000).await
+    };
+    let busy = over(plan, cluster, changing).await?;
     for (name, now) in &busy {
-        let at = format!("{} routes, one change a second, {name}", plan.world);
+        let at = format!("{} routes, {} Services, one change a second, {name}", plan.world, plan.services);
         figures.push(Figure { id: "CP11", what: format!("cores, {at}"), value: now.cpu, target: Some(0.004) });
         let without = idle.get(name).with_context(|| format!("{name} has come meanwhile"))?;
         figures.push(Figure { id: "CP11", what: format!("cores without a change, {name}"), value: without.cpu, target: None });
         figures.push(Figure { id: "CP11", what: format!("MiB resident, {at}"), value: now.memory / 1_048_576.0, target: Some(100.0) });
         figures.push(Figure { id: "CP11", what: format!("bytes sent to proxies for a change, {at}"), value: now.sent, target: None });
+        if now.changes > 0.0 {
+            let mean = now.converging / now.changes * 1e3;
+            figures.push(Figure {
+                id: "CP11",
+                what: format!("from planned to acknowledged, mean [ms]; {at}"),
+                value: mean,
+                target: Some(5.0),
+            });
+        }
     }
     Ok(())
 }
 
-/// Does something each second, and says what each replica takes meanwhile: cores, bytes of memory, bytes sent a second.
+/// Does something each second, and says what each replica takes meanwhile: cores, bytes of memory, bytes sent and changes a second.
 async fn over(plan: &Plan, cluster: &Cluster, each: impl AsyncFn(usize) -> anyhow::Result<()>) -> anyhow::Result<BTreeMap<String, Usage>> {
     let (before, began) = (cluster.usage().await?, Instant::now());
     for second in 0..plan.seconds {
@@ -134,7 +153,13 @@ async fn over(plan: &Plan, cluster: &Cluster, each: impl AsyncFn(usize) -> anyho
     let (after, took) = (cluster.usage().await?, began.elapsed().as_secs_f64());
     let taken = |(name, now): (String, Usage)| {
         let former = before.get(&name).with_context(|| format!("{name} has come meanwhile"))?;
-        let usage = Usage { cpu: (now.cpu - former.cpu) / took, memory: now.memory, sent: (now.sent - former.sent) / took };
+        let usage = Usage {
+            cpu: (now.cpu - former.cpu) / took,
+            memory: now.memory,
+            sent: (now.sent - former.sent) / took,
+            changes: (now.changes - former.changes) / took,
+            converging: (now.converging - former.converging) / took,
+        };
         Ok((name, usage))
     };
     after.into_iter().map(taken).collect()

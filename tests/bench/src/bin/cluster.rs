@@ -18,6 +18,12 @@ struct Args {
     /// Routes that there are for the last two parts.
     #[arg(long, default_value_t = 5_000)]
     world: usize,
+    /// Services that those lead to.
+    #[arg(long, default_value_t = 2_000)]
+    services: usize,
+    /// Endpoints of all of these Services together.
+    #[arg(long, default_value_t = 20_000)]
+    endpoints: usize,
     /// Seconds of one change a second.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -34,8 +40,8 @@ struct Args {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Args { routes, probes, world, seconds, churn, json, system } = Args::parse();
-    let plan = Plan { routes, probes, world, seconds, churn, system };
+    let Args { routes, probes, world, services, endpoints, seconds, churn, json, system } = Args::parse();
+    let plan = Plan { routes, probes, world, services, endpoints, seconds, churn, system };
     match measure(&plan).await {
         Ok(figures) if json => match serde_json::to_string_pretty(&figures) {
             Ok(text) => tell(&text),

@@ -34,6 +34,29 @@ pub(super) struct Usage {
     pub(super) memory: f64,
     /// Bytes of responses to proxies.
     pub(super) sent: f64,
+    /// Changes that the proxies it concerns have acknowledged.
+    pub(super) changes: f64,
+    /// Seconds from the planning of each to the last acknowledgement, together.
+    pub(super) converging: f64,
+}
+
+/// What the world's routes lead to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backends {
+    pub(super) services: usize,
+    /// Of all of them together.
+    pub(super) endpoints: usize,
+}
+
+impl Backends {
+    /// The Service of a route; without any, the one that answers.
+    pub(super) fn of(self, route: usize) -> String {
+        if self.services == 0 { "echo".to_owned() } else { Self::name(route % self.services) }
+    }
+
+    fn name(index: usize) -> String {
+        format!("s{index}")
+    }
 }
 
 pub(super) struct Cluster {
@@ -91,23 +114,49 @@ impl Cluster {
         let _ = namespaces.delete(NAMESPACE, &DeleteParams::default()).await;
     }
 
+    /// A route to the backend that answers.
     pub(super) async fn create(&self, index: usize) -> anyhow::Result<()> {
+        self.create_to(index, "echo").await
+    }
+
+    async fn create_to(&self, index: usize, service: &str) -> anyhow::Result<()> {
         let spec = json!({
             "parentRefs": [{"name": "edge"}], "hostnames": [super::host(index)],
-            "rules": [{"backendRefs": [{"name": "echo", "port": 8080}]}],
+            "rules": [{"backendRefs": [{"name": service, "port": 8080}]}],
         });
         let route = object("gateway.networking.k8s.io/v1", "HTTPRoute", &format!("r{index}"), &spec)?;
         self.routes.create(&PostParams::default(), &route).await.map(drop).with_context(|| format!("route {index}"))
     }
 
-    pub(super) async fn fill(&self, routes: std::ops::Range<usize>) -> anyhow::Result<()> {
-        stream::iter(routes).map(|index| self.create(index)).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
+    /// Adds Services with so many endpoints each, where nobody answers, and routes to them.
+    pub(super) async fn fill(&self, routes: std::ops::Range<usize>, backends: Backends) -> anyhow::Result<()> {
+        let service = |index| self.create_service(index, backends.endpoints / backends.services.max(1));
+        stream::iter(0..backends.services).map(service).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
+        let route = |index| async move { self.create_to(index, &backends.of(index)).await };
+        stream::iter(routes).map(route).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    /// Headless, for the cluster's own proxy has nothing to do with what is measured.
+    async fn create_service(&self, index: usize, endpoints: usize) -> anyhow::Result<()> {
+        let name = Backends::name(index);
+        let spec = json!({"clusterIP": "None", "ports": [{"port": 8080}]});
+        let services = of(&self.client, "", "v1", "Service", "services");
+        services.create(&PostParams::default(), &object("v1", "Service", &name, &spec)?).await.with_context(|| name.clone())?;
+        let address = |endpoint: usize| format!("10.{}.{}.{}", 100 + endpoint % 100, index / 250, 1 + index % 250);
+        let endpoints: Vec<Value> = (0..endpoints).map(|one| json!({"addresses": [address(one)], "conditions": {"ready": true}})).collect();
+        let slice = json!({
+            "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "metadata": {"name": name, "labels": {"kubernetes.io/service-name": name}},
+            "ports": [{"port": 8080}], "endpoints": endpoints,
+        });
+        let slices = of(&self.client, "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
+        slices.create(&PostParams::default(), &serde_json::from_value(slice)?).await.map(drop).with_context(|| name)
     }
 
     /// Changes what a route does.
-    pub(super) async fn touch(&self, index: usize, value: usize) -> anyhow::Result<()> {
+    pub(super) async fn touch(&self, index: usize, service: &str, value: usize) -> anyhow::Result<()> {
         let set = json!([{"type": "ResponseHeaderModifier", "responseHeaderModifier": {"set": [{"name": "x-bench", "value": value.to_string()}]}}]);
-        let patch = json!({"spec": {"rules": [{"filters": set, "backendRefs": [{"name": "echo", "port": 8080}]}]}});
+        let patch = json!({"spec": {"rules": [{"filters": set, "backendRefs": [{"name": service, "port": 8080}]}]}});
         let name = format!("r{index}");
         self.routes.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await.map(drop).with_context(|| name)
     }
@@ -143,6 +192,8 @@ impl Cluster {
                 cpu: number("process_cpu_seconds_total")?,
                 memory: number("process_resident_memory_bytes")?,
                 sent: number("windrose_xds_response_bytes_total")?,
+                changes: number("windrose_convergence_seconds_count")?,
+                converging: number("windrose_convergence_seconds_sum")?,
             };
             found.insert(pod.name_any(), usage);
         }
