@@ -72,7 +72,7 @@ pub(crate) enum Command {
     Status(Status),
     /// Show every proxy: what it has, what it refused and why, how far behind it is; and who is turned away
     #[command(
-        after_help = "Examples:\n  windrose proxies\n  windrose proxies -o wide\n  windrose proxies -o json | jq '.[] | select(.synced | not)'\n\nACKNOWLEDGED n/m: of m resources that it should have, it has acknowledged n in their newest version.\nBEHIND: by how many resources of which type, and for how long. CREDENTIAL: how long its node credential lives.\nSYNCED `orphaned`: nothing of it is declared any more, so it is turned away, and may go on with what it had."
+        after_help = "Examples:\n  windrose proxies\n  windrose proxies -o wide\n  windrose proxies -o json | jq '.[] | select(.synced | not)'\n\nACKNOWLEDGED n/m: of m resources that it should have, it has acknowledged n in their newest version.\nBEHIND: by how many resources of which type, and for how long. CREDENTIAL: how long its node credential lives.\nSYNCED `turned away`: nothing of it is declared any more, or its credential was revoked; it may go on with what it had."
     )]
     Proxies(Proxies),
     /// Make a signed JSON Web Token for development

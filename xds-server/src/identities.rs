@@ -87,17 +87,23 @@ impl Nodes {
     }
 
     fn admit(&self, identity: Result<NodeIdentity, CredentialProblem>, now: SystemTime) -> Result<Peer, Refusal> {
-        let identity = identity.map_err(|problem| Refusal::Wrong(problem.to_string()))?;
+        let identity = identity.map_err(|problem| match problem {
+            CredentialProblem::OutsideValidity | CredentialProblem::Revoked => Refusal::Outdated(problem.to_string()),
+            CredentialProblem::Malformed | CredentialProblem::Foreign | CredentialProblem::Purpose | CredentialProblem::Name => {
+                Refusal::Wrong(problem.to_string())
+            }
+        })?;
         let is_orphan = self.is_orphan(&identity, now);
         if self.was_revoked(&identity.proxy, identity.issued_at) {
             if !is_orphan {
                 self.orphans.asked(&identity, Turned::Revoked, now);
             }
-            return Err(Refusal::Wrong(CredentialProblem::Revoked.to_string()));
+            return Err(Refusal::Outdated(CredentialProblem::Revoked.to_string()));
         }
         if is_orphan {
             return Err(Refusal::Wrong(format!("{} is not declared", identity.proxy)));
         }
+        self.orphans.came(&identity.proxy);
         Ok(Peer {
             identity: Text::from(format!("{}#{}", identity.proxy, identity.credential)),
             proxy: identity.proxy,

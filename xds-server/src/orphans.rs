@@ -67,6 +67,11 @@ impl Orphans {
         self.lock().retain(|proxy, orphan| orphan.turned == Turned::Revoked || !declared(proxy));
     }
 
+    /// One of its credentials is good: those of before are over, unless somebody goes on showing them.
+    pub(crate) fn came(&self, proxy: &ProxyKey) {
+        self.lock().retain(|known, orphan| orphan.turned == Turned::Undeclared || known != proxy);
+    }
+
     /// Equal numbers, equal orphans.
     pub(crate) fn revision(&self, now: SystemTime) -> u64 {
         self.heard(now).revision
@@ -180,6 +185,8 @@ mod tests {
         orphans.forget(|_| true);
         assert_eq!(orphans.proxies(at(101))[0].orphaned.as_deref(), Some("its credential was revoked"));
         assert_eq!(orphans.told(at(101))[0].code, "Revoked");
+        orphans.came(&identity("gateway/shop/edge", "a").proxy);
+        assert!(orphans.proxies(at(101)).is_empty());
         orphans.asked(&identity("gateway/shop/edge", "a"), Turned::Undeclared, at(102));
         assert_eq!(orphans.told(at(102)).iter().map(|one| one.code.as_str()).collect::<Vec<_>>(), ["Orphaned"]);
     }

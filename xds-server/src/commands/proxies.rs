@@ -51,7 +51,7 @@ fn row(proxy: &ProxyReport, wide: bool, now: u64) -> Vec<Cell> {
     let (acknowledged, wanted) = proxy.types.values().fold((0, 0), |(a, w), counts| (a + counts.acknowledged, w + counts.wanted));
     let credential = proxy.credential_expires.map_or_else(|| "-".into(), |end| span(end.saturating_sub(now)));
     let synced = match (&proxy.orphaned, proxy.synced) {
-        (Some(_), _) => "orphaned",
+        (Some(_), _) => "turned away",
         (None, true) => "yes",
         (None, false) => "no",
     };
@@ -122,7 +122,7 @@ mod tests {
         let (proxy, identity) = ("gateway/shop/edge".to_owned(), "gateway/shop/edge#7f".to_owned());
         let text = show(&[ProxyReport { proxy, identity, connected: 40, orphaned: why, ..ProxyReport::default() }], false, 100);
         for words in
-            ["orphaned", "1m00s", "gateway/shop/edge#7f is turned away: its Gateway is not declared, and it may go on with what it had"]
+            ["turned away", "1m00s", "gateway/shop/edge#7f is turned away: its Gateway is not declared, and it may go on with what it had"]
         {
             assert!(text.contains(words), "{words} is not in {text}");
         }

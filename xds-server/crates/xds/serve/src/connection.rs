@@ -53,8 +53,8 @@ impl Circumstances {
         self.drain.cancelled().await;
     }
 
-    /// Ends the connection in order where the certificate that was shown in its handshake opens nothing: the client may have a newer one,
-    /// and shows it on a new connection.
+    /// Ends the connection in order where the certificate that was shown in its handshake is good no more: the client may have a newer
+    /// one, and shows it on a new connection.
     pub(crate) fn leave(&self) {
         if self.certificate.is_some() {
             self.useless.cancel();

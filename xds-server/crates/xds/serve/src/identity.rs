@@ -34,6 +34,9 @@ pub enum Refusal {
     /// The credential is wrong.
     #[error("{0}")]
     Wrong(String),
+    /// The credential is good no more: whoever shows it may have a newer one.
+    #[error("{0}")]
+    Outdated(String),
     /// Whoever could tell cannot be reached.
     #[error("the credential cannot be checked now")]
     Unavailable,
@@ -59,16 +62,33 @@ pub trait Identify: Send + Sync {
     fn revocations(&self) -> watch::Receiver<u64>;
 }
 
+/// Why nobody is believed.
+#[derive(Debug)]
+pub(crate) struct Unknown {
+    pub(crate) status: Status,
+    /// Another certificate may do.
+    pub(crate) outdated: bool,
+}
+
+impl From<Status> for Unknown {
+    fn from(status: Status) -> Self {
+        Self { status, outdated: false }
+    }
+}
+
 /// The peer that certificate and headers prove. When both are shown, both must prove the same proxy.
 pub(crate) async fn authenticate(
     identify: &dyn Identify,
     certificate: Option<&CertificateDer<'static>>,
     headers: &HeaderMap,
     now: SystemTime,
-) -> Result<Peer, Status> {
+) -> Result<Peer, Unknown> {
     let token = bearer(headers)?;
     let by_certificate = match certificate {
-        Some(certificate) => Some(identify.by_certificate(certificate, now).await.map_err(refused)?),
+        Some(certificate) => {
+            let of_certificate = |refusal| Unknown { outdated: matches!(refusal, Refusal::Outdated(_)), status: refused(refusal) };
+            Some(identify.by_certificate(certificate, now).await.map_err(of_certificate)?)
+        }
         None => None,
     };
     let by_token = match token {
@@ -78,12 +98,13 @@ pub(crate) async fn authenticate(
     let peer = match (by_certificate, by_token) {
         (Some(peer), None) | (None, Some(peer)) => peer,
         (Some(one), Some(other)) => agreed(one, other)?,
-        (None, None) => return Err(Status::unauthenticated("neither a client certificate nor a bearer token was shown")),
+        (None, None) => return Err(Status::unauthenticated("neither a client certificate nor a bearer token was shown").into()),
     };
+    let outdated = |words: &str| Err(Unknown { status: Status::unauthenticated(words), outdated: certificate.is_some() });
     if identify.is_revoked(&peer) {
-        return Err(Status::unauthenticated("the credential was revoked"));
+        return outdated("the credential was revoked");
     }
-    if peer.expires_at <= now { Err(Status::unauthenticated("the credential has expired")) } else { Ok(peer) }
+    if peer.expires_at <= now { outdated("the credential has expired") } else { Ok(peer) }
 }
 
 fn agreed(one: Peer, other: Peer) -> Result<Peer, Status> {
@@ -109,7 +130,7 @@ fn malformed() -> Status {
 
 fn refused(refusal: Refusal) -> Status {
     match refusal {
-        Refusal::Wrong(text) => Status::unauthenticated(text),
+        Refusal::Wrong(text) | Refusal::Outdated(text) => Status::unauthenticated(text),
         Refusal::Unavailable => Status::unavailable(refusal.to_string()),
     }
 }
@@ -158,7 +179,7 @@ mod tests {
             headers.append(AUTHORIZATION, token.parse().unwrap());
         }
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
-        authenticate(&Fixed, certificate.then_some(&der), &headers, now).await.map_err(|status| status.code())
+        authenticate(&Fixed, certificate.then_some(&der), &headers, now).await.map_err(|unknown| unknown.status.code())
     }
 
     #[tokio::test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
-use tonic::{Code, Status};
+use tonic::Status;
 use windrose_state::Observed;
 
 use crate::ads::{self, Delta, Sotw, Variant};
@@ -59,9 +59,6 @@ impl Router {
 async fn xds(shared: &Arc<Shared>, request: Request<Incoming>, at: &Arc<Circumstances>) -> Result<Response<ResponseBody>, Status> {
     let peer = identify(shared, request.headers(), at).await.inspect_err(|status| {
         shared.xds.counters.unauthenticated.up();
-        if status.code() == Code::Unauthenticated {
-            at.leave();
-        }
         if shared.may_tell() {
             tracing::warn!(remote = %at.remote, reason = status.message(), "stream refused");
         }
@@ -79,7 +76,13 @@ async fn xds(shared: &Arc<Shared>, request: Request<Incoming>, at: &Arc<Circumst
 async fn identify(shared: &Shared, headers: &HeaderMap, at: &Circumstances) -> Result<Peer, Status> {
     let too_many = |Crowded| Status::unavailable("too many credentials of this address are being checked");
     let _place = at.visit.check().await.map_err(too_many)?;
-    let peer = authenticate(shared.xds.identify.as_ref(), at.certificate.as_ref(), headers, shared.now()).await?;
+    let known = authenticate(shared.xds.identify.as_ref(), at.certificate.as_ref(), headers, shared.now()).await;
+    let peer = known.map_err(|unknown| {
+        if unknown.outdated {
+            at.leave();
+        }
+        unknown.status
+    })?;
     at.visit.is_known();
     Ok(peer)
 }
