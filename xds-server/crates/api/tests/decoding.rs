@@ -426,6 +426,8 @@ fn what_a_broken_policy_attaches_to_is_read_however_it_is_written() {
         json!({"targetRefs": [{"kind": "HTTPRoute", "name": "admin"}]}),
         json!({"targetRefs": [{"group": "", "kind": "HTTPRoute", "name": "admin", "namespace": "shop"}]}),
         json!({"targetRef": {"group": group, "kind": "HTTPRoute", "name": "admin", "sectionName": ""}}),
+        json!({"targetRefs": {"group": group, "kind": "HTTPRoute", "name": "admin"}}),
+        json!({"targetRefs": [{"group": group, "kind": "HTTPRout", "name": "admin"}]}),
     ] {
         let mut spec = targets;
         spec["jwtt"] = json!([]);
@@ -448,6 +450,12 @@ fn of_a_broken_policy_that_would_refuse_nobody_so_much_is_known() {
     assert!(harmless("EdgePolicy", json!({"timeouts": {"request": 2}})));
     assert!(!harmless("EdgePolicy", json!({"addresses": 7})) && !harmless("EdgePolicy", json!({"adresses": {}})), "or nearly so");
     assert!(!harmless("EdgePolicy", json!([])));
+    let misplaced =
+        [json!({"connections": {"addresses": {}}}), json!({"connections": [{"allow": []}]}), json!({"body": 1, "trustedHops": 1})];
+    misplaced.into_iter().for_each(|spec| assert!(!harmless("EdgePolicy", spec.clone()), "{spec}"));
+    let mut beside = ours("EdgePolicy", json!({}));
+    beside["addresses"] = json!({"allow": ["10.0.0.0/8"]});
+    assert!(!decoded(beside).aside.harmless);
     for (kind, watches) in [("RateLimitPolicy", "shadow"), ("AuthorizationPolicy", "audit")] {
         assert!(harmless(kind, json!({watches: true, "wrong": 1})) && !harmless(kind, json!({watches: "true"})), "{kind}");
     }

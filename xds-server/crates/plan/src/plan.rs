@@ -394,14 +394,14 @@ pub enum Coverage {
 
 impl Coverage {
     /// The same where nobody passes because of other policies that are not in force.
-    pub(crate) fn closed_by(self, mut closed: Vec<ObjectRef>) -> Self {
-        if closed.is_empty() {
-            return self;
-        }
-        if let Self::Denied(policies) = self {
-            closed.extend(policies);
-        }
-        Self::Denied(closed)
+    pub(crate) fn closed_by(self, closed: BTreeSet<ObjectRef>) -> Self {
+        let by_itself = match self {
+            Self::Denied(policies) => policies,
+            other if closed.is_empty() => return other,
+            Self::Protected(_) | Self::Public { .. } | Self::Redirects | Self::Open => Vec::new(),
+        };
+        let others = closed.into_iter().filter(|policy| !by_itself.contains(policy)).collect::<Vec<_>>();
+        Self::Denied(others.into_iter().chain(by_itself).collect())
     }
 
     /// Whether that policy closes something there.

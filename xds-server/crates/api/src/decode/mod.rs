@@ -7,6 +7,8 @@ mod report;
 mod scalar;
 mod walk;
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use serde_json::Value;
 use windrose_vocab::{Canonical, Diagnostic, Fingerprint, Kind, ObjectRef, Writer};
@@ -17,8 +19,8 @@ pub use nearest::{choices, suggestion};
 pub(crate) use report::{Path, Report};
 
 use crate::declared::{AnyObject, SetAside};
-use crate::policy::TargetRef;
-use crate::schema::schema;
+use crate::policy::{TargetRef, target_kinds};
+use crate::schema::{Schema, schema};
 use crate::wire;
 use walk::{Unknown, walk};
 
@@ -105,9 +107,14 @@ fn is_kubernetes(kind: Kind) -> bool {
 /// What a policy attaches to, whatever else is wrong with how it says that: a kind has one group only, and what is no name of a part is
 /// taken for the whole.
 fn aside(node: &Node, identified: &identity::Identified) -> SetAside {
-    let listed = node.pointer("/spec/targetRefs").and_then(Value::as_array).into_iter().flatten();
-    let written: Vec<&Value> = listed.chain(node.pointer("/spec/targetRef")).collect();
-    let targets: Vec<TargetRef> = written.iter().filter_map(|target| self::target(target)).collect();
+    let listed = match node.pointer("/spec/targetRefs") {
+        Some(Value::Array(items)) => items.as_slice(),
+        Some(one) => std::slice::from_ref(one),
+        None => &[],
+    };
+    let written: Vec<&Value> = listed.iter().chain(node.pointer("/spec/targetRef")).collect();
+    let kinds = target_kinds(identified.reference.kind);
+    let targets: Vec<TargetRef> = written.iter().filter_map(|target| self::target(target, kinds)).collect();
     SetAside {
         created: identity::created(node),
         more: targets.len() < written.len(),
@@ -116,26 +123,53 @@ fn aside(node: &Node, identified: &identity::Identified) -> SetAside {
     }
 }
 
-/// Whether a policy that cannot be decoded says so much all the same: that it watches only, or nothing of whose addresses may come. A field
-/// that is not known may be one of those, misspelt.
+/// Whether a policy that cannot be decoded says so much all the same: that it watches only, or nothing of who may come and what is known of
+/// them. A name that no field has may be one of those, misspelt or in the wrong place.
 fn is_harmless(node: &Node, identified: &identity::Identified) -> bool {
-    let spec = node.get("spec").and_then(Value::as_object);
-    let is_set = |name: &str| spec.and_then(|spec| spec.get(name)) == Some(&Value::Bool(true));
+    const JUDGES: [&str; 4] = ["addresses", "trustedHops", "paths", "tls"];
+    let is_set = |name: &str| node.get("spec").and_then(|spec| spec.get(name)) == Some(&Value::Bool(true));
     match identified.reference.kind {
         Kind::AuthorizationPolicy => is_set("audit"),
         Kind::RateLimitPolicy => is_set("shadow"),
         Kind::EdgePolicy => {
-            let known = schema(Kind::EdgePolicy).version(&identified.version).and_then(|root| root.properties.get("spec"));
-            let is_other = |name: &String| name != "addresses" && known.is_some_and(|known| known.properties.contains_key(name.as_str()));
-            spec.is_some_and(|spec| spec.keys().all(is_other))
+            let spec = schema(Kind::EdgePolicy).version(&identified.version).and_then(|root| root.properties.get("spec"));
+            let fields = spec.into_iter().flat_map(|spec| &spec.properties).filter(|(name, _)| !JUDGES.contains(&&***name));
+            let mut known: BTreeSet<&str> = BTreeSet::new();
+            fields.for_each(|(name, field)| {
+                known.insert(name);
+                names(field, &mut known);
+            });
+            let beside = |name: &String| matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "spec" | "status");
+            let in_spec = node.get("spec").is_some_and(|spec| spec.is_object() && has_only(spec, &known));
+            in_spec && node.as_object().is_some_and(|members| members.keys().all(beside))
         }
         _ => false,
     }
 }
 
-fn target(written: &Value) -> Option<TargetRef> {
+/// The names of all fields below a place.
+fn names<'s>(schema: &'s Schema, all: &mut BTreeSet<&'s str>) {
+    for (name, field) in &schema.properties {
+        all.insert(name);
+        names(field, all);
+    }
+    schema.items.iter().for_each(|items| names(items, all));
+}
+
+fn has_only(node: &Value, known: &BTreeSet<&str>) -> bool {
+    match node {
+        Value::Object(members) => members.iter().all(|(name, value)| known.contains(name.as_str()) && has_only(value, known)),
+        Value::Array(items) => items.iter().all(|item| has_only(item, known)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
+
+/// A kind that there is not is taken for the one of these that is meant.
+fn target(written: &Value, kinds: &[Kind]) -> Option<TargetRef> {
     let text = |field: &str| written.get(field).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
     let kind = text("kind")?;
+    let meant = || nearest(&kind, kinds.iter().map(|kind| kind.as_str())).map(str::to_owned);
+    let kind = if Kind::parse(&kind).is_some() { kind } else { meant().unwrap_or(kind) };
     let group = Kind::parse(&kind).map_or_else(|| text("group").unwrap_or_default(), |kind| kind.group().to_owned());
     Some(TargetRef { group, kind, name: text("name")?, section_name: text("sectionName") })
 }

@@ -11,7 +11,7 @@ use windrose_ir::listener::{ConnectionLimits, TlsVersion};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
 use super::target::of_target;
-use super::{authorization, winner};
+use super::{authorization, closed, winner};
 use crate::gateway::ListenerId;
 use crate::limits;
 use crate::reference::field;
@@ -50,10 +50,17 @@ pub(crate) fn effective(view: &View<'_>, gateway: &ObjectRef, listener: Option<&
     }
 }
 
-/// The policies around a listener, the most specific first.
+/// The policies around a listener, the most specific first. What stands in for one that cannot be read says whose addresses may come (nobody's)
+/// also where another one decides that says nothing of it.
 fn deciding(view: &View<'_>, gateway: &ObjectRef, listener: Option<&ListenerId>) -> Vec<ObjectRef> {
-    let own = listener.into_iter().flat_map(|listener| own_policies(view, listener));
-    own.chain(winner(view, Kind::EdgePolicy, gateway, None)).collect()
+    let own = listener.into_iter().flat_map(|listener| listener.targets().into_iter().rev());
+    let mut found: Vec<ObjectRef> = Vec::new();
+    for (target, section) in own.chain([(gateway.clone(), None)]) {
+        let first = winner(view, Kind::EdgePolicy, &target, section.as_ref());
+        let others = closed::on(view, Kind::EdgePolicy, &target, section.as_ref());
+        found.extend(first.iter().cloned().chain(others.into_iter().filter(|other| first.as_ref() != Some(other))));
+    }
+    found
 }
 
 /// Those that say whose addresses may come: the first of each owner that says anything of it.

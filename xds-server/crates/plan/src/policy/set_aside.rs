@@ -74,6 +74,7 @@ pub(crate) fn closes_by(kind: Kind) -> &'static str {
     match kind {
         Kind::BackendTLSPolicy => "nothing is sent to",
         Kind::MeshPolicy => "nobody comes in without mTLS at",
+        Kind::EdgePolicy => "nobody passes, but where another EdgePolicy says whose addresses may come, at",
         _ => "nobody passes at",
     }
 }

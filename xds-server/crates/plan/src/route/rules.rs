@@ -215,7 +215,7 @@ fn entries(
     view: &View<'_>,
     key: &RulesKey,
     place: &Place<'_>,
-    (asked, unasked, closed): (Option<ObjectRef>, Coverage, Vec<ObjectRef>),
+    (asked, unasked, closed): (Option<ObjectRef>, Coverage, BTreeSet<ObjectRef>),
     rule: &Text,
 ) -> (Vec<(Filter, Text, ExtensionEntry)>, bool) {
     let mut all = Vec::new();

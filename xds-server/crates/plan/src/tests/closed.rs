@@ -47,8 +47,9 @@ fn a_route_that_nobody_reaches_for_a_policy_that_cannot_be_read_is_denied_by_tha
         let (world, policy) = beside(world(), kind, "p", on, 0);
         let plan = plan(&world);
         assert_eq!(coverage(&plan), [&Coverage::Denied(vec![policy.clone()])], "{kind}");
-        let said = format!("it cannot be read, so until it can nobody passes at {}/{NS}/{}", on.0, on.1);
-        assert!(told(&plan).iter().any(|told| told.contains(&said)), "{kind}: {:?}", told(&plan));
+        let at = format!(" at {}/{NS}/{}", on.0, on.1);
+        let said = |told: &&String| told.contains("it cannot be read, so until it can nobody passes") && told.contains(&at);
+        assert_eq!(told(&plan).iter().filter(said).count(), 1, "{kind}: {:?}", told(&plan));
         let stead = crate::stead(&plan, &world, &policy);
         assert!(stead.closes && stead.words == "until that is mended it lets nobody pass", "{kind}: {stead:?}");
     }
@@ -65,6 +66,29 @@ fn of_two_on_one_target_that_are_as_old_one_that_can_be_read_decides() {
     assert!(told(&plan).iter().any(|told| told.contains("EdgePolicy/shop/b can be read and already decides")), "{:?}", told(&plan));
     assert!(!codes(&plan).contains(&"Closed"), "{:?}", codes(&plan));
     assert_eq!(crate::stead(&plan, &world, &unread), crate::Stead { closes: false, words: "it has no effect" });
+}
+
+#[test]
+fn a_good_one_that_says_nothing_of_addresses_does_not_open_what_another_may_close() {
+    let mut good = world();
+    let headers = HeaderLimits { max_kib: Some(8), max_count: None };
+    let spec = EdgePolicy { target_refs: vec![target(Kind::Gateway, "edge", None)], headers: Some(headers), ..EdgePolicy::default() };
+    good.insert(AnyObject::EdgePolicy(object(Kind::EdgePolicy, NS, "b", spec)));
+    for name in ["a", "c"] {
+        let (world, unread) = beside(good.clone(), Kind::EdgePolicy, name, (Kind::Gateway, "edge"), 0);
+        let plan = plan(&world);
+        assert_eq!(coverage(&plan), [&Coverage::Denied(vec![unread])]);
+        let printed = crate::print(&plan);
+        assert!(printed.contains("deny 0.0.0.0/0 ::/0") && printed.contains("max_headers_kib: 8"), "{printed}");
+    }
+}
+
+#[test]
+fn one_that_cannot_attach_there_closes_nothing() {
+    let (world, policy) = beside(world(), Kind::TranscodingPolicy, "p", (Kind::Gateway, "edge"), 0);
+    let plan = plan(&world);
+    assert_eq!(coverage(&plan), [&Coverage::Open]);
+    assert!(!crate::stead(&plan, &world, &policy).closes);
 }
 
 #[test]
