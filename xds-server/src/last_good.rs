@@ -7,9 +7,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
 use tokio::sync::watch;
+use windrose_api::Declared;
 use windrose_files::Kept;
 use windrose_plan::{Refusal, Refused, RefusedBy};
-use windrose_vocab::{Fingerprint, Kind, ObjectRef, ObjectVersion};
+use windrose_vocab::{Fingerprint, ObjectRef, ObjectVersion};
 
 mod record;
 mod shared;
@@ -29,6 +30,8 @@ const SLACK: u64 = 1 << 20;
 pub(crate) struct LastGood {
     path: PathBuf,
     source: String,
+    /// What nobody has judged yet; not to be written before.
+    unjudged: Mutex<BTreeMap<ObjectRef, Option<Kept>>>,
     pending: Mutex<Pending>,
     /// The refused versions that were noted last.
     noted: Mutex<Vec<RefusedVersion>>,
@@ -43,10 +46,10 @@ pub(crate) struct LastGood {
 pub(crate) struct Remembered {
     /// The newest good version of each object.
     pub(crate) kept: Vec<Kept>,
-    /// Earlier ones of what is checked, the oldest first: the newest may be one in whose place a former one goes on.
-    pub(crate) former: Vec<Kept>,
-    /// Versions that are so.
+    /// Versions in whose place former ones go on.
     pub(crate) unusable: BTreeSet<ObjectVersion>,
+    /// These former ones.
+    pub(crate) former: Vec<Kept>,
     /// What Envoy refused, and what runs in its place.
     pub(crate) refused: Refused,
 }
@@ -69,11 +72,6 @@ struct Written {
     refused: Vec<RefusedVersion>,
 }
 
-/// Kinds of which the newest version may be readable and not usable, and a former one goes on.
-fn is_checked(kind: Kind) -> bool {
-    kind == Kind::Secret || windrose_plan::protects(kind)
-}
-
 impl LastGood {
     /// The memory in `folder` of what `source` declared.
     pub(crate) fn open(folder: &Path, source: &Path) -> (Self, Remembered) {
@@ -86,7 +84,12 @@ impl LastGood {
         let remembered = written.remembered();
         let noted = Mutex::new(written.refused.clone());
         let (pending, written, changes) = (Mutex::default(), Mutex::new(written), watch::Sender::new(()));
-        (Self { path, source, pending, noted, written, pinned: Mutex::default(), changes }, remembered)
+        (Self { path, source, unjudged: Mutex::default(), pending, noted, written, pinned: Mutex::default(), changes }, remembered)
+    }
+
+    /// Takes note of versions, and of objects that are gone, that nobody has judged yet: what is wrong with one is written together with it.
+    pub(crate) fn note_unjudged(&self, unkept: Vec<(ObjectRef, Option<Kept>)>) {
+        lock(&self.unjudged).extend(unkept);
     }
 
     /// Takes note of versions, and of objects that are gone.
@@ -98,17 +101,29 @@ impl LastGood {
     }
 
     /// Takes note of everything that Envoy refuses now, and of what cannot be used as it is, each with the version that goes on, if that
-    /// is not known.
-    pub(crate) fn note_refused<'a>(&self, refused: &Refused, unusable: impl Iterator<Item = (&'a ObjectVersion, Fingerprint)>) {
+    /// is not known; and of what was noted before and is judged by that: what is declared. A later version may be noted already.
+    pub(crate) fn note_refused<'a>(
+        &self,
+        refused: &Refused,
+        unusable: impl Iterator<Item = (&'a ObjectVersion, Fingerprint)>,
+        declared: &Declared,
+    ) {
         let of = |(version, refusal): (&ObjectVersion, &Refusal)| {
             RefusedVersion::new(version, &refusal.reason, refusal.last_good.as_ref().map(|object| object.meta().version))
         };
         let unusable = unusable.map(|(version, former)| RefusedVersion::unusable(version, former));
         let all: Vec<RefusedVersion> = refused.by_envoy().map(of).chain(unusable).collect();
+        let is_declared = |object: &ObjectRef, kept: &Option<Kept>| {
+            declared.get(object).map(|now| now.meta().version) == kept.as_ref().map(|kept| kept.version)
+        };
+        let judged: Vec<_> = lock(&self.unjudged).extract_if(.., |object, kept| is_declared(object, kept)).collect();
         let mut noted = lock(&self.noted);
-        if *noted != all {
-            lock(&self.pending).refused = Some(all.clone());
+        if *noted != all || !judged.is_empty() {
+            let mut pending = lock(&self.pending);
+            pending.objects.extend(judged);
+            pending.refused = (*noted != all).then(|| all.clone()).or(pending.refused.take());
             *noted = all;
+            drop(pending);
             self.changes.send_replace(());
         }
     }
@@ -132,8 +147,10 @@ impl LastGood {
 
     /// That version, if it is remembered.
     fn find(&self, version: &ObjectVersion) -> Option<Kept> {
-        let noted = lock(&self.pending).objects.get(&version.object).cloned().flatten().filter(|kept| kept.version == version.version);
-        noted.or_else(|| lock(&self.pinned).get(version).cloned()).or_else(|| lock(&self.written).find(version))
+        let is_it = |kept: &Kept| kept.version == version.version;
+        let unjudged = lock(&self.unjudged).get(&version.object).cloned().flatten().filter(is_it);
+        let noted = || lock(&self.pending).objects.get(&version.object).cloned().flatten().filter(is_it);
+        unjudged.or_else(noted).or_else(|| lock(&self.pinned).get(version).cloned()).or_else(|| lock(&self.written).find(version))
     }
 
     fn note_again(&self, former: Pending) {
@@ -202,11 +219,9 @@ impl Written {
     fn remembered(&self) -> Remembered {
         let newest = self.versions.values().filter_map(|versions| versions.last());
         let kept = newest.filter_map(|(_, place)| self.kept(*place)).collect();
-        let (unusable, refused): (Vec<_>, Vec<_>) = self.refused.iter().partition(|one| one.unusable);
-        let unusable = unusable.into_iter().filter_map(RefusedVersion::identity).collect();
-        let checked = self.versions.iter().filter(|(object, _)| is_checked(object.kind));
-        let former = checked.flat_map(|(_, versions)| versions.iter().take(versions.len().saturating_sub(1)));
-        let former = former.filter_map(|(_, place)| self.kept(*place)).collect();
+        let (marked, refused): (Vec<_>, Vec<_>) = self.refused.iter().partition(|one| one.unusable);
+        let unusable = marked.iter().filter_map(|one| one.identity()).collect();
+        let former = marked.iter().filter_map(|one| self.find(&one.last_good()?)).collect();
         let refused = refused.into_iter().filter_map(|one| {
             let last_good = match one.last_good() {
                 // Without the version that runs in its place, the refused one is tried again.
@@ -301,6 +316,8 @@ fn begun(path: &Path, source: &str) -> std::io::Result<Journal> {
 
 #[cfg(test)]
 mod tests {
+    use windrose_vocab::Kind;
+
     use super::*;
 
     fn object(name: &str) -> ObjectRef {
@@ -358,14 +375,55 @@ mod tests {
             // Whoever judges it is later than the disk may be.
             memory.flush().unwrap();
             let version = secret(value).identity();
-            memory.note_refused(&Refused::default(), [(&version, secret("good").version)].into_iter());
+            memory.note_refused(&Refused::default(), [(&version, secret("good").version)].into_iter(), &Declared::default());
         }
         memory.flush().unwrap();
         let remembered = open(folder.path()).1;
-        assert!(remembered.former.contains(&secret("good")), "{:?}", remembered.former);
+        assert_eq!(remembered.former, [secret("good")]);
         assert_eq!(remembered.kept, [secret("wrong again")]);
         assert_eq!(remembered.unusable, [secret("wrong again").identity()].into());
         assert!(remembered.refused.objects.is_empty(), "Envoy refused nothing");
+    }
+
+    #[test]
+    fn the_version_before_the_newest_counts_only_while_the_newest_is_marked() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, _) = open(folder.path());
+        let policy = |value: &str| {
+            let object = ObjectRef::new(Kind::EdgePolicy, "shop", "edge");
+            Kept { object, version: Fingerprint::of("test", value), file: Path::new("/shop/a.yaml").into(), text: "{}".into() }
+        };
+        for value in ["first", "second"] {
+            memory.note(vec![(policy(value).object, Some(policy(value)))]);
+            memory.flush().unwrap();
+        }
+        assert!(open(folder.path()).1.former.is_empty(), "the second one is good");
+        let second = policy("second").identity();
+        memory.note_refused(&Refused::default(), [(&second, policy("first").version)].into_iter(), &Declared::default());
+        memory.flush().unwrap();
+        assert_eq!(open(folder.path()).1.former, [policy("first")]);
+    }
+
+    #[test]
+    fn what_nobody_has_judged_yet_is_written_with_the_judgement() {
+        let folder = tempfile::tempdir().unwrap();
+        let (memory, _) = open(folder.path());
+        note(&memory, "one", Some("x"));
+        let next = kept("one", "y");
+        memory.note_unjudged(vec![(next.object.clone(), Some(next.clone()))]);
+        memory.flush().unwrap();
+        assert_eq!(open(folder.path()).1.kept, [kept("one", "x")]);
+        let declared = |value: &str| {
+            crate::test_world::declared(&format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: one }}\ndata: {{ a: \"{value}\" }}\n"
+            ))
+        };
+        memory.note_refused(&Refused::default(), std::iter::empty(), &declared("x"));
+        memory.flush().unwrap();
+        assert_eq!(open(folder.path()).1.kept, [kept("one", "x")], "that is the version before");
+        memory.note_refused(&Refused::default(), std::iter::empty(), &declared("y"));
+        memory.flush().unwrap();
+        assert_eq!(open(folder.path()).1.kept, [next]);
     }
 
     #[test]
@@ -378,7 +436,11 @@ mod tests {
             note(&memory, "one", Some(&format!("bad-{edit}")));
             let version = kept("one", &format!("bad-{edit}")).decode().unwrap().meta().identity();
             let refusal = Refusal { by: RefusedBy::Envoy, reason: "no".into(), last_good: good.clone() };
-            memory.note_refused(&Refused { objects: [(version.clone(), refusal)].into_iter().collect() }, std::iter::empty());
+            memory.note_refused(
+                &Refused { objects: [(version.clone(), refusal)].into_iter().collect() },
+                std::iter::empty(),
+                &Declared::default(),
+            );
             memory.flush().unwrap();
             let remembered = open(folder.path()).1;
             assert_eq!(remembered.refused.objects.get(&version).unwrap().last_good, good, "{edit}");

@@ -159,7 +159,10 @@ impl Pipeline {
         self.refusals.before(&self.declared, &declared, changed, &self.not_planned());
         self.refusals.take_up(&declared);
         self.declared = declared;
-        self.check(changed);
+        if self.parts.settings.addresses == windrose_plan::Addresses::Bind {
+            self.check(changed);
+            self.note_refused();
+        }
         self.replan(changed, now);
     }
 

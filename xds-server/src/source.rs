@@ -107,7 +107,7 @@ pub(crate) fn start(
     }
     let mut reloader = Reloader::remembering(paths, remembered);
     tell(reloader.world());
-    memory.note(reloader.take_unkept());
+    memory.note_unjudged(reloader.take_unkept());
     let (sender, receiver) = watch::channel(Arc::new(News::of(&reloader)));
     let (reload, mut asked) = mpsc::channel(1);
     let handle = watcher.handle();
@@ -139,8 +139,8 @@ fn follow(mut watcher: Watch, mut reloader: Reloader, memory: &LastGood, news: &
         // A comment changes no object, and every line below it.
         if told_anew || !changed.objects.is_empty() || reloader.decoded() != decoded {
             tracing::info!(objects = changed.objects.len(), "read again");
+            memory.note_unjudged(reloader.take_unkept());
             news.send_replace(Arc::new(News::of(&reloader)));
-            memory.note(reloader.take_unkept());
         }
     }
 }

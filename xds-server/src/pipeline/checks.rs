@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use windrose_api::declared::Changed;
-use windrose_plan::{Addresses, Refusal, RefusedBy};
+use windrose_plan::{Refusal, RefusedBy};
 use windrose_vocab::{Kind, ObjectRef, ObjectVersion};
 
 use super::Pipeline;
@@ -12,19 +12,19 @@ use super::Pipeline;
 impl Pipeline {
     /// Judges what changed, and again what was judged before: what it waits for may be there.
     pub(super) fn check(&mut self, changed: &Changed) {
-        if self.parts.settings.addresses == Addresses::Assigned {
+        // Of an endpoint nothing is judged, and no policy names one.
+        if changed.objects.iter().all(|object| object.kind == Kind::EndpointSlice) {
             return;
         }
         let before = self.checks.objects.keys().map(|version| &version.object);
         let named: BTreeSet<&ObjectRef> = changed.objects.iter().chain(before).collect();
         self.checks.objects = named.into_iter().filter_map(|object| self.wrong(object)).collect();
-        self.note_refused();
     }
 
     /// Takes note of what is refused, and of the versions in whose place former ones go on: both outlive a restart.
     pub(super) fn note_refused(&self) {
         let former = |version| Some((version, self.refusals.last_good(version)?.meta().version));
-        self.parts.last_good.note_refused(&self.settled, self.checks.objects.keys().filter_map(former));
+        self.parts.last_good.note_refused(&self.settled, self.checks.objects.keys().filter_map(former), &self.declared);
     }
 
     fn wrong(&self, object: &ObjectRef) -> Option<(ObjectVersion, Refusal)> {
@@ -34,16 +34,17 @@ impl Pipeline {
         }
     }
 
-    /// A policy that protects and names what is not there lets go of nothing that its former version protects and it does not name.
+    /// A policy that names what is not there lets go of nothing meanwhile. While what it let go of is away itself it is waited for.
     fn target_in_place(&self, object: &ObjectRef) -> Option<(ObjectVersion, Refusal)> {
-        let newest = self.declared.get(object)?;
-        let (index, reason) = windrose_plan::absent_target(&self.declared, &newest)?;
+        let newest = self.declared.get(object).filter(|_| windrose_plan::protects(object.kind))?;
         let version = newest.meta().identity();
-        let former = self.refusals.last_good(&version)?;
-        if windrose_plan::absent_target(&self.declared, former).is_some() || !windrose_plan::lets_go(&newest, former) {
-            return None;
-        }
-        Some((version, Refusal { by: RefusedBy::Target(index), reason, last_good: Some(former.clone()) }))
+        let (held, of) = windrose_plan::held(&self.declared, &newest, self.refusals.last_good(&version)?)?;
+        let of = of.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let reason = match of.as_str() {
+            "" => of,
+            of => format!("it goes on holding for {of}, which its former version names, until all that it names is there"),
+        };
+        Some((version, Refusal { by: RefusedBy::Target, reason, last_good: Some(held) }))
     }
 }
 
@@ -86,8 +87,12 @@ spec: {{ targetRefs: [{targets}], limits: [{{ name: none, quota: {{ requests: 0,
     }
 
     fn told(stage: &Stage) -> Vec<String> {
-        let diagnostics = &stage.picture.load().plan.diagnostics;
-        diagnostics.iter().filter(|one| one.code == Code::TargetNotFound).map(|one| format!("{}: {}", one.field, one.message)).collect()
+        let of_targets = |one: &&std::sync::Arc<windrose_vocab::Diagnostic>| matches!(one.code, Code::TargetNotFound | Code::LastGood);
+        stage.picture.load().plan.diagnostics.iter().filter(of_targets).map(|one| one.message.clone()).collect()
+    }
+
+    fn held(of: &str) -> String {
+        format!("it goes on holding for {of}, which its former version names, until all that it names is there")
     }
 
     #[test]
@@ -97,10 +102,8 @@ spec: {{ targetRefs: [{targets}], limits: [{{ name: none, quota: {{ requests: 0,
         for misspelt in ["wbe", "webb"] {
             stage.declare(&world(&["web"], &[misspelt]));
             assert_eq!(limited(&stage), ["web"]);
-            let said = format!(
-                "spec.targetRefs[0]: namespace `shop` has no HTTPRoute `{misspelt}` (did you mean `web`?); its last good version stays in force"
-            );
-            assert_eq!(told(&stage), [said]);
+            let missed = format!("no HTTPRoute `{misspelt}` in namespace `shop`");
+            assert_eq!(told(&stage), [held("HTTPRoute/shop/web"), missed]);
         }
         // What it waits for comes, and nobody touches the policy.
         stage.declare(&world(&["web", "webb"], &["webb"]));
@@ -108,25 +111,51 @@ spec: {{ targetRefs: [{targets}], limits: [{{ name: none, quota: {{ requests: 0,
     }
 
     #[test]
-    fn what_still_names_all_that_it_named_holds_as_it_is_written() {
+    fn what_the_newest_version_says_holds_at_once_wherever_it_is_attached() {
+        let mut stage = Stage::set("shop.test");
+        stage.declare(&world(&["web", "api"], &["web", "api"]).replace("requests: 0", "requests: 1000"));
+        stage.declare(&world(&["web", "api"], &["web", "ap"]));
+        assert_eq!(limited(&stage), ["api", "web"]);
+        assert_eq!(told(&stage)[0], held("HTTPRoute/shop/api"));
+        let printed = windrose_plan::print(&stage.picture.load().plan);
+        assert!(printed.contains("0 per 1s") && !printed.contains("1000 per"), "{printed}");
+    }
+
+    #[test]
+    fn what_still_names_all_that_it_named_is_no_matter() {
         let mut stage = Stage::set("shop.test");
         stage.declare(&world(&["web"], &["web"]));
         stage.declare(&world(&["web"], &["web", "later"]));
         assert!(stage.picture.load().refused.objects.is_empty());
+        assert_eq!((limited(&stage), told(&stage).len()), (vec!["web".to_owned()], 1));
+        // And then it does not, and still names what is not there.
+        stage.declare(&world(&["web"], &["wbe", "later"]));
         assert_eq!(limited(&stage), ["web"]);
-        assert!(told(&stage)[0].starts_with("spec.targetRefs[1]: no HTTPRoute `later`"), "{:?}", told(&stage));
     }
 
     #[test]
-    fn a_former_target_that_is_gone_too_keeps_nothing() {
+    fn what_is_away_for_a_moment_is_held_when_it_is_back() {
         let mut stage = Stage::set("shop.test");
-        stage.declare(&world(&["web"], &["web"]));
-        stage.declare(&world(&["web"], &["wbe"]));
+        stage.declare(&world(&["web", "other"], &["web"]));
+        stage.declare(&world(&["web", "other"], &["wbe"]));
         stage.declare(&world(&["other"], &["wbe"]));
-        assert!(stage.picture.load().refused.objects.is_empty());
         assert!(limited(&stage).is_empty());
-        let open = stage.picture.load().plan.coverage.values().all(|coverage| *coverage == Coverage::Open);
-        assert!(open, "a policy for something else");
+        assert_eq!(told(&stage).len(), 1, "nothing is held: {:?}", told(&stage));
+        stage.declare(&world(&["other"], &["web2"]));
+        stage.declare(&world(&["web", "other"], &["web2"]));
+        assert_eq!(limited(&stage), ["web"]);
+    }
+
+    #[test]
+    fn a_public_policy_opens_nothing_that_it_no_longer_names() {
+        let mut stage = Stage::set("shop.test");
+        let public = |on: &str| {
+            let spec = world(&["web", "api"], &[on]).replace("RateLimitPolicy", "AuthPolicy");
+            spec.replace("limits: [{ name: none, quota: { requests: 0, window: 1s } }]", "public: { reason: r, approvedBy: b }")
+        };
+        stage.declare(&public("web"));
+        stage.declare(&public("ap"));
+        assert!(stage.picture.load().plan.coverage.values().all(|coverage| *coverage == Coverage::Open), "by nobody's word");
     }
 
     #[test]

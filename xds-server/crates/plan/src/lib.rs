@@ -24,8 +24,8 @@ pub use gateway::{FLEET_ANNOTATION, GATEWAY_ANNOTATION, READY_LISTENER};
 pub use limits::READY_PORT;
 pub use plan::{Condition, ConditionType, Conditions, Coverage, Covered, Edge, OpenPort, Plan, Sources, Subject, Verdict};
 pub use planner::Planner;
+pub use policy::held::held;
 pub use policy::set_aside::{Stead, protects, stead};
-pub use policy::{absent_target, lets_go};
 pub use print::print;
 pub use settings::{Addresses, CertificateCheck, FilterCheck, Refusal, Refused, RefusedBy, Settings};
 

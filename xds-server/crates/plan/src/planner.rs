@@ -364,7 +364,10 @@ fn is_route(kind: Kind) -> bool {
 /// Puts the last good version in the place of each refused one; tells which, and returns those whose former certificates go on.
 fn refusals(declared: &mut Declared, refused: &Refused) -> (Told, BTreeMap<ObjectRef, String>) {
     let (mut told, mut stale) = (Told::default(), BTreeMap::new());
-    for (version, refusal) in &refused.objects {
+    // What we put in the place of an object may be refused by others.
+    let (ours, theirs): (Vec<_>, Vec<_>) =
+        refused.objects.iter().partition(|(_, refusal)| matches!(refusal.by, RefusedBy::Check | RefusedBy::Target));
+    for (version, refusal) in ours.into_iter().chain(theirs) {
         let object = &version.object;
         if declared.get(object).is_none_or(|current| current.meta().version != version.version) {
             continue;
@@ -383,12 +386,14 @@ fn refusals(declared: &mut Declared, refused: &Refused) -> (Told, BTreeMap<Objec
                 stead
             }
         };
-        let message = format!("{}; {stead}", refusal.says());
-        let path = match refusal.by {
-            RefusedBy::Target(index) => field(&format!("spec.targetRefs[{index}]")),
-            RefusedBy::Envoy | RefusedBy::Ourselves | RefusedBy::Check => field(""),
+        let diagnostic = match refusal.by {
+            RefusedBy::Target if refusal.reason.is_empty() => continue,
+            RefusedBy::Target => Diagnostic::warning(object.clone(), field("spec.targetRefs"), refusal.code(), refusal.says()),
+            RefusedBy::Envoy | RefusedBy::Ourselves | RefusedBy::Check => {
+                Diagnostic::error(object.clone(), field(""), refusal.code(), format!("{}; {stead}", refusal.says()))
+            }
         };
-        told.diagnostics.push(Diagnostic::error(object.clone(), path, refusal.code(), message).into());
+        told.diagnostics.push(diagnostic.into());
     }
     (told, stale)
 }

@@ -5,6 +5,7 @@ pub(crate) mod authorization;
 pub(crate) mod closed;
 pub(crate) mod edge;
 pub(crate) mod headers;
+pub(crate) mod held;
 pub(crate) mod mesh;
 pub(crate) mod rate_limit;
 pub(crate) mod set_aside;
@@ -13,7 +14,6 @@ pub(crate) mod telemetry;
 pub(crate) mod traffic;
 pub(crate) mod transcoding;
 
-pub use target::{absent_target, lets_go};
 pub(crate) use target::{all_at, at_no_part, is_any_part_named, on_backend, winner, winner_for_port};
 
 use bytes::Bytes;

@@ -112,8 +112,8 @@ pub enum RefusedBy {
     Ourselves,
     /// Whoever checks certificates: a Secret's cannot be used with its key, and the former pair, which can be, goes on.
     Check,
-    /// What it attaches to: the target with that index is not there, and what the former version protects is.
-    Target(usize),
+    /// What it attaches to is not there, and in its place stands the same, attached also to what its former version names.
+    Target,
 }
 
 impl Refusal {
@@ -124,7 +124,7 @@ impl Refusal {
             RefusedBy::Envoy => Code::RefusedByEnvoy,
             RefusedBy::Ourselves => Code::InternalError,
             RefusedBy::Check => Code::InvalidCertificate,
-            RefusedBy::Target(_) => Code::TargetNotFound,
+            RefusedBy::Target => Code::LastGood,
         }
     }
 
@@ -134,7 +134,7 @@ impl Refusal {
         match self.by {
             RefusedBy::Envoy => format!("Envoy refused what was made of it: {}", self.reason),
             RefusedBy::Ourselves => format!("the control plane fails on it, which is a bug to report ({})", self.reason),
-            RefusedBy::Check | RefusedBy::Target(_) => self.reason.clone(),
+            RefusedBy::Check | RefusedBy::Target => self.reason.clone(),
         }
     }
 }

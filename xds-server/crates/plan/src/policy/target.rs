@@ -1,12 +1,12 @@
 //! Targets: what a policy names, whether it is there, and which of several policies on one target decides (the older one, where they do not
 //! add up).
 
+use windrose_api::Meta;
 use windrose_api::declared::AnyObject;
 use windrose_api::declared::backend::ObjectReference;
 use windrose_api::declared::gateway::{Listener, Protocol};
 use windrose_api::declared::route::ParentRef;
 use windrose_api::policy::{TargetRef, target_kinds, target_part};
-use windrose_api::{Declared, Meta};
 use windrose_vocab::{Code, Diagnostic, Kind, ObjectKey, ObjectRef, Text};
 
 use super::auth::siblings;
@@ -65,7 +65,16 @@ pub(crate) fn at_no_part(view: &View<'_>, kind: Kind, target: &ObjectRef) -> Vec
     by_age(view, kind, target, |part| part.is_some_and(|part| !known.contains(part)))
 }
 
+/// Whether a policy names exactly this target and section.
+pub(super) fn names(policy: &AnyObject, target: &ObjectRef, section: Option<&Text>) -> bool {
+    targets(policy).into_iter().any(|(known, part)| known.as_ref() == Some(target) && part.as_ref() == section)
+}
+
 fn by_age(view: &View<'_>, kind: Kind, target: &ObjectRef, is_meant: impl Fn(Option<&Text>) -> bool) -> Vec<ObjectRef> {
+    // What cannot attach there is told, and decides nothing.
+    if !target_kinds(kind).contains(&target.kind) {
+        return Vec::new();
+    }
     let with_age = view.policies_on(kind, target).filter_map(|policy| {
         let object = view.object(&policy)?;
         let here = targets(&object).into_iter().any(|(known, part)| known.as_ref() == Some(target) && is_meant(part.as_ref()));
@@ -206,48 +215,6 @@ fn attached(
     }
 }
 
-/// The first target of a policy that protects which is not there, or has no such part: its index, and what is wrong. None for what protects
-/// nothing.
-#[must_use]
-pub fn absent_target(declared: &Declared, policy: &AnyObject) -> Option<(usize, String)> {
-    let kind = policy.meta().object.kind;
-    if !set_aside::protects(kind) {
-        return None;
-    }
-    targets(policy).into_iter().enumerate().find_map(|(index, (target, section))| {
-        let why = match target.filter(|target| target_kinds(kind).contains(&target.kind)) {
-            Some(target) => absent(declared, &target, section.as_ref())?,
-            None => format!("{kind} cannot attach to {}", parents(policy).get(index)?.target.kind),
-        };
-        Some((index, why))
-    })
-}
-
-/// Whether a policy no longer names something that its former version names.
-#[must_use]
-pub fn lets_go(newest: &AnyObject, former: &AnyObject) -> bool {
-    let newest = targets(newest);
-    let former = targets(former);
-    // What names nothing holds for its namespace.
-    former.is_empty() || former.iter().any(|target| !newest.contains(target))
-}
-
-/// Why a target is not there, if so. One that cannot be read is.
-fn absent(declared: &Declared, target: &ObjectRef, section: Option<&Text>) -> Option<String> {
-    let (known, name, what): (Vec<Text>, _, _) = match declared.get(target) {
-        Some(object) => (sections(&object), section?, format!("{target} has no section")),
-        None if declared.set_aside.contains_key(target) => return None,
-        None => {
-            let beside = |other: &ObjectRef| (other.kind, &other.key.namespace) == (target.kind, &target.key.namespace);
-            let others = declared.iter().map(|other| other.meta().object.clone()).filter(beside);
-            let what = format!("namespace `{}` has no {}", target.key.namespace, target.kind);
-            (others.map(|other| other.key.name.clone()).collect(), &target.key.name, what)
-        }
-    };
-    let hint = nearest(known.iter().map(|name| &**name), name).map(|hint| format!(" ({hint})")).unwrap_or_default();
-    (!known.contains(name)).then(|| format!("{what} `{name}`{hint}"))
-}
-
 /// What judges requests holds for no listener that carries connections or datagrams, and nobody shall think that it does.
 ///
 /// # Errors
@@ -292,7 +259,7 @@ fn carries_datagrams(object: &AnyObject, port: &Text) -> bool {
     }
 }
 
-fn sections(object: &AnyObject) -> Vec<Text> {
+pub(super) fn sections(object: &AnyObject) -> Vec<Text> {
     match object {
         AnyObject::Gateway(gateway) => gateway.spec.listeners.iter().map(|listener| listener.name.clone()).collect(),
         AnyObject::ListenerSet(set) => set.spec.listeners.iter().map(|listener| listener.name.clone()).collect(),

@@ -1,0 +1,82 @@
+//! What a policy that protects holds for while its newest version names what is not there: also for what its former version names and it does
+//! not. A misspelt name opens nothing; what the newest version says holds at once, wherever it is attached.
+
+use std::sync::Arc;
+
+use windrose_api::Declared;
+use windrose_api::declared::{AnyObject, Object};
+use windrose_api::policy::target_kinds;
+use windrose_vocab::{Fingerprint, ObjectRef, Text};
+
+use super::set_aside::protects;
+use super::target::{sections, targets};
+
+/// The newest version of a policy, attached also to what its former version names and it does not, and which of that is there. None where it
+/// lets go of nothing, or names only what is there, or opens what it is attached to.
+#[must_use]
+pub fn held(declared: &Declared, newest: &AnyObject, former: &AnyObject) -> Option<(AnyObject, Vec<ObjectRef>)> {
+    let (names, named) = (targets(newest), targets(former));
+    let kind = newest.meta().object.kind;
+    let is_there = |(target, section): &(Option<ObjectRef>, Option<Text>)| {
+        let target = target.as_ref().filter(|target| target_kinds(kind).contains(&target.kind));
+        target.is_some_and(|target| is_there(declared, target, section.as_ref()))
+    };
+    let goes = |index: &usize| named.get(*index).is_some_and(|target| !names.contains(target));
+    let let_go: Vec<usize> = (0..named.len()).filter(goes).collect();
+    if !protects(kind) || opens(newest) || let_go.is_empty() || names.iter().all(is_there) {
+        return None;
+    }
+    let stays: Vec<usize> = let_go.into_iter().filter(|index| named.get(*index).is_some_and(is_there)).collect();
+    let of = stays.iter().filter_map(|index| named.get(*index)?.0.clone()).collect();
+    Some((attached_too(newest, former, &stays), of))
+}
+
+/// Whether what it is attached to is more open than without it.
+fn opens(policy: &AnyObject) -> bool {
+    matches!(policy, AnyObject::AuthPolicy(policy) if policy.spec.public.is_some())
+}
+
+/// What cannot be read is there.
+fn is_there(declared: &Declared, target: &ObjectRef, section: Option<&Text>) -> bool {
+    match declared.get(target) {
+        Some(object) => section.is_none_or(|section| sections(&object).contains(section)),
+        None => declared.set_aside.contains_key(target),
+    }
+}
+
+/// A policy with these targets of another one besides its own; itself where there are none.
+fn attached_too(policy: &AnyObject, other: &AnyObject, indexes: &[usize]) -> AnyObject {
+    let mut all = policy.clone();
+    match (&mut all, other) {
+        _ if indexes.is_empty() => {}
+        (AnyObject::AuthPolicy(all), AnyObject::AuthPolicy(other)) => {
+            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes)
+        }
+        (AnyObject::RateLimitPolicy(all), AnyObject::RateLimitPolicy(other)) => {
+            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes);
+        }
+        (AnyObject::TranscodingPolicy(all), AnyObject::TranscodingPolicy(other)) => {
+            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes);
+        }
+        (AnyObject::EdgePolicy(all), AnyObject::EdgePolicy(other)) => {
+            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes)
+        }
+        (AnyObject::MeshPolicy(all), AnyObject::MeshPolicy(other)) => {
+            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes)
+        }
+        (AnyObject::AuthorizationPolicy(all), AnyObject::AuthorizationPolicy(other)) => {
+            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes);
+        }
+        (AnyObject::BackendTls(all), AnyObject::BackendTls(other)) => add(all, |spec| &mut spec.targets, &other.spec.targets, indexes),
+        _ => {}
+    }
+    all
+}
+
+/// It is a version of its own: two that hold for other targets differ.
+fn add<T: Clone, R: Clone + std::fmt::Debug>(policy: &mut Arc<Object<T>>, of: fn(&mut T) -> &mut Vec<R>, named: &[R], indexes: &[usize]) {
+    let policy = Arc::make_mut(policy);
+    let more: Vec<R> = indexes.iter().filter_map(|index| named.get(*index).cloned()).collect();
+    policy.meta.version = Fingerprint::of("held targets", format!("{} {more:?}", policy.meta.version).as_str());
+    of(&mut policy.spec).extend(more);
+}
