@@ -120,23 +120,31 @@ async fn a_policy_whose_target_is_misspelt_protects_the_former_one_also_over_a_r
     let policy = |target: &str| {
         FOR_NO_RULE.replace("name: web, sectionName: typo", &format!("name: {target}")).replace("requests: 10", "requests: 0")
     };
-    let [good, misspelt, mended] = ["web", "wbe", "other"]
-        .map(|target| world(&home, &[route("web", EVERYTHING, "one"), route("other", "{ value: /other }", "one"), policy(target)]));
+    let (web, other) = (route("web", EVERYTHING, "one"), route("other", "{ value: /other }", "one"));
+    let [good, misspelt, mended] = ["web", "wbe", "other"].map(|target| world(&home, &[web.clone(), other.clone(), policy(target)]));
+    let gone = world(&home, &[web, policy("other")]);
     let mut stage = Stage::set(home, &good).await;
     let _edge = stage.envoy("gateway", "edge", &[]).await;
     let at = Call::get(stage.home.port(8080), "/");
     until(&at, "nobody to pass", |answer| answer.status == 429).await;
     stage.declare("shop.yaml", &misspelt);
-    let kept = told(&stage, "no-rule", "last good", |one| one["inForce"] == "lastGood").await;
+    let kept = told(&stage, "no-rule", "held", |one| one["inForce"] == "lastGood" && one["programmed"]["status"] == true).await;
     assert_eq!((&kept["accepted"], &kept["reason"]), (&false.into(), &"TargetNotFound".into()), "{kept}");
     let message = kept["message"].as_str().unwrap();
-    assert!(message.contains("no HTTPRoute `wbe` (did you mean `web`?)"), "{kept}");
+    assert!(message.starts_with("no HTTPRoute `wbe`") && message.contains("holding for HTTPRoute/shop/web"), "{kept}");
     assert!(kept["position"].as_str().unwrap().contains("shop.yaml:"), "{kept}");
     stage.kill_and_restart().await;
-    told(&stage, "no-rule", "last good", |one| one["inForce"] == "lastGood").await;
+    told(&stage, "no-rule", "held", |one| one["inForce"] == "lastGood").await;
     stage.synced("gateway/shop/edge").await;
     assert_eq!(at.send().await.unwrap().status, 429);
     stage.declare("shop.yaml", &mended);
+    answered_by(&at, "one").await;
+    // What was in force last is no former version, although what it names is deleted.
+    stage.declare("shop.yaml", &gone);
+    told(&stage, "no-rule", "without a target", |one| one["reason"] == "TargetNotFound").await;
+    stage.kill_and_restart().await;
+    told(&stage, "no-rule", "without a target", |one| one["reason"] == "TargetNotFound" && one["inForce"] == "declared").await;
+    stage.synced("gateway/shop/edge").await;
     answered_by(&at, "one").await;
 }
 

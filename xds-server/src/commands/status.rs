@@ -122,6 +122,9 @@ fn problems(text: &mut String, report: &StatusReport) {
         if let Some(object) = diagnostic.object.as_deref().filter(|object| *object != place) {
             let _ = write!(text, "{object}: ");
         }
+        if !diagnostic.field.is_empty() {
+            let _ = write!(text, "{}: ", diagnostic.field);
+        }
         text.push_str(&diagnostic.message);
         if let Some(hint) = &diagnostic.hint {
             let _ = write!(text, " ({hint})");

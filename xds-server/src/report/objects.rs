@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windrose_admin::report::{DiagnosticReport, InForce, ObjectReport, ProgrammedReport, RefusalReport};
 use windrose_plan::{ConditionType, Plan, Refusal, RefusedBy, Verdict};
 use windrose_state::StreamId;
-use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion};
+use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion, Severity};
 
 use super::SourceReport;
 use crate::ends::seconds;
@@ -35,7 +35,19 @@ pub(super) fn all(known: &Known<'_>, only: Option<&str>) -> Vec<ObjectReport> {
     let wanted = |object: &ObjectRef| only.is_none_or(|only| super::is_called(object, only));
     let read = declared.iter().map(|object| object.meta().identity()).filter(|version| wanted(&version.object));
     let never_good = known.source.unread.iter().filter(|(object, _)| declared.get(object).is_none() && wanted(object));
-    let mut rows: Vec<ObjectReport> = read.map(|version| row(known, &version)).collect();
+    let plan = &known.picture.plan;
+    let errors = plan.diagnostics.iter().rev().filter(|one| one.severity == Severity::Error);
+    let errors: BTreeMap<&ObjectRef, &Diagnostic> = errors.filter_map(|one| Some((one.object.as_ref()?, &**one))).collect();
+    let judged = |version: ObjectVersion| {
+        let mut report = row(known, &version);
+        // Where there is no verdict, its first error says that nothing comes of it.
+        let is_judged = report.reason != "Accepted" || plan.verdicts_of(&version.object).next().is_some();
+        if let Some(error) = errors.get(&version.object).filter(|_| !is_judged) {
+            (report.accepted, report.reason, report.message) = (false, error.code.as_str().into(), error.message.clone());
+        }
+        report
+    };
+    let mut rows: Vec<ObjectReport> = read.map(judged).collect();
     rows.extend(never_good.map(|(object, problem)| unread(blank(object), problem, in_stead(known, object))));
     rows.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
     rows
@@ -43,11 +55,15 @@ pub(super) fn all(known: &Known<'_>, only: Option<&str>) -> Vec<ObjectReport> {
 
 fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {
     let Known { picture, source, progress, .. } = known;
-    if let Some(refusal) = picture.refused.objects.get(version) {
+    let refusal = picture.refused.objects.get(version);
+    // Its newest version is planned, and what it is planned as is what proxies have.
+    let attached_too = refusal.filter(|refusal| refusal.by == RefusedBy::Target);
+    if let Some(refusal) = refusal.filter(|_| attached_too.is_none()) {
         return refused(known, version, refusal);
     }
     let mut report = verdicts(&picture.plan, &version.object);
-    let standing = progress.of(version).filter(|_| picture.plan.takes_effect(&version.object));
+    let planned = attached_too.and_then(|refusal| refusal.last_good.as_ref()).map(|held| held.meta().identity());
+    let standing = progress.of(planned.as_ref().unwrap_or(version)).filter(|_| picture.plan.takes_effect(&version.object));
     report.programmed = standing.as_ref().map(|standing| programmed(known, standing));
     if let Some(error) =
         standing.and_then(|standing| standing.unpublished.filter(|_| !standing.holds)).filter(|_| report.message.is_empty())
@@ -56,6 +72,11 @@ fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {
     }
     if let Some(problem) = source.unread.get(&version.object) {
         return unread(report, problem, (InForce::LastGood, LAST_GOOD));
+    }
+    if let Some(refusal) = attached_too.filter(|refusal| !refusal.reason.is_empty()) {
+        report.in_force = InForce::LastGood;
+        report.message = format!("{}; {}", report.message, refusal.reason);
+        report.position = told_at(known, &version.object, Code::TargetNotFound);
     }
     if source.held.contains(&version.object) {
         report.in_force = InForce::LastGood;
@@ -101,12 +122,8 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
     let targets = good.map_or(0, |standing| standing.targets);
     let object = &version.object;
     let code = refusal.code();
-    let about = |one: &&std::sync::Arc<Diagnostic>| one.code == code && one.object.as_ref() == Some(object);
-    let told = known.picture.plan.diagnostics.iter().find(about).map(|told| (**told).clone());
-    let told = told.unwrap_or_else(|| Diagnostic::error(object.clone(), FieldPath::root(), code, refusal.reason.clone()));
-    let verdicts = verdicts(&known.picture.plan, object);
+    let message = told(known, object, code).map_or_else(|| refusal.reason.clone(), |told| told.message.clone());
     ObjectReport {
-        accepted: verdicts.accepted && !matches!(refusal.by, RefusedBy::Target(_)),
         in_force: if refusal.last_good.is_some() { InForce::LastGood } else { in_stead(known, object).0 },
         programmed: Some(ProgrammedReport {
             reason: code.as_str().into(),
@@ -115,10 +132,23 @@ fn refused(known: &Known<'_>, version: &ObjectVersion, refusal: &Refusal) -> Obj
             ..ProgrammedReport::default()
         }),
         reason: code.as_str().into(),
-        position: known.source.places.as_ref().and_then(|places| places(&told)),
-        message: told.message,
-        ..verdicts
+        message,
+        position: told_at(known, object, code),
+        ..verdicts(&known.picture.plan, object)
     }
+}
+
+/// What the plan says of an object, of that kind.
+fn told<'k>(known: &'k Known<'_>, object: &ObjectRef, code: Code) -> Option<&'k Diagnostic> {
+    let about = |one: &&Diagnostic| one.code == code && one.object.as_ref() == Some(object);
+    known.picture.plan.diagnostics.iter().map(|one| &**one).find(about)
+}
+
+/// Where in the files that is.
+fn told_at(known: &Known<'_>, object: &ObjectRef, code: Code) -> Option<String> {
+    let whole = || Diagnostic::error(object.clone(), FieldPath::root(), code, String::new());
+    let diagnostic = told(known, object, code).cloned().unwrap_or_else(whole);
+    known.source.places.as_ref().and_then(|places| places(&diagnostic))
 }
 
 /// The object's conditions, those towards its parents and those of its sections as one: the first that is not as it should be speaks.

@@ -18,10 +18,10 @@ type Told = OrdSet<Arc<Diagnostic>>;
 
 /// Tells what is new after each publication, until the end.
 pub(super) async fn follow(reports: Arc<Reports>, mut publications: watch::Receiver<()>, end: CancellationToken) {
-    let mut told = Told::new();
+    let mut told = None;
     while let Some(Ok(())) = end.run_until_cancelled(publications.changed()).await {
         let now = reports.picture.load().plan.diagnostics.clone();
-        let (lines, more) = news(&told, &now);
+        let (lines, more) = news(told.as_ref(), &now);
         let source = reports.source.load();
         for diagnostic in lines {
             let place = source.places.as_ref().and_then(|places| places(&diagnostic)).unwrap_or_default();
@@ -30,16 +30,18 @@ pub(super) async fn follow(reports: Arc<Reports>, mut publications: watch::Recei
         if more > 0 {
             tracing::warn!(more, "more is wrong: windrose status");
         }
-        told = now;
+        told = Some(now);
     }
 }
 
-/// The first lines of what was not told before, and how many more there are. That a route is open is its owner's wish more often than not.
-fn news(told: &Told, now: &Told) -> (Vec<Arc<Diagnostic>>, usize) {
-    if told.ptr_eq(now) {
+/// The first lines of what was not told before, and how many more there are. What is open from the beginning is its owner's wish more often
+/// than not; what becomes so is news.
+fn news(told: Option<&Told>, now: &Told) -> (Vec<Arc<Diagnostic>>, usize) {
+    if told.is_some_and(|told| told.ptr_eq(now)) {
         return (Vec::new(), 0);
     }
-    let mut news = now.iter().filter(|one| one.code != Code::Open && !told.contains(*one));
+    let is_news = |one: &&Arc<Diagnostic>| told.map_or(one.code != Code::Open, |told| !told.contains(*one));
+    let mut news = now.iter().filter(is_news);
     let lines: Vec<_> = news.by_ref().take(LINES_MAX).cloned().collect();
     (lines, news.count())
 }
@@ -55,10 +57,11 @@ mod tests {
         let wrong =
             |name: &str, code| Arc::new(Diagnostic::error(ObjectRef::new(Kind::HTTPRoute, "shop", name), FieldPath::root(), code, "no"));
         let first: Told = [wrong("a", Code::RefNotFound), wrong("b", Code::Open)].into_iter().collect();
-        assert_eq!(news(&Told::new(), &first).0.len(), 1, "not that it is open");
-        assert_eq!(news(&first, &first.clone()), (Vec::new(), 0));
+        assert_eq!(news(None, &first).0.len(), 1, "not that it is open");
+        assert_eq!(news(Some(&Told::new()), &first).0.len(), 2, "it became so");
+        assert_eq!(news(Some(&first), &first.clone()), (Vec::new(), 0));
         let more: Told = first.iter().cloned().chain((0..50).map(|index| wrong(&format!("c{index}"), Code::RefNotFound))).collect();
-        let (lines, left) = news(&first, &more);
+        let (lines, left) = news(Some(&first), &more);
         assert_eq!((lines.len(), left), (LINES_MAX, 50 - LINES_MAX));
     }
 }
