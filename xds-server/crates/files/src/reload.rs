@@ -171,12 +171,23 @@ impl Reloader {
             merged.findings.extend(file.findings.iter().cloned());
             file.declarations.iter().for_each(|declaration| merged.declare(path, declaration, &self.in_effect));
         }
+        // What a file declared that cannot be read now goes on, and nobody can say where it stands.
+        let is_unread = |path: &PathBuf, file: &FileState| file.content.is_none() || !listing.files.contains(path);
+        for declaration in self.files.iter().filter(|(path, file)| is_unread(path, file)).flat_map(|(_, file)| &file.declarations) {
+            if merged.origins.get(&declaration.reference).is_some_and(|origin| Arc::ptr_eq(origin, &declaration.origin)) {
+                merged.origins.remove(&declaration.reference);
+            }
+        }
+        let named: BTreeSet<&PathBuf> = listing.problems.iter().map(|(path, _)| path).collect();
         let mut held: BTreeMap<&Path, Vec<&ObjectRef>> = BTreeMap::new();
         for (object, entry) in &self.in_effect {
-            let holds_on = self.files.get(&entry.file).is_some_and(|file| file.holds_on);
+            let holds_on = self.files.get(&entry.file).is_some_and(|file| file.holds_on || is_unread(&entry.file, file));
             if holds_on && !merged.origins.contains_key(object) {
                 merged.in_effect.insert(object.clone(), entry.clone());
-                held.entry(&entry.file).or_default().push(object);
+                // Of a folder that cannot be looked into one line says enough.
+                if self.files.get(&entry.file).is_some_and(|file| file.holds_on) || named.contains(&entry.file) {
+                    held.entry(&entry.file).or_default().push(object);
+                }
             }
         }
         merged.findings.extend(held.into_iter().map(|(path, objects)| about_held(path, &objects)));

@@ -117,6 +117,8 @@ fn what_cannot_be_read_keeps_what_it_held() {
     fs::remove_file(folder.path().join("hidden")).unwrap();
     assert_eq!(names(&reloader.reload()), [""; 0]);
     assert_eq!(check(&reloader), (vec!["one=x".into(), "two=x".into()], 1));
+    let two = ObjectRef::new(Kind::ConfigMap, "default", "two");
+    assert!(reloader.world().source_map.origin(&two).is_none(), "it stands nowhere that can be read");
 
     fs::rename(folder.path(), folder.path().with_extension("away")).unwrap();
     assert_eq!(names(&reloader.reload()), [""; 0]);
