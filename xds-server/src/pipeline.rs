@@ -159,10 +159,8 @@ impl Pipeline {
         self.refusals.before(&self.declared, &declared, changed, &self.not_planned());
         self.refusals.take_up(&declared);
         self.declared = declared;
-        if self.parts.settings.addresses == windrose_plan::Addresses::Bind {
-            self.check(changed);
-            self.note_refused();
-        }
+        self.check(changed);
+        self.note_judged();
         self.replan(changed, now);
     }
 
@@ -260,10 +258,12 @@ impl Pipeline {
 
     fn look(&mut self, streams: &[windrose_state::StreamStatus], now: SystemTime) -> Option<(Refused, Changed)> {
         let served = &self.served;
+        // What proxies are sent, and may refuse.
+        let declared = pairs::in_use(&self.declared, &self.checks);
         let evidence = Evidence {
             streams,
             plan: &self.plan,
-            declared: &self.declared,
+            declared: &declared,
             accepted: &self.parts.accepted,
             carried: &self.carried,
             refused: &self.refused,

@@ -71,7 +71,7 @@ impl Pipeline {
 
     /// What Envoy refuses, what cannot be used, and these.
     fn beside(&self, bugs: &Refused) -> Refused {
-        let others = self.checks.objects.clone().union(self.refused.objects.clone());
+        let others = self.refused.objects.clone().union(self.checks.objects.clone());
         Refused { objects: bugs.objects.clone().union(others) }
     }
 

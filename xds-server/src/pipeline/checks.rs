@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use windrose_api::declared::Changed;
-use windrose_plan::{Refusal, RefusedBy};
+use windrose_plan::{Addresses, Refusal, RefusedBy};
 use windrose_vocab::{Kind, ObjectRef, ObjectVersion};
 
 use super::Pipeline;
@@ -13,12 +13,20 @@ impl Pipeline {
     /// Judges what changed, and again what was judged before: what it waits for may be there.
     pub(super) fn check(&mut self, changed: &Changed) {
         // Of an endpoint nothing is judged, and no policy names one.
-        if changed.objects.iter().all(|object| object.kind == Kind::EndpointSlice) {
+        let of_cluster = self.parts.settings.addresses == Addresses::Assigned;
+        if of_cluster || changed.objects.iter().all(|object| object.kind == Kind::EndpointSlice) {
             return;
         }
         let before = self.checks.objects.keys().map(|version| &version.object);
         let named: BTreeSet<&ObjectRef> = changed.objects.iter().chain(before).collect();
         self.checks.objects = named.into_iter().filter_map(|object| self.wrong(object)).collect();
+    }
+
+    /// Takes note of what is declared, and is judged by that. What a cluster declares is kept otherwise.
+    pub(crate) fn note_judged(&self) {
+        if self.parts.settings.addresses == Addresses::Bind {
+            self.note_refused();
+        }
     }
 
     /// Takes note of what is refused, and of the versions in whose place former ones go on: both outlive a restart.
@@ -39,10 +47,9 @@ impl Pipeline {
         let newest = self.declared.get(object).filter(|_| windrose_plan::protects(object.kind))?;
         let version = newest.meta().identity();
         let (held, of) = windrose_plan::held(&self.declared, &newest, self.refusals.last_good(&version)?)?;
-        let of = of.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let reason = match of.as_str() {
-            "" => of,
-            of => format!("it goes on holding for {of}, which its former version names, until all that it names is there"),
+        let reason = match of.join(", ") {
+            none if none.is_empty() => none,
+            of => format!("it goes on holding for {of}, as its former version does, until all that it names is there"),
         };
         Some((version, Refusal { by: RefusedBy::Target, reason, last_good: Some(held) }))
     }
@@ -92,7 +99,7 @@ spec: {{ targetRefs: [{targets}], limits: [{{ name: none, quota: {{ requests: 0,
     }
 
     fn held(of: &str) -> String {
-        format!("it goes on holding for {of}, which its former version names, until all that it names is there")
+        format!("it goes on holding for {of}, as its former version does, until all that it names is there")
     }
 
     #[test]
@@ -156,6 +163,37 @@ spec: {{ targetRefs: [{targets}], limits: [{{ name: none, quota: {{ requests: 0,
         stage.declare(&public("web"));
         stage.declare(&public("ap"));
         assert!(stage.picture.load().plan.coverage.values().all(|coverage| *coverage == Coverage::Open), "by nobody's word");
+    }
+
+    #[test]
+    fn a_policy_that_becomes_public_where_it_is_misspelt_lets_go_of_nothing() {
+        let mut stage = Stage::set("shop.test");
+        let of = |on: &str, says: &str| {
+            let spec = world(&["web"], &[on]).replace("RateLimitPolicy", "AuthPolicy");
+            spec.replace("limits: [{ name: none, quota: { requests: 0, window: 1s } }]", says)
+        };
+        let closed = |stage: &Stage| stage.picture.load().plan.coverage.values().all(|coverage| matches!(coverage, Coverage::Denied(_)));
+        stage.declare(&of("web", "requiredScopes: [a]"));
+        assert!(closed(&stage));
+        for says in ["public: { reason: r, approvedBy: b }", "requiredScopes: [b]"] {
+            stage.declare(&of("wbe", says));
+            assert!(closed(&stage), "{says}: {:?}", stage.picture.load().plan.coverage);
+        }
+    }
+
+    #[test]
+    fn what_held_for_a_namespace_holds_until_what_it_is_narrowed_to_is_there() {
+        let mut stage = Stage::set("shop.test");
+        let of = |targets: &str| {
+            format!(
+                "{SHOP}---\napiVersion: windrose.dev/v1alpha1\nkind: AuthorizationPolicy\nmetadata: {{ name: p, namespace: shop }}\nspec: {{ action: Deny, rules: [{{}}]{targets} }}\n"
+            )
+        };
+        stage.declare(&of(""));
+        stage.declare(&of(", targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: edgee }]"));
+        assert_eq!(told(&stage), [held("namespace shop")]);
+        stage.declare(&of(", targetRefs: [{ group: gateway.networking.k8s.io, kind: Gateway, name: edge }]"));
+        assert!(told(&stage).is_empty() && stage.picture.load().refused.objects.is_empty());
     }
 
     #[test]

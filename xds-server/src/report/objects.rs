@@ -74,9 +74,10 @@ fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {
         return unread(report, problem, (InForce::LastGood, LAST_GOOD));
     }
     if let Some(refusal) = attached_too.filter(|refusal| !refusal.reason.is_empty()) {
-        report.in_force = InForce::LastGood;
-        report.message = format!("{}; {}", report.message, refusal.reason);
-        report.position = told_at(known, &version.object, Code::TargetNotFound);
+        let words = if report.message.is_empty() { "what it names is not there" } else { report.message.as_str() };
+        report.message = format!("{words}; {}", refusal.reason);
+        (report.accepted, report.reason, report.in_force) = (false, Code::TargetNotFound.as_str().into(), InForce::LastGood);
+        report.position = told_at(known, &version.object, Code::LastGood);
     }
     if source.held.contains(&version.object) {
         report.in_force = InForce::LastGood;

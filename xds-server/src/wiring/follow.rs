@@ -144,6 +144,9 @@ fn take(pipeline: &mut Pipeline, step: &Step, former: &News, reports: &Reports) 
             let first = world.complete && !former.complete;
             if first || !changed.objects.is_empty() {
                 pipeline.declare(world.declared.clone(), &changed, now);
+            } else {
+                // What only moved is kept from another place.
+                pipeline.note_judged();
             }
         }
         Step::Judge(judge) => pipeline.follow_judge(judge.clone(), now),

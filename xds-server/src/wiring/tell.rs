@@ -20,7 +20,11 @@ type Told = OrdSet<Arc<Diagnostic>>;
 pub(super) async fn follow(reports: Arc<Reports>, mut publications: watch::Receiver<()>, end: CancellationToken) {
     let mut told = None;
     while let Some(Ok(())) = end.run_until_cancelled(publications.changed()).await {
-        let now = reports.picture.load().plan.diagnostics.clone();
+        let picture = reports.picture.load();
+        if picture.generation == 0 {
+            continue;
+        }
+        let now = picture.plan.diagnostics.clone();
         let (lines, more) = news(told.as_ref(), &now);
         let source = reports.source.load();
         for diagnostic in lines {

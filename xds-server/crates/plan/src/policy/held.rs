@@ -1,39 +1,55 @@
 //! What a policy that protects holds for while its newest version names what is not there: also for what its former version names and it does
-//! not. A misspelt name opens nothing; what the newest version says holds at once, wherever it is attached.
+//! not. A misspelt name opens nothing; what the newest version says holds at once, wherever it is attached, unless it would open.
 
 use std::sync::Arc;
 
 use windrose_api::Declared;
 use windrose_api::declared::{AnyObject, Object};
-use windrose_api::policy::target_kinds;
+use windrose_api::policy::{MeshPolicy, MtlsMode, target_kinds};
 use windrose_vocab::{Fingerprint, ObjectRef, Text};
 
 use super::set_aside::protects;
 use super::target::{sections, targets};
 
-/// The newest version of a policy, attached also to what its former version names and it does not, and which of that is there. None where it
-/// lets go of nothing, or names only what is there, or opens what it is attached to.
+/// What is planned in the place of the newest version of a policy, and what that protects of which the newest version lets go. None where it
+/// lets go of nothing, or names only what is there.
 #[must_use]
-pub fn held(declared: &Declared, newest: &AnyObject, former: &AnyObject) -> Option<(AnyObject, Vec<ObjectRef>)> {
-    let (names, named) = (targets(newest), targets(former));
+pub fn held(declared: &Declared, newest: &AnyObject, former: &AnyObject) -> Option<(AnyObject, Vec<String>)> {
     let kind = newest.meta().object.kind;
+    let (names, named) = (targets(newest), targets(former));
     let is_there = |(target, section): &(Option<ObjectRef>, Option<Text>)| {
         let target = target.as_ref().filter(|target| target_kinds(kind).contains(&target.kind));
         target.is_some_and(|target| is_there(declared, target, section.as_ref()))
     };
+    if !protects(kind) || opens(former) || names.iter().all(is_there) {
+        return None;
+    }
+    // What names nothing holds for its namespace, and nothing can be that and more.
+    if named.is_empty() {
+        return Some((former.clone(), vec![format!("namespace {}", newest.meta().object.key.namespace)]));
+    }
     let goes = |index: &usize| named.get(*index).is_some_and(|target| !names.contains(target));
     let let_go: Vec<usize> = (0..named.len()).filter(goes).collect();
-    if !protects(kind) || opens(newest) || let_go.is_empty() || names.iter().all(is_there) {
+    if let_go.is_empty() {
         return None;
     }
     let stays: Vec<usize> = let_go.into_iter().filter(|index| named.get(*index).is_some_and(is_there)).collect();
-    let of = stays.iter().filter_map(|index| named.get(*index)?.0.clone()).collect();
-    Some((attached_too(newest, former, &stays), of))
+    let of = stays.iter().filter_map(|index| named.get(*index)?.0.as_ref().map(ToString::to_string)).collect();
+    let former_alone = opens(newest) && !stays.is_empty();
+    Some((if former_alone { former.clone() } else { attached_too(newest, former, &stays) }, of))
 }
 
-/// Whether what it is attached to is more open than without it.
+/// Whether what it is attached to may be more open than without it.
 fn opens(policy: &AnyObject) -> bool {
-    matches!(policy, AnyObject::AuthPolicy(policy) if policy.spec.public.is_some())
+    let permits = |spec: &MeshPolicy| {
+        let modes = spec.ports.iter().map(|port| port.mtls).chain(spec.mtls);
+        modes.into_iter().any(|mode| mode == MtlsMode::Permissive)
+    };
+    match policy {
+        AnyObject::AuthPolicy(policy) => policy.spec.public.is_some(),
+        AnyObject::MeshPolicy(policy) => permits(&policy.spec),
+        _ => false,
+    }
 }
 
 /// What cannot be read is there.

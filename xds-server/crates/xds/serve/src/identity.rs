@@ -95,12 +95,14 @@ pub(crate) async fn authenticate(
         Some(token) => Some(identify.by_token(token, now).await.map_err(refused)?),
         None => None,
     };
+    let is_over = |peer: &Peer| identify.is_revoked(peer) || peer.expires_at <= now;
+    let of_certificate = by_certificate.as_ref().is_some_and(is_over);
     let peer = match (by_certificate, by_token) {
         (Some(peer), None) | (None, Some(peer)) => peer,
         (Some(one), Some(other)) => agreed(one, other)?,
         (None, None) => return Err(Status::unauthenticated("neither a client certificate nor a bearer token was shown").into()),
     };
-    let outdated = |words: &str| Err(Unknown { status: Status::unauthenticated(words), outdated: certificate.is_some() });
+    let outdated = |words: &str| Err(Unknown { status: Status::unauthenticated(words), outdated: of_certificate });
     if identify.is_revoked(&peer) {
         return outdated("the credential was revoked");
     }
