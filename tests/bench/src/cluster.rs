@@ -124,23 +124,27 @@ async fn parts(plan: &Plan, cluster: &Cluster, figures: &mut Vec<Figure>) -> any
     };
     let busy = over(plan, cluster, changing).await?;
     for (name, now) in &busy {
-        let at = format!("{} routes, {} Services, one change a second, {name}", plan.world, plan.services);
-        figures.push(Figure { id: "CP11", what: format!("cores, {at}"), value: now.cpu, target: Some(0.004) });
         let without = idle.get(name).with_context(|| format!("{name} has come meanwhile"))?;
-        figures.push(Figure { id: "CP11", what: format!("cores without a change, {name}"), value: without.cpu, target: None });
-        figures.push(Figure { id: "CP11", what: format!("MiB resident, {at}"), value: now.memory / 1_048_576.0, target: Some(100.0) });
-        figures.push(Figure { id: "CP11", what: format!("bytes sent to proxies for a change, {at}"), value: now.sent, target: None });
-        if now.changes > 0.0 {
-            let mean = now.converging / now.changes * 1e3;
-            figures.push(Figure {
-                id: "CP11",
-                what: format!("from planned to acknowledged, mean [ms]; {at}"),
-                value: mean,
-                target: Some(5.0),
-            });
-        }
+        figures.extend(of_replica(plan, name, (without, now)));
     }
     Ok(())
+}
+
+/// What a replica takes without a change, and with one a second.
+fn of_replica(plan: &Plan, name: &str, (without, now): (&Usage, &Usage)) -> Vec<Figure> {
+    let at = format!("{} routes, {} Services, one change a second, {name}", plan.world, plan.services);
+    let figure = |what: String, value, target| Figure { id: "CP11", what, value, target };
+    let mut figures = vec![
+        figure(format!("cores, {at}"), now.cpu, Some(0.004)),
+        figure(format!("cores without a change, {name}"), without.cpu, None),
+        figure(format!("MiB resident, {at}"), now.memory / 1_048_576.0, Some(100.0)),
+        figure(format!("bytes sent to proxies for a change, {at}"), now.sent, None),
+    ];
+    if now.changes > 0.0 {
+        let mean = now.converging / now.changes * 1e3;
+        figures.push(figure(format!("from planned to acknowledged, mean [ms]; {at}"), mean, Some(5.0)));
+    }
+    figures
 }
 
 /// Does something each second, and says what each replica takes meanwhile: cores, bytes of memory, bytes sent and changes a second.

@@ -62,7 +62,8 @@ pub enum InForce {
     /// The one that is declared.
     #[default]
     Declared,
-    /// The last good one: the one that is declared cannot be read, or Envoy refused it.
+    /// The last good one, at least in part: the one that is declared cannot be read, Envoy refused it, or it names what is not there and goes
+    /// on holding for what it named before.
     LastGood,
     /// None: there was no good one before.
     Nothing,

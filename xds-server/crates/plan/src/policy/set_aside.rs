@@ -99,9 +99,14 @@ fn closes(declared: &Declared, object: &ObjectRef) -> bool {
     match declared.get(object) {
         Some(AnyObject::AuthorizationPolicy(policy)) => !policy.spec.audit,
         Some(AnyObject::RateLimitPolicy(policy)) => !policy.spec.shadow,
-        Some(AnyObject::EdgePolicy(policy)) => policy.spec.addresses.is_some(),
+        Some(AnyObject::EdgePolicy(policy)) => judges(&policy.spec),
         Some(_) | None => protects(object.kind),
     }
+}
+
+/// Whether it says who may come, or by what rules about that are judged: the same fields as where it cannot be decoded.
+fn judges(spec: &EdgePolicy) -> bool {
+    spec.addresses.is_some() || spec.trusted_hops.is_some() || spec.paths.is_some() || spec.tls.is_some()
 }
 
 /// Stand-ins for the policies of a kind that are declared and not in force.
@@ -307,6 +312,18 @@ mod tests {
         }
         let unread = ObjectRef::new(Kind::RateLimitPolicy, "shop", "unread");
         assert_eq!(words(&declared, &unread), "until that is mended it lets nobody pass", "who knows what it said");
+    }
+
+    #[test]
+    fn an_edge_policy_that_says_how_clients_are_known_is_no_harmless_one() {
+        let object = ObjectRef::new(Kind::EdgePolicy, "shop", "edge");
+        let Some(AnyObject::EdgePolicy(mut policy)) = stand_in(&object, 0, &[]) else { panic!("no stand-in") };
+        Arc::make_mut(&mut policy).spec = EdgePolicy { trusted_hops: Some(1), ..EdgePolicy::default() };
+        let mut declared = Declared::default();
+        declared.insert(AnyObject::EdgePolicy(policy));
+        let mut effective = Declared::default();
+        close(&declared, &mut effective);
+        assert!(effective.get(&object).is_some(), "rules about addresses would be about the load balancer's");
     }
 
     #[test]

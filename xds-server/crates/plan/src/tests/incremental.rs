@@ -46,6 +46,7 @@ fn pool() -> Vec<AnyObject> {
         all.push(workload("v", "127.0.0.3", "p", calls));
     }
     all.extend(policies());
+    all.extend(edge_policies());
     all.extend(trust());
     all.extend(connections());
     all.extend(mesh_policies());
@@ -143,6 +144,15 @@ fn mesh_policies() -> Vec<AnyObject> {
     ]
 }
 
+fn edge_policies() -> Vec<AnyObject> {
+    let edge = |name: &str, section, network: &str| {
+        let addresses = Some(AddressRules { allow: vec![network.to_owned()], deny: Vec::new() });
+        let target_refs = vec![target(Kind::Gateway, "edge", section)];
+        AnyObject::EdgePolicy(object(Kind::EdgePolicy, NS, name, EdgePolicy { target_refs, addresses, ..EdgePolicy::default() }))
+    };
+    vec![edge("e", None, "10.0.0.0/8"), edge("f", None, "10.1.0.0/16"), edge("f", Some("one"), "10.1.0.0/16")]
+}
+
 fn policies() -> Vec<AnyObject> {
     let keys = KeySource { inline: Some(r#"{"keys":[{"kty":"oct"}]}"#.to_owned()), file: None, object: None };
     let provider = |issuer: &str| JwtProvider {
@@ -184,15 +194,7 @@ fn policies() -> Vec<AnyObject> {
         };
         AnyObject::TrafficPolicy(object(Kind::TrafficPolicy, NS, "t", spec))
     };
-    let edge = |name: &str, section, network: &str| {
-        let addresses = Some(AddressRules { allow: vec![network.to_owned()], deny: Vec::new() });
-        let target_refs = vec![target(Kind::Gateway, "edge", section)];
-        AnyObject::EdgePolicy(object(Kind::EdgePolicy, NS, name, EdgePolicy { target_refs, addresses, ..EdgePolicy::default() }))
-    };
     vec![
-        edge("e", None, "10.0.0.0/8"),
-        edge("f", None, "10.1.0.0/16"),
-        edge("f", Some("one"), "10.1.0.0/16"),
         auth("a", target(Kind::Gateway, "edge", None), vec![provider("i")], None),
         auth("a", target(Kind::HTTPRoute, "r", None), vec![provider("j")], None),
         auth("b", target(Kind::HTTPRoute, "r", None), Vec::new(), public()),
