@@ -63,29 +63,25 @@ fn is_there(declared: &Declared, target: &ObjectRef, section: Option<&Text>) -> 
 /// A policy with these targets of another one besides its own; itself where there are none.
 fn attached_too(policy: &AnyObject, other: &AnyObject, indexes: &[usize]) -> AnyObject {
     let mut all = policy.clone();
-    match (&mut all, other) {
-        _ if indexes.is_empty() => {}
-        (AnyObject::AuthPolicy(all), AnyObject::AuthPolicy(other)) => {
-            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes)
-        }
-        (AnyObject::RateLimitPolicy(all), AnyObject::RateLimitPolicy(other)) => {
-            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes);
-        }
-        (AnyObject::TranscodingPolicy(all), AnyObject::TranscodingPolicy(other)) => {
-            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes);
-        }
-        (AnyObject::EdgePolicy(all), AnyObject::EdgePolicy(other)) => {
-            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes)
-        }
-        (AnyObject::MeshPolicy(all), AnyObject::MeshPolicy(other)) => {
-            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes)
-        }
-        (AnyObject::AuthorizationPolicy(all), AnyObject::AuthorizationPolicy(other)) => {
-            add(all, |spec| &mut spec.target_refs, &other.spec.target_refs, indexes);
-        }
-        (AnyObject::BackendTls(all), AnyObject::BackendTls(other)) => add(all, |spec| &mut spec.targets, &other.spec.targets, indexes),
-        _ => {}
+    macro_rules! extended {
+        ($($kind:ident by $field:ident),*) => {
+            match (&mut all, other) {
+                _ if indexes.is_empty() => {}
+                $((AnyObject::$kind(all), AnyObject::$kind(other)) => add(all, |spec| &mut spec.$field, &other.spec.$field, indexes),)*
+                // It protects nothing.
+                _ => {}
+            }
+        };
     }
+    extended!(
+        AuthPolicy by target_refs,
+        RateLimitPolicy by target_refs,
+        TranscodingPolicy by target_refs,
+        EdgePolicy by target_refs,
+        MeshPolicy by target_refs,
+        AuthorizationPolicy by target_refs,
+        BackendTls by targets
+    );
     all
 }
 
