@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use crate::client::{Call, Connection};
 use crate::wait::wait_until;
 
-/// Different error texts that a tally keeps.
-const ERRORS_MAX: usize = 20;
+/// Different texts that a tally keeps of errors, and of answers.
+const TEXTS_MAX: usize = 20;
 
 /// Running load.
 #[derive(Debug)]
@@ -29,6 +29,8 @@ pub struct Tally {
     pub statuses: BTreeMap<u16, u64>,
     /// Calls without an answer, by their reason.
     pub errors: BTreeMap<String, u64>,
+    /// What answers of 500 and more said.
+    pub excuses: BTreeMap<String, u64>,
 }
 
 impl Load {
@@ -87,15 +89,15 @@ impl Tally {
         for (status, count) in other.statuses {
             *self.statuses.entry(status).or_default() += count;
         }
-        for (error, count) in other.errors {
-            self.failed(error, count);
-        }
+        other.errors.into_iter().for_each(|(error, times)| count(&mut self.errors, error, times));
+        other.excuses.into_iter().for_each(|(words, times)| count(&mut self.excuses, words, times));
     }
+}
 
-    fn failed(&mut self, error: String, count: u64) {
-        let known = self.errors.contains_key(&error) || self.errors.len() < ERRORS_MAX;
-        *self.errors.entry(if known { error } else { "others".to_owned() }).or_default() += count;
-    }
+/// Counts different texts, as many as are kept.
+fn count(all: &mut BTreeMap<String, u64>, text: String, times: u64) {
+    let known = all.contains_key(&text) || all.len() < TEXTS_MAX;
+    *all.entry(if known { text } else { "others".to_owned() }).or_default() += times;
 }
 
 async fn work(call: Call, pause: Duration, stop: CancellationToken, calls: Arc<AtomicU64>) -> Tally {
@@ -107,7 +109,7 @@ async fn work(call: Call, pause: Duration, stop: CancellationToken, calls: Arc<A
             None => match Connection::open(&call).await {
                 Ok(open) => open,
                 Err(error) => {
-                    tally.failed(error.to_string(), 1);
+                    count(&mut tally.errors, error.to_string(), 1);
                     calls.fetch_add(1, Ordering::Relaxed);
                     tokio::time::sleep(pause.max(Duration::from_millis(1))).await;
                     continue;
@@ -117,9 +119,12 @@ async fn work(call: Call, pause: Duration, stop: CancellationToken, calls: Arc<A
         match open.send(&call).await {
             Ok(reply) => {
                 *tally.statuses.entry(reply.status).or_default() += 1;
+                if reply.status >= 500 {
+                    count(&mut tally.excuses, format!("{}: {}", reply.status, reply.text()), 1);
+                }
                 connection = (reply.header("connection") != "close").then_some(open);
             }
-            Err(error) => tally.failed(error.to_string(), 1),
+            Err(error) => count(&mut tally.errors, error.to_string(), 1),
         }
         calls.fetch_add(1, Ordering::Relaxed);
         if !pause.is_zero() {

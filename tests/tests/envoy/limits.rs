@@ -19,6 +19,10 @@ const STRICT: u16 = 8080;
 const LAX: u16 = 8081;
 const STRICT_TLS: u16 = 8443;
 const LAX_TLS: u16 = 8444;
+/// Listeners where little time is given.
+const TIMED: u16 = 8082;
+const TIMED_TLS: u16 = 8445;
+const AGED: u16 = 8083;
 
 /// The limits of [`declared`].
 const HEADERS: usize = 20;
@@ -41,6 +45,9 @@ spec:
   - {{ name: lax, port: {LAX}, protocol: HTTP }}
   - {{ name: strict-tls, port: {STRICT_TLS}, protocol: HTTPS, tls: {{ certificateRefs: [{{ name: edge }}] }} }}
   - {{ name: lax-tls, port: {LAX_TLS}, protocol: HTTPS, tls: {{ certificateRefs: [{{ name: edge }}] }} }}
+  - {{ name: timed, port: {TIMED}, protocol: HTTP }}
+  - {{ name: timed-tls, port: {TIMED_TLS}, protocol: HTTPS, tls: {{ certificateRefs: [{{ name: edge }}] }} }}
+  - {{ name: aged, port: {AGED}, protocol: HTTP }}
 ---
 apiVersion: windrose.dev/v1alpha1
 kind: EdgePolicy
@@ -54,7 +61,23 @@ spec:
   http2: {{ maxStreams: {STREAMS} }}
   connections: {{ max: {CONNECTIONS} }}
   timeouts: {{ headers: {}s }}
-  tls: {{ minimumVersion: \"1.3\" }}",
+  tls: {{ minimumVersion: \"1.3\" }}
+---
+apiVersion: windrose.dev/v1alpha1
+kind: EdgePolicy
+metadata: {{ name: timed, namespace: shop }}
+spec:
+  targetRefs:
+  - {{ group: gateway.networking.k8s.io, kind: Gateway, name: edge, sectionName: timed }}
+  - {{ group: gateway.networking.k8s.io, kind: Gateway, name: edge, sectionName: timed-tls }}
+  timeouts: {{ handshake: 1s, request: 1s, streamIdle: 2s, connectionIdle: 1s }}
+---
+apiVersion: windrose.dev/v1alpha1
+kind: EdgePolicy
+metadata: {{ name: aged, namespace: shop }}
+spec:
+  targetRefs: [{{ group: gateway.networking.k8s.io, kind: Gateway, name: edge, sectionName: aged }}]
+  timeouts: {{ connection: 1s }}",
         home.ip(),
         HEADERS_TIME.as_secs()
     );
@@ -74,6 +97,7 @@ async fn every_limit_of_an_edge_policy_acts_and_none_acts_elsewhere() {
     }
     requests(&stage.home).await;
     slow_headers(&stage.home).await;
+    times(&stage.home).await;
     streams(&stage.home).await;
     versions_of_tls(&stage.home, &authority).await;
     connections(&stage.home).await;
@@ -107,6 +131,29 @@ async fn slow_headers(home: &Loopback) {
     assert!(answer.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&answer));
     assert!((HEADERS_TIME..PATIENCE).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     assert!(raw(home.port(LAX), request, HEADERS_TIME * 2).await.unwrap().is_empty(), "it waits on");
+}
+
+/// A hello that never comes, a body that never ends, an answer that is late, and connections without requests or for ever. Where nothing
+/// is said, all of them wait longer.
+async fn times(home: &Loopback) {
+    const LONGER: Duration = Duration::from_secs(3);
+    let slow_body = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nab";
+    let late_answer = "GET / HTTP/1.1\r\nhost: a\r\nx-echo-delay-ms: 10000\r\n\r\n";
+    for (request, words) in [(slow_body, "request timeout"), (late_answer, "stream timeout")] {
+        let answer = raw(home.port(TIMED), request.as_bytes(), PATIENCE).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.contains(words), "{answer}");
+        assert!(raw(home.port(LAX), request.as_bytes(), LONGER).await.unwrap().is_empty(), "it waits on");
+    }
+    let answered = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+    for (limited, free, request) in [(TIMED_TLS, LAX_TLS, ""), (TIMED, LAX, answered), (AGED, LAX, answered)] {
+        let begun = Instant::now();
+        raw(home.port(limited), request.as_bytes(), PATIENCE).await.unwrap();
+        assert!(begun.elapsed() < PATIENCE, "the connection at {limited} is still open");
+        let begun = Instant::now();
+        raw(home.port(free), request.as_bytes(), LONGER).await.unwrap();
+        assert!(begun.elapsed() >= LONGER, "the connection at {free} was closed");
+    }
 }
 
 /// More streams at once than a client may have, from one that does not ask how many that are.

@@ -30,8 +30,6 @@ pub(crate) const PATTERN_SIZE_MAX: u64 = 1000;
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Time for a whole request where neither route nor policy says.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
-/// Time without bytes in either direction where no policy says.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
 /// A session of datagrams without any in either direction: each holds a socket, and nobody says when it is over.
 pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(60);
 /// Attempts after the first, where retries are on without a number.

@@ -138,7 +138,7 @@ pub struct TimeLimits {
     /// For a whole request with its body; `0s` is unlimited. 5 m where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Duration>,
-    /// A stream without bytes. 5 m where absent.
+    /// A stream without bytes, unless a TrafficPolicy says another time for its route (`timeouts.idle`). 5 m where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_idle: Option<Duration>,
     /// A connection without streams. 1 h where absent.

@@ -45,7 +45,8 @@ pub struct Timeouts {
     /// For a whole request; `0s` is unlimited. 15 s where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<Duration>,
-    /// Without bytes in either direction. 5 m where absent, 60 s for datagrams.
+    /// Without bytes in either direction, whatever the listener says. Where absent what it says (`timeouts.streamIdle` of an EdgePolicy), or
+    /// 5 m; 60 s for datagrams.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle: Option<Duration>,
 }

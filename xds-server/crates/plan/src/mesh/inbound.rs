@@ -166,7 +166,7 @@ fn table(name: &Text) -> RouteTable {
         }],
         rewrite: Rewrite::default(),
         timeout: Duration::ZERO,
-        idle_timeout: Some(limits::IDLE_TIMEOUT),
+        idle_timeout: None,
         retry: None,
         mirrors: Vec::new(),
         hash: Vec::new(),

@@ -101,7 +101,7 @@ fn forward(forward: &Forward) -> String {
     if forward.timeout != limits::REQUEST_TIMEOUT {
         parts.push(if forward.timeout == Duration::ZERO { "no timeout".to_owned() } else { format!("timeout {:?}", forward.timeout) });
     }
-    parts.extend(forward.idle_timeout.filter(|idle| *idle != limits::IDLE_TIMEOUT).map(|idle| format!("idle {idle:?}")));
+    parts.extend(forward.idle_timeout.map(|idle| format!("idle {idle:?}")));
     parts.extend(forward.retry.iter().map(|retry| {
         let each = retry.per_try_timeout.map(|each| format!(" of {each:?}")).unwrap_or_default();
         let grpc = if retry.grpc_statuses.is_empty() { String::new() } else { format!(" {}", retry.grpc_statuses.join(" ")) };

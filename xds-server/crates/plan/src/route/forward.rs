@@ -94,7 +94,7 @@ fn forward(
         backends: Vec::new(),
         rewrite: Rewrite { host: parts.filters.rewrite.host.clone(), path: None },
         timeout,
-        idle_timeout: Some(traffic.idle.unwrap_or(limits::IDLE_TIMEOUT)),
+        idle_timeout: traffic.idle,
         retry,
         mirrors: mirrors(view, parts, owner, clusters),
         hash: hash.filter(|hash| !hash.is_empty()).unwrap_or_else(|| traffic.hash.clone()),

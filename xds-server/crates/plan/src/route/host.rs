@@ -14,7 +14,6 @@ use super::rules::Ruled;
 use super::{Attachment, Rules, RulesKey, Table, TableKey};
 use crate::backend::{BackendId, ClusterKey, Flavor};
 use crate::gateway::Spoken;
-use crate::limits;
 use crate::policy::{auth, traffic};
 use crate::proxy::extension_name;
 use crate::reference::field;
@@ -125,7 +124,7 @@ fn direct(view: &View<'_>, table: &TableKey) -> Option<(Route, ClusterKey)> {
         }],
         rewrite: Rewrite::default(),
         timeout: traffic.request.unwrap_or_default(),
-        idle_timeout: Some(traffic.idle.unwrap_or(limits::IDLE_TIMEOUT)),
+        idle_timeout: traffic.idle,
         retry: traffic.retry,
         mirrors: Vec::new(),
         hash: traffic.hash,
