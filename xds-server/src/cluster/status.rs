@@ -20,7 +20,7 @@ use windrose_kube::events::Events;
 use windrose_kube::source::{Seen, World, has_status};
 use windrose_kube::status::{self, Outcome};
 use windrose_kube::surroundings::Surroundings;
-use windrose_vocab::{Kind, ObjectRef};
+use windrose_vocab::{Kind, ObjectRef, Text};
 
 use super::Sight;
 use super::deploy::Problems;
@@ -44,19 +44,22 @@ type Write = BoxFuture<'static, (ObjectRef, Outcome)>;
 pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationToken) {
     let mut writer = Writer::default();
     let mut writes: FuturesUnordered<Write> = FuturesUnordered::new();
-    let mut led: Option<Instant> = None;
+    let (mut led, mut next_look): (Option<Instant>, Instant) = (None, Instant::now());
     loop {
+        // Writes go on between two looks: where something changes all the time, what is to be said of it would come ever later.
         let due = async {
             tokio::select! {
-                told = sight.changed() => told.map(|()| None),
-                () = at(writer.look_at) => Ok(None),
+                biased;
                 Some(done) = writes.next() => Ok(Some(done)),
+                told = after(next_look, sight.changed()) => told.map(|()| None),
+                () = at(writer.look_at.map(|at| at.max(next_look))) => Ok(None),
             }
         };
         let Some(Ok(done)) = end.run_until_cancelled(due).await else { return };
         let was_write = done.is_some();
-        if let Some((object, outcome)) = done {
-            writer.done(object, outcome);
+        match done {
+            Some((object, outcome)) => writer.done(object, outcome),
+            None => next_look = Instant::now() + PAUSE,
         }
         if !sight.leads() {
             (writer, led) = (Writer { open: writer.open, ..Writer::default() }, None);
@@ -93,10 +96,13 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
                 (object, outcome)
             }));
         }
-        if !was_write {
-            end.run_until_cancelled(tokio::time::sleep(PAUSE)).await;
-        }
     }
+}
+
+/// That, but not before this moment.
+async fn after<T>(moment: Instant, what: impl Future<Output = T>) -> T {
+    tokio::time::sleep_until(moment).await;
+    what.await
 }
 
 /// For ever where there is no such moment.
@@ -268,6 +274,9 @@ impl Writer {
             self.unkept.remove(object);
             return None;
         };
+        if is_ending(&known.world, &object.key.namespace) {
+            return None;
+        }
         let untold = self.written.get(object) == Some(&seen.resource_version);
         if self.open.contains_key(object) || untold || known.world.declared.get(object) != known.picture.declared.get(object) {
             self.ahead.insert(object.clone());
@@ -305,6 +314,11 @@ impl Writer {
             self.look_within(PAUSE);
         }
     }
+}
+
+/// Whether a namespace is being deleted, with all that is in it: nobody reads what would be said of each as the others go.
+fn is_ending(world: &World, namespace: &Text) -> bool {
+    world.seen.get(&ObjectRef::new(Kind::Namespace, "", namespace.clone())).is_some_and(|seen| seen.deleting)
 }
 
 /// Whether two statuses differ in nothing but when something became so.
