@@ -94,17 +94,28 @@ impl Reports {
     }
 
     /// Identities of the streams that have answered everything they should have, accepted it or refused it, and on which a
-    /// listener is open, if any should be. Of streams that another replica has, it says so: it alone knows all that was accepted.
+    /// listener is open, if any should be.
     pub(crate) fn settled(&self) -> BTreeSet<Text> {
-        let settled = |stream: &StreamStatus| {
+        self.answered(is_open)
+    }
+
+    /// Identities of the streams that have answered everything as well, and on which none is open that should be.
+    pub(crate) fn shut(&self) -> BTreeSet<Text> {
+        self.answered(|stream, view| !is_open(stream, view))
+    }
+
+    /// Identities of the streams that are so and have answered everything. Of streams that another replica has, it says so: it alone knows
+    /// all that was accepted.
+    fn answered(&self, are_so: impl Fn(&StreamStatus, &View) -> bool) -> BTreeSet<Text> {
+        let answered = |stream: &StreamStatus| {
             let view = self.desired.current(&stream.opened.scope);
             let view = view.filter(|view| view.ready && !view.resources.is_empty() && stream.opened.replica.is_none());
             view.is_some_and(|view| {
                 let refused = |id: &ResourceId, wanted| self.accepted.withheld(&stream.opened.identity, id, wanted).is_some();
-                has_answered(stream, &view, refused) && is_open(stream, &view)
+                are_so(stream, &view) && has_answered(stream, &view, refused)
             })
         };
-        self.observed.snapshot().into_iter().filter(settled).map(|stream| stream.opened.identity).collect()
+        self.observed.snapshot().into_iter().filter(answered).map(|stream| stream.opened.identity).collect()
     }
 
     fn looked(&self, now: SystemTime) -> (MutexGuard<'_, Memory>, Arc<Picture>, Vec<StreamStatus>) {
