@@ -29,7 +29,8 @@ pub struct GatewayParameters {
     /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_log: Option<AccessLog>,
-    /// How many Envoys. 1 where absent; not used with `autoscaling`.
+    /// How many Envoys. 1 where absent; not used with `autoscaling`. Where this or `minReplicas` is more than 1, a PodDisruptionBudget lets
+    /// one Envoy at a time be evicted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub replicas: Option<u32>,

@@ -10,6 +10,8 @@ pub(super) type Rule = (&'static str, String, String);
 const ONE_OF: &[(&str, &str, &[&str])] = &[
     ("AuthPolicy", "spec.jwt[].jwks", &["inline", "file", "object"]),
     ("AuthPolicy", "spec.jwt[].from[]", &["header", "query", "cookie"]),
+    ("AuthorizationPolicy", "spec.rules[].from[]", &["identity", "namespace", "serviceAccount", "authenticated", "network"]),
+    ("AuthorizationPolicy", "spec.rules[].paths[]", &["exact", "prefix"]),
     ("RateLimitPolicy", "spec.limits[].key[]", &["claim", "clientAddress", "header", "route"]),
     ("TranscodingPolicy", "spec.descriptors", &["file", "configMap", "inline"]),
     ("TrafficPolicy", "spec.healthCheck.probe", &["httpPath", "grpcService", "tcp"]),
@@ -25,6 +27,24 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         "`fleet` stays what it is, other Envoys would take over all at once: make another class with other parameters, and move Gateways one by one",
     ),
     (
+        "GatewayParameters",
+        "spec",
+        "!(has(self.replicas) && has(self.autoscaling))",
+        "`replicas` contradicts `autoscaling`, which decides the number",
+    ),
+    (
+        "GatewayParameters",
+        "spec.autoscaling",
+        "self.minReplicas <= self.maxReplicas",
+        "`minReplicas` is more than `maxReplicas`",
+    ),
+    (
+        "AuthPolicy",
+        "spec.jwt[].from[]",
+        "!has(self.prefix) || has(self.header)",
+        "`prefix` belongs to `header`",
+    ),
+    (
         "AuthPolicy",
         "spec",
         "!has(self.public) || !(has(self.jwt) || has(self.requiredClaims) || has(self.requiredScopes) || has(self.claimsToHeaders))",
@@ -35,6 +55,12 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         "spec.loadBalancing",
         "has(self.consistentHash) == (has(self.type) && self.type == 'ConsistentHash')",
         "`consistentHash` belongs to `type: ConsistentHash`, which needs it",
+    ),
+    (
+        "TrafficPolicy",
+        "spec.outlierDetection",
+        "!has(self.baseEjection) || !has(self.maxEjection) || duration(self.baseEjection) <= duration(self.maxEjection)",
+        "`maxEjection` is less than `baseEjection`",
     ),
 ];
 
