@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windrose_admin::report::{DiagnosticReport, InForce, ObjectReport, ProgrammedReport, RefusalReport};
 use windrose_plan::{ConditionType, Plan, Refusal, RefusedBy, Verdict};
 use windrose_state::StreamId;
-use windrose_vocab::{Code, Diagnostic, FieldPath, ObjectRef, ObjectVersion, Severity};
+use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectRef, ObjectVersion, Severity};
 
 use super::SourceReport;
 use crate::ends::seconds;
@@ -40,10 +40,16 @@ pub(super) fn all(known: &Known<'_>, only: Option<&str>) -> Vec<ObjectReport> {
     let errors: BTreeMap<&ObjectRef, &Diagnostic> = errors.filter_map(|one| Some((one.object.as_ref()?, &**one))).collect();
     let judged = |version: ObjectVersion| {
         let mut report = row(known, &version);
-        // Where there is no verdict, its first error says that nothing comes of it.
         let is_judged = report.reason != "Accepted" || plan.verdicts_of(&version.object).next().is_some();
-        if let Some(error) = errors.get(&version.object).filter(|_| !is_judged) {
+        if is_judged {
+            return report;
+        }
+        // Where there is no verdict, its first error says that nothing comes of it.
+        if let Some(error) = errors.get(&version.object) {
             (report.accepted, report.reason, report.message) = (false, error.code.as_str().into(), error.message.clone());
+        } else if let Some(words) = unserved(version.object.kind) {
+            (report.accepted, report.reason, report.message) = (false, "NotServed".into(), words.into());
+            report.in_force = InForce::Nothing;
         }
         report
     };
@@ -51,6 +57,18 @@ pub(super) fn all(known: &Known<'_>, only: Option<&str>) -> Vec<ObjectReport> {
     rows.extend(never_good.map(|(object, problem)| unread(blank(object), problem, in_stead(known, object))));
     rows.sort_by(|a, b| (&a.kind, &a.namespace, &a.name).cmp(&(&b.kind, &b.namespace, &b.name)));
     rows
+}
+
+/// Why nobody judged an object of a kind that is judged wherever it is ours.
+fn unserved(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::GatewayClass => Some("it is of another controller"),
+        Kind::Gateway => Some("its class is of another controller, or is not there"),
+        Kind::ListenerSet | Kind::HTTPRoute | Kind::GRPCRoute | Kind::TLSRoute | Kind::TCPRoute | Kind::UDPRoute => {
+            Some("it names nothing that is served here")
+        }
+        _ => None,
+    }
 }
 
 fn row(known: &Known<'_>, version: &ObjectVersion) -> ObjectReport {

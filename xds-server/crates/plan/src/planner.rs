@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::Hash;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use windrose_api::Declared;
@@ -39,6 +40,8 @@ pub struct Planner {
     fleets: Layer<ObjectKey, FleetPorts>,
     /// What Gateways are told of each other, by port.
     neighbours: Layer<Port, ()>,
+    /// What Workloads are told of others at their addresses.
+    beside: Layer<SocketAddr, ()>,
     resolved: Layer<ObjectRef, Resolved>,
     attachments: Layer<ObjectRef, Attachments>,
     attached: Attached,
@@ -70,6 +73,7 @@ impl Planner {
             frames: Layer::default(),
             fleets: Layer::default(),
             neighbours: Layer::default(),
+            beside: Layer::default(),
             resolved: Layer::default(),
             attachments: Layer::default(),
             attached: Attached::default(),
@@ -186,23 +190,23 @@ impl Planner {
 
     /// Where somebody else assigns the addresses of Gateways, each has proxies at addresses of their own.
     fn run_neighbours(&mut self) {
-        let fresh = self.changed.iter().filter_map(|dep| match dep {
-            Dep::Index(Index::ListenersAt(port)) => Some(*port),
-            _ => None,
-        });
-        let fresh = fresh.collect();
-        let wanted = |planner: &Self, port: &Port| {
-            planner.settings.addresses == Addresses::Bind && planner.indexes.get(&Index::ListenersAt(*port)).nth(1).is_some()
+        let (mut ports, mut sockets) = (BTreeSet::new(), BTreeSet::new());
+        // Nothing comes of it but what is told.
+        let told = |()| None;
+        for dep in &self.changed {
+            match dep {
+                Dep::Index(Index::ListenersAt(port)) => drop(ports.insert(*port)),
+                Dep::Index(Index::ServedAt(at)) => drop(sockets.insert(*at)),
+                _ => {}
+            }
+        }
+        let several = |planner: &Self, index: Index| {
+            planner.settings.addresses == Addresses::Bind && planner.indexes.get(&index).nth(1).is_some()
         };
-        self.step(
-            |planner| &mut planner.neighbours,
-            fresh,
-            wanted,
-            |view, port| {
-                gateway::neighbours(view, *port);
-                None
-            },
-        );
+        let wanted = |planner: &Self, port: &Port| several(planner, Index::ListenersAt(*port));
+        self.step(|planner| &mut planner.neighbours, ports, wanted, |view, port| told(gateway::neighbours(view, *port)));
+        let wanted = |planner: &Self, at: &SocketAddr| several(planner, Index::ServedAt(*at));
+        self.step(|planner| &mut planner.beside, sockets, wanted, |view, at| told(mesh::beside(view, *at)));
     }
 
     fn run_routes(&mut self, objects: &[&ObjectRef]) {

@@ -7,6 +7,7 @@ pub(crate) mod edge;
 pub(crate) mod headers;
 pub(crate) mod held;
 pub(crate) mod mesh;
+mod ports;
 pub(crate) mod rate_limit;
 pub(crate) mod set_aside;
 pub(crate) mod target;
@@ -96,6 +97,7 @@ fn kind_of(filter: Filter) -> Kind {
 pub(crate) fn outcome(view: &View<'_>, policy: &ObjectRef) -> Option<PolicyOutcome> {
     let object = view.object(policy)?;
     target::judge(view, &object);
+    ports::judge(view, &object);
     match &object {
         AnyObject::AuthPolicy(policy) => Some(PolicyOutcome::Auth(auth::part(view, policy))),
         AnyObject::RateLimitPolicy(policy) => Some(PolicyOutcome::RateLimit(rate_limit::limits(view, policy))),

@@ -8,8 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use windrose_api::declared::backend::SliceEndpoint;
 use windrose_ir::EndpointSet;
 use windrose_ir::endpoint::{Address, Endpoint, Health, Locality, Zones};
-use windrose_vocab::{ObjectKey, ObjectRef, Port, Text};
+use windrose_vocab::{Code, Diagnostic, ObjectKey, ObjectRef, Port, Text};
 
+use crate::reference::field;
+use crate::settings::Addresses;
 use crate::world::{Index, View};
 
 /// What is known of one address.
@@ -36,9 +38,27 @@ pub(crate) enum EndpointsKey {
 /// The endpoints, sorted, each address once.
 pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
     match key {
-        EndpointsKey::Service { service, port, udp } => by_zone(of_service(view, service, *port, *udp)),
+        EndpointsKey::Service { service, port, udp } => {
+            let found = of_service(view, service, *port, *udp);
+            if found.is_empty() {
+                tell_absence(view, service, *port, *udp);
+            }
+            by_zone(found)
+        }
         EndpointsKey::Split(route) => split::endpoints(view, route),
     }
+}
+
+/// Tells that a Service leads nowhere, where nobody but who writes it could change that: in a cluster it may be scaled to nothing.
+fn tell_absence(view: &View<'_>, key: &ObjectKey, number: Port, udp: bool) {
+    let Some(service) = view.service(key).filter(|_| view.settings().addresses == Addresses::Bind) else { return };
+    let Some(index) = service.spec.ports.iter().position(|port| port.port == number && port.udp == udp) else { return };
+    let name = service.spec.ports.get(index).map(|port| &*port.name).filter(|name| !name.is_empty());
+    let called = name.map(|name| format!(" that has a port called `{name}`")).unwrap_or_default();
+    let message = format!("port {number} has no endpoint, so nobody answers who is sent to it");
+    let told = Diagnostic::warning(service.meta.object.clone(), field(&format!("spec.ports[{index}]")), Code::RefNotFound, message);
+    let hint = format!("declare an EndpointSlice labelled `kubernetes.io/service-name: {}`{called}, or a Workload that serves it", key.name);
+    view.tell(told.hint(hint));
 }
 
 /// The instances behind one port. Where none is ready, those that end and still serve take what comes, by the rule of Kubernetes' own

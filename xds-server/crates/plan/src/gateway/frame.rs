@@ -22,6 +22,7 @@ use crate::backend::ClusterKey;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{field, missing};
 use crate::route::{ResolvedBackend, external_auth};
+use crate::settings::Addresses;
 use crate::world::{Index, View, nearest};
 
 /// The class that needs no object, so that files can do without one.
@@ -189,7 +190,15 @@ fn orphans(view: &View<'_>, key: &ObjectKey) {
 fn is_ours(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
     let class = ObjectKey::new("", gateway.spec.class.clone());
     match view.gateway_class(&class) {
-        Some(class) => *class.spec.controller == *CONTROLLER,
+        Some(class) if *class.spec.controller == *CONTROLLER => true,
+        Some(class) => {
+            if is_meant(view) {
+                let message = format!("{} is of another controller, so nothing serves this Gateway", class.meta.object);
+                let told = Diagnostic::warning(gateway.meta.object.clone(), field("spec.gatewayClassName"), Code::Unsupported, message);
+                view.tell(told.hint(format!("the class `{CLASS}` is there without being declared")));
+            }
+            false
+        }
         None if *gateway.spec.class == *CLASS => true,
         None => {
             let target = ObjectRef { kind: Kind::GatewayClass, key: class };
@@ -203,11 +212,22 @@ fn is_ours(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
     }
 }
 
+/// Whether all that is declared is meant for us: nobody else reads a folder, and in a cluster there may be other controllers.
+fn is_meant(view: &View<'_>) -> bool {
+    view.settings().addresses == Addresses::Bind
+}
+
 /// Tells whether a class is ours.
 pub(crate) fn judge_class(view: &View<'_>, class: &Object<GatewayClass>) {
-    if *class.spec.controller == *CONTROLLER {
+    let (object, controller) = (&class.meta.object, &class.spec.controller);
+    if **controller == *CONTROLLER {
         let accepted = parameters::of_class(view, class).err().unwrap_or_else(|| Condition::yes("Accepted"));
-        view.condition(&Subject::object(class.meta.object.clone()), ConditionType::Accepted, accepted);
+        view.condition(&Subject::object(object.clone()), ConditionType::Accepted, accepted);
+    } else if is_meant(view) {
+        let message = format!("`{}` is another controller: nothing here serves Gateways of this class", controller.escape_debug());
+        let told = Diagnostic::warning(object.clone(), field("spec.controllerName"), Code::Unsupported, message);
+        let near = nearest([CONTROLLER].into_iter(), controller);
+        view.tell(told.hint(near.unwrap_or_else(|| format!("ours is `{CONTROLLER}`"))));
     }
 }
 

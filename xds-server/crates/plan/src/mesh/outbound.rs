@@ -48,16 +48,16 @@ pub(super) fn listeners(sidecar: Sidecar<'_, '_>, parts: &mut ProxyParts) {
         }
     }
     for (address, called) in all.into_iter().filter(|(_, called)| !called.is_empty()) {
-        let taken = parts.listeners.values().any(|listener| listener.addresses.contains(&address));
-        if taken {
-            let path = called.first().map_or("spec.calls", |called| &called.field);
-            sidecar.view.error(
-                &sidecar.object(),
-                field(path),
-                Code::ListenerConflict,
-                format!("{address} is where the workload is served"),
-            );
+        let path = || field(called.first().map_or("spec.calls", |called| &called.field));
+        if parts.listeners.values().any(|listener| listener.addresses.contains(&address)) {
+            let message = format!("{address} is where the workload is served");
+            sidecar.view.error(&sidecar.object(), path(), Code::ListenerConflict, message);
             continue;
+        }
+        // Unless the proxy is all the application there is, one of the two cannot have the port.
+        if sidecar.workload.spec.serves.iter().any(|serves| SocketAddr::new(serves.application.0, serves.application.1.get()) == address) {
+            let message = format!("{address} is where its application listens");
+            sidecar.view.warn(&sidecar.object(), path(), Code::ListenerConflict, message);
         }
         listener(sidecar, address, &called, parts);
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use windrose_api::declared::Object;
 use windrose_api::policy::{KeyPart as DeclaredPart, Limit, Quota as DeclaredQuota, RateLimitPolicy};
 use windrose_ir::extension::{KeyPart, Plans, Quota, RateLimit};
-use windrose_vocab::{Code, Kind, ObjectRef, Text};
+use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef, Text};
 
 use super::{Place, PolicyOutcome, all_at};
 use crate::limits;
@@ -114,13 +114,19 @@ fn counted_for(view: &View<'_>, place: &Place<'_>, limit: &RateLimit) -> RateLim
     RateLimit { name, ..limit.clone() }
 }
 
-/// The entry for a rule: the limits of every policy around it, from the most general on.
-pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<(Text, Vec<RateLimit>)> {
+/// Every policy around a rule, from the most general on.
+fn around(view: &View<'_>, place: &Place<'_>) -> Vec<ObjectRef> {
     let mut policies: Vec<ObjectRef> = Vec::new();
     for (target, section) in place.targets() {
         let here = all_at(view, Kind::RateLimitPolicy, &target, section.as_ref());
         policies.extend(here.into_iter().filter(|policy| !policies.contains(policy)).collect::<Vec<_>>());
     }
+    policies
+}
+
+/// The entry for a rule: the limits of every policy around it.
+pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<(Text, Vec<RateLimit>)> {
+    let policies = around(view, place);
     let limits: Vec<RateLimit> = policies
         .iter()
         .filter_map(|policy| match view.policy(policy) {
@@ -131,4 +137,20 @@ pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<(Text, Vec
         .collect();
     let id = policies.iter().map(|policy| policy.key.to_string()).collect::<Vec<_>>().join("+");
     (!policies.is_empty()).then(|| (id.into(), limits))
+}
+
+/// Tells limits that tell callers apart by a claim where no token is asked for: there they are all one, and of no plan.
+pub(crate) fn judge_claims(view: &View<'_>, place: &Place<'_>, route: &ObjectRef) {
+    for policy in around(view, place) {
+        let Some(declared) = view.rate_limit_policy(&policy.key) else { continue };
+        let understood = |limit: &&Limit| limit.key.iter().all(|part| key_part(part).is_some());
+        for (index, limit) in declared.spec.limits.iter().enumerate().filter(|(_, limit)| understood(limit)) {
+            let of_plans = limit.plans.as_ref().map(|plans| &plans.claim);
+            let Some(claim) = limit.key.iter().find_map(|part| part.claim.as_ref()).or(of_plans) else { continue };
+            let claim = claim.escape_debug();
+            let message = format!("`{claim}` is a claim of a token, and {route} asks for none: everybody who comes there counts as one");
+            let told = Diagnostic::warning(policy.clone(), field(&format!("spec.limits[{index}]")), Code::Unsafe, message);
+            view.tell(told.hint("attach an AuthPolicy, or count by `clientAddress`"));
+        }
+    }
 }

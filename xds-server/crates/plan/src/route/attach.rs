@@ -27,6 +27,9 @@ pub(crate) struct Attachments {
 pub(crate) fn attach(view: &View<'_>, key: &ObjectRef) -> Option<Attachments> {
     let route = view.route(key)?;
     let mut attachments = Attachments::default();
+    if route.spec.parents.is_empty() {
+        view.warn(key, field("spec.parentRefs"), Code::NoMatchingParent, "it names no Gateway and no Service, so it applies nowhere");
+    }
     for (index, parent) in route.spec.parents.iter().enumerate() {
         let path = field(&format!("spec.parentRefs[{index}]"));
         let subject = Subject::parent(key.clone(), parent.clone());

@@ -239,7 +239,11 @@ fn entries(
         }
     };
     // Who calls a Service is judged where the call comes in.
-    let is_open = coverage == Coverage::Open && matches!(*key.table, Table::Edge { .. });
+    let at_edge = matches!(*key.table, Table::Edge { .. });
+    let is_open = coverage == Coverage::Open && at_edge;
+    if at_edge && matches!(coverage, Coverage::Open | Coverage::Public { .. }) {
+        rate_limit::judge_claims(view, place, &key.route);
+    }
     view.covers(covered, coverage.closed_by(closed));
     if let Some((id, limits)) = rate_limit::effective(view, place) {
         all.push((Filter::RateLimit, id, ExtensionEntry::RateLimit(limits)));

@@ -359,7 +359,7 @@ fn policies_of_a_listener_set_hold_at_its_listeners_and_at_no_others() {
         limit_policy("whole", on(None), by_claim()),
         AnyObject::EdgePolicy(object(Kind::EdgePolicy, NS, "one", allow)),
     ]);
-    assert_eq!(codes(&plan), [] as [&str; 0], "{:?}", told(&plan));
+    assert_eq!(codes(&plan), ["Unsafe"], "a claim of nobody's token: {:?}", told(&plan));
     let of = |host: &str| virtual_host(edge_program(&plan), "shop/edge/80", host).routes[0].policies.clone();
     let open = ("policy".into(), "open".into());
     assert_eq!((of("a.example"), of("b.example")), (vec![open.clone()], vec![open, ("ratelimit".into(), "shop/whole".into())]));

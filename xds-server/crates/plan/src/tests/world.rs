@@ -16,7 +16,7 @@ use windrose_api::declared::{
 use windrose_api::policy::{Fleet, GatewayParameters, TargetRef};
 use windrose_ir::Program;
 use windrose_ir::route::{RouteAction, VirtualHost};
-use windrose_vocab::{Fingerprint, Hostname, Kind, ObjectRef, Port, ProxyKey, Sensitive, Text, TrustDomain, Weight};
+use windrose_vocab::{Diagnostic, Fingerprint, Hostname, Kind, ObjectRef, Port, ProxyKey, Sensitive, Text, TrustDomain, Weight};
 
 use crate::{Addresses, CertificateCheck, Plan, Refused, Settings, Subject};
 
@@ -280,12 +280,17 @@ pub(super) fn reasons(plan: &Plan, subject: &Subject) -> Vec<String> {
     verdict.conditions.iter().map(|(kind, condition)| format!("{}={} {}", kind.as_str(), condition.status, condition.reason)).collect()
 }
 
+/// What is told, but that the Services of these worlds have no endpoints.
+fn spoken(plan: &Plan) -> impl Iterator<Item = &Diagnostic> {
+    plan.diagnostics.iter().map(|one| &**one).filter(|one| !one.message.ends_with("has no endpoint, so nobody answers who is sent to it"))
+}
+
 pub(super) fn told(plan: &Plan) -> Vec<String> {
-    plan.diagnostics.iter().map(ToString::to_string).collect()
+    spoken(plan).map(ToString::to_string).collect()
 }
 
 pub(super) fn codes(plan: &Plan) -> Vec<&'static str> {
-    plan.diagnostics.iter().map(|diagnostic| diagnostic.code.as_str()).filter(|code| *code != "Open").collect()
+    spoken(plan).map(|diagnostic| diagnostic.code.as_str()).filter(|code| *code != "Open").collect()
 }
 
 pub(super) fn route_verdict(name: &str) -> Subject {

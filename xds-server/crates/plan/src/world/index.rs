@@ -1,9 +1,11 @@
 //! Who refers to whom: buckets of objects by what they name. An edit touches only the buckets of its old and new content.
 
 use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
 
 use windrose_api::declared::AnyObject;
-use windrose_api::declared::gateway::Listener;
+use windrose_api::declared::gateway::{Gateway, GatewayAddress, Listener};
+use windrose_api::declared::workload::Serves;
 use windrose_api::policy::TargetRef;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, Port, Text};
 
@@ -19,6 +21,10 @@ pub(crate) enum Index {
     GatewaysOfClass(ObjectKey),
     /// Gateways and ListenerSets with a listener on a port.
     ListenersAt(Port),
+    /// Workloads that are served at an address and port, and Gateways that name both.
+    ServedAt(SocketAddr),
+    /// Workloads that are served at a port, of a namespace or of all.
+    Serving(Option<Text>, u16),
     /// Policies on a target, or on a section of it, of all kinds: a route asks for four, and what was read is kept for each.
     Policies(ObjectRef),
     /// What stands on a target, or on a section of it, for policies that are not in force.
@@ -67,10 +73,11 @@ impl Indexes {
         for index in &after {
             self.0.entry(index.clone()).or_default().insert(object.clone());
         }
-        // Whoever reads policies on a target, or listeners at a port, reads each of them too, and whoever wants names wants nothing of
-        // what bears them.
+        // Whoever reads policies on a target, or who listens at a port, reads each of them too, and whoever wants names, or asks whether
+        // somebody is there at all, wants nothing of what is.
         let renamed = |index: &Index| {
-            !matches!(index, Index::Kind(_) | Index::Names(_, _) | Index::Policies(_) | Index::StandIns(_) | Index::ListenersAt(_))
+            let read_each = matches!(index, Index::Policies(_) | Index::StandIns(_) | Index::ListenersAt(_) | Index::ServedAt(_));
+            !read_each && !matches!(index, Index::Kind(_) | Index::Names(_, _) | Index::Serving(_, _))
         };
         let stayed = before.intersection(&after).filter(|index| renamed(index));
         before.symmetric_difference(&after).chain(stayed).cloned().collect()
@@ -85,6 +92,7 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         AnyObject::Gateway(gateway) => {
             all.insert(Index::GatewaysOfClass(ObjectKey::new(namespace.clone(), gateway.spec.class.clone())));
             all.extend(ports(&gateway.spec.listeners));
+            all.extend(sockets(&gateway.spec));
         }
         AnyObject::Service(_) => {
             let class = meta.annotations.get(FLEET_ANNOTATION);
@@ -103,6 +111,11 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
         AnyObject::Workload(workload) => {
             let service = |name: &Text| Index::Workloads(ObjectKey::new(namespace.clone(), name.clone()));
             all.extend(workload.spec.serves.iter().map(|serves| service(&serves.service)));
+            let at = |serves: &Serves| Index::ServedAt(SocketAddr::new(workload.spec.address, serves.listen.get()));
+            all.extend(workload.spec.serves.iter().map(at));
+            for of in [Some(namespace.clone()), None] {
+                all.extend(workload.spec.serves.iter().map(|serves| Index::Serving(of.clone(), serves.listen.get())));
+            }
         }
         AnyObject::BackendTls(policy) => {
             let targets = policy.spec.targets.iter().filter_map(|(reference, _)| target::of_reference(reference, namespace));
@@ -140,6 +153,15 @@ fn buckets(object: &AnyObject) -> BTreeSet<Index> {
 
 fn ports(listeners: &[Listener]) -> impl Iterator<Item = Index> {
     listeners.iter().map(|listener| Index::ListenersAt(listener.port))
+}
+
+fn sockets(gateway: &Gateway) -> impl Iterator<Item = Index> {
+    let addresses = gateway.addresses.iter().filter_map(|address| match address {
+        GatewayAddress::Ip(ip) => Some(*ip),
+        GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
+    });
+    let at = |ip| gateway.listeners.iter().map(move |listener| Index::ServedAt(SocketAddr::new(ip, listener.port.get())));
+    addresses.flat_map(at)
 }
 
 fn policies(all: &mut BTreeSet<Index>, policy: &ObjectRef, targets: &[TargetRef]) {

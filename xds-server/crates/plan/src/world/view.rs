@@ -8,7 +8,9 @@ use windrose_api::declared::{
     AnyObject, Backend, ClusterTrustBundle, ConfigMap, EndpointSlice, Gateway, GatewayClass, Grant, ListenerSet, Namespace, Object, Route,
     Secret, Service, Workload,
 };
-use windrose_api::policy::{AuthPolicy, AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, TelemetryPolicy, TrafficPolicy};
+use windrose_api::policy::{
+    AuthPolicy, AuthorizationPolicy, EdgePolicy, GatewayParameters, MeshPolicy, RateLimitPolicy, TelemetryPolicy, TrafficPolicy,
+};
 use windrose_api::{Declared, Meta};
 use windrose_vocab::{Code, Diagnostic, FieldPath, Kind, ObjectKey, ObjectRef, ObjectVersion, Text};
 
@@ -76,6 +78,7 @@ impl<'a> View<'a> {
         backend: backends, Backend, Backend;
         workload: workloads, Workload, Workload;
         auth_policy: auth_policies, AuthPolicy, AuthPolicy;
+        rate_limit_policy: rate_limit_policies, RateLimitPolicy, RateLimitPolicy;
         traffic_policy: traffic_policies, TrafficPolicy, TrafficPolicy;
         edge_policy: edge_policies, EdgePolicy, EdgePolicy;
         mesh_policy: mesh_policies, MeshPolicy, MeshPolicy;
