@@ -91,8 +91,17 @@ async fn parts(plan: &Plan, cluster: &Cluster, figures: &mut Vec<Figure>) -> any
     say("up to the whole world");
     let backends = Backends { services: plan.services, endpoints: plan.endpoints };
     let backend = |route: usize| if route < plan.routes { "echo".to_owned() } else { backends.of(route) };
-    cluster.fill(plan.routes..plan.world, backends).await?;
-    cluster.quiet().await?;
+    let filled = async {
+        cluster.fill(plan.routes..plan.world, backends).await?;
+        cluster.quiet().await
+    };
+    let (written, routes) = (cluster.modified_meanwhile(filled).await?, plan.world - plan.routes);
+    figures.push(Figure {
+        id: "",
+        what: format!("writes of a status for each of {routes} routes that come at once"),
+        value: f64::from(u32::try_from(written)?) / f64::from(u32::try_from(routes.max(1))?),
+        target: Some(1.1),
+    });
     let alone = add(cluster, &mut probe, plan.world..plan.world + plan.probes).await?;
     say("while others change");
     let churned = async {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -11,7 +12,9 @@ use http::{Request, header::HOST};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1::handshake;
 use hyper_util::rt::TokioIo;
-use kube::api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -134,6 +137,24 @@ impl Cluster {
         stream::iter(0..backends.services).map(service).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await?;
         let route = |index| async move { self.create_to(index, &backends.of(index)).await };
         stream::iter(routes).map(route).buffer_unordered(AT_ONCE).try_collect::<Vec<()>>().await.map(drop)
+    }
+
+    /// How many times a route was modified while something was done; nobody but who writes statuses does it meanwhile.
+    pub(super) async fn modified_meanwhile(&self, done: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<usize> {
+        let now = self.routes.list_metadata(&ListParams::default().limit(1)).await?.metadata.resource_version.context("no version")?;
+        let mut modified = 0_usize;
+        let counted = async {
+            let mut events = pin!(self.routes.watch_metadata(&WatchParams::default(), &now).await?);
+            while let Some(event) = events.try_next().await? {
+                modified += usize::from(matches!(event, WatchEvent::Modified(_)));
+            }
+            bail!("the watch ended")
+        };
+        tokio::select! {
+            ended = counted => ended,
+            done = done => done,
+        }?;
+        Ok(modified)
     }
 
     /// Headless, for the cluster's own proxy has nothing to do with what is measured.
