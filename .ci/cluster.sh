@@ -92,7 +92,7 @@ newer() {
     # Those that are experiments by name stay out: one that the suite's version does not have would be left.
     sed -s '1i---' "$definitions/sigs.k8s.io/gateway-api@$newer"/config/crd/experimental/gateway.networking.k8s.io_*.yaml |
         "$cluster" exec kubectl apply --server-side --force-conflicts -f - >/dev/null || status=1
-    ((status)) || WINDROSE_TEST_GATEWAY_API=$newer within "$newer_max" "$here/test.sh" every_case from_the_guides longest_name envoy_refuses_says || status=1
+    ((status)) || WINDROSE_TEST_GATEWAY_API=$newer within "$newer_max" "$here/test.sh" every_case from_the_guides longest_name within_the_cluster envoy_refuses_says || status=1
     "$cluster" crds >/dev/null || status=1
     return "$status"
 }

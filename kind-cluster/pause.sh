@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Stops the API server, or lets it go on, where it is a process of this machine (kind's is): pause.sh stop|cont
+# Stops the API server, or its etcd, or lets it go on, where it is a process of this machine (kind's is): pause.sh stop|cont [kube-apiserver|etcd]
 set -euo pipefail
 
 case ${1:-} in
@@ -11,9 +11,15 @@ case ${1:-} in
         ;;
 esac
 # By its first words: `kube-apiserver --…`, or one binary for all components.
-mapfile -t servers < <(pgrep -f '^([^ ]*/)?(kube-apiserver|kube apiserver) ')
-if ((${#servers[@]} != 1)); then
-    printf 'pause: %d API servers run on this machine, not one\n' "${#servers[@]}" >&2
+part=${2:-kube-apiserver}
+case $part in
+    kube-apiserver) words='(kube-apiserver|kube apiserver)' ;;
+    etcd) words=etcd ;;
+    *) printf 'pause: %s is neither kube-apiserver nor etcd\n' "$part" >&2; exit 2 ;;
+esac
+mapfile -t there < <(pgrep -f "^([^ ]*/)?$words ")
+if ((${#there[@]} != 1)); then
+    printf 'pause: %d processes of %s run on this machine, not one\n' "${#there[@]}" "$part" >&2
     exit 1
 fi
-kill -"$signal" "${servers[0]}"
+kill -"$signal" "${there[0]}"

@@ -5,8 +5,8 @@
 #   kind-cluster/test.sh --last     the last story: everything is taken away, and nothing is left
 #
 # What names the cluster is in cluster.sh; besides:
-# WINDROSE_CLUSTER_PAUSE   stops and continues the API server, called as CMD stop and CMD cont; without it, the story of
-#                          its loss is skipped. pause.sh does it where its process is one of this machine
+# WINDROSE_CLUSTER_PAUSE   stops and continues the API server or its etcd, called as CMD stop|cont kube-apiserver|etcd; without it,
+#                          the stories of their loss are skipped. pause.sh does it where they are processes of this machine
 set -euo pipefail
 
 # shellcheck source-path=SCRIPTDIR source=cluster.sh

@@ -8,10 +8,14 @@ mod cases;
 mod certificates;
 #[path = "cluster/checks.rs"]
 mod checks;
+#[path = "cluster/contradictions.rs"]
+mod contradictions;
 #[path = "cluster/fleets.rs"]
 mod fleets;
 #[path = "cluster/gateways.rs"]
 mod gateways;
+#[path = "cluster/lacking.rs"]
+mod lacking;
 #[path = "cluster/many.rs"]
 mod many;
 #[path = "cluster/namespaces.rs"]

@@ -38,7 +38,8 @@ async fn an_object_of_another_controller_is_warned_about_and_stored() {
     let Some(stage) = Stage::open("warned") else { return };
     let route = "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: { name: theirs }\n\
                  spec: { parentRefs: [{ name: theirs }], rules: [{ matches: [{ path: { type: RegularExpression, value: '/(?=a)b' } }] }] }\n";
-    stage.try_kubectl(&["create", "-f", "-"], Some(route)).unwrap();
+    let (_, warned) = stage.run(&["--namespace", &stage.namespace, "create", "-f", "-"], Some(route)).unwrap();
+    assert!(warned.starts_with("Warning: ") && warned.contains("spec.rules[0].matches[0].path.value"), "{warned}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
 use windrose_tests::client::Call;
 use windrose_tests::load::Load;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, Stage, condition};
+use crate::stage::{PATIENCE, Stage, condition, is_newer};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_from_the_guides_answers_and_leaves_nothing_behind() {
@@ -65,10 +66,14 @@ fn longest_name() -> String {
 }
 
 /// What another controller says in a status of ours.
-const THEIRS: [(&str, &str); 2] = [
+const THEIRS: [(&str, &str); 3] = [
     (
         "gateway",
         r#"[{"op":"add","path":"/status/conditions/-","value":{"type":"example.com/Checked","status":"True","reason":"Checked","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}}]"#,
+    ),
+    (
+        "httproute",
+        r#"[{"op":"add","path":"/status/parents/0/conditions/-","value":{"type":"example.com/Checked","status":"True","reason":"Checked","message":"","lastTransitionTime":"2026-01-01T00:00:00Z"}}]"#,
     ),
     (
         "httproute",
@@ -94,12 +99,61 @@ async fn a_gateway_of_the_longest_name_serves_and_what_others_say_in_its_status_
         let (gateway, route) = (stage.object("gateway", &name), stage.object("httproute", &name));
         let ours = condition(&gateway["status"]["conditions"], "Programmed");
         let is_new = ours["observedGeneration"] == gateway["metadata"]["generation"] && gateway["status"]["listeners"][0]["name"] == "web";
-        let parents = &route["status"]["parents"];
-        let theirs = condition(&gateway["status"]["conditions"], "example.com/Checked")["reason"] == "Checked"
-            && parents.as_array().is_some_and(|all| all.iter().any(|one| one["controllerName"] == "example.com/checker"));
-        if is_new && theirs { Ok(()) } else { Err(format!("{} {parents}", gateway["status"])) }
+        let parents = route["status"]["parents"].as_array().unwrap();
+        let among = |conditions: &Value| condition(conditions, "example.com/Checked")["reason"] == "Checked";
+        let theirs = among(&gateway["status"]["conditions"])
+            && parents.iter().any(|one| among(&one["conditions"]))
+            && parents.iter().any(|one| one["controllerName"] == "example.com/checker");
+        if is_new && theirs { Ok(()) } else { Err(format!("{} {}", gateway["status"], route["status"])) }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_is_reached_within_the_cluster_only_gets_no_address_outside() {
+    // The field is in Gateway API v1.7 only.
+    if !is_newer() {
+        return;
+    }
+    let Some(stage) = Stage::open("routability") else { return };
+    stage.backend("echo", 1).await;
+    let listener = "listeners: [{ name: http, port: 80, protocol: HTTP }]";
+    let spec = format!("gatewayClassName: windrose, addresses: [{{ type: IPAddress, routability: Cluster }}], {listener}");
+    stage.gateway_as("edge", &spec, "echo");
+    let at = stage.address("edge", 80).await;
+    stage.answered(&Call::get(at, "/"), "echo").await;
+    assert_eq!(stage.object("gateway", "edge")["status"]["addresses"][0]["routability"], "Cluster");
+    let given = ["get", "service", "-l", "gateway.networking.k8s.io/gateway-name=edge", "-o", "jsonpath={.items[*].spec['type','clusterIP']}"];
+    assert_eq!(stage.kubectl(&given), format!("ClusterIP {}", at.ip()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_autoscaler_takes_over_the_replicas_that_there_are_and_goes_when_it_is_not_asked_for() {
+    let Some(stage) = Stage::open("scaled") else { return };
+    let of_edge = |kind: &str, path: &str| {
+        let labels = "gateway.networking.k8s.io/gateway-name=edge";
+        stage.kubectl(&["get", kind, "-l", labels, "-o", &format!("jsonpath={{.items[*]{path}}}")])
+    };
+    let is = async |kind: &str, path: &str, wanted: &str| {
+        wait_until(PATIENCE, kind, async || {
+            let found = of_edge(kind, path);
+            if found == wanted { Ok(()) } else { Err(format!("{path} is `{found}`")) }
+        })
+        .await;
+    };
+    stage.gateway_with("edge", "{ replicas: 3 }");
+    is("deployment", ".status.readyReplicas", "3").await;
+    is("poddisruptionbudget", ".spec.maxUnavailable", "1").await;
+    stage.apply(&parameters("{ autoscaling: { minReplicas: 2, maxReplicas: 4 } }"));
+    is("horizontalpodautoscaler", ".spec['minReplicas','maxReplicas']", "2 4").await;
+    for _ in 0..10 {
+        assert_eq!(of_edge("deployment", ".spec.replicas"), "3", "nobody asked for others");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    stage.apply(&parameters("{ replicas: 1 }"));
+    is("horizontalpodautoscaler", ".metadata.name", "").await;
+    is("deployment", ".status.replicas", "1").await;
+    is("poddisruptionbudget", ".metadata.name", "").await;
 }
 
 /// Pods of the backend that go on for a while after they are told to end, as those of a careful team do.

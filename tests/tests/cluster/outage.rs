@@ -16,26 +16,30 @@ const LONG_AWAY: Duration = Duration::from_secs(130);
 /// From the return of the API server to the answer of a new endpoint.
 const CAUGHT_UP: Duration = Duration::from_secs(5);
 
-/// The API server, stopped; it goes on also where the story fails.
-struct Stopped<'a>(&'a str);
+/// What can be stopped.
+const API_SERVER: &str = "kube-apiserver";
+const ETCD: &str = "etcd";
+
+/// A part of the cluster, stopped; it goes on also where the story fails.
+struct Stopped<'a>(&'a str, &'static str);
 
 impl<'a> Stopped<'a> {
-    fn new(command: &'a str) -> Self {
-        tell(command, "stop");
-        Self(command)
+    fn new(command: &'a str, part: &'static str) -> Self {
+        tell(command, ["stop", part]);
+        Self(command, part)
     }
 }
 
 impl Drop for Stopped<'_> {
     fn drop(&mut self) {
-        tell(self.0, "cont");
+        tell(self.0, ["cont", self.1]);
     }
 }
 
-fn tell(command: &str, what: &str) {
+fn tell(command: &str, what: [&str; 2]) {
     let mut words = command.split_whitespace();
-    let status = Command::new(words.next().unwrap()).args(words).arg(what).status().unwrap();
-    assert!(status.success() || std::thread::panicking(), "{command} {what}: {status}");
+    let status = Command::new(words.next().unwrap()).args(words).args(what).status().unwrap();
+    assert!(status.success() || std::thread::panicking(), "{command} {what:?}: {status}");
 }
 
 /// A Service whose endpoints are written by hand: where they lead is decided by one write.
@@ -89,7 +93,7 @@ async fn lead(stage: &Stage, address: &str) {
 async fn absence(story: &str, away: Duration) -> Option<[Duration; 2]> {
     let (command, stage, call, [_, other]) = led_by_hand(story).await?;
     let load = Load::start(4, Duration::from_millis(20), &call);
-    let stopped = Stopped::new(&command);
+    let stopped = Stopped::new(&command, API_SERVER);
     tokio::time::sleep(away).await;
     drop(stopped);
     let back = Instant::now();
@@ -116,17 +120,27 @@ async fn so_is_one_in_which_every_watch_is_cut() {
     assert!(took <= CAUGHT_UP, "it took {took:?}");
 }
 
-/// As where its etcd is slow: each second it answers for a moment, and leases are renewed late or not at all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_server_that_stutters_costs_no_request_and_no_change() {
-    let Some((command, stage, call, [one, other])) = led_by_hand("stutter").await else { return };
+    stutters("stutter", API_SERVER).await;
+}
+
+/// Reads and watches go on, and writes come late: also those that renew a lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_etcd_that_stutters_costs_none_either() {
+    stutters("slow-etcd", ETCD).await;
+}
+
+/// A part of the cluster that answers for a moment each two seconds, and what changes meanwhile.
+async fn stutters(story: &str, part: &'static str) {
+    let Some((command, stage, call, [one, other])) = led_by_hand(story).await else { return };
     let load = Load::start(4, Duration::from_millis(20), &call);
     let end = tokio_util::sync::CancellationToken::new();
     let stuttering = tokio::spawn({
         let end = end.clone();
         async move {
             while !end.is_cancelled() {
-                let stopped = Stopped::new(&command);
+                let stopped = Stopped::new(&command, part);
                 tokio::time::sleep(Duration::from_millis(1_500)).await;
                 drop(stopped);
                 tokio::time::sleep(Duration::from_millis(500)).await;

@@ -102,6 +102,11 @@ impl Stage {
     }
 
     pub(crate) fn try_anywhere(&self, arguments: &[&str], input: Option<&str>) -> Result<String, String> {
+        self.run(arguments, input).map(|(output, _)| output)
+    }
+
+    /// What `kubectl` prints, and its warnings; or why it fails.
+    pub(crate) fn run(&self, arguments: &[&str], input: Option<&str>) -> Result<(String, String), String> {
         let mut command = Command::new("kubectl");
         command.env("KUBECONFIG", &self.config).args(arguments);
         command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() }).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -110,11 +115,8 @@ impl Stage {
             child.stdin.take().unwrap().write_all(input.as_bytes()).map_err(|cause| cause.to_string())?;
         }
         let output = child.wait_with_output().map_err(|cause| cause.to_string())?;
-        if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        } else {
-            Err(String::from_utf8_lossy(&output.stderr).into_owned())
-        }
+        let [told, beside] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        if output.status.success() { Ok((told, beside)) } else { Err(beside) }
     }
 
     /// An object as JSON.
@@ -363,6 +365,11 @@ impl Drop for Stage {
 /// How Envoys are run.
 pub(crate) fn gateway_parameters(name: &str, spec: &str) -> String {
     format!("apiVersion: windrose.dev/v1alpha1\nkind: GatewayParameters\nmetadata: {{ name: {name} }}\nspec: {spec}\n")
+}
+
+/// Whether the definitions of Gateway API are those of v1.7, which has more fields.
+pub(crate) fn is_newer() -> bool {
+    std::env::var("WINDROSE_TEST_GATEWAY_API").is_ok_and(|version| version.starts_with("v1.7"))
 }
 
 /// The condition of a type.

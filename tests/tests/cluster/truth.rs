@@ -17,9 +17,10 @@ async fn a_route_that_envoy_refuses_says_so_within_a_second_and_holds_up_no_othe
     stage.gateway("edge", "echo");
     let at = stage.address("edge", 80).await;
     stage.answered(&Call::get(at, "/"), "echo").await;
-    // The best of three: what else runs on the machine is not what is measured.
-    let took = (0..3).map(|_| until_refused(&stage)).min().unwrap();
-    assert!(took < Duration::from_secs(1), "it took {took:?}");
+    // The middle one of three: what else runs on the machine is not what is measured.
+    let mut took = [0; 3].map(|_| until_refused(&stage));
+    took.sort_unstable();
+    assert!(took[1] < Duration::from_secs(1), "it took {took:?}");
     stage.regex_route("refused", REPEATED_TOO_OFTEN);
     let told = stage.refused("refused").await;
     assert!(told["message"].as_str().is_some_and(|words| words.contains("invalid repetition size")), "{told}");

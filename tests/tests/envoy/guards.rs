@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use windrose_tests::address::Loopback;
-use windrose_tests::client::{Call, Connection};
+use windrose_tests::client::{Call, Connection, Reply};
 use windrose_tests::echo::EchoServer;
 use windrose_tests::load::Load;
 use windrose_tests::wait::wait_until;
@@ -139,6 +139,34 @@ fn of_web(kind: &str, name: &str, spec: &str) -> String {
         "apiVersion: windrose.dev/v1alpha1\nkind: {kind}\nmetadata: {{ name: {name}, namespace: shop }}\nspec:\n  \
          targetRefs: [{{ group: gateway.networking.k8s.io, kind: HTTPRoute, name: web }}]\n  {spec}"
     )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_of_one_limit_keeps_what_was_counted_by_another() {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("web", home.port(9001)).await;
+    let at = home.port(8080);
+    let common = documents(&[
+        gateway(&[("http", at)]),
+        service("web"),
+        endpoint("web", home.port(9001)),
+        route("web", "{ value: /web }", "web"),
+        route("beside", "{ value: /beside }", "web"),
+    ]);
+    let hourly = |route: &str, requests: u32| {
+        let quota = format!("limits: [{{ name: hourly, key: [{{ route: true }}], quota: {{ requests: {requests}, window: 1h }} }}]");
+        of_web("RateLimitPolicy", route, &quota).replace("name: web }]", &format!("name: {route} }}]"))
+    };
+    let stage = Stage::set(home, &documents(&[common.clone(), hourly("web", 3), hourly("beside", 100)])).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let (web, beside) = (Call::get(at, "/web"), Call::get(at, "/beside"));
+    let allows = |requests: u32| move |reply: &Reply| reply.status == 200 && reply.header("ratelimit-policy").contains(&format!("q={requests};"));
+    until(&beside, "its limit", allows(100)).await;
+    until(&web, "the limit to be reached", |reply| reply.status == 429).await;
+
+    stage.declare("shop.yaml", &documents(&[common, hourly("web", 3), hourly("beside", 200)]));
+    until(&beside, "its new limit", allows(200)).await;
+    assert_eq!(web.send().await.unwrap().status, 429, "what was used up stays so");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

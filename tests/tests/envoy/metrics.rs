@@ -87,4 +87,12 @@ async fn requests_are_counted_by_verified_identities_and_an_audited_policy_stops
     assert_eq!(deleted["audit_deny"], "denied", "{deleted}");
     assert!(deleted["audit_deny_rule"].as_str().is_some_and(|rule| rule.starts_with("shop/no-delete/")), "{deleted}");
     assert_eq!(deleted["status"], 200, "{deleted}");
+
+    // Who calls counts too, what it called and by whom that was answered.
+    let caller = Loopback::claim();
+    let calling = workload("caller", caller.ip(), &[], &[("web", 7001)]);
+    stage.declare("caller.yaml", &calling);
+    let envoy = stage.envoy("workload", "caller", &[]).await;
+    answered_by(&Call::get(caller.port(7001), "/"), "web").await;
+    counted(&envoy, &[("reporter", "client"), ("source", &identity("caller")), ("destination", &identity("web")), ("status", "200")], 1).await;
 }

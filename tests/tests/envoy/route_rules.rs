@@ -8,7 +8,7 @@ use windrose_tests::client::{Call, Reply};
 use windrose_tests::echo::EchoServer;
 use windrose_tests::wait::wait_until;
 
-use crate::stage::{PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service};
+use crate::stage::{PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service, until};
 
 const SHOP: &str = "https://shop.example";
 const STRANGER: &str = "https://stranger.example";
@@ -57,6 +57,39 @@ async fn a_rule_answers_other_origins_copies_requests_and_ends_what_takes_too_lo
         assert!(begun.elapsed() < Duration::from_secs(4), "{path}: {:?}", begun.elapsed());
         assert_eq!(Call::get(at, path).send().await.unwrap().status, 200, "{path}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_grant_that_is_withdrawn_closes_its_route_at_once_and_no_other() {
+    let home = Loopback::claim();
+    let _back = EchoServer::start("web", home.port(9001)).await;
+    let at = home.port(8080);
+    let grant = "apiVersion: gateway.networking.k8s.io/v1beta1
+kind: ReferenceGrant
+metadata: { name: shop, namespace: store }
+spec:
+  from: [{ group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: shop }]
+  to: [{ group: '', kind: Service }]";
+    let of_others = [service("web"), endpoint("web", home.port(9001))].map(|object| object.replace("namespace: shop", "namespace: store"));
+    let declared = documents(&[
+        gateway(&[("http", at)]),
+        service("web"),
+        endpoint("web", home.port(9001)),
+        documents(&of_others),
+        route("own", "{ value: /own }", "web"),
+        route("lent", "{ value: /lent }", "web").replace("{ name: web, port", "{ name: web, namespace: store, port"),
+    ]);
+    let stage = Stage::set(home, &documents(&[declared.clone(), grant.to_owned()])).await;
+    let _edge = stage.envoy("gateway", "edge", &[]).await;
+    let (own, lent) = (Call::get(at, "/own"), Call::get(at, "/lent"));
+    answered_by(&own, "web").await;
+    answered_by(&lent, "web").await;
+
+    stage.declare("shop.yaml", &declared);
+    until(&lent, "what is not lent any more to be closed", |reply| reply.status == 500).await;
+    assert_eq!(own.send().await.unwrap().status, 200);
+    stage.declare("shop.yaml", &documents(&[declared.clone(), grant.to_owned()]));
+    answered_by(&lent, "web").await;
 }
 
 fn allowed(reply: &Reply) -> &str {

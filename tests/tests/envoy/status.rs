@@ -1,11 +1,14 @@
 //! What `windrose status` and `windrose proxies` say of a running edge: since when, in which version, until when.
 
+use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 use windrose_tests::address::Loopback;
 use windrose_tests::client::Call;
 use windrose_tests::echo::EchoServer;
+use windrose_tests::places;
+use windrose_tests::process::Process;
 use windrose_tests::wait::wait_until;
 
 use crate::stage::{EVERYTHING, PATIENCE, Stage, answered_by, documents, endpoint, gateway, route, service, until};
@@ -182,6 +185,14 @@ async fn a_proxy_whose_gateway_is_deleted_is_told_as_long_as_it_asks_or_until_it
     let stage = Stage::set(home, &declared).await;
     let _edge = stage.envoy("gateway", "edge", &[]).await;
     stage.synced("gateway/shop/edge").await;
+    let logs = tempfile::tempdir().unwrap();
+    let mut command = Command::new(places::windrose());
+    command.args(["proxies", "--watch", "--state"]).arg(&stage.server.options().state);
+    let mut watch = Process::start("windrose proxies --watch", command, &logs.path().join("watch.log"));
+    let shows = async |watch: &Process, words: &str| {
+        wait_until(PATIENCE, words, async || if watch.log().contains(words) { Ok(()) } else { Err(watch.log()) }).await;
+    };
+    shows(&watch, "gateway/shop/edge").await;
     let orphans = |status: &Value| status["diagnostics"].as_array().into_iter().flatten().filter(|one| one["code"] == "Orphaned").count();
     assert_eq!(orphans(&stage.ask("status")), 0);
 
@@ -198,6 +209,10 @@ async fn a_proxy_whose_gateway_is_deleted_is_told_as_long_as_it_asks_or_until_it
     let said =
         String::from_utf8_lossy(&text).matches("is turned away: its Gateway is not declared, and it may go on with what it had").count();
     assert_eq!(said, 2, "{}", String::from_utf8_lossy(&text));
+
+    shows(&watch, "turned away").await;
+    watch.signal("INT");
+    assert!(watch.wait(PATIENCE).await.success());
 
     stage.declare("shop.yaml", &declared);
     stage.synced("gateway/shop/edge").await;

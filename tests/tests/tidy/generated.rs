@@ -8,6 +8,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use windrose_tests::places::checkout;
 use windrose_tests::server::windrose;
+use windrose_vocab::Code;
 
 /// The name of each file, and its content now. No machine needs `protoc` for it.
 fn generated() -> Vec<(String, Vec<u8>)> {
@@ -160,14 +161,21 @@ fn every_reason_of_a_status_has_its_cure_in_the_docs() {
     sources.extend(files(&checkout().join("xds-server/src/cluster")));
     let mut missing = BTreeSet::new();
     for (file, text) in sources.iter().filter(|(file, _)| !file.contains("test")) {
-        for opening in ["Condition::no(\"", "Runs::no(\"", "Problem::new(\"", "reason: \"", "wrong_kind(reference, \"", "missing(view, \""]
-        {
+        let literal = ["Condition::no(\"", "Runs::no(\"", "Problem::new(\"", "reason: \"", "wrong_kind(reference, \"", "missing(view, \""];
+        for opening in literal.into_iter().chain([": &str = \""]) {
             for found in text.split(opening).skip(1) {
                 let reason: String = found.chars().take_while(|letter| letter.is_alphanumeric()).collect();
-                if found[reason.len()..].starts_with('"') && !docs.contains(&format!("`{reason}`")) {
+                let is_one = reason.starts_with(char::is_uppercase) && found[reason.len()..].starts_with('"');
+                if is_one && !docs.contains(&format!("`{reason}`")) {
                     missing.insert(format!("{reason} ({file})"));
                 }
             }
+        }
+    }
+    // What a cluster's object can be refused by.
+    for code in [Code::RefusedByEnvoy, Code::InternalError].map(Code::as_str) {
+        if !docs.contains(&format!("`{code}`")) {
+            missing.insert(code.to_owned());
         }
     }
     assert_eq!(missing, BTreeSet::new());

@@ -296,8 +296,7 @@ async fn a_panicking_module_lets_nobody_through() {
 #[tokio::test]
 async fn an_absent_or_broken_module_lets_nobody_through() {
     let folder = tempfile::tempdir().unwrap();
-    let not_wasm = folder.path().join("not.wasm");
-    std::fs::write(&not_wasm, "not a module").unwrap();
+    let not_wasm = module::no_module(folder.path());
     let (module, absent) = (module::built("jwt-auth"), folder.path().join("absent.wasm"));
     let plugin = |module, configuration| module::plugin("jwt-auth", module, configuration);
     let (good, refused) = (configuration(), json!({"policies": {"orders": {"jwt": {}}}}));

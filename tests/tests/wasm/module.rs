@@ -42,6 +42,13 @@ pub(crate) fn from_text(folder: &Path, name: &str, text: &str) -> PathBuf {
     path
 }
 
+/// A file that is no module.
+pub(crate) fn no_module(folder: &Path) -> PathBuf {
+    let path = folder.join("not.wasm");
+    std::fs::write(&path, "not a module").unwrap();
+    path
+}
+
 /// The Wasm filter `name` as the renderer would configure it, with code from a file.
 pub(crate) fn filter(name: &str, module: &Path, configuration: &Value) -> Value {
     json!({"name": name, "typed_config": plugin(name, module, configuration)})

@@ -161,8 +161,10 @@ async fn an_absent_or_refused_module_lets_nobody_through_and_a_new_table_keeps_t
     let good = module::built("rate-limit");
     let refused = json!({"policies": {"hundred": [{"name": "hundred", "default": {"requests": 1, "window_ms": 0, "burst": 1}}]}});
     let absent = folder.path().join("absent.wasm");
+    let not_wasm = module::no_module(folder.path());
     tokio::join!(
         is_closed("absent", module::plugin("rate-limit", &absent, &configuration())),
+        is_closed("not a module", module::plugin("rate-limit", &not_wasm, &configuration())),
         is_closed("refused", module::plugin("rate-limit", &good, &refused)),
     );
 

@@ -367,6 +367,7 @@ async fn an_absent_refused_or_panicking_module_lets_nobody_through() {
     let plugin = |module, configuration| module::plugin("grpc-transcoder", module, configuration);
     tokio::join!(
         is_closed("absent", plugin(&absent, &configuration())),
+        is_closed("not a module", plugin(&module::no_module(folder.path()), &configuration())),
         is_closed("refused", plugin(&module::built("grpc-transcoder"), &refused)),
         is_closed("panicking", plugin(&panicking, &configuration())),
     );
