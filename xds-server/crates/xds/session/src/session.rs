@@ -232,9 +232,12 @@ impl Session {
             if let Some(new) = change.after().filter(|_| kind == ResourceKind::Cluster && !track.held.contains_key(&**name)) {
                 self.fresh.insert(name.clone(), Arc::clone(new));
             }
+            let unknown = change.after().is_none() && !track.held.contains_key(&**name);
             // Asked for by name, gone before it was answered: that has to be said, or the client waits for its timer.
-            let unanswered = change.after().is_none() && track.all_due.is_some() && !track.held.contains_key(&**name);
-            track.mark(name, unanswered && track.interest.names().contains(name), views);
+            let unanswered = unknown && track.all_due.is_some() && track.interest.names().contains(name);
+            // Its newest version was refused together with others: the client may have the former one.
+            let former = unknown && track.has_some(name);
+            track.mark(name, unanswered || former, views);
         }
         if from_nothing && changed {
             self.mark_all(kind);

@@ -26,6 +26,8 @@ pub(crate) struct Track {
     pub(crate) held: KindMap,
     /// What the client accepted.
     pub(crate) acked: KindMap,
+    /// What it accepted in a version that is not the newest it was sent: it may have that, or another.
+    former: BTreeSet<Text>,
     /// Names to look at; whatever is not here and subscribed is equal in `held` and in what is wanted.
     pub(crate) due: BTreeMap<Text, Due>,
     /// All that is subscribed became due in that view. It is not in `due`: ten thousand entries for each of a thousand
@@ -116,6 +118,7 @@ impl Track {
             selection: None,
             held: KindMap::new(),
             acked: KindMap::new(),
+            former: BTreeSet::new(),
             due: BTreeMap::new(),
             all_due: None,
             flights: VecDeque::new(),
@@ -245,11 +248,25 @@ impl Track {
         for one in flight.resources.iter() {
             if self.held.get(&*one.id.name).is_some_and(|held| held.version == one.version) {
                 self.acked.insert(one.id.name.clone(), Arc::clone(one));
+            } else {
+                self.former.insert(one.id.name.clone());
             }
         }
         for name in &flight.removed {
             self.acked.remove(name);
+            self.former.remove(name);
         }
+    }
+
+    /// The client has accepted all that it was sent.
+    pub(crate) fn accept_all(&mut self) {
+        self.acked = self.held.clone();
+        self.former.clear();
+    }
+
+    /// Whether the client accepted some version of a name, and no removal since.
+    pub(crate) fn has_some(&self, name: &str) -> bool {
+        self.acked.contains_key(name) || self.former.contains(name)
     }
 
     /// The client may not have this version; false where a newer one was sent since.
@@ -265,6 +282,7 @@ impl Track {
     pub(crate) fn forget(&mut self, name: &str) {
         self.held.remove(name);
         self.acked.remove(name);
+        self.former.remove(name);
         self.due.remove(name);
     }
 

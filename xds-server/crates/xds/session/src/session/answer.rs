@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use windrose_state::{Change, Observation, changes};
-use windrose_vocab::{Fingerprint, Resource, ResourceKind};
+use windrose_vocab::{Fingerprint, Resource, ResourceKind, Text};
 
 use super::Session;
 use super::subscribe::only;
@@ -40,6 +40,12 @@ impl Session {
         self.tell(Effect::Observe(Observation::Acked { kind, acked }));
         recovered.into_iter().for_each(|name| self.tell(Effect::Observe(Observation::Recovered { kind, name })));
         self.forget_warm_clusters();
+        // What it accepted late goes in the place of what it refused, where that was declared again while nobody knew of a good one. Where
+        // one is known already it stays with that: of two that are on their way each would take the place of the other for ever.
+        let is_left_out = |one: &Arc<Resource>| self.rejected.knows(&one.id) && self.wants.of_kind(kind).get(&*one.id.name).is_none();
+        if landed.iter().flat_map(|flight| flight.resources.iter()).any(is_left_out) {
+            self.choose();
+        }
         true
     }
 
@@ -60,7 +66,7 @@ impl Session {
         self.share(kind);
         let (track, params) = (&mut self.tracks[kind.index()], &self.params);
         if track.is_quiet() {
-            track.acked = track.held.clone();
+            track.accept_all();
         } else {
             landed.iter().for_each(|flight| track.accept(flight));
         }
@@ -127,12 +133,14 @@ impl Session {
         }
     }
 
-    /// What can have been refused. Nothing where only a removal or a renewal was, which would only be refused again,
-    /// and where a full state contained what is known to be bad or is on trial already.
+    /// What can have been refused: nothing that the client accepted before, unless there is nothing else. Nothing where only a removal or a
+    /// renewal was, which would only be refused again, and where a full state contained what is known to be bad or is on trial already.
     fn suspects(&self, kind: ResourceKind, flight: &Flight) -> Vec<Arc<Resource>> {
         let track = self.track(kind);
         if !self.is_full_state(kind) || flight.trial {
-            return flight.resources.iter().cloned().collect();
+            let is_proven = |one: &&Arc<Resource>| track.acked.get(&*one.id.name).is_some_and(|acked| acked.version == one.version);
+            let unproven: Vec<_> = flight.resources.iter().filter(|one| !is_proven(one)).cloned().collect();
+            return if unproven.is_empty() { flight.resources.iter().cloned().collect() } else { unproven };
         }
         let unproven: Vec<_> = changes(&track.acked, &flight.state).filter_map(Change::after).cloned().collect();
         let explained = track.trying || unproven.iter().any(|one| self.rejected.contains(&one.id, one.version));
@@ -149,8 +157,12 @@ impl Session {
             } else if self.is_full_state(kind) {
                 self.track_mut(kind).owes_answer = true;
                 self.mark(kind, name, true);
-            } else if self.wants.of_kind(kind).contains_key(&**name) || is_healed_by_removal(kind) {
-                self.mark(kind, name, true);
+            } else {
+                // One that is declared no more goes also where the client has its former version only.
+                let is_there = self.wants.of_kind(kind).contains_key(&**name) || self.track(kind).has_some(name);
+                if is_there || is_healed_by_removal(kind) {
+                    self.mark(kind, name, true);
+                }
             }
         }
         let good = flight.resources.iter().filter(|one| !bad.iter().any(|(other, _)| other.id == one.id));
@@ -232,6 +244,10 @@ impl Session {
                     track.suspects.push_back(vec![Arc::clone(one)]);
                 }
             }
+            // One that is declared no more is not tried, and the client may have its former version.
+            let gone = suspects.iter().filter(|one| self.wants.of_kind(kind).get(&*one.id.name).is_none());
+            let gone: Vec<Text> = gone.map(|one| one.id.name.clone()).collect();
+            gone.iter().for_each(|name| self.mark(kind, name, true));
         }
         self.send_again(kind, flight, std::iter::empty());
     }

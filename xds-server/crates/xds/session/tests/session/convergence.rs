@@ -36,6 +36,8 @@ enum Step {
     /// The client reads and answers this many.
     Read(u8),
     Reconnect(u8),
+    /// The server ends and starts again; what clients accepted outlives it.
+    Restart(u8),
     Wait,
 }
 
@@ -53,6 +55,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (1u8..6).prop_map(Step::Send),
         6 => (1u8..6).prop_map(Step::Read),
         1 => (0u8..7).prop_map(Step::Reconnect),
+        1 => (0u8..7).prop_map(Step::Restart),
         1 => Just(Step::Wait),
     ];
     prop::collection::vec(step, 1..80)
@@ -97,6 +100,11 @@ impl World {
         self.set.clone()
     }
 
+    fn restart(&mut self) {
+        (self.set, self.desired) = Default::default();
+        self.publish();
+    }
+
     fn feed(&self) -> Feed {
         self.desired.reader().subscribe(&scope()).unwrap()
     }
@@ -109,6 +117,10 @@ struct Model {
     feed: Feed,
     now: Duration,
     has: BTreeMap<ResourceId, Arc<Resource>>,
+    /// What it has by a response that it accepted whole, and said so before the next one was on its way.
+    acked: BTreeMap<ResourceId, u128>,
+    /// What it had so of each that is declared in a version it refuses, when nothing was under way: it keeps that.
+    kept: BTreeMap<ResourceId, u128>,
     named: BTreeSet<ResourceId>,
     inbox: VecDeque<Response>,
     unanswered: BTreeMap<ResourceKind, usize>,
@@ -134,6 +146,8 @@ impl Model {
             feed,
             now: Duration::ZERO,
             has: BTreeMap::new(),
+            acked: BTreeMap::new(),
+            kept: BTreeMap::new(),
             named: BTreeSet::new(),
             inbox: VecDeque::new(),
             unanswered: BTreeMap::new(),
@@ -250,6 +264,8 @@ impl Model {
         if !self.named.remove(id) {
             return;
         }
+        self.kept.remove(id);
+        self.acked.remove(id);
         if WILDCARDS.contains(&id.kind) {
             self.again.insert(id.clone());
         } else {
@@ -338,6 +354,10 @@ impl Model {
             self.refused.extend(bad.iter().filter(|_| certain).map(|one| (one.id.clone(), one.version.bits())));
         } else {
             self.versions.insert(response.kind, response.version.to_string());
+            let is_newest = self.is_delta() || self.inbox.iter().all(|later| later.kind != response.kind);
+            let taken =
+                response.resources.iter().filter(|one| is_newest && self.has.get(&one.id).is_some_and(|has| has.version == one.version));
+            self.acked.extend(taken.map(|one| key(one)));
         }
         *self.unanswered.entry(response.kind).or_default() -= 1;
         if self.is_delta() {
@@ -378,8 +398,11 @@ impl Model {
         }
     }
 
-    /// References come before their referrers.
+    /// References come before their referrers; what it has already comes before nothing.
     fn check_order(&self, one: &Resource) {
+        if self.has.get(&one.id).is_some_and(|has| has.version == one.version) {
+            return;
+        }
         if self.refuses || self.gate_opened || matches!(one.id.kind, Cluster | Endpoints | Secret) {
             return;
         }
@@ -395,6 +418,22 @@ impl Model {
         let mut users = self.has.values().filter(|one| one.refs.contains(gone) && !self.stale.contains(&key(one)));
         let user = users.next();
         assert!(user.is_none(), "rule 33: {gone} is removed while {user:?} uses it");
+    }
+
+    /// Notes what it keeps in the place of what is declared from now on.
+    fn keep(&mut self, published: &ResourceSet) {
+        let mut kept = std::mem::take(&mut self.kept);
+        let refused = |id: &ResourceId| published.lookup(id).is_some_and(|one| self.is_bad(one));
+        kept.retain(|id, _| refused(id));
+        if self.inbox.is_empty() {
+            let has = |id: &ResourceId, version: u128| self.has.get(id).is_some_and(|has| has.version.bits() == version);
+            let sure = self.acked.iter().filter(|(id, version)| self.wants(id) && refused(id) && has(id, **version));
+            sure.for_each(|(id, version)| {
+                kept.entry(id.clone()).or_insert(*version);
+            });
+        }
+        self.acked.retain(|id, _| published.lookup(id).is_some());
+        self.kept = kept;
     }
 
     fn drain(&mut self) {
@@ -416,14 +455,19 @@ impl Model {
         for one in world.iter().filter(|one| self.wants(&one.id)) {
             let has = self.has.get(&one.id);
             if self.is_bad(one) {
-                assert!(has.is_none_or(|has| !self.is_bad(has)), "{one:?} is bad");
+                let (has, kept) = (has.map(|has| has.version.bits()), self.kept.get(&one.id).copied());
+                assert!(has.is_none_or(|version| version % 10 != BAD), "{one:?} is bad");
+                assert!(kept.is_none_or(|kept| has == Some(kept)), "{one:?} is bad, and {kept:?} was good: {has:?}");
             } else if !one.refs.iter().any(|id| id.kind == Secret && self.is_bad(&world.lookup(id).unwrap().clone())) {
                 assert_eq!(has.map(|has| has.version), Some(one.version), "{} has not converged", one.id);
             }
         }
-        let extra = self.has.keys().filter(|id| removable(id.kind) && self.wants(id) && world.lookup(id).is_none());
+        // What takes the place of a refused version keeps what it needs.
+        let needed = |id: &ResourceId| self.refuses && self.has.values().any(|one| one.refs.contains(id));
+        let extra = self.has.keys().filter(|id| removable(id.kind) && self.wants(id) && world.lookup(id).is_none() && !needed(id));
         let extra: Vec<_> = extra.collect();
-        assert!(self.refuses || extra.is_empty(), "{extra:?} should be gone");
+        // By state of the world it comes again with the version of before what it applied in part, and nobody can tell.
+        assert!((self.refuses && !self.is_delta()) || extra.is_empty(), "{extra:?} should be gone");
     }
 }
 
@@ -492,6 +536,10 @@ fn run(protocol: Protocol, refuses: bool, steps: Vec<Step>) {
                 model.read();
             }),
             Step::Reconnect(first) => model.connect(world.feed(), first),
+            Step::Restart(first) => {
+                world.restart();
+                model.connect(world.feed(), first);
+            }
             Step::Wait => {
                 model.now += Duration::from_secs(2);
                 model.tick();
@@ -502,6 +550,7 @@ fn run(protocol: Protocol, refuses: bool, steps: Vec<Step>) {
         let gone = model.has.values().chain(sent).filter(|one| published.lookup(&one.id).is_none());
         model.stale.extend(gone.map(|one| key(one)));
         model.stale.retain(|(id, version)| published.lookup(id).is_none_or(|one| one.version.bits() != *version));
+        model.keep(&published);
         model.look_if_woken();
     }
     model.drain();
@@ -513,6 +562,22 @@ fn run(protocol: Protocol, refuses: bool, steps: Vec<Step>) {
 fn a_version_that_was_accepted_late_is_not_blamed_for_the_next_refusal() {
     let (good, bad) = (Step::SetCluster(3, Some(4)), Step::SetCluster(3, Some(3)));
     run(Protocol::Sotw, true, vec![good.clone(), Step::Send(1), bad, Step::Send(1), good]);
+}
+
+/// What random steps found once. A bad version and the end of its object within one round trip left the former version with the client,
+/// and a good one was taken back because it was refused together with a bad one.
+#[test]
+fn histories_that_once_ended_otherwise() {
+    use Step::{Read, Send, SetCluster, SetListener, SetRoute};
+    let histories = [
+        vec![SetListener(1, Some(0)), Send(2), Read(2), SetListener(1, Some(3)), Send(1), SetListener(1, None)],
+        vec![SetCluster(3, Some(1)), Send(1), SetCluster(0, Some(3)), SetCluster(3, Some(0)), Send(1), SetCluster(3, None), Read(1)],
+        vec![SetCluster(0, Some(0)), Send(1), SetCluster(1, Some(0)), SetCluster(0, Some(3)), Send(1), Read(2), SetCluster(0, None)],
+        vec![SetRoute(2, Some((0, 0))), Send(3), SetRoute(2, Some((0, 3))), Read(3), Send(1), SetRoute(0, Some((0, 3)))],
+        vec![SetListener(1, Some(3)), Send(2), Read(2), SetListener(1, Some(0)), Send(1), SetListener(1, Some(3)), Read(1)],
+        vec![SetCluster(2, Some(1)), Send(1), SetCluster(2, Some(3)), Send(1), SetCluster(2, Some(0)), Send(1), SetCluster(2, Some(3))],
+    ];
+    histories.into_iter().for_each(|steps| run(Protocol::Delta, true, steps));
 }
 
 proptest! {
