@@ -38,7 +38,8 @@ async fn each_rule_of_a_definition_refuses_what_contradicts_itself() {
         );
         let told = stage.try_kubectl(&["create", "-f", "-", "--dry-run=server"], Some(&object)).expect_err(&object);
         assert!(!told.contains("validate.windrose.dev"), "the definition should have refused it: {told}");
-        let broken: Vec<String> = left.iter().filter(|(of, message)| of == kind && told.contains(message)).map(|rule| rule.1.clone()).collect();
+        let broken: Vec<String> =
+            left.iter().filter(|(of, message)| of == kind && told.contains(message)).map(|rule| rule.1.clone()).collect();
         assert_eq!(broken.len(), 1, "{object}: {told}");
         assert!(!told.contains("Required value") && !told.contains("unknown field"), "something else is wrong with it, too: {told}");
         left.remove(&((*kind).to_owned(), broken[0].clone()));

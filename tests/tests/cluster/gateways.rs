@@ -123,7 +123,8 @@ async fn a_gateway_that_is_reached_within_the_cluster_only_gets_no_address_outsi
     let at = stage.address("edge", 80).await;
     stage.answered(&Call::get(at, "/"), "echo").await;
     assert_eq!(stage.object("gateway", "edge")["status"]["addresses"][0]["routability"], "Cluster");
-    let given = ["get", "service", "-l", "gateway.networking.k8s.io/gateway-name=edge", "-o", "jsonpath={.items[*].spec['type','clusterIP']}"];
+    let given =
+        ["get", "service", "-l", "gateway.networking.k8s.io/gateway-name=edge", "-o", "jsonpath={.items[*].spec['type','clusterIP']}"];
     assert_eq!(stage.kubectl(&given), format!("ClusterIP {}", at.ip()));
 }
 

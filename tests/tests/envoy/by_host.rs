@@ -185,7 +185,7 @@ async fn a_listener_goes_over_to_a_whole_table_and_back_under_load_and_loses_no_
     let _backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
     let declared = over_both(&home, &authority, "one");
     let stage = Stage::set(home, &declared).await;
-    let edge = stage.envoy_that_drains("gateway", "edge", 10).await;
+    let edge = stage.envoy_that_drains("gateway", "edge", &[], 10).await;
     let plain = Call::get(stage.home.port(8080), "/").host("shop.example");
     let secure = Call::get(stage.home.port(8443), "/").host("shop.example").tls(&TlsClient::trusting(authority.root_pem()), "shop.example");
     answered_by(&plain, "one").await;
@@ -218,7 +218,7 @@ async fn a_connection_from_before_a_wildcard_host_came_still_follows_its_routes(
     let _backs = [EchoServer::start("one", home.port(9001)).await, EchoServer::start("other", home.port(9002)).await];
     let declared = ["one", "other"].map(|back| over_both(&home, &authority, back));
     let stage = Stage::set(home, &declared[0]).await;
-    let _edge = stage.envoy_that_drains("gateway", "edge", 600).await;
+    let _edge = stage.envoy_that_drains("gateway", "edge", &[], 600).await;
     let call = Call::get(stage.home.port(8080), "/").host("shop.example");
     answered_by(&call, "one").await;
 

@@ -160,7 +160,8 @@ async fn an_edit_of_one_limit_keeps_what_was_counted_by_another() {
     let stage = Stage::set(home, &documents(&[common.clone(), hourly("web", 3), hourly("beside", 100)])).await;
     let _edge = stage.envoy("gateway", "edge", &[]).await;
     let (web, beside) = (Call::get(at, "/web"), Call::get(at, "/beside"));
-    let allows = |requests: u32| move |reply: &Reply| reply.status == 200 && reply.header("ratelimit-policy").contains(&format!("q={requests};"));
+    let allows =
+        |requests: u32| move |reply: &Reply| reply.status == 200 && reply.header("ratelimit-policy").contains(&format!("q={requests};"));
     until(&beside, "its limit", allows(100)).await;
     until(&web, "the limit to be reached", |reply| reply.status == 429).await;
 

@@ -229,8 +229,11 @@ spec:
         documents(&[common.clone(), split, callers])
     });
     let stage = Stage::set(home, &declared[0]).await;
-    let _edge = stage.envoy("gateway", "edge", bootstrap).await;
-    let _sidecars = [stage.envoy("workload", "front", bootstrap).await, stage.envoy("workload", "rear", bootstrap).await];
+    // A rule that changes drains the connections between the two, and such as `windrose run` gives them: at the end of a second, as other
+    // tests have it, a connection may be cut on which a request has just set out.
+    let envoy = |role, name| stage.envoy_that_drains(role, name, bootstrap, 10);
+    let _edge = envoy("gateway", "edge").await;
+    let _sidecars = [envoy("workload", "front").await, envoy("workload", "rear").await];
     answered_by(&call, "one").await;
     change_under(Load::start(4, Duration::from_millis(1), &call), &stage, &declared, &call).await;
 }

@@ -94,5 +94,6 @@ async fn requests_are_counted_by_verified_identities_and_an_audited_policy_stops
     stage.declare("caller.yaml", &calling);
     let envoy = stage.envoy("workload", "caller", &[]).await;
     answered_by(&Call::get(caller.port(7001), "/"), "web").await;
-    counted(&envoy, &[("reporter", "client"), ("source", &identity("caller")), ("destination", &identity("web")), ("status", "200")], 1).await;
+    counted(&envoy, &[("reporter", "client"), ("source", &identity("caller")), ("destination", &identity("web")), ("status", "200")], 1)
+        .await;
 }

@@ -78,8 +78,8 @@ impl Stage {
     }
 
     /// The same, where connections of a listener that changed may stay for so many seconds.
-    pub(crate) async fn envoy_that_drains(&self, role: &str, name: &str, drain_time_s: u32) -> EnvoyProcess {
-        self.server.bootstrap(role, &format!("shop/{name}"), &self.envoy_home(name), &[]);
+    pub(crate) async fn envoy_that_drains(&self, role: &str, name: &str, more: &[&str], drain_time_s: u32) -> EnvoyProcess {
+        self.server.bootstrap(role, &format!("shop/{name}"), &self.envoy_home(name), more);
         EnvoyProcess::start_in(&self.envoy_home(name), &EnvoyOptions { drain_time_s, ..EnvoyOptions::default() }).await
     }
 

@@ -274,7 +274,7 @@ impl Writer {
             self.unkept.remove(object);
             return None;
         };
-        if is_ending(&known.world, &object.key.namespace) {
+        if is_ending(known.world, &object.key.namespace) {
             return None;
         }
         let untold = self.written.get(object) == Some(&seen.resource_version);

@@ -191,8 +191,6 @@ impl Planner {
     /// Where somebody else assigns the addresses of Gateways, each has proxies at addresses of their own.
     fn run_neighbours(&mut self) {
         let (mut ports, mut sockets) = (BTreeSet::new(), BTreeSet::new());
-        // Nothing comes of it but what is told.
-        let told = |()| None;
         for dep in &self.changed {
             match dep {
                 Dep::Index(Index::ListenersAt(port)) => drop(ports.insert(*port)),
@@ -200,13 +198,29 @@ impl Planner {
                 _ => {}
             }
         }
-        let several = |planner: &Self, index: Index| {
-            planner.settings.addresses == Addresses::Bind && planner.indexes.get(&index).nth(1).is_some()
-        };
+        let several =
+            |planner: &Self, index: Index| planner.settings.addresses == Addresses::Bind && planner.indexes.get(&index).nth(1).is_some();
+        // Nothing comes of it but what is told.
         let wanted = |planner: &Self, port: &Port| several(planner, Index::ListenersAt(*port));
-        self.step(|planner| &mut planner.neighbours, ports, wanted, |view, port| told(gateway::neighbours(view, *port)));
+        self.step(
+            |planner| &mut planner.neighbours,
+            ports,
+            wanted,
+            |view, port| {
+                gateway::neighbours(view, *port);
+                None
+            },
+        );
         let wanted = |planner: &Self, at: &SocketAddr| several(planner, Index::ServedAt(*at));
-        self.step(|planner| &mut planner.beside, sockets, wanted, |view, at| told(mesh::beside(view, *at)));
+        self.step(
+            |planner| &mut planner.beside,
+            sockets,
+            wanted,
+            |view, at| {
+                mesh::beside(view, *at);
+                None
+            },
+        );
     }
 
     fn run_routes(&mut self, objects: &[&ObjectRef]) {

@@ -57,7 +57,8 @@ fn tell_absence(view: &View<'_>, key: &ObjectKey, number: Port, udp: bool) {
     let called = name.map(|name| format!(" that has a port called `{name}`")).unwrap_or_default();
     let message = format!("port {number} has no endpoint, so nobody answers who is sent to it");
     let told = Diagnostic::warning(service.meta.object.clone(), field(&format!("spec.ports[{index}]")), Code::RefNotFound, message);
-    let hint = format!("declare an EndpointSlice labelled `kubernetes.io/service-name: {}`{called}, or a Workload that serves it", key.name);
+    let hint =
+        format!("declare an EndpointSlice labelled `kubernetes.io/service-name: {}`{called}, or a Workload that serves it", key.name);
     view.tell(told.hint(hint));
 }
 

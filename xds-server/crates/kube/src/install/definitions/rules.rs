@@ -32,18 +32,8 @@ const RULES: &[(&str, &str, &str, &str)] = &[
         "!(has(self.replicas) && has(self.autoscaling))",
         "`replicas` contradicts `autoscaling`, which decides the number",
     ),
-    (
-        "GatewayParameters",
-        "spec.autoscaling",
-        "self.minReplicas <= self.maxReplicas",
-        "`minReplicas` is more than `maxReplicas`",
-    ),
-    (
-        "AuthPolicy",
-        "spec.jwt[].from[]",
-        "!has(self.prefix) || has(self.header)",
-        "`prefix` belongs to `header`",
-    ),
+    ("GatewayParameters", "spec.autoscaling", "self.minReplicas <= self.maxReplicas", "`minReplicas` is more than `maxReplicas`"),
+    ("AuthPolicy", "spec.jwt[].from[]", "!has(self.prefix) || has(self.header)", "`prefix` belongs to `header`"),
     (
         "AuthPolicy",
         "spec",
