@@ -99,9 +99,14 @@ impl Reports {
         self.answered(is_open)
     }
 
-    /// Identities of the streams that have answered everything as well, and on which none is open that should be.
+    /// Identities that have answered everything as well, on whose streams none is there that should be.
     pub(crate) fn shut(&self) -> BTreeSet<Text> {
-        self.answered(|stream, view| !is_open(stream, view))
+        let mut shut = self.answered(is_shut);
+        if !shut.is_empty() {
+            let settled = self.settled();
+            shut.retain(|identity| !settled.contains(identity));
+        }
+        shut
     }
 
     /// Identities of the streams that are so and have answered everything. Of streams that another replica has, it says so: it alone knows
@@ -230,14 +235,23 @@ fn has_answered(stream: &StreamStatus, view: &View, withheld: impl Fn(&ResourceI
 /// Whether the client has one of the listeners that it should have, in whatever version, and what that needs to open; so has one that should
 /// have none. That by which it says so is none of them.
 fn is_open(stream: &StreamStatus, view: &View) -> bool {
-    let acked = |kind: ResourceKind, name: &str| stream.of_kind(kind).acked.get(name);
     // Without its certificates a listener waits for ever, acknowledged or not.
-    let secrets = |listener: &Resource| {
-        listener.refs.iter().filter(|id| id.kind == ResourceKind::Secret).all(|id| acked(id.kind, &id.name).is_some())
-    };
-    let names = view.of_kind(ResourceKind::Listener).keys().filter(|name| &***name != READY_LISTENER);
-    let mut own = names.map(|name| acked(ResourceKind::Listener, name)).peekable();
+    let has = |id: &ResourceId| stream.of_kind(id.kind).acked.get(&*id.name).is_some();
+    let secrets = |listener: &Resource| listener.refs.iter().filter(|id| id.kind == ResourceKind::Secret).all(has);
+    let mut own = own_listeners(stream, view).peekable();
     own.peek().is_none() || own.flatten().any(|listener| secrets(listener))
+}
+
+/// Whether it has none of them at all. One whose certificate is refused may go on with the former one.
+fn is_shut(stream: &StreamStatus, view: &View) -> bool {
+    let mut own = own_listeners(stream, view).peekable();
+    own.peek().is_some() && own.all(|listener| listener.is_none())
+}
+
+/// The listeners that a client should have, each as it has it.
+fn own_listeners<'a>(stream: &'a StreamStatus, view: &'a View) -> impl Iterator<Item = Option<&'a Arc<Resource>>> {
+    let names = view.of_kind(ResourceKind::Listener).keys().filter(|name| &***name != READY_LISTENER);
+    names.map(|name| stream.of_kind(ResourceKind::Listener).acked.get(&**name))
 }
 
 fn diagnostics(source: &SourceReport, plan: &Plan, only: Option<&str>) -> Vec<DiagnosticReport> {
@@ -288,8 +302,8 @@ mod tests {
 
     use super::*;
 
-    /// What a proxy has of these listeners once it said so: answered, and open. The listener `tls` needs a Secret that nobody has.
-    fn said(wanted: &[&str], acked: &[&str], refused: &[&str]) -> (bool, bool) {
+    /// What a proxy has of these listeners once it said so: answered, open, and shut. The listener `tls` needs a Secret that nobody has.
+    fn said(wanted: &[&str], acked: &[&str], refused: &[&str]) -> (bool, bool, bool) {
         let version = Fingerprint::from_bits(1);
         let id = |name: &&str| ResourceId::new(ResourceKind::Listener, *name);
         let refs = |name: &str| (name == "tls").then(|| ResourceId::new(ResourceKind::Secret, "certificate")).into_iter().collect();
@@ -308,17 +322,17 @@ mod tests {
         };
         observed.record(stream, refused.iter().map(refusal).chain([Observation::Acked { kind, acked: map(acked) }]), since);
         let (stream, view) = (observed.stream(stream).unwrap(), View::ready(NodeClass::default(), resources));
-        (has_answered(&stream, &view, |_, _| false), is_open(&stream, &view))
+        (has_answered(&stream, &view, |_, _| false), is_open(&stream, &view), is_shut(&stream, &view))
     }
 
     #[test]
     fn a_proxy_that_refuses_all_its_listeners_has_answered_and_is_not_open() {
-        assert_eq!(said(&["a", "b", READY_LISTENER], &["a", READY_LISTENER], &[]), (false, true), "not yet");
-        assert_eq!(said(&["a", "b", READY_LISTENER], &["a", READY_LISTENER], &["b"]), (true, true), "one serves");
-        assert_eq!(said(&["a", "b", READY_LISTENER], &[READY_LISTENER], &["a", "b"]), (true, false));
-        assert_eq!(said(&["tls", READY_LISTENER], &["tls", READY_LISTENER], &[]), (true, false), "its certificate was refused");
-        assert_eq!(said(&["a", "tls"], &["a", "tls"], &[]), (true, true));
-        assert_eq!(said(&[READY_LISTENER], &[READY_LISTENER], &[]), (true, true), "it should have none");
+        assert_eq!(said(&["a", "b", READY_LISTENER], &["a", READY_LISTENER], &[]), (false, true, false), "not yet");
+        assert_eq!(said(&["a", "b", READY_LISTENER], &["a", READY_LISTENER], &["b"]), (true, true, false), "one serves");
+        assert_eq!(said(&["a", "b", READY_LISTENER], &[READY_LISTENER], &["a", "b"]), (true, false, true));
+        assert_eq!(said(&["tls", READY_LISTENER], &["tls", READY_LISTENER], &[]), (true, false, false), "its certificate was refused");
+        assert_eq!(said(&["a", "tls"], &["a", "tls"], &[]), (true, true, false));
+        assert_eq!(said(&[READY_LISTENER], &[READY_LISTENER], &[]), (true, true, false), "it should have none");
     }
 
     #[test]

@@ -135,7 +135,7 @@ fn gateway() -> anyhow::Result<AnyObject> {
 
 fn service() -> anyhow::Result<AnyObject> {
     let ports = vec![ServicePort { name: "http".into(), port: port(80)?, app_protocol: None, udp: false, target: None }];
-    let spec = Service { cluster_ips: Vec::new(), headless: false, external_name: None, ports };
+    let spec = Service { cluster_ips: Vec::new(), headless: false, external_name: None, selects: false, ports };
     Ok(AnyObject::Service(object(ObjectRef::new(Kind::Service, "shop", "web"), 0, spec)))
 }
 

@@ -81,6 +81,7 @@ pub(crate) async fn follow(mut sight: Sight, events: Events, end: CancellationTo
                 Ok(looked) => writer = looked,
                 Err(error) => return tracing::error!(%error, "what statuses say cannot be found"),
             }
+            next_look = Instant::now() + PAUSE;
         }
         while writes.len() < WRITES_AT_ONCE
             && sight.leads()

@@ -19,7 +19,7 @@ use crate::policy::{self, PolicyOutcome, set_aside};
 use crate::proxy::{PartsKey, ProxyParts, Runner};
 use crate::reference::field;
 use crate::route::{self, Attached, Attachments, Host, Resolved, Rules, RulesKey};
-use crate::settings::{Addresses, Refused, RefusedBy, Settings};
+use crate::settings::{Refused, RefusedBy, Settings};
 use crate::world::{Delta, Dep, HostSlot, Index, Indexes, Layer, Layers, Told, ToldIndex, View};
 
 /// Plans again and again, at the cost of what changed.
@@ -198,8 +198,7 @@ impl Planner {
                 _ => {}
             }
         }
-        let several =
-            |planner: &Self, index: Index| planner.settings.addresses == Addresses::Bind && planner.indexes.get(&index).nth(1).is_some();
+        let several = |planner: &Self, index: Index| planner.settings.is_folder() && planner.indexes.get(&index).nth(1).is_some();
         // Nothing comes of it but what is told.
         let wanted = |planner: &Self, port: &Port| several(planner, Index::ListenersAt(*port));
         self.step(

@@ -40,6 +40,11 @@ impl Settings {
         Self { trust_domain, cluster_domain: "cluster.local".into(), certificates, filters: None, addresses: Addresses::Bind }
     }
 
+    /// Whether a folder is read: all in it is meant for us, and its proxies bind what it declares. In a cluster there may be other controllers.
+    pub(crate) fn is_folder(&self) -> bool {
+        self.addresses == Addresses::Bind
+    }
+
     /// The same, with somebody who judges filter configurations.
     #[must_use]
     pub fn with_filters(self, filters: Arc<dyn FilterCheck>) -> Self {

@@ -29,6 +29,8 @@ pub struct Service {
     pub headless: bool,
     /// `ExternalName` target.
     pub external_name: Option<Text>,
+    /// Whether it has a selector, by which a cluster finds its endpoints.
+    pub selects: bool,
     /// Ports.
     pub ports: Vec<ServicePort>,
 }

@@ -35,6 +35,7 @@ pub(super) fn service(written: core::Service, _: &Meta, report: &mut Report) -> 
         headless: listed.iter().any(|address| address == "None"),
         cluster_ips: cluster_ips(&listed, &at, report),
         external_name: spec.external_name.filter(|_| spec.type_.as_deref() == Some("ExternalName")).map(Into::into),
+        selects: spec.selector.is_some_and(|selector| !selector.is_empty()),
         ports: ports.into_iter().enumerate().filter_map(|(index, written)| service_port(written, &at_ports.index(index), report)).collect(),
     })
 }

@@ -11,7 +11,6 @@ use windrose_ir::endpoint::{Address, Endpoint, Health, Locality, Zones};
 use windrose_vocab::{Code, Diagnostic, ObjectKey, ObjectRef, Port, Text};
 
 use crate::reference::field;
-use crate::settings::Addresses;
 use crate::world::{Index, View};
 
 /// What is known of one address.
@@ -49,9 +48,10 @@ pub(crate) fn endpoints(view: &View<'_>, key: &EndpointsKey) -> EndpointSet {
     }
 }
 
-/// Tells that a Service leads nowhere, where nobody but who writes it could change that: in a cluster it may be scaled to nothing.
+/// Tells that a Service leads nowhere, where nobody but who writes it could change that: one with a selector is meant for a cluster, which
+/// finds its endpoints.
 fn tell_absence(view: &View<'_>, key: &ObjectKey, number: Port, udp: bool) {
-    let Some(service) = view.service(key).filter(|_| view.settings().addresses == Addresses::Bind) else { return };
+    let Some(service) = view.service(key).filter(|service| view.settings().is_folder() && !service.spec.selects) else { return };
     let Some(index) = service.spec.ports.iter().position(|port| port.port == number && port.udp == udp) else { return };
     let name = service.spec.ports.get(index).map(|port| &*port.name).filter(|name| !name.is_empty());
     let called = name.map(|name| format!(" that has a port called `{name}`")).unwrap_or_default();

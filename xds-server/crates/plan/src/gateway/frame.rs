@@ -22,7 +22,6 @@ use crate::backend::ClusterKey;
 use crate::plan::{Condition, ConditionType, Subject};
 use crate::reference::{field, missing};
 use crate::route::{ResolvedBackend, external_auth};
-use crate::settings::Addresses;
 use crate::world::{Index, View, nearest};
 
 /// The class that needs no object, so that files can do without one.
@@ -192,7 +191,7 @@ fn is_ours(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
     match view.gateway_class(&class) {
         Some(class) if *class.spec.controller == *CONTROLLER => true,
         Some(class) => {
-            if is_meant(view) {
+            if view.settings().is_folder() {
                 let message = format!("{} is of another controller, so nothing serves this Gateway", class.meta.object);
                 let told = Diagnostic::warning(gateway.meta.object.clone(), field("spec.gatewayClassName"), Code::Unsupported, message);
                 view.tell(told.hint(format!("the class `{CLASS}` is there without being declared")));
@@ -212,18 +211,13 @@ fn is_ours(view: &View<'_>, gateway: &Object<Gateway>) -> bool {
     }
 }
 
-/// Whether all that is declared is meant for us: nobody else reads a folder, and in a cluster there may be other controllers.
-fn is_meant(view: &View<'_>) -> bool {
-    view.settings().addresses == Addresses::Bind
-}
-
 /// Tells whether a class is ours.
 pub(crate) fn judge_class(view: &View<'_>, class: &Object<GatewayClass>) {
     let (object, controller) = (&class.meta.object, &class.spec.controller);
     if **controller == *CONTROLLER {
         let accepted = parameters::of_class(view, class).err().unwrap_or_else(|| Condition::yes("Accepted"));
         view.condition(&Subject::object(object.clone()), ConditionType::Accepted, accepted);
-    } else if is_meant(view) {
+    } else if view.settings().is_folder() {
         let message = format!("`{}` is another controller: nothing here serves Gateways of this class", controller.escape_debug());
         let told = Diagnostic::warning(object.clone(), field("spec.controllerName"), Code::Unsupported, message);
         let near = nearest([CONTROLLER].into_iter(), controller);

@@ -3,14 +3,15 @@
 
 use std::net::SocketAddr;
 
-use windrose_vocab::{Code, Diagnostic, Kind};
+use windrose_vocab::{Code, Diagnostic, Kind, ObjectRef};
 
 use crate::reference::field;
 use crate::world::{Index, View};
 
 /// Tells each Workload who else takes connections at this address and port. Gateways among themselves are told elsewhere.
 pub(crate) fn beside(view: &View<'_>, at: SocketAddr) {
-    let all = view.index(Index::ServedAt(at));
+    let is_served = |object: &ObjectRef| object.kind != Kind::Gateway || view.frame(&object.key).is_some_and(|frame| frame.served);
+    let all: Vec<ObjectRef> = view.index(Index::ServedAt(at)).into_iter().filter(is_served).collect();
     for own in all.iter().filter(|object| object.kind == Kind::Workload) {
         let Some(workload) = view.workload(&own.key) else { continue };
         let Some(index) = workload.spec.serves.iter().position(|serves| serves.listen.get() == at.port()) else { continue };

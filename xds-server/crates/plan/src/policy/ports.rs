@@ -19,7 +19,10 @@ pub(super) fn judge(view: &View<'_>, policy: &AnyObject) {
     }
     let own = &policy.meta().object;
     let targets = target::targets(policy);
-    let known: BTreeSet<u16> = targets.iter().flat_map(|(target, _)| target.as_ref().map(|target| ports(view, target))).flatten().collect();
+    let of_each: Vec<Vec<u16>> = targets.iter().filter_map(|(target, _)| target.as_ref().map(|target| ports(view, target))).collect();
+    // Of a target that is not there, or has no ports yet, other things are told.
+    let is_whole = of_each.len() == targets.len() && of_each.iter().all(|ports| !ports.is_empty());
+    let known: BTreeSet<u16> = of_each.into_iter().flatten().collect();
     for (path, port) in named {
         let (message, hint) = if targets.is_empty() {
             if is_served(view, &own.key.namespace, port) {
@@ -28,8 +31,7 @@ pub(super) fn judge(view: &View<'_>, policy: &AnyObject) {
             let message = format!("no Workload that this holds for listens at port {port}");
             (message, "a Workload listens at the ports `spec.serves[].listen`".to_owned())
         } else {
-            // Of a target that is not there, or has no ports yet, other things are told.
-            if known.is_empty() || known.contains(&port) {
+            if !is_whole || known.contains(&port) {
                 continue;
             }
             let there: Vec<String> = known.iter().map(u16::to_string).collect();

@@ -143,8 +143,9 @@ pub(crate) fn effective(view: &View<'_>, place: &Place<'_>) -> Option<(Text, Vec
 pub(crate) fn judge_claims(view: &View<'_>, place: &Place<'_>, route: &ObjectRef) {
     for policy in around(view, place) {
         let Some(declared) = view.rate_limit_policy(&policy.key) else { continue };
-        let understood = |limit: &&Limit| limit.key.iter().all(|part| key_part(part).is_some());
-        for (index, limit) in declared.spec.limits.iter().enumerate().filter(|(_, limit)| understood(limit)) {
+        // Who is told apart by something else, too, is no one of all.
+        let by_claims = |limit: &&Limit| limit.key.iter().all(|part| matches!(key_part(part), Some(KeyPart::Claim(_) | KeyPart::Route)));
+        for (index, limit) in declared.spec.limits.iter().enumerate().filter(|(_, limit)| by_claims(limit)) {
             let of_plans = limit.plans.as_ref().map(|plans| &plans.claim);
             let Some(claim) = limit.key.iter().find_map(|part| part.claim.as_ref()).or(of_plans) else { continue };
             let claim = claim.escape_debug();

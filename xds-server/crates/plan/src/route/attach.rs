@@ -27,7 +27,7 @@ pub(crate) struct Attachments {
 pub(crate) fn attach(view: &View<'_>, key: &ObjectRef) -> Option<Attachments> {
     let route = view.route(key)?;
     let mut attachments = Attachments::default();
-    if route.spec.parents.is_empty() {
+    if route.spec.parents.is_empty() && view.settings().is_folder() {
         view.warn(key, field("spec.parentRefs"), Code::NoMatchingParent, "it names no Gateway and no Service, so it applies nowhere");
     }
     for (index, parent) in route.spec.parents.iter().enumerate() {

@@ -239,9 +239,8 @@ fn entries(
         }
     };
     // Who calls a Service is judged where the call comes in.
-    let at_edge = matches!(*key.table, Table::Edge { .. });
-    let is_open = coverage == Coverage::Open && at_edge;
-    if at_edge && matches!(coverage, Coverage::Open | Coverage::Public { .. }) {
+    let is_open = coverage == Coverage::Open && matches!(*key.table, Table::Edge { .. });
+    if is_open {
         rate_limit::judge_claims(view, place, &key.route);
     }
     view.covers(covered, coverage.closed_by(closed));

@@ -16,7 +16,7 @@ use crate::{Plan, Subject};
 fn two_ports(udp: bool) -> AnyObject {
     let named = |name: &str, number, udp| ServicePort { name: name.into(), port: port(number), app_protocol: None, udp, target: None };
     let ports = vec![named("plain", 80, false), named("other", 81, udp)];
-    let spec = Service { cluster_ips: Vec::new(), headless: false, external_name: None, ports };
+    let spec = Service { cluster_ips: Vec::new(), headless: false, external_name: None, selects: false, ports };
     AnyObject::Service(object(Kind::Service, NS, "o", spec))
 }
 

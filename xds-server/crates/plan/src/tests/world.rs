@@ -152,7 +152,7 @@ pub(super) fn service(name: &str, number: i64) -> AnyObject {
 pub(super) fn service_speaking(namespace: &str, name: &str, number: i64, protocol: Option<&str>) -> AnyObject {
     let ports =
         vec![ServicePort { name: "http".into(), port: port(number), app_protocol: protocol.map(Text::from), udp: false, target: None }];
-    let spec = Service { cluster_ips: Vec::new(), headless: false, external_name: None, ports };
+    let spec = Service { cluster_ips: Vec::new(), headless: false, external_name: None, selects: false, ports };
     AnyObject::Service(object(Kind::Service, namespace, name, spec))
 }
 

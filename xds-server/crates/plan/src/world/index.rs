@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use windrose_api::declared::AnyObject;
-use windrose_api::declared::gateway::{Gateway, GatewayAddress, Listener};
+use windrose_api::declared::gateway::{Gateway, GatewayAddress, Listener, Protocol};
 use windrose_api::declared::workload::Serves;
 use windrose_api::policy::TargetRef;
 use windrose_vocab::{Kind, ObjectKey, ObjectRef, Port, Text};
@@ -68,6 +68,9 @@ impl Indexes {
         for index in before.difference(&after) {
             if let Some(bucket) = self.0.get_mut(index) {
                 bucket.remove(object);
+                if bucket.is_empty() {
+                    self.0.remove(index);
+                }
             }
         }
         for index in &after {
@@ -156,12 +159,15 @@ fn ports(listeners: &[Listener]) -> impl Iterator<Item = Index> {
 }
 
 fn sockets(gateway: &Gateway) -> impl Iterator<Item = Index> {
-    let addresses = gateway.addresses.iter().filter_map(|address| match address {
-        GatewayAddress::Ip(ip) => Some(*ip),
-        GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
-    });
-    let at = |ip| gateway.listeners.iter().map(move |listener| Index::ServedAt(SocketAddr::new(ip, listener.port.get())));
-    addresses.flat_map(at)
+    // What comes as datagrams has ports of its own.
+    let listeners = gateway.listeners.iter().filter(|listener| listener.protocol != Protocol::Udp);
+    let addresses = || {
+        gateway.addresses.iter().filter_map(|address| match address {
+            GatewayAddress::Ip(ip) => Some(*ip),
+            GatewayAddress::Hostname(_) | GatewayAddress::Other(..) => None,
+        })
+    };
+    listeners.flat_map(move |listener| addresses().map(|ip| Index::ServedAt(SocketAddr::new(ip, listener.port.get()))))
 }
 
 fn policies(all: &mut BTreeSet<Index>, policy: &ObjectRef, targets: &[TargetRef]) {

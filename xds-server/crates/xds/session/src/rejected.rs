@@ -41,11 +41,6 @@ impl Rejected {
         self.versions.get(id).is_some_and(|versions| versions.contains(&version))
     }
 
-    /// Whether a version of it was rejected.
-    pub(crate) fn knows(&self, id: &ResourceId) -> bool {
-        self.versions.contains_key(id)
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.versions.is_empty()
     }

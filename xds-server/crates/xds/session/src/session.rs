@@ -190,9 +190,16 @@ impl Session {
         }
     }
 
-    /// The version that goes in the place of a refused one: what the proxies of the scope accepted last, or this client.
+    /// The version that goes in the place of a refused one: what the proxies of the scope accepted last, or this client; where none is
+    /// known, what it should have had until now, which it may be about to accept.
     fn last_good(&self, id: &ResourceId) -> Option<Arc<Resource>> {
-        self.good_ones(id).next()
+        let until_now = || self.wants.set.lookup(id).filter(|one| !self.rejected.contains(id, one.version)).cloned();
+        self.good_ones(id).next().or_else(until_now)
+    }
+
+    /// Whether a resource is declared no more.
+    fn is_gone(&self, kind: ResourceKind, name: &str) -> bool {
+        is_gone(self.view.as_deref(), kind, name)
     }
 
     /// The same, but another one than `of`.
@@ -217,6 +224,7 @@ impl Session {
         if track.interest.is_idle() {
             return;
         }
+        let view = &self.view;
         let (mut missing_changed, mut changed) = (false, false);
         let from_nothing = track.held.is_empty() && old.of_kind(kind).is_empty();
         for change in changes(old.of_kind(kind), self.wants.of_kind(kind)) {
@@ -235,10 +243,18 @@ impl Session {
             let unknown = change.after().is_none() && !track.held.contains_key(&**name);
             // Asked for by name, gone before it was answered: that has to be said, or the client waits for its timer.
             let unanswered = unknown && track.all_due.is_some() && track.interest.names().contains(name);
-            // Its newest version was refused together with others: the client may have the former one.
-            let former = unknown && track.has_some(name);
+            // Declared no more while its newest version was refused: the client may have the former one.
+            let former = unknown && track.has_some(name) && is_gone(view.as_deref(), kind, name);
             track.mark(name, unanswered || former, views);
         }
+        // What was left out before, because it was refused, was no change just now.
+        let lingers = |name: &Text| {
+            let on_its_way = track.flights.iter().any(|flight| flight.removed.contains(name));
+            !track.held.contains_key(&**name) && track.has_some(name) && !on_its_way && is_gone(view.as_deref(), kind, name)
+        };
+        let refused = self.rejected.ids().filter(|id| id.kind == kind && track.interest.covers(&id.name));
+        let lingering: Vec<Text> = refused.map(|id| id.name.clone()).filter(lingers).collect();
+        lingering.iter().for_each(|name| track.mark(name, true, views));
         if from_nothing && changed {
             self.mark_all(kind);
         }
@@ -334,6 +350,11 @@ impl Session {
     fn is_full_state(&self, kind: ResourceKind) -> bool {
         self.params.protocol == Protocol::Sotw && kind.is_wildcard()
     }
+}
+
+/// Whether a resource is declared no more.
+fn is_gone(view: Option<&View>, kind: ResourceKind, name: &str) -> bool {
+    view.is_some_and(|view| !view.resources.of_kind(kind).contains_key(name))
 }
 
 fn tell(effects: &mut Vec<Effect>, effect: Effect) {

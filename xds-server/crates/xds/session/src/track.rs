@@ -26,7 +26,7 @@ pub(crate) struct Track {
     pub(crate) held: KindMap,
     /// What the client accepted.
     pub(crate) acked: KindMap,
-    /// What it accepted in a version that is not the newest it was sent: it may have that, or another.
+    /// What it may have in a version that is not the newest it was sent: it accepted that, or refused it together with something else.
     former: BTreeSet<Text>,
     /// Names to look at; whatever is not here and subscribed is equal in `held` and in what is wanted.
     pub(crate) due: BTreeMap<Text, Due>,
@@ -264,7 +264,12 @@ impl Track {
         self.former.clear();
     }
 
-    /// Whether the client accepted some version of a name, and no removal since.
+    /// The client may have taken this, or some of a response with it.
+    pub(crate) fn may_have(&mut self, name: &Text) {
+        self.former.insert(name.clone());
+    }
+
+    /// Whether the client may have some version of a name, and accepted no removal since.
     pub(crate) fn has_some(&self, name: &str) -> bool {
         self.acked.contains_key(name) || self.former.contains(name)
     }

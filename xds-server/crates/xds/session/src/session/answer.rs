@@ -40,12 +40,6 @@ impl Session {
         self.tell(Effect::Observe(Observation::Acked { kind, acked }));
         recovered.into_iter().for_each(|name| self.tell(Effect::Observe(Observation::Recovered { kind, name })));
         self.forget_warm_clusters();
-        // What it accepted late goes in the place of what it refused, where that was declared again while nobody knew of a good one. Where
-        // one is known already it stays with that: of two that are on their way each would take the place of the other for ever.
-        let is_left_out = |one: &Arc<Resource>| self.rejected.knows(&one.id) && self.wants.of_kind(kind).get(&*one.id.name).is_none();
-        if landed.iter().flat_map(|flight| flight.resources.iter()).any(is_left_out) {
-            self.choose();
-        }
         true
     }
 
@@ -159,7 +153,8 @@ impl Session {
                 self.mark(kind, name, true);
             } else {
                 // One that is declared no more goes also where the client has its former version only.
-                let is_there = self.wants.of_kind(kind).contains_key(&**name) || self.track(kind).has_some(name);
+                let lingers = self.is_gone(kind, name) && self.track(kind).has_some(name);
+                let is_there = self.wants.of_kind(kind).contains_key(&**name) || lingers;
                 if is_there || is_healed_by_removal(kind) {
                     self.mark(kind, name, true);
                 }
@@ -217,7 +212,9 @@ impl Session {
     fn send_again<'a>(&mut self, kind: ResourceKind, flight: &Flight, good: impl Iterator<Item = &'a Arc<Resource>>) {
         if !self.is_full_state(kind) {
             for one in good {
-                if self.track_mut(kind).unhold(one) {
+                let track = self.track_mut(kind);
+                track.may_have(&one.id.name);
+                if track.unhold(one) {
                     self.mark(kind, &one.id.name, true);
                 }
             }
@@ -240,16 +237,19 @@ impl Session {
             track.suspects.push_front(left);
         } else {
             for one in suspects {
+                track.may_have(&one.id.name);
                 if track.unhold(one) {
                     track.suspects.push_back(vec![Arc::clone(one)]);
                 }
             }
             // One that is declared no more is not tried, and the client may have its former version.
-            let gone = suspects.iter().filter(|one| self.wants.of_kind(kind).get(&*one.id.name).is_none());
+            let gone = suspects.iter().filter(|one| self.is_gone(kind, &one.id.name));
             let gone: Vec<Text> = gone.map(|one| one.id.name.clone()).collect();
             gone.iter().for_each(|name| self.mark(kind, name, true));
         }
-        self.send_again(kind, flight, std::iter::empty());
+        // The rest was accepted before, and may be needed again.
+        let rest = flight.resources.iter().filter(|one| !suspects.iter().any(|other| other.id == one.id));
+        self.send_again(kind, flight, rest);
     }
 }
 

@@ -229,7 +229,10 @@ impl Session {
         }
         let held = track.held.get(&**name);
         let Some(wanted) = self.wants.of_kind(kind).get(&**name) else {
-            return self.step_of_absent(kind, held.is_some(), due, now);
+            // What it may have in a former version, and is declared no more, goes in its turn as what it has for sure.
+            let delta = self.params.protocol == Protocol::Delta;
+            let lingers = delta && due.force && track.has_some(name) && self.is_gone(kind, name);
+            return self.step_of_absent(kind, held.is_some() || lingers, due, now);
         };
         if !due.force && held.is_some_and(|held| held.version == wanted.version) {
             return Step::Settle;

@@ -73,6 +73,22 @@ fn rule_05b_rejected_route_extension_and_listener_without_a_good_version_get_not
     }
 }
 
+/// It came with a version that this server knows nothing of, and refuses the newest: it goes on with what it has.
+#[test]
+fn rule_05b_nothing_is_taken_from_a_returning_client_that_refuses_the_newest_version() {
+    for short in ["LDS", "SRDS"] {
+        let mut stream = delta();
+        stream.view(&format!("{short} r@2"));
+        stream.resume(short, &[], &["r@1"]);
+        refuse(&mut stream, &format!("{short} +r@2"), "bad");
+        assert_eq!(stream.accept_all(), NONE, "{short}");
+        stream.view("");
+        // What refers to it might come yet.
+        stream.wait(60);
+        assert_eq!(stream.accept_all(), [format!("{short} -r")], "it may have it still");
+    }
+}
+
 #[test]
 fn rule_05b_every_kind_gets_its_last_accepted_version_again() {
     for short in ["CDS", "EDS", "SDS", "ECDS", "LDS", "SRDS", "RDS"] {
