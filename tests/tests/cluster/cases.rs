@@ -35,6 +35,9 @@ const FOUND_BEFORE: [&str; 8] = [
 /// What not every cluster has: addresses of two families, and kinds that are switched off.
 const NOT_EVERYWHERE: [&str; 2] = ["endpoints-dual-stack", "tls-trust-bundles"];
 
+/// A cluster has Services of its own, and who may call everything may call them.
+const OF_EVERYTHING: [&str; 1] = ["mesh-calls-everything"];
+
 /// Longer than the time by which the ages of two objects differ at least: a cluster tells them in seconds.
 const A_SECOND: Duration = Duration::from_millis(1100);
 
@@ -72,7 +75,7 @@ async fn every_case_comes_to_the_same_resources() {
     })
     .await;
     let (mut left_out, mut wrong) = (Vec::new(), Vec::new());
-    for Case { name, text, declared, .. } in &cases {
+    for Case { name, text, declared, .. } in cases.iter().filter(|case| !OF_EVERYTHING.contains(&&*case.name)) {
         if let Err(refused) = apply(&stage, text).await {
             left_out.push((name.as_str(), refused.lines().next().unwrap_or_default().to_owned()));
         } else {

@@ -131,7 +131,8 @@ async fn a_kind_that_may_not_be_read_holds_back_what_is_new_and_costs_no_request
     let pods = ["-n", SYSTEM, "delete", "pod", "-l", "app.kubernetes.io/component=controller", "--wait=true", "--timeout=120s"];
     stage.kubectl(&pods);
     wait_until(PATIENCE, "the log to name it", async || {
-        let log = stage.kubectl(&["-n", SYSTEM, "logs", "-l", "app.kubernetes.io/component=controller", "--tail=-1"]);
+        // A container that is not there yet has none.
+        let log = stage.try_kubectl(&["-n", SYSTEM, "logs", "-l", "app.kubernetes.io/component=controller", "--tail=-1"], None)?;
         if log.lines().any(|line| line.contains("forbidden") && line.contains("AuthPolicy")) { Ok(()) } else { Err(log) }
     })
     .await;
